@@ -1,0 +1,1 @@
+"""Floor 3: devices come in here."""

@@ -1,0 +1,1 @@
+"""Floor 3: gensets that do not exist."""

@@ -1,0 +1,1 @@
+"""Floor 1: what is kept, behind the IStore interface."""

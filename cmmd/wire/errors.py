@@ -1,0 +1,65 @@
+"""What a peer can do wrong, as exceptions and as the reasons that counters and logs use."""
+
+from enum import StrEnum
+
+from cmmd.wire.retcodes import Retcode
+
+__all__ = ["FrameError", "MessageError", "PeerError", "Reason"]
+
+
+class Reason(StrEnum):
+    """Why something from a peer was not taken: the label of ``cmmd_peer_errors_total``."""
+
+    GARBAGE = "garbage"
+    OVERSIZE = "oversize"
+    DEPTH = "depth"
+    SYNTAX = "syntax"
+    MALFORMED = "malformed"
+    UNKNOWN_METHOD = "unknown_method"
+    UNKNOWN_DEVICE = "unknown_device"
+    FOREIGN_HOSTID = "foreign_hostid"
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a label, not a password
+    NOT_ENROLLED = "not_enrolled"
+    UNEXPECTED_ANSWER = "unexpected_answer"
+    LOGIN_TIMEOUT = "login_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    UNREAD_OUTPUT = "unread_output"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+
+
+class PeerError(Exception):
+    """The peer's fault: never a traceback, always a counted reason.
+
+    :ivar reason: what the counters call it.
+    :ivar retcode: what the peer is answered.
+    """
+
+    def __init__(self, reason: Reason, message: str, retcode: Retcode) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retcode = retcode
+
+
+class FrameError(PeerError):
+    """Bytes that are not a JSON object (protocol section 2); three of them close a connection."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message, Retcode.NOT_UNDERSTOOD)
+
+
+class MessageError(PeerError):
+    """A JSON object that is not a message of protocol section 4.
+
+    :ivar method: the message's method where it is a known one, else ``"error"``: the method of the answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str = "error",
+        reason: Reason = Reason.MALFORMED,
+        retcode: Retcode = Retcode.NOT_UNDERSTOOD,
+    ) -> None:
+        super().__init__(reason, message, retcode)
+        self.method = method

@@ -1,0 +1,155 @@
+"""Documents to messages: strictly first, tolerantly where that fails (protocol sections 2 and 4).
+
+The tolerant way takes keys in any letter case, the paper's misspelt keys, numbers in text and text in numbers,
+``params`` as a string that holds an object, and leaves unknown keys out.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Struct, inspect
+
+from cmmd.wire import lenient, messages
+from cmmd.wire.errors import FrameError, MessageError, Reason
+from cmmd.wire.messages import DeviceMessage, ServerMessage
+from cmmd.wire.retcodes import Retcode
+
+__all__ = ["read_from_device", "read_from_server"]
+
+_FROM_DEVICE: dict[str, type[Struct]] = {
+    "login": messages.Login,
+    "LongCon": messages.LongCon,
+    "HB": messages.Heartbeat,
+    "reqdata": messages.ReqData,
+    "reqdatachange": messages.ReqDataChange,
+    "writeConfig": messages.WriteConfigAnswer,
+    "timing": messages.Timing,
+    "reset": messages.ResetAnswer,
+}
+_FROM_SERVER: dict[str, type[Struct]] = {
+    "login": messages.LoginAnswer,
+    "LongCon": messages.Answer,
+    "HB": messages.Answer,
+    "reqdata": messages.Answer,
+    "error": messages.Answer,
+    "timing": messages.TimingAnswer,
+    "writeConfig": messages.WriteConfig,
+    "reset": messages.Reset,
+}
+_ANSWERED_AS = {"reqdatachange": "reqdata"}  # every other method is answered under its own name (4.5)
+_MISSPELT = {"hosted": "hostid", "gsen": "gpsen"}  # the paper's examples (4.1)
+
+_strict_from_device: msgspec.json.Decoder[DeviceMessage] = msgspec.json.Decoder(DeviceMessage)
+
+
+def read_from_device(document: bytes) -> DeviceMessage:
+    """Read what a device sent.
+
+    :param document: one JSON or near-JSON object.
+    :raises FrameError: it is neither.
+    :raises MessageError: it is not a message of protocol section 4; the text names the field.
+    """
+    try:
+        return _strict_from_device.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return cast("DeviceMessage", _read(document, _FROM_DEVICE))
+
+
+def read_from_server(document: bytes) -> ServerMessage:
+    """Read what a server sent: ours or the vendor's.
+
+    :raises FrameError: as above.
+    :raises MessageError: as above.
+    """
+    return cast("ServerMessage", _read(document, _FROM_SERVER))
+
+
+def _read(document: bytes, kinds: dict[str, type[Struct]]) -> Struct:
+    try:
+        found = msgspec.json.decode(document)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = lenient.decode(document)
+    if not isinstance(found, dict):
+        raise FrameError(Reason.SYNTAX, "not JSON: an object expected at character 0")
+    envelope = {key.lower(): value for key, value in found.items()}
+    method = envelope.get("method")
+    if not isinstance(method, str):
+        raise MessageError("method: a text is required")
+    kind = kinds.get(method)
+    if kind is None:
+        raise MessageError("unknown method", reason=Reason.UNKNOWN_METHOD, retcode=Retcode.UNKNOWN_METHOD)
+    fitted = _fitted(envelope, _Shape.of(kind))
+    if kind is messages.Login and "hostid" in envelope and isinstance(fitted.get("params"), dict):
+        fitted["params"].setdefault("hostid", _text(envelope["hostid"]))
+    try:
+        return msgspec.convert(fitted, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise MessageError(str(error), method=_ANSWERED_AS.get(method, method)) from None
+
+
+class _Shape:
+    """What the tolerant way needs to know of a struct: wire key in lower case -> wire key and what belongs there."""
+
+    def __init__(self, info: inspect.StructType) -> None:
+        self.fields: dict[str, tuple[str, Literal["text", "number", "other"] | _Shape]] = {}
+        if info.tag_field is not None:
+            self.fields[info.tag_field.lower()] = (info.tag_field, "other")
+        for one in info.fields:
+            self.fields[one.encode_name.lower()] = (one.encode_name, _Shape._content(one.type))
+
+    @staticmethod
+    def _content(info: inspect.Type) -> "Literal['text', 'number', 'other'] | _Shape":
+        options = info.types if isinstance(info, inspect.UnionType) else (info,)
+        for option in options:
+            if isinstance(option, inspect.Metadata):
+                return _Shape._content(option.type)
+            if isinstance(option, inspect.StrType):
+                return "text"
+            if isinstance(option, inspect.IntType):
+                return "number"
+            if isinstance(option, inspect.StructType):
+                return _Shape(option)
+        return "other"
+
+    @staticmethod
+    def of(kind: type[Struct]) -> "_Shape":
+        return _SHAPES[kind]
+
+
+def _fitted(members: dict[str, Any], shape: _Shape) -> dict[str, Any]:
+    """The members that the struct knows, under the names it knows, numbers and text as it wants them."""
+    fitted: dict[str, Any] = {}
+    for key, value in members.items():
+        lower = key.lower()
+        known = shape.fields.get(lower) or shape.fields.get(_MISSPELT.get(lower, ""))
+        if known is None:
+            continue
+        name, content = known
+        fitted[name] = _object(value, content) if isinstance(content, _Shape) else _FIT[content](value)
+    return fitted
+
+
+def _text(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def _number(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _object(value: object, shape: _Shape) -> object:
+    if isinstance(value, str):
+        try:
+            value = lenient.decode_object(value)
+        except FrameError:
+            return value  # named by the conversion as what it is: text where an object belongs
+    return _fitted(value, shape) if isinstance(value, dict) else value
+
+
+_FIT: dict[str, Callable[[object], object]] = {"text": _text, "number": _number, "other": lambda value: value}
+_SHAPES = {
+    kind: _Shape(cast("inspect.StructType", inspect.type_info(kind)))
+    for kind in {*_FROM_DEVICE.values(), *_FROM_SERVER.values()}
+}
