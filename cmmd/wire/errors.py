@@ -7,6 +7,10 @@ from cmmd.wire.retcodes import Retcode
 __all__ = ["FrameError", "MessageError", "PeerError", "Reason"]
 
 
+EXCERPT = 80
+"""How much of a peer's text an error carries, in characters or bytes."""
+
+
 class Reason(StrEnum):
     """Why something from a peer was not taken: the label of ``cmmd_peer_errors_total``."""
 
@@ -19,6 +23,7 @@ class Reason(StrEnum):
     UNKNOWN_DEVICE = "unknown_device"
     FOREIGN_HOSTID = "foreign_hostid"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a label, not a password
+    THROTTLED = "throttled"
     NOT_ENROLLED = "not_enrolled"
     UNEXPECTED_ANSWER = "unexpected_answer"
     LOGIN_TIMEOUT = "login_timeout"
@@ -32,23 +37,25 @@ class PeerError(Exception):
 
     :ivar reason: what the counters call it.
     :ivar retcode: what the peer is answered.
+    :ivar said: the beginning of what the peer said wrong, as it came; for the log.
     """
 
-    def __init__(self, reason: Reason, message: str, retcode: Retcode) -> None:
+    def __init__(self, reason: Reason, message: str, retcode: Retcode, said: str | bytes | bytearray = b"") -> None:
         super().__init__(message)
         self.reason = reason
         self.retcode = retcode
+        self.said = said[:EXCERPT] if isinstance(said, str) else bytes(said[:EXCERPT])
 
 
 class FrameError(PeerError):
     """Bytes that are not a JSON object (protocol section 2); three of them close a connection."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message, Retcode.NOT_UNDERSTOOD)
+    def __init__(self, reason: Reason, message: str, said: str | bytes | bytearray = b"") -> None:
+        super().__init__(reason, message, Retcode.NOT_UNDERSTOOD, said)
 
 
 class MessageError(PeerError):
-    """A JSON object that is not a message of protocol section 4.
+    """A JSON object that is not a message of protocol section 4, or not one for now.
 
     :ivar method: the message's method where it is a known one, else ``"error"``: the method of the answer.
     """
@@ -60,6 +67,7 @@ class MessageError(PeerError):
         method: str = "error",
         reason: Reason = Reason.MALFORMED,
         retcode: Retcode = Retcode.NOT_UNDERSTOOD,
+        said: str | bytes = b"",
     ) -> None:
-        super().__init__(reason, message, retcode)
+        super().__init__(reason, message, retcode, said)
         self.method = method

@@ -43,11 +43,11 @@ def decode_object(text: str, max_depth: int = MAX_DEPTH) -> dict[str, object]:
     """
     start = _blank(text, 0)
     if not text.startswith("{", start):
-        raise _syntax("an object", start)
+        raise _syntax("an object", text, start)
     value, end = _object(text, start + 1, max_depth - 1)
     end = _blank(text, end)
     if end != len(text):
-        raise _syntax("the end", end)
+        raise _syntax("the end", text, end)
     return value
 
 
@@ -57,8 +57,9 @@ def _blank(text: str, position: int) -> int:
     return match.end()
 
 
-def _syntax(expected: str, position: int) -> FrameError:
-    return FrameError(Reason.SYNTAX, f"not JSON: {expected} expected at character {position}")
+def _syntax(expected: str, text: str, position: int) -> FrameError:
+    around = text[max(position - 40, 0) : position + 40]
+    return FrameError(Reason.SYNTAX, f"not JSON: {expected} expected at character {position}", around)
 
 
 def _value(text: str, position: int, depth: int) -> tuple[object, int]:
@@ -80,14 +81,14 @@ def _value(text: str, position: int, depth: int) -> tuple[object, int]:
                 return real, number.end()
         else:
             return int(number[0]), number.end()
-    raise _syntax("a value", position)
+    raise _syntax("a value", text, position)
 
 
 def _string(text: str, position: int) -> tuple[str, int]:
     try:
         value, end = _STRINGS.raw_decode(text, position)
     except JSONDecodeError as error:
-        raise _syntax("the rest of a string", error.pos) from None
+        raise _syntax("the rest of a string", text, error.pos) from None
     return _LONE_SURROGATE.sub("\ufffd", value), end
 
 
@@ -96,11 +97,11 @@ def _object(text: str, position: int, depth: int) -> tuple[dict[str, object], in
     position = _blank(text, position)
     while text[position : position + 1] not in ("}", "]"):
         if not text.startswith('"', position):
-            raise _syntax("a key", position)
+            raise _syntax("a key", text, position)
         key, position = _string(text, position)
         position = _blank(text, position)
         if not text.startswith(":", position):
-            raise _syntax("a colon", position)
+            raise _syntax("a colon", text, position)
         members[key], position = _value(text, _blank(text, position + 1), depth)
         position = _blank(text, position)
         if text.startswith(",", position):
@@ -118,5 +119,5 @@ def _array(text: str, position: int, depth: int) -> tuple[list[object], int]:
         if text.startswith(",", position):
             position = _blank(text, position + 1)
         elif text[position : position + 1] not in ("}", "]"):
-            raise _syntax("a comma", position)
+            raise _syntax("a comma", text, position)
     return items, position + 1

@@ -45,6 +45,7 @@ Text30 = Annotated[str, Meta(max_length=30)]
 Digit = Annotated[int, Meta(ge=0, le=9)]
 Port = Annotated[int, Meta(ge=0, le=99)]
 Baud = Annotated[int, Meta(ge=0, le=9_999_999)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Flag = Annotated[int, Meta(ge=0, le=1)]
 Changes = list[dict[str, str]]
 
@@ -108,7 +109,7 @@ class ReqData(FromDevice, frozen=True, kw_only=True, tag="reqdata"):
 class ChangeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """``reqdatachange.params`` (4.5): by Modbus function, lists of objects {start address in hex: value in hex}."""
 
-    packetnum: int | None = None
+    packetnum: Count | None = None
     f01: Changes = field(name="01", default_factory=list)
     f02: Changes = field(name="02", default_factory=list)
     f03: Changes = field(name="03", default_factory=list)

@@ -15,7 +15,7 @@ from cmmd.wire.errors import FrameError, MessageError, Reason
 from cmmd.wire.messages import DeviceMessage, ServerMessage
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["read_from_device", "read_from_server"]
+__all__ = ["ANSWERED_AS", "read_from_device", "read_from_server"]
 
 _FROM_DEVICE: dict[str, type[Struct]] = {
     "login": messages.Login,
@@ -37,9 +37,12 @@ _FROM_SERVER: dict[str, type[Struct]] = {
     "writeConfig": messages.WriteConfig,
     "reset": messages.Reset,
 }
-_ANSWERED_AS = {"reqdatachange": "reqdata"}  # every other method is answered under its own name (4.5)
+ANSWERED_AS = {"reqdatachange": "reqdata"}
+"""Methods that are not answered under their own name (4.5)."""
 _MISSPELT = {"hosted": "hostid", "gsen": "gpsen"}  # the paper's examples (4.1)
 
+# What msgspec raises; RecursionError only for nesting that the splitter does not let through.
+_NOT_STRICT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _strict_from_device: msgspec.json.Decoder[DeviceMessage] = msgspec.json.Decoder(DeviceMessage)
 
 
@@ -52,7 +55,7 @@ def read_from_device(document: bytes) -> DeviceMessage:
     """
     try:
         return _strict_from_device.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_STRICT:
         return cast("DeviceMessage", _read(document, _FROM_DEVICE))
 
 
@@ -68,24 +71,24 @@ def read_from_server(document: bytes) -> ServerMessage:
 def _read(document: bytes, kinds: dict[str, type[Struct]]) -> Struct:
     try:
         found = msgspec.json.decode(document)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _NOT_STRICT:
         found = lenient.decode(document)
     if not isinstance(found, dict):
-        raise FrameError(Reason.SYNTAX, "not JSON: an object expected at character 0")
+        raise FrameError(Reason.SYNTAX, "not JSON: an object expected at character 0", document)
     envelope = {key.lower(): value for key, value in found.items()}
     method = envelope.get("method")
     if not isinstance(method, str):
-        raise MessageError("method: a text is required")
+        raise MessageError("method: a text is required", said=document)
     kind = kinds.get(method)
     if kind is None:
-        raise MessageError("unknown method", reason=Reason.UNKNOWN_METHOD, retcode=Retcode.UNKNOWN_METHOD)
+        raise MessageError("unknown method", reason=Reason.UNKNOWN_METHOD, retcode=Retcode.UNKNOWN_METHOD, said=method)
     fitted = _fitted(envelope, _Shape.of(kind))
     if kind is messages.Login and "hostid" in envelope and isinstance(fitted.get("params"), dict):
         fitted["params"].setdefault("hostid", _text(envelope["hostid"]))
     try:
         return msgspec.convert(fitted, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise MessageError(str(error), method=_ANSWERED_AS.get(method, method)) from None
+        raise MessageError(str(error), method=ANSWERED_AS.get(method, method), said=document) from None
 
 
 class _Shape:
@@ -102,8 +105,6 @@ class _Shape:
     def _content(info: inspect.Type) -> "Literal['text', 'number', 'other'] | _Shape":
         options = info.types if isinstance(info, inspect.UnionType) else (info,)
         for option in options:
-            if isinstance(option, inspect.Metadata):
-                return _Shape._content(option.type)
             if isinstance(option, inspect.StrType):
                 return "text"
             if isinstance(option, inspect.IntType):

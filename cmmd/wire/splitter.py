@@ -141,21 +141,24 @@ class Splitter:
         if buffer.startswith(b"{"):
             return True
         self._in_garbage = True
-        raise FrameError(Reason.GARBAGE, "not a JSON object")
+        raise self._garbage()
 
     def _skip_garbage(self) -> None:
         """Drop bytes up to the next opening brace."""
-        start = self._buffer.find(b"{", 0, self._allowance)
+        start = self._buffer.find(b"{", 0, self._allowance + 1)
         if start >= 0:
             self._in_garbage = False
             self._restart(start)
             return
         dropped = min(len(self._buffer), self._allowance)
-        del self._buffer[:dropped]
         self._allowance -= dropped
-        if not self._allowance:
+        del self._buffer[:dropped]
+        if self._buffer:  # more than may go by without another error
             self._allowance = self._max_frame
-            raise FrameError(Reason.GARBAGE, "not a JSON object")
+            raise self._garbage()
+
+    def _garbage(self) -> FrameError:
+        return FrameError(Reason.GARBAGE, "not a JSON object", self._buffer)
 
     def _scan(self) -> int | None:
         """Read on in the current document; its end in the buffer, or None when the buffer ends first."""
@@ -179,15 +182,13 @@ class Splitter:
             elif byte in _OPENERS:
                 self._depth += 1
                 if self._depth > self._max_depth and not self._discarding:
-                    self._refuse(position)
-                    raise FrameError(Reason.DEPTH, f"nested deeper than {self._max_depth}")
+                    raise self._refuse(position, Reason.DEPTH, f"nested deeper than {self._max_depth}")
             else:
                 self._depth -= 1
                 if not self._depth:
                     return position
         if len(buffer) >= self._allowance:
-            self._refuse(position)
-            raise FrameError(Reason.OVERSIZE, f"longer than {self._max_frame} bytes")
+            raise self._refuse(position, Reason.OVERSIZE, f"longer than {self._max_frame} bytes")
         self._position = position
         if self._discarding:
             del buffer[:position]
@@ -195,12 +196,14 @@ class Splitter:
             self._position = 0
         return None
 
-    def _refuse(self, position: int) -> None:
+    def _refuse(self, position: int, reason: Reason, message: str) -> FrameError:
         """Give the current document up: from here on only its end is looked for."""
+        error = FrameError(reason, message, self._buffer)
         del self._buffer[:position]
         self._position = 0
         self._discarding = True
         self._allowance = self._max_frame
+        return error
 
 
 def _end(match: "re.Match[bytes] | None") -> int:

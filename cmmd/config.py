@@ -1,0 +1,139 @@
+"""The configuration: typed, from TOML, with every default. etc/cmmd.toml says what each option is for."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+__all__ = ["Config", "ConfigError", "load"]
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
+HostPort = Annotated[str, Meta(pattern=r"\A(|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[1-9]\d{0,4})\Z")]
+Endpoints = list[Annotated[str, Meta(min_length=1)]]
+SomeEndpoints = Annotated[Endpoints, Meta(min_length=1)]
+
+_DEVICE_PORT = "tcp:21318"
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """``[server]``: where devices come in, and how long and how much of each is borne."""
+
+    login: SomeEndpoints = field(default_factory=lambda: [_DEVICE_PORT])
+    live: SomeEndpoints = field(default_factory=lambda: [_DEVICE_PORT])
+    historic: SomeEndpoints = field(default_factory=lambda: [_DEVICE_PORT])
+    advertise_live: HostPort = ""
+    advertise_historic: HostPort = ""
+    idle_timeout: Seconds = 180.0
+    login_timeout: Seconds = 30.0
+    max_frame: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = 65536
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 50000
+
+
+class Enrolment(Section, frozen=True, kw_only=True):
+    """``[enrolment]``: who may register."""
+
+    policy: Literal["open", "known"] = "open"
+    max_devices: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+
+
+class Upload(Section, frozen=True, kw_only=True):
+    """``[upload]``: what devices are told at login about uploading."""
+
+    data_mode: Literal[0, 1] = 1
+    online_rate: Milliseconds = 3000
+    offline_rate: Milliseconds = 3000
+    reset_packet_num: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+
+
+class History(Section, frozen=True, kw_only=True):
+    """``[history]``: what is kept, and for how long."""
+
+    interval: Seconds = 60.0
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] = 400
+
+
+class Store(Section, frozen=True, kw_only=True):
+    """``[store]``: where it is kept."""
+
+    url: Annotated[str, Meta(min_length=1)] = "sqlite:cmmd.sqlite"
+
+
+class Commands(Section, frozen=True, kw_only=True):
+    """``[commands]``: what may be sent to devices, and at what pace."""
+
+    enabled: bool = True
+    timeout: Seconds = 30.0
+    gap: Annotated[float, Meta(ge=0, le=60)] = 0.2
+    queue: Annotated[int, Meta(ge=0, le=1000)] = 5
+
+
+class Control(Section, frozen=True, kw_only=True):
+    """``[control]``: where programs come in (AMP)."""
+
+    listen: Endpoints = field(default_factory=lambda: ["unix:control.sock:mode=600"])
+
+
+class Web(Section, frozen=True, kw_only=True):
+    """``[web]``: where people and Prometheus come in."""
+
+    listen: Endpoints = field(default_factory=lambda: ["tcp:21380:interface=127.0.0.1"])
+
+
+class Controllers(Section, frozen=True, kw_only=True):
+    """``[controllers]``: the user's own controller profiles."""
+
+    path: str = ""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    server: Server = field(default_factory=Server)
+    enrolment: Enrolment = field(default_factory=Enrolment)
+    upload: Upload = field(default_factory=Upload)
+    history: History = field(default_factory=History)
+    store: Store = field(default_factory=Store)
+    commands: Commands = field(default_factory=Commands)
+    control: Control = field(default_factory=Control)
+    web: Web = field(default_factory=Web)
+    controllers: Controllers = field(default_factory=Controllers)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used: one line that names the file and the key."""
+
+
+def load(path: Path | None) -> Config:
+    """Read a configuration.
+
+    :param path: a TOML file; None for all defaults.
+    :raises ConfigError: the file cannot be read, is no TOML, or has a wrong or unknown key.
+    """
+    if path is None:
+        return Config()
+    try:
+        with path.open("rb") as file:
+            return msgspec.convert(tomllib.load(file), Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_located(str(error))}") from None
+
+
+def _located(message: str) -> str:
+    """The message with the key in front, as it stands in the file."""
+    what, _, where = message.partition(" - at ")
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    if unknown := re.search(r"unknown field `(.*)`", what, re.DOTALL):
+        return f"{key}.{unknown[1]}: unknown key".removeprefix(".")
+    return f"{key}: {what}"

@@ -1,0 +1,86 @@
+"""What a well-behaved process under twistd needs and Twisted leaves to the application."""
+
+import fcntl
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import IO, Any, cast
+
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.logger import Logger
+
+__all__ = ["StateInUse", "end_orderly_on_signals", "foreground_without_pidfile", "lock_state", "raise_file_limit"]
+
+log = Logger()
+
+
+class StateInUse(Exception):
+    """Another process serves from this state directory."""
+
+
+def end_orderly_on_signals(reactor: IReactorCore) -> None:
+    """Let SIGTERM and SIGINT end the process with exit status 0 once everything has stopped.
+
+    twistd's own handlers stop the reactor too, but have the process kill itself with the same signal afterwards.
+    """
+
+    def stop(*_: object) -> None:
+        cast("IReactorFromThreads", reactor).callFromThread(_stop_once)
+
+    def _stop_once() -> None:
+        if reactor.running:
+            reactor.stop()
+
+    def install() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+    reactor.callWhenRunning(install)
+
+
+def foreground_without_pidfile(parent: Any) -> None:
+    """In the foreground write no ``twistd.pid``, unless one was asked for.
+
+    It keeps two commands from running in one folder, and a stale one may name a stranger's process after a crash.
+
+    :param parent: twistd's own options, those above the subcommand's.
+    """
+    if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
+        parent["pidfile"] = ""
+
+
+def lock_state(state: Path) -> IO[str]:
+    """Take the state directory for this process; the lock ends with the returned file or the process.
+
+    :param state: the directory; created where it is missing.
+    :raises StateInUse: another process holds it.
+    :raises OSError: it cannot be made or written.
+    """
+    state.mkdir(mode=0o750, parents=True, exist_ok=True)
+    file = (state / "cmmd.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read(20).strip() or "unknown"
+        file.close()
+        raise StateInUse(f"{state} is in use by process {holder}") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Raise the limit of open files towards what is wanted, as far as the hard limit allows.
+
+    :param wanted: file descriptors.
+    :return: the limit in force.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= ceiling:
+        return soft if soft != resource.RLIM_INFINITY else wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
+    return ceiling

@@ -1,0 +1,205 @@
+"""Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from msgspec.structs import replace
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
+from cmmd.fleet.throttle import Throttle, Throttled
+from cmmd.store.interface import IStore, StoreUnavailable
+from cmmd.store.records import Device
+from cmmd.wire.errors import PeerError, Reason
+from cmmd.wire.messages import LoginParams
+from cmmd.wire.retcodes import Retcode
+
+__all__ = ["LoginImpossible", "LoginRefused", "Policy", "Registry"]
+
+log = Logger()
+
+Policy = Literal["open", "known"]
+
+
+class LoginRefused(PeerError):
+    """A login is not taken, for a reason on the device's side; ``retcode`` says which."""
+
+
+class LoginImpossible(Exception):
+    """A login cannot be decided or kept now, for a reason on our side; the device may try again."""
+
+
+class Registry:
+    """The devices of one daemon, all in memory; the store has them first.
+
+    :param store: where records are kept.
+    :param devices: what the store had when it was opened.
+    :param passwords: hashes and checks.
+    :param throttle: slows guessing down.
+    :param now: Unix time in seconds.
+    :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
+    :param max_devices: how many there may be.
+    :ivar wrong_passwords: wrong passwords since the start, by hostid.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: IStore,
+        devices: Sequence[Device],
+        passwords: Passwords,
+        throttle: Throttle,
+        now: Callable[[], float],
+        policy: Policy = "open",
+        max_devices: int = 100_000,
+    ) -> None:
+        self._store = store
+        self._devices = {device.hostid: device for device in devices}
+        self._passwords = passwords
+        self._throttle = throttle
+        self._now = now
+        self._policy = policy
+        self._max_devices = max_devices
+        self._being_written: dict[str, DeferredLock] = {}
+        self.wrong_passwords: MutableMapping[str, int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def device(self, hostid: str) -> Device | None:
+        """The record of a device; None where it has never logged in."""
+        return self._devices.get(hostid)
+
+    async def login(self, params: LoginParams, address: str, wanted: Callable[[], bool] = lambda: True) -> Device:
+        """Register a device or update its record.
+
+        :param params: what the device said.
+        :param address: the host that it said it from.
+        :param wanted: asked before anything costly: whether somebody still waits for the outcome.
+        :return: the record, kept by the store.
+        :raises LoginRefused: wrong password, enrolment closed, device disabled.
+        :raises LoginImpossible: overloaded, or the store does not take it.
+        """
+        try:
+            await self._throttle.admit(params.hostid, address)
+            if not self._has_password(params.hostid):
+                async with self._writing(params.hostid):
+                    if not self._has_password(params.hostid):  # no other login of it came first
+                        return await self._first_login(params, address, wanted)
+            await self._check_password(params, address, wanted)
+            return await self._later_login(params)
+        except Throttled:
+            raise LoginRefused(Reason.THROTTLED, "too many wrong passwords", Retcode.TRY_AGAIN) from None
+        except TooBusy:
+            raise LoginImpossible("too many logins at once") from None
+        except Abandoned:
+            raise LoginImpossible("nobody waits for it") from None
+        except StoreUnavailable as error:
+            log.error("login of {hostid} not kept: {error}", hostid=params.hostid, error=error)
+            raise LoginImpossible("nothing can be kept now") from None
+
+    def _has_password(self, hostid: str) -> bool:
+        device = self._devices.get(hostid)
+        return device is not None and device.password_hash is not None
+
+    async def _first_login(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device:
+        """Take a device whose password is not known yet: one that was enrolled, or one never heard of."""
+        enrolled = self._devices.get(params.hostid)
+        if enrolled is None:
+            if self._policy == "known":
+                raise LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
+            if len(self._devices) >= self._max_devices:
+                raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
+        else:
+            _refuse_disabled(enrolled)
+        hashed = await self._passwords.hash(params.password, wanted)
+        if enrolled is None:
+            blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
+            device = replace(self._said(blank, params), registered_at=self._now_ms())
+            device = await self._store.add_device(device)
+        else:
+            device = self._said(replace(enrolled, password_hash=hashed), params)
+            await self._store.update_device(device)
+        self._devices[device.hostid] = device
+        self._passwords.remember(device.hostid, params.password, hashed)
+        log.info(
+            "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
+            device=device,
+            address=address,
+        )
+        return device
+
+    async def _check_password(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> None:
+        device = self._devices[params.hostid]
+        assert device.password_hash is not None
+        if not await self._passwords.matches(device.hostid, params.password, device.password_hash, wanted):
+            self._throttle.failed(device.hostid, address)
+            self.wrong_passwords[device.hostid] += 1
+            raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
+        self._throttle.succeeded(device.hostid, address)
+        _refuse_disabled(device)
+
+    async def _later_login(self, params: LoginParams) -> Device:
+        device = self._devices[params.hostid]
+        updated = self._said(device, params)
+        if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._being_written:
+            # Nothing new but the time: the device need not wait for that.
+            self._devices[device.hostid] = updated
+            self._store.update_device(updated).addErrback(self._not_kept, device.hostid)
+            return updated
+        async with self._writing(params.hostid):
+            updated = self._said(self._devices[params.hostid], params)
+            await self._store.update_device(updated)
+            self._devices[params.hostid] = updated
+        return updated
+
+    def _said(self, device: Device, params: LoginParams) -> Device:
+        """The record with what the device says now; what it leaves out stays as it was."""
+        said = {
+            "longitude": params.longitude,
+            "latitude": params.latitude,
+            "altitude": params.altitude,
+            "gpsen": params.gpsen,
+            "module_port": params.modulePort,
+            "module_baud": params.moduleBaud,
+        }
+        return replace(
+            device,
+            hostname=_printable(params.hostname),
+            moduletype=_printable(params.moduletype),
+            last_login_at=self._now_ms(),
+            **{name: value for name, value in said.items() if value is not None},
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    @staticmethod
+    def _not_kept(failure: Failure, hostid: str) -> None:
+        log.error("login time of {hostid} not kept: {error}", hostid=hostid, error=failure.value)
+
+    @asynccontextmanager
+    async def _writing(self, hostid: str) -> AsyncIterator[None]:
+        """One writer of a device's record at a time."""
+        lock = self._being_written.setdefault(hostid, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._being_written.pop(hostid, None)
+
+
+def _refuse_disabled(device: Device) -> None:
+    if not device.enabled:
+        raise LoginRefused(Reason.NOT_ENROLLED, "device is disabled", Retcode.NOT_ENROLLED)
+
+
+def _printable(text: str) -> str:
+    """A name without control characters, which neither a log nor a database bears."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()

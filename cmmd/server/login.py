@@ -1,0 +1,133 @@
+"""The answer to a login: where to upload, what to poll, how often (protocol section 4.1)."""
+
+from collections.abc import Callable
+
+from msgspec import UNSET, Struct
+
+from cmmd.fleet.registry import LoginImpossible, LoginRefused, Registry
+from cmmd.fleet.tally import Tally
+from cmmd.store.records import Device
+from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
+from cmmd.wire.retcodes import Retcode
+
+__all__ = ["Advertised", "LoginDesk", "UploadTerms", "refusal"]
+
+GENERIC_PLAN = "01030000005045F6"
+"""What a device polls whose controller is not known: the paper's own, unit 1, 80 holding registers from 0."""
+
+
+class UploadTerms(Struct, frozen=True, kw_only=True):
+    """What devices are told about uploading: rates in milliseconds; ``data_mode`` 0 changes only, 1 everything.
+
+    ``reset_packet_num``: after that many change packets a device starts over with a full set; 0: it is not told.
+    """
+
+    data_mode: int = 1
+    online_rate: int = 3000
+    offline_rate: int = 3000
+    reset_packet_num: int = 0
+
+
+class Advertised:
+    """The addresses that devices are sent to.
+
+    :param live: ``host:port``, or empty: the address that the device reached, with ``live_port``.
+    :param historic: the same for history uploads.
+    :ivar live_port: TCP port of the live listener; None: the port that the device reached.
+    :ivar historic_port: TCP port of the historic listener.
+    """
+
+    def __init__(self, live: str = "", historic: str = "") -> None:
+        self._live = live
+        self._historic = historic
+        self.live_port: int | None = None
+        self.historic_port: int | None = None
+
+    def live(self, host: str, port: int) -> str:
+        """Where live uploads go, for a device that reached us on this host and port."""
+        return self._live or f"{host}:{self.live_port or port}"
+
+    def historic(self, host: str, port: int) -> str:
+        """Where history uploads go, likewise."""
+        return self._historic or f"{host}:{self.historic_port or port}"
+
+
+class LoginDesk:
+    """Answers logins.
+
+    :param registry: decides.
+    :param terms: what every device is told.
+    :param advertised: where devices are sent.
+    :param now: Unix time in seconds.
+    :param tally: counts by retcode.
+    """
+
+    def __init__(
+        self, registry: Registry, terms: UploadTerms, advertised: Advertised, now: Callable[[], float], tally: Tally
+    ) -> None:
+        self._registry = registry
+        self._terms = terms
+        self._advertised = advertised
+        self._now = now
+        self._tally = tally
+
+    async def answer(
+        self, params: LoginParams, peer: str, reached: tuple[str, int], wanted: Callable[[], bool]
+    ) -> LoginAnswer:
+        """Decide a login.
+
+        :param params: what the device said.
+        :param peer: its host.
+        :param reached: our host and port that it connected to.
+        :param wanted: whether the device still waits.
+        :return: the answer, accepting or refusing.
+        """
+        try:
+            device = await self._registry.login(params, peer, wanted)
+        except LoginRefused as error:
+            self._tally.peer_errors[error.reason] += 1
+            answer = refusal(error.retcode)
+        except LoginImpossible:
+            answer = refusal(Retcode.TRY_AGAIN)
+        else:
+            answer = self._acceptance(device, *reached)
+        self._tally.logins[answer.retcode] += 1
+        return answer
+
+    def _acceptance(self, device: Device, host: str, port: int) -> LoginAnswer:
+        terms = self._terms
+        return LoginAnswer(
+            result=LoginResult(
+                register=1,
+                historic=self._advertised.historic(host, port),
+                liveData=self._advertised.live(host, port),
+                realTime=str(int(self._now())),
+                para_command=GENERIC_PLAN,
+                con_command=GENERIC_PLAN,
+                online_rate=terms.online_rate,
+                offline_rate=terms.offline_rate,
+                moduletype=device.moduletype,
+                data_mode=terms.data_mode,
+                modulePort=UNSET if device.module_port is None else device.module_port,
+                moduleBaud=UNSET if device.module_baud is None else device.module_baud,
+                reset_packet_num=terms.reset_packet_num or UNSET,
+            )
+        )
+
+
+def refusal(retcode: Retcode, message: str = "") -> LoginAnswer:
+    """The answer to a login that is not taken: the same shape with nothing in it.
+
+    :param message: which field was wrong, where one was.
+    """
+    nothing = LoginResult(
+        register=0,
+        historic="",
+        liveData="",
+        realTime="",
+        para_command="",
+        con_command="",
+        online_rate=0,
+        offline_rate=0,
+    )
+    return LoginAnswer(result=nothing, message=message or UNSET, retcode=retcode.value)

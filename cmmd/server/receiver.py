@@ -1,0 +1,273 @@
+"""What LineReceiver is to lines, for JSON documents: a stream of them in, one message a segment out.
+
+Documents are handled one after the other, the next one only when the answer to the last has left. So answers never
+share a segment (modules parse one object per receive, protocol section 1); a peer that does not read its answers is not
+read from either; and a peer that sends a lot at once gets one turn of the reactor for each document, like any other.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from cmmd.wire.errors import FrameError, PeerError, Reason
+from cmmd.wire.splitter import Splitter
+
+__all__ = ["JSONReceiver", "Limits"]
+
+DOCUMENTS_A_TURN = 16
+"""Documents without an answer that one connection may have handled before others get their turn."""
+MOST_FRAME_ERRORS = 3
+MOST_UNSENT = 256 * 1024
+"""Bytes waiting for a peer to read them; one more message and the connection is dropped."""
+LINGER_S = 2.0
+"""How long a closing connection waits for the peer to take the last answer and close, too."""
+SEND_BUFFER = 64 * 1024
+"""Kernel buffer of a socket, so that a peer that does not read is noticed."""
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 15, 4
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much of a peer is borne. Seconds and bytes."""
+
+    idle_timeout: float = 180.0
+    login_timeout: float = 30.0
+    max_frame: int = 64 * 1024
+
+
+@implementer(IPullProducer)
+class JSONReceiver(Protocol, TimeoutMixin):
+    """One TCP connection that speaks JSON documents.
+
+    :param limits: see there.
+    :param clock: for every timeout.
+    """
+
+    transport: Connection  # or what offers the same
+
+    def __init__(self, limits: Limits, clock: IReactorTime) -> None:
+        self.clock = clock
+        self._limits = limits
+        self._splitter = Splitter(limits.max_frame)
+        self._frame_errors = 0
+        self._outbox: deque[bytes] = deque()
+        self._unsent = 0
+        self._leaving = 0  # bytes of the message that the transport has
+        self._sending = False
+        self._handling: Deferred[None] | None = None
+        self._reading = True
+        self._ending = False
+        self._next_turn: IDelayedCall | None = None
+        self._linger: IDelayedCall | None = None
+
+    # What a subclass says.
+
+    def documentReceived(self, document: bytes) -> Deferred[None] | None:
+        """Handle one document.
+
+        :return: None, or a Deferred that fires when the next document may be handled.
+        :raises PeerError: answered by ``peerErred``; a FrameError counts towards the end of the connection.
+        """
+        raise NotImplementedError
+
+    def peerErred(self, error: PeerError) -> None:
+        """Answer a fault of the peer."""
+        raise NotImplementedError
+
+    def weErred(self, failure: Failure) -> None:
+        """Answer a fault of ours; the connection is closed after it."""
+        raise NotImplementedError
+
+    def dropped(self, reason: Reason) -> None:
+        """Note that the connection is given up: the peer was silent, or did not read."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close in order; a subclass that has more to do for it calls ``end`` at last."""
+        raise NotImplementedError
+
+    # In.
+
+    def callLater(self, period: float, call: Callable[[], object]) -> IDelayedCall:
+        """TimeoutMixin's hook for the clock."""
+        return self.clock.callLater(period, call)
+
+    def connectionMade(self) -> None:
+        """Set the socket up and start waiting."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+            handle = self.transport.getHandle()
+            if isinstance(handle, socket.socket):
+                _tune(handle)
+        self.setTimeout(self._limits.idle_timeout)
+
+    def dataReceived(self, segment: bytes) -> None:
+        """Take the bytes of one receive."""
+        if self._ending:
+            return
+        self.resetTimeout()
+        self._splitter.feed(segment)
+        if self._sending or self._handling is not None or self._next_turn is not None:
+            self._read(False)
+        else:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Handle documents until one has an answer on its way, or others should have a turn."""
+        self._next_turn = None
+        for _ in range(DOCUMENTS_A_TURN):
+            if self._sending or self._handling is not None or self._ending:
+                return
+            try:
+                document = self._splitter.next_document()
+                if document is None:
+                    self._read(True)
+                    return
+                outcome = self.documentReceived(document)
+            except Exception:
+                self._erred(Failure())
+            else:
+                if outcome is not None:
+                    self._handling = outcome
+                    outcome.addErrback(self._erred).addCallback(self._handled)
+        if not (self._sending or self._handling is not None or self._ending):
+            self._read(False)
+            self._next_turn = self.clock.callLater(0, self._pump)
+
+    def _handled(self, _: None) -> None:
+        self._handling = None
+        if self._ending:
+            return
+        self.resetTimeout()
+        if not self._sending and self._next_turn is None:
+            self._next_turn = self.clock.callLater(0, self._pump)
+
+    def _erred(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, PeerError):
+            self.weErred(failure)
+            self.close()
+            return
+        self.peerErred(error)
+        if isinstance(error, FrameError):
+            self._frame_errors += 1
+            if self._frame_errors >= MOST_FRAME_ERRORS:
+                self.close()
+
+    def _read(self, wanted: bool) -> None:
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self.transport.resumeProducing()
+        else:
+            self.transport.pauseProducing()
+
+    # Out.
+
+    def send(self, message: bytes) -> None:
+        """Write one message in a segment of its own, as soon as those before it have left."""
+        if self._ending:
+            return
+        self._unsent += len(message)
+        if self._unsent > MOST_UNSENT:
+            self.drop(Reason.UNREAD_OUTPUT)
+            return
+        self._outbox.append(message)
+        if not self._sending:
+            self._sending = True
+            self.transport.registerProducer(self, False)  # calls resumeProducing: now, and when it has sent all
+
+    def resumeProducing(self) -> None:
+        """The transport has nothing unsent: the next message may go."""
+        self._unsent -= self._leaving
+        self._leaving = 0
+        if self._outbox:
+            message = self._outbox.popleft()
+            self._leaving = len(message)
+            self.transport.write(message)
+            return
+        self._sending = False
+        self.transport.unregisterProducer()
+        if self._ending:
+            self._close_write()
+        elif (self._splitter.pending or not self._reading) and self._handling is None and self._next_turn is None:
+            self._pump()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; ``connectionLost`` follows."""
+
+    # The end.
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing is taken or sent any more."""
+        return self._ending
+
+    def end(self) -> None:
+        """Send what is unsent, then close.
+
+        The write side is closed first and what still comes is dropped: closing both at once would have the kernel
+        answer late bytes with a reset, which could overtake the last answer.
+        """
+        if self._ending:
+            return
+        self._ending = True
+        self.setTimeout(None)
+        self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
+        self._read(True)
+        if not self._sending:
+            self._close_write()
+
+    def drop(self, reason: Reason) -> None:
+        """Give the connection up at once, unsent messages with it."""
+        self._ending = True
+        self.dropped(reason)
+        self.transport.abortConnection()
+
+    def _close_write(self) -> None:
+        if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+
+    def timeoutConnection(self) -> None:
+        """Nothing came for the idle timeout; where that is our own fault, wait on."""
+        if self._handling is not None:
+            self.setTimeout(self._limits.idle_timeout)
+        elif self._sending:
+            self.drop(Reason.UNREAD_OUTPUT)
+        else:
+            self.dropped(Reason.IDLE_TIMEOUT)
+            self.close()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        """Leave nothing behind."""
+        self._ending = True
+        self.setTimeout(None)
+        for call in (self._linger, self._next_turn):
+            if call is not None and call.active():
+                call.cancel()
+        self._outbox.clear()
+
+
+def _tune(handle: socket.socket) -> None:
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

@@ -1,0 +1,269 @@
+"""One connection from a device: whose it is, and what each message gets for an answer (protocol sections 4 and 5)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.fleet.presence import Presence
+from cmmd.fleet.registry import Registry
+from cmmd.fleet.tally import Tally
+from cmmd.server.life import new_life
+from cmmd.server.login import LoginDesk, refusal
+from cmmd.server.peerlog import PeerLog
+from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.wire import messages
+from cmmd.wire.errors import MessageError, PeerError, Reason
+from cmmd.wire.messages import Answer, LoginAnswer, encode
+from cmmd.wire.reading import ANSWERED_AS, read_from_device
+from cmmd.wire.retcodes import Retcode
+
+__all__ = ["Session", "Surroundings"]
+
+log = Logger()
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What every session works with. ``now`` is Unix time in seconds."""
+
+    limits: Limits
+    clock: IReactorTime
+    now: Callable[[], float]
+    registry: Registry
+    presence: Presence
+    desk: LoginDesk
+    tally: Tally
+    peerlog: PeerLog
+
+
+class Session(JSONReceiver):
+    """A connection from a device: short for a login, long once it is attached.
+
+    :param around: see there.
+    :param carries_commands: False on a port that is for history only.
+    :param gone: told when the connection has ended.
+    :ivar hostid: the device that it is attached to; None: to none.
+    :ivar peer: the host at the other end.
+    """
+
+    def __init__(
+        self, around: Surroundings, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
+    ) -> None:
+        super().__init__(around.limits, around.clock)
+        self._around = around
+        self._carries_commands = carries_commands
+        self._gone = gone
+        self._life = new_life(self)
+        self._waiting: IDelayedCall | None = None
+        self.hostid: str | None = None
+        self.peer = ""
+
+    @property
+    def carries_commands(self) -> bool:
+        """See Attached."""
+        return self._carries_commands
+
+    # What happens to the connection.
+
+    def connectionMade(self) -> None:
+        """A device has connected."""
+        super().connectionMade()
+        self.peer, _ = _host_and_port(self.transport.getPeer())
+        self._life.opened()
+
+    def dataReceived(self, segment: bytes) -> None:
+        """Take the bytes of one receive."""
+        self._around.tally.bytes_received += len(segment)
+        super().dataReceived(segment)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The device or we have closed, or the line broke."""
+        super().connectionLost(reason)
+        self._life.lost()
+        self._gone(self)
+
+    def close(self) -> None:
+        """Send what is unsent, then close."""
+        self._life.close()
+
+    def _first_message_overdue(self) -> None:
+        self._waiting = None
+        self.dropped(Reason.LOGIN_TIMEOUT)
+        self.close()
+
+    # What the life does with it (Lived).
+
+    def started_waiting(self) -> None:
+        """See Lived."""
+        self._waiting = self.clock.callLater(self._around.limits.login_timeout, self._first_message_overdue)
+
+    def stopped_waiting(self) -> None:
+        """See Lived."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def joined(self, hostid: str) -> None:
+        """See Lived."""
+        self.hostid = hostid
+        self._around.presence.attach(hostid, self)
+
+    def left(self) -> None:
+        """See Lived."""
+        assert self.hostid is not None
+        self._around.presence.detach(self.hostid, self)
+
+    # What comes in.
+
+    def documentReceived(self, document: bytes) -> Deferred[None] | None:
+        """Answer one message."""
+        message = read_from_device(document)
+        method, answer = _ANSWERS[type(message)]
+        self._around.tally.messages[method] += 1
+        return answer(self, message)
+
+    def _login(self, login: messages.Login) -> Deferred[None]:
+        if self.hostid not in (None, login.params.hostid):
+            raise _foreign("login", login.params.hostid)
+        self._life.login_came()
+        deciding = self._around.desk.answer(
+            login.params, self.peer, _host_and_port(self.transport.getHost()), lambda: not self.ending
+        )
+        return Deferred.fromCoroutine(deciding).addCallback(self._login_decided, login.params.hostid)
+
+    def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
+        if answer.retcode != Retcode.OK:
+            self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
+        self.send(encode(answer))
+        self._life.login_answered()
+
+    def _long_connection(self, message: messages.LongCon) -> None:
+        try:
+            self._admit("LongCon", message.hostid)
+        except MessageError as error:
+            self.peerErred(error)
+            if self.hostid is None:
+                self.close()
+        else:
+            self.send(messages.ANSWER_LONGCON)
+
+    def _heartbeat(self, message: messages.Heartbeat) -> None:
+        self._admit("HB", message.hostid)
+        self.send(messages.ANSWER_HB)
+
+    def _full_upload(self, message: messages.ReqData) -> None:
+        self._admit("reqdata", message.hostid)
+        self._around.tally.uploads["full"] += 1
+        self.send(messages.ANSWER_REQDATA)
+
+    def _change_upload(self, message: messages.ReqDataChange) -> None:
+        self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
+        self._around.tally.uploads["change"] += 1
+        self.send(messages.ANSWER_REQDATA)
+
+    def _timing(self, message: messages.Timing) -> None:
+        self._admit("timing", message.hostid)
+        self.send(encode(messages.TimingAnswer(result=str(int(self._around.now() * 1000)))))
+
+    def _write_answer(self, message: messages.WriteConfigAnswer) -> None:
+        self._admit("writeConfig", message.hostid)
+        self._unexpected("answer to a writeConfig that was not sent", message.uid or "")
+
+    def _reset_answer(self, message: messages.ResetAnswer) -> None:
+        self._admit("reset", message.hostid)
+        self._unexpected("answer to a reset that was not sent", message.hostid)
+
+    def _admit(self, method: str, hostid: str) -> None:
+        """Attach a connection that is nobody's yet to the device that speaks; take nothing of any other device.
+
+        :param method: the method of the answer.
+        :raises MessageError: unknown, disabled, or not the device of this session.
+        """
+        if hostid == self.hostid:
+            return
+        if self.hostid is not None:
+            raise _foreign(method, hostid)
+        device = self._around.registry.device(hostid)
+        if device is None:
+            raise MessageError(
+                "unknown device",
+                method=method,
+                reason=Reason.UNKNOWN_DEVICE,
+                retcode=Retcode.UNKNOWN_DEVICE,
+                said=hostid,
+            )
+        if not device.enabled:
+            raise MessageError(
+                "device is disabled",
+                method=method,
+                reason=Reason.NOT_ENROLLED,
+                retcode=Retcode.NOT_ENROLLED,
+                said=hostid,
+            )
+        self._life.attach(hostid)
+
+    # What goes wrong.
+
+    def peerErred(self, error: PeerError) -> None:
+        """Count it, log it, answer it."""
+        self._around.tally.peer_errors[error.reason] += 1
+        self._around.peerlog.fault(self.peer, str(error), error.said)
+        method = error.method if isinstance(error, MessageError) else "error"
+        if method != "login":
+            self.send(encode(Answer(method=method, message=str(error), retcode=error.retcode.value)))
+            return
+        self._around.tally.logins[error.retcode.value] += 1
+        self.send(encode(refusal(error.retcode, str(error))))
+        if self.hostid is None:  # a short connection ends with its answer
+            self.close()
+
+    def weErred(self, failure: Failure) -> None:
+        """Log it whole, answer what says nothing."""
+        self._around.tally.bugs += 1
+        log.failure("while serving {peer}", failure=failure, peer=self.peer)
+        self.send(encode(Answer(method="error", message="internal error", retcode=Retcode.TRY_AGAIN.value)))
+
+    def dropped(self, reason: Reason) -> None:
+        """Count and log it."""
+        self._around.tally.peer_errors[reason] += 1
+        self._around.peerlog.fault(self.peer, f"dropped: {reason}", self.hostid or "")
+
+    def _unexpected(self, what: str, said: str) -> None:
+        self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
+        self._around.peerlog.fault(self.peer, what, said)
+
+
+_ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | None]]] = {
+    messages.Login: ("login", Session._login),
+    messages.LongCon: ("LongCon", Session._long_connection),
+    messages.Heartbeat: ("HB", Session._heartbeat),
+    messages.ReqData: ("reqdata", Session._full_upload),
+    messages.ReqDataChange: ("reqdatachange", Session._change_upload),
+    messages.Timing: ("timing", Session._timing),
+    messages.WriteConfigAnswer: ("writeConfig", Session._write_answer),
+    messages.ResetAnswer: ("reset", Session._reset_answer),
+}
+
+
+def _foreign(method: str, hostid: str) -> MessageError:
+    return MessageError(
+        "hostid is not the one of this session",
+        method=method,
+        reason=Reason.FOREIGN_HOSTID,
+        retcode=Retcode.UNKNOWN_DEVICE,
+        said=hostid,
+    )
+
+
+def _host_and_port(address: IAddress) -> tuple[str, int]:
+    """An address as devices write it: IPv6 in brackets, IPv4 in IPv6 as IPv4; empty and 0 where it is not TCP."""
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return "", 0
+    host = address.host.removeprefix("::ffff:") if "." in address.host else address.host
+    return (f"[{host}]" if ":" in host else host), address.port
