@@ -1,7 +1,9 @@
 """``twistd cmmd``: the options, and the one place that wires the server up."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,9 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
 from cmmd.daemon import StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state, raise_file_limit
@@ -93,7 +97,7 @@ class Server(Service):
         self._lock: IO[str] | None = None
         self._listeners = _listeners(settings.server, reactor)
         self._store = _store(settings.store.url, state, reactor)
-        self._passwords = Passwords(reactor)
+        self._threads: ThreadPool | None = None
         self._sessions: Sessions | None = None
         self.tally = Tally()
         self.presence = Presence()
@@ -108,11 +112,10 @@ class Server(Service):
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
         if not outcome:
-            raise AssertionError("the start has to wait for something")
+            raise AssertionError("the start waits for something")
         failure = outcome[0]
         if isinstance(failure, Failure):
-            self._passwords.stop()
-            self._store.close()
+            self._let_go()
             if failure.check(StoreError, StateInUse, CannotListenError, OSError):
                 raise SystemExit(f"cmmd: {failure.value}")
             failure.raiseException()
@@ -128,11 +131,13 @@ class Server(Service):
             )
         self._lock = lock_state(self._state)
         devices = await self._store.open()
-        self._passwords.start()
+        cores = os.cpu_count() or 1
+        self._threads = ThreadPool(0, cores, "passwords")
+        self._threads.start()
         registry = Registry(
             store=self._store,
             devices=devices,
-            passwords=self._passwords,
+            passwords=Passwords(partial(deferToThreadPool, self._reactor, self._threads), cores),
             throttle=Throttle(self._reactor),
             now=time.time,
             policy=settings.enrolment.policy,
@@ -176,11 +181,17 @@ class Server(Service):
     async def _stop(self) -> None:
         if self._sessions is not None:
             await self._sessions.stop()
-        self._passwords.stop()
-        await self._store.close()
+        await self._let_go()
+        log.info("cmmd has stopped")
+
+    def _let_go(self) -> Deferred[None]:
+        if self._threads is not None:
+            self._threads.stop()
+            self._threads = None
         if self._lock is not None:
             self._lock.close()
-        log.info("cmmd has stopped")
+            self._lock = None
+        return self._store.close()
 
 
 def makeService(options: Options) -> Server:

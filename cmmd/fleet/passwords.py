@@ -5,16 +5,11 @@ import hmac
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-from twisted.internet.defer import DeferredSemaphore
-from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 __all__ = ["Abandoned", "Passwords", "TooBusy"]
-
-T = TypeVar("T")
 
 # 6 ms and 2 MiB a check. A device password has at most 20 characters, mostly six digits, which no cost protects once a
 # hash is stolen; a fleet that comes back after a restart has to be checked one by one, and waits for it.
@@ -37,24 +32,15 @@ class Passwords:
     A verified password is remembered in memory as a keyed hash, so that a fleet that reconnects does not queue behind
     scrypt. The key never leaves the process.
 
-    :param reactor: where results are delivered.
+    :param elsewhere: carries a function out off the reactor thread.
+    :param at_once: how many it may have at once.
     """
 
-    def __init__(self, reactor: IReactorFromThreads) -> None:
-        self._reactor = reactor
-        threads = os.cpu_count() or 1
-        self._turns = DeferredSemaphore(threads)
-        self._threads = ThreadPool(0, threads, "passwords")
+    def __init__(self, elsewhere: Callable[[Callable[[], Any]], Deferred[Any]], at_once: int) -> None:
+        self._elsewhere = elsewhere
+        self._turns = DeferredSemaphore(at_once)
         self._key = os.urandom(32)
         self._verified: dict[str, bytes] = {}
-
-    def start(self) -> None:
-        """Take work."""
-        self._threads.start()
-
-    def stop(self) -> None:
-        """Take no more work; wait for what is being computed."""
-        self._threads.stop()
 
     async def hash(self, password: str, wanted: Callable[[], bool]) -> str:
         """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
@@ -63,7 +49,8 @@ class Passwords:
         :raises TooBusy: see there.
         :raises Abandoned: see there.
         """
-        return await self._off_thread(lambda: _hashed(password, os.urandom(_SALT_BYTES)), wanted)
+        hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), wanted)
+        return hashed
 
     async def matches(self, hostid: str, password: str, kept: str, wanted: Callable[[], bool]) -> bool:
         """Whether a password is the one that was kept for a device.
@@ -75,7 +62,7 @@ class Passwords:
         fingerprint = self._fingerprint(password, kept)
         if hmac.compare_digest(self._verified.get(hostid, b""), fingerprint):
             return True
-        right = await self._off_thread(lambda: _matches(password, kept), wanted)
+        right: bool = await self._in_turn(lambda: _matches(password, kept), wanted)
         if right:
             self._verified[hostid] = fingerprint
         return right
@@ -88,14 +75,14 @@ class Passwords:
         # The kept hash is part of it: a password that was changed is not remembered.
         return hmac.digest(self._key, kept.encode() + b"\0" + password.encode(), "sha256")
 
-    async def _off_thread(self, work: Callable[[], T], wanted: Callable[[], bool]) -> T:
+    async def _in_turn(self, work: Callable[[], Any], wanted: Callable[[], bool]) -> Any:
         if len(self._turns.waiting) >= _MOST_WAITING:
             raise TooBusy
         await self._turns.acquire()
         try:
             if not wanted():
                 raise Abandoned
-            return await deferToThreadPool(self._reactor, self._threads, work)
+            return await self._elsewhere(work)
         finally:
             self._turns.release()
 

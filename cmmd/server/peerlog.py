@@ -5,22 +5,15 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-__all__ = ["PeerLog", "sanitised"]
+from cmmd.wire.quoting import quoted
+
+__all__ = ["PeerLog"]
 
 log = Logger()
 
 BURST = 5
 REFILL_S = 10.0
 MOST_PEERS = 10_000
-LONGEST_TEXT = 120
-
-
-def sanitised(text: str | bytes) -> str:
-    """A peer's text in quotes: nothing but printable ASCII, cut at 120 characters."""
-    if isinstance(text, bytes):
-        text = text[:LONGEST_TEXT].decode("utf-8", "backslashreplace")
-    quoted = ascii(text[:LONGEST_TEXT])
-    return quoted if len(quoted) <= LONGEST_TEXT else quoted[:LONGEST_TEXT] + "..."
 
 
 class _Allowance:
@@ -64,7 +57,7 @@ class PeerLog:
             "{peer}: {what}{said}{more}",
             peer=peer,
             what=what,
-            said=f": {sanitised(said)}" if said else "",
+            said=f": {quoted(said)}" if said else "",
             more=f" ({allowance.suppressed} more like this not logged)" if allowance.suppressed else "",
         )
         allowance.suppressed = 0

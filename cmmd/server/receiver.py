@@ -13,6 +13,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHalfCloseableProtocol,
     IPullProducer,
     IReactorTime,
     ISSLTransport,
@@ -49,7 +50,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_frame: int = 64 * 1024
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IHalfCloseableProtocol)
 class JSONReceiver(Protocol, TimeoutMixin):
     """One TCP connection that speaks JSON documents.
 
@@ -70,6 +71,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self._sending = False
         self._handling: Deferred[None] | None = None
         self._reading = True
+        self._peer_closed = False
         self._ending = False
         self._next_turn: IDelayedCall | None = None
         self._linger: IDelayedCall | None = None
@@ -136,7 +138,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
             try:
                 document = self._splitter.next_document()
                 if document is None:
-                    self._read(True)
+                    self._out_of_documents()
                     return
                 outcome = self.documentReceived(document)
             except Exception:
@@ -148,6 +150,25 @@ class JSONReceiver(Protocol, TimeoutMixin):
         if not (self._sending or self._handling is not None or self._ending):
             self._read(False)
             self._next_turn = self.clock.callLater(0, self._pump)
+
+    def _out_of_documents(self) -> None:
+        if self._peer_closed:
+            self.close()
+        else:
+            self._read(True)
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more; what it sent is still answered."""
+        self._peer_closed = True
+        if self._sending or self._handling is not None or self._next_turn is not None:
+            return
+        if self._ending:
+            self.transport.loseConnection()
+        else:
+            self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """We have closed our side."""
 
     def _handled(self, _: None) -> None:
         self._handling = None
@@ -170,7 +191,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
                 self.close()
 
     def _read(self, wanted: bool) -> None:
-        if wanted == self._reading:
+        if wanted == self._reading or self._peer_closed:
             return
         self._reading = wanted
         if wanted:
@@ -206,8 +227,12 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self.transport.unregisterProducer()
         if self._ending:
             self._close_write()
-        elif (self._splitter.pending or not self._reading) and self._handling is None and self._next_turn is None:
+        elif self._handling is None and self._next_turn is None and self._has_more:
             self._pump()
+
+    @property
+    def _has_more(self) -> bool:
+        return self._splitter.pending > 0 or not self._reading or self._peer_closed
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` follows."""
@@ -241,7 +266,8 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self.transport.abortConnection()
 
     def _close_write(self) -> None:
-        if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
+        is_plain = ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport)
+        if is_plain and not self._peer_closed:
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()

@@ -190,7 +190,7 @@ class Session(JSONReceiver):
         if self.hostid is not None:
             raise _foreign(method, hostid)
         device = self._around.registry.device(hostid)
-        if device is None:
+        if device is None or device.last_login_at is None:  # never heard of, or enrolled and not come yet
             raise MessageError(
                 "unknown device",
                 method=method,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -70,7 +70,7 @@ class Sessions:
             try:
                 port = await endpoint.listen(factory)
             except Exception:
-                await self._stop_listening()
+                self._stop_listening()
                 raise
             self._ports.append(port)
             self._advertise(port.getHost(), roles)
@@ -109,15 +109,9 @@ class Sessions:
             session.close()
         await self._all_gone
 
-    async def _stop_listening(self) -> None:
+    def _stop_listening(self) -> Deferred[list[object]]:
         ports, self._ports = self._ports, []
-        for port in ports:
-            await _done(port.stopListening())
-
-
-async def _done(result: object) -> None:
-    if isinstance(result, Deferred):
-        await result
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
 def _named(port: IListeningPort) -> str:

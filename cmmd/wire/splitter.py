@@ -21,7 +21,8 @@ _BOM_PREFIXES = (b"\xef", b"\xef\xbb")
 
 # A string's body. Device names come in UTF-8 and, in the field, in GB18030, whose second byte may be a backslash: taken
 # for an escape, it would swallow the closing quote and with it the stream. So a UTF-8 sequence is one step, else a
-# GB18030 pair, else the byte alone; a sequence that the buffer cuts ends the match before it, for another look.
+# GB18030 pair, else the byte alone; a sequence that the buffer cuts ends the match before it, for another look. Where
+# bytes can be read both ways they are UTF-8: a GB18030 name that looks like it up to a last backslash is lost.
 _BODY = rb"""
     (?: [^"\\\x80-\xff]++
       | \\.

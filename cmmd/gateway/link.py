@@ -1,0 +1,212 @@
+"""The device's side of the protocol: log in, stay attached, come back (protocol section 1 and 4)."""
+
+from random import Random
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.gateway.address import Address, EndpointFactory, parse_address
+from cmmd.gateway.backoff import Backoff
+from cmmd.gateway.connection import LinkError, ServerConnection
+from cmmd.gateway.orders import LinkCounters, Orders
+from cmmd.gateway.session import Session
+from cmmd.gateway.source import Source
+from cmmd.wire.messages import Login, LoginAnswer, LoginResult
+from cmmd.wire.quoting import quoted
+
+__all__ = ["HEARTBEAT_INTERVAL_S", "Link"]
+
+HEARTBEAT_INTERVAL_S = 60.0
+
+GOOD_SESSION_S = 30.0
+"""A session that lasted as long as this starts the back-off over."""
+
+RESTART_S = 1.0
+"""How long a device takes to restart after a reset, about."""
+
+
+class _OneConnection(Factory):
+    """Makes a connection, without Twisted's two lines in the log for each."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, log: Logger) -> None:
+        self._clock = clock
+        self._log = log
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # noqa: ARG002
+        return ServerConnection(self._clock, self._log)
+
+
+class Link(Service):
+    """Keeps one device connected to a server for as long as the service runs.
+
+    Login on a short connection, then the long connection to the address of the login answer. Whatever goes wrong ends
+    with a wait and another login; a new reason is logged once, not again as long as it stays the same.
+
+    :param source: what is uploaded, and what obeys.
+    :param server: where to log in.
+    :param clock: all time.
+    :param endpoints: the way to an address.
+    :param random: all chance: jitter of uploads, heartbeats and waits.
+    :param counters: where to count; may be shared between links.
+    :param data_mode: 0 or 1 overrides what the server orders.
+    :param heartbeat_interval: seconds.
+    :param first_delay: seconds between the start of the service and the first login.
+    :param log: takes the few lines that a link has to say.
+    :ivar session: the session that stands, attached or about to be; None: there is none.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        server: Address,
+        *,
+        clock: IReactorTime,
+        endpoints: EndpointFactory,
+        random: Random,
+        counters: LinkCounters | None = None,
+        data_mode: int | None = None,
+        heartbeat_interval: float = HEARTBEAT_INTERVAL_S,
+        first_delay: float = 0.0,
+        log: Logger | None = None,
+    ) -> None:
+        self.counters = LinkCounters() if counters is None else counters
+        self.session: Session | None = None
+        self._source = source
+        self._server = server
+        self._clock = clock
+        self._endpoints = endpoints
+        self._random = random
+        self._data_mode = data_mode
+        self._heartbeat_interval = heartbeat_interval
+        self._first_delay = first_delay
+        self._log = Logger() if log is None else log
+        self._backoff = Backoff(random)
+        self._last_reason = ""
+        self._running: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Start connecting."""
+        super().startService()
+        self._backoff.reset()
+        self._last_reason = ""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(self._over)
+
+    def stopService(self) -> Deferred[None] | None:
+        """Close the connection.
+
+        :return: fires when it is closed; nothing is left behind.
+        """
+        super().stopService()
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+        return running
+
+    def _over(self, failure: Failure) -> None:
+        failure.trap(CancelledError)
+
+    async def _run(self) -> None:
+        await self._sleep(self._first_delay)
+        while True:
+            try:
+                await self._attend(await self._login())
+                pause = RESTART_S * self._random.uniform(0.5, 1.5)
+            except CancelledError:
+                raise
+            except LinkError as error:
+                pause = self._backoff.next()
+                self._failed(str(error), pause)
+            except Exception as error:  # our bug: the link lives on
+                pause = self._backoff.next()
+                self._log.failure("{hostid}: {reason}", hostid=self._hostid, reason=f"bug: {type(error).__name__}")
+            await self._sleep(pause)
+
+    async def _login(self) -> LoginResult:
+        """Log in on a short connection (4.1).
+
+        :raises LinkError: it did not come to an answer, or the answer is no.
+        """
+        connection = await self._connected(self._server)
+        try:
+            answer = await connection.ask(Login(params=self._source.identity()), "login")
+        finally:
+            await connection.close()
+        assert isinstance(answer, LoginAnswer)  # the only one of this method
+        if answer.result.register != 1:
+            raise LinkError(f"login refused, retcode {quoted(answer.retcode)}")
+        self.counters.logins += 1
+        return answer.result
+
+    async def _attend(self, result: LoginResult) -> None:
+        """Hold the long connection; return after a reset.
+
+        :raises LinkError: the orders make no sense, or the session came to its end.
+        """
+        orders = Orders.of(result, self._data_mode)
+        try:
+            self._source.follow(result.para_command, orders.data_mode)
+        except ValueError as error:
+            raise LinkError(f"the server's para_command makes no sense: {quoted(error)}") from None
+        try:
+            address = parse_address(result.liveData)
+        except ValueError as error:
+            raise LinkError(f"the server's liveData makes no sense: {error}: {quoted(result.liveData)}") from None
+        connection = await self._connected(address)
+        self.session = Session(
+            connection,
+            self._source,
+            orders,
+            clock=self._clock,
+            random=self._random,
+            counters=self.counters,
+            log=self._log,
+            heartbeat_interval=self._heartbeat_interval,
+        )
+        try:
+            await self.session.run()
+        finally:
+            attached_at, self.session = self.session.attached_at, None
+            if attached_at is not None and self._clock.seconds() - attached_at >= GOOD_SESSION_S:
+                self._backoff.reset()
+                self._last_reason = ""
+            await connection.close()
+
+    async def _connected(self, address: Address) -> ServerConnection:
+        """Connect.
+
+        :raises LinkError: that failed.
+        """
+        try:
+            endpoint = self._endpoints(address)
+            return cast("ServerConnection", await endpoint.connect(_OneConnection(self._clock, self._log)))
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except CancelledError:
+            raise
+        except Exception as error:
+            raise LinkError(f"cannot connect to {address}: {quoted(error)}") from None
+
+    def _failed(self, reason: str, pause: float) -> None:
+        self.counters.failures += 1
+        if reason != self._last_reason:
+            self._last_reason = reason
+            self._log.warn(
+                "{hostid}: {reason}; next attempt in {pause:.1f} s", hostid=self._hostid, reason=reason, pause=pause
+            )
+
+    def _sleep(self, seconds: float) -> Deferred[Any]:
+        return deferLater(self._clock, seconds)
+
+    @property
+    def _hostid(self) -> str:
+        return self._source.identity().hostid

@@ -1,0 +1,59 @@
+"""What a server orders at login, as a session needs it, and what links count."""
+
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from cmmd.wire.messages import LoginResult
+
+__all__ = ["LinkCounters", "Orders"]
+
+SHORTEST_PERIOD_S = 0.1
+LONGEST_PERIOD_S = 3600.0
+"""What an upload period may be, whatever a server asks for."""
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """Plain integers, shared by as many links as one likes.
+
+    :ivar online: links that are attached now.
+    :ivar logins: logins that were accepted.
+    :ivar uploads: uploads that were answered with OK.
+    :ivar refused: uploads and heartbeats that were answered with something else.
+    :ivar commands: orders that came: writes, port changes, resets.
+    :ivar failures: attempts and sessions that ended in trouble.
+    """
+
+    online: int = 0
+    logins: int = 0
+    uploads: int = 0
+    refused: int = 0
+    commands: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a session needs of a login answer (protocol section 4.1).
+
+    :ivar upload_period: seconds.
+    :ivar data_mode: 0 changes, 1 everything.
+    :ivar reset_packet_num: change packets after which a full set is due again; 0: never.
+    """
+
+    upload_period: float
+    data_mode: int
+    reset_packet_num: int
+
+    @classmethod
+    def of(cls, result: LoginResult, data_mode: int | None = None) -> "Orders":
+        """Read them off a login answer.
+
+        :param data_mode: goes before what the answer says; None: as the answer says, 1 where it says nothing.
+        """
+        if data_mode is None:
+            data_mode = 0 if result.data_mode == 0 else 1
+        period = min(max(result.online_rate, 0), LONGEST_PERIOD_S * 1000) / 1000
+        packets = 0 if result.reset_packet_num is UNSET else max(result.reset_packet_num, 0)
+        return cls(max(period, SHORTEST_PERIOD_S), data_mode, packets)

@@ -1,0 +1,101 @@
+"""``twistd -n cmm-sim``: a fleet of simulated CMM modules, for trying a server out."""
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+from twisted.python import usage
+
+from cmmd.daemon import end_orderly_on_signals, foreground_without_pidfile, raise_file_limit
+from cmmd.gateway.address import Address, parse_address, tcp_endpoints
+from cmmd.simulator.fleet import Fleet
+from cmmd.wire.quoting import quoted
+
+__all__ = ["Options", "makeService"]
+
+MAX_DEVICES = 50_000
+MAX_MODEL = 30  # characters: moduletype (section 4.1)
+_FILES_BESIDES_DEVICES = 64
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The command line. Wrong values end the process with status 1 and one line on stderr that names the option.
+
+    :ivar server: where the devices log in.
+    :ivar devices: how many.
+    :ivar seed: decides who they are.
+    :ivar data_mode: 0 or 1 overrides what the server orders; None: as it orders.
+    """
+
+    synopsis = "--server HOST:PORT [options]"
+    optParameters = [  # noqa: RUF012 - Twisted's way
+        ["server", None, None, "HOST:PORT of the server that the devices log in at (required)"],
+        ["devices", None, "1", "number of devices"],
+        ["model", None, "HGM6120N", "controller model that they report, up to 30 characters"],
+        ["seed", None, "1", "a number: the same one gives the same devices"],
+        ["data-mode", None, None, "0 upload changes, 1 upload everything (default: as the server says)"],
+    ]
+
+    server: Address
+    devices: int
+    seed: int
+    model: str
+    data_mode: int | None
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the command line.
+
+        :raises SystemExit: it is wrong.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"cmm-sim: {error}") from None
+
+    def parseArgs(self, *words: str) -> None:
+        """Take nothing but options."""
+        if words:
+            raise usage.UsageError(f"{quoted(words[0])} is not an option")
+
+    def postOptions(self) -> None:
+        """Check the values."""
+        if self["server"] is None:
+            raise usage.UsageError("--server HOST:PORT is required")
+        try:
+            self.server = parse_address(self["server"])
+        except ValueError as error:
+            raise usage.UsageError(f"--server {quoted(self['server'])}: {error}") from None
+        self.devices = self._number("devices", 1, MAX_DEVICES)
+        self.seed = self._number("seed", 0, 2**63 - 1)
+        self.data_mode = None if self["data-mode"] is None else self._number("data-mode", 0, 1)
+        self.model = self["model"]
+        if not (self.model.isprintable() and 1 <= len(self.model) <= MAX_MODEL):
+            raise usage.UsageError(f"--model {quoted(self.model)}: not 1 to {MAX_MODEL} printable characters")
+        foreground_without_pidfile(self.parent)
+
+    def _number(self, option: str, least: int, most: int) -> int:
+        text = self[option]
+        if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):
+            raise usage.UsageError(f"--{option} {quoted(text)}: not a number from {least} to {most}")
+        return int(text)
+
+
+def makeService(options: Options) -> Fleet:
+    """Build the fleet that the options describe."""
+    from twisted.internet import reactor
+
+    wanted = options.devices + _FILES_BESIDES_DEVICES
+    limit = raise_file_limit(wanted)
+    if limit < wanted:
+        _log.warn("only {limit} files may be open, {wanted} are wanted", limit=limit, wanted=wanted)
+    end_orderly_on_signals(reactor)
+    return Fleet(
+        options.server,
+        devices=options.devices,
+        seed=options.seed,
+        model=options.model,
+        data_mode=options.data_mode,
+        clock=reactor,
+        endpoints=tcp_endpoints(reactor),
+    )

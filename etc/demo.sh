@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The daemon and ten simulated devices in one terminal. Ctrl-C ends both; when one of them ends, so does the other.
+#
+# usage: demo.sh BIN STATE      BIN: the folder of twistd and python; STATE: the daemon's state directory
+# Exit status: 0 ended from outside; otherwise that of what ended by itself, at least 1.
+set -u
+
+bin=$1
+state=$2
+port=21318
+devices=10
+start_s=30
+
+say() { printf 'demo: %s\n' "$*" >&2; }
+
+end_both() {
+    trap '' INT TERM HUP
+    local running tenths
+    for ((tenths = 0; tenths < 150; tenths++)); do
+        running=$(jobs -pr)
+        [[ -z $running ]] && return
+        # shellcheck disable=SC2086 # one word each
+        ((tenths == 0)) && kill -TERM $running 2>/dev/null
+        sleep 0.1
+    done
+    say "does not end, killed: $running"
+    # shellcheck disable=SC2086
+    kill -KILL $running 2>/dev/null
+}
+
+port_is_free() {
+    "$bin/python" -c 'import socket, sys; socket.create_server(("", int(sys.argv[1]))).close()' "$port" 2>/dev/null
+}
+
+port_accepts() {
+    "$bin/python" -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()' "$port" 2>/dev/null
+}
+
+if ! port_is_free; then
+    say "port $port is taken: end what listens there first"
+    exit 1
+fi
+
+trap end_both EXIT
+trap 'exit 0' INT TERM HUP
+
+"$bin/twistd" --nodaemon cmmd --state "$state" &
+daemon=$!
+until port_accepts; do
+    if [[ -z $(jobs -pr) ]]; then
+        wait "$daemon"
+        status=$?
+        say "the daemon did not start"
+        exit $((status ? status : 1))
+    fi
+    if ((SECONDS > start_s)); then
+        say "the daemon does not accept on port $port after $start_s seconds"
+        exit 1
+    fi
+    sleep 0.2
+done
+
+"$bin/twistd" --nodaemon cmm-sim --server "127.0.0.1:$port" --devices "$devices" &
+say "$devices simulated devices report to port $port; Ctrl-C ends all"
+
+wait -n
+status=$?
+jobs -pr | grep -qx "$daemon" && ended="the simulator" || ended="the daemon"
+say "$ended has ended (exit status $status)"
+exit $((status ? status : 1))

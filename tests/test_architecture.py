@@ -1,0 +1,282 @@
+"""The house rules of docs/design.md, section 1, read off the imports."""
+
+import ast
+import configparser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import REPOSITORY
+
+# Who may import which other part of cmmd. What is missing here has no place in the house yet.
+PROTOCOLS = {"wire", "modbus"}
+KNOWLEDGE = {"controllers", "store"}
+DOMAIN = {"fleet"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "wire": PROTOCOLS,
+    "modbus": PROTOCOLS,
+    "controllers": PROTOCOLS,
+    "store": PROTOCOLS | KNOWLEDGE,
+    "fleet": PROTOCOLS | KNOWLEDGE,
+    "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
+    "control": PROTOCOLS | KNOWLEDGE | DOMAIN,
+    "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
+    "gateway": PROTOCOLS | {"controllers"},
+    "simulator": PROTOCOLS | {"controllers", "gateway"},
+    "config": PROTOCOLS,
+    "daemon": PROTOCOLS,
+}
+FOR_TAP_ONLY = {"config", "daemon"}
+"""What only the modules that wire things up, all called tap, may import."""
+
+PURE = ("wire", "modbus", "controllers")
+IMPURE_MODULES = {
+    *("twisted", "asyncio", "threading", "multiprocessing", "concurrent", "subprocess", "signal"),
+    *("time", "datetime", "sched"),
+    *("io", "os", "socket", "socketserver", "select", "selectors", "ssl", "http", "urllib", "sqlite3", "logging"),
+}
+EMPTY_CONTAINERS = {"dict", "list", "set", "deque", "defaultdict", "OrderedDict", "Counter", "WeakValueDictionary"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module or name, in full; ``cmmd.wire.errors.FrameError`` for a name of a module."""
+
+    name: str
+    line: int
+    at_import_time: bool
+
+    @property
+    def part(self) -> str | None:
+        """The part of cmmd that this is in; None outside of cmmd, and for cmmd itself."""
+        names = self.name.split(".")
+        return names[1] if names[0] == "cmmd" and len(names) > 1 and names[1] != "__version__" else None
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file, its path below the root, and what it is made of."""
+
+    path: Path
+    tree: ast.Module
+
+    @property
+    def part(self) -> str:
+        """The folder below cmmd, or the module where it stands in cmmd itself."""
+        return self.path.parts[1] if len(self.path.parts) > 2 else self.path.stem
+
+    @property
+    def wires_up(self) -> bool:
+        return self.path.stem == "tap"
+
+    def imports(self) -> Iterator[Import]:
+        inside_functions = {
+            id(node)
+            for function in ast.walk(self.tree)
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for node in ast.walk(function)
+        }
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                package = self._from(node)
+                names = [f"{package}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            yield from (Import(name, node.lineno, id(node) not in inside_functions) for name in names)
+
+    def _from(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        package = self.path.with_suffix("").parts[: -node.level]
+        return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def modules(root: Path) -> list[Module]:
+    return [
+        Module(path.relative_to(root), ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        for path in sorted((root / "cmmd").rglob("*.py"))
+    ]
+
+
+# --- the rules: each yields one line for each violation --------------------------------------------------------------
+
+
+def imports_that_do_not_go_down(module: Module) -> Iterator[str]:
+    if module.path == Path("cmmd/tap.py"):
+        return
+    allowed = MAY_IMPORT.get(module.part, set()) | {module.part}
+    if module.wires_up:
+        allowed |= FOR_TAP_ONLY
+    for one in module.imports():
+        if one.part is not None and one.part not in allowed:
+            yield f"{module.path}:{one.line} imports {one.name}: {module.part} may not know {one.part}"
+
+
+def parts_without_a_place(module: Module) -> Iterator[str]:
+    if module.part not in {*MAY_IMPORT, "tap", "__init__"}:
+        yield f"{module.path}: give {module.part} a place in MAY_IMPORT of tests/test_architecture.py"
+
+
+def impure_imports(module: Module) -> Iterator[str]:
+    if module.part in PURE:
+        for one in module.imports():
+            if one.name.split(".")[0] in IMPURE_MODULES:
+                yield f"{module.path}:{one.line} imports {one.name}: {module.part} is without Twisted, clock and I/O"
+
+
+def reactor_imports(module: Module) -> Iterator[str]:
+    for one in module.imports():
+        if one.name == "twisted.internet.reactor" and one.at_import_time:
+            yield f"{module.path}:{one.line} imports the reactor at import time: it is handed in"
+
+
+def module_state(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Global):
+            yield f"{module.path}:{node.lineno} has a global statement: state hangs off the service"
+    for statement in module.tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and _is_empty_container(statement.value):
+            yield f"{module.path}:{statement.lineno} keeps an empty container at module level: no module state"
+
+
+def _is_empty_container(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Call):
+        return not value.args and not value.keywords and ast.unparse(value.func).split(".")[-1] in EMPTY_CONTAINERS
+    return (isinstance(value, ast.Dict) and not value.keys) or (isinstance(value, ast.List) and not value.elts)
+
+
+RULES = (imports_that_do_not_go_down, parts_without_a_place, impure_imports, reactor_imports, module_state)
+
+
+def violations(root: Path) -> list[str]:
+    return [line for module in modules(root) for rule in RULES for line in rule(module)]
+
+
+class HouseTests(SynchronousTestCase):
+    """The code as it stands."""
+
+    def test_the_rules_hold(self) -> None:
+        self.assertNotEqual(modules(REPOSITORY), [])
+        found = violations(REPOSITORY)
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_setup_cfg_lists_the_packages_that_exist(self) -> None:
+        parser = configparser.ConfigParser()
+        parser.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+        listed = set(parser["options"]["packages"].split())
+        folders = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "cmmd").rglob("*.py")}
+        on_disk = {".".join(folder.parts) for folder in folders} | {"twisted.plugins"}
+        self.assertEqual(sorted(on_disk - listed), [], "not listed under packages in setup.cfg")
+        self.assertEqual(sorted(listed - on_disk), [], "listed under packages in setup.cfg, but not there")
+        for folder in folders:
+            self.assertTrue((REPOSITORY / folder / "__init__.py").exists(), f"{folder} has no __init__.py")
+
+    def test_plugins_have_no_init(self) -> None:
+        """Twisted collects the plugins of all distributions; an __init__.py would hide the others'."""
+        for folder in ("twisted", "twisted/plugins"):
+            self.assertFalse((REPOSITORY / folder / "__init__.py").exists(), folder)
+
+
+class RuleTests(SynchronousTestCase):
+    """Every rule catches what it is there for, and names file, line and import."""
+
+    def assert_caught(self, path: str, source: str, *expected: str) -> None:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, path)
+            file.parent.mkdir(parents=True)
+            file.write_text(source, encoding="utf-8")
+            self.assertEqual(violations(Path(folder)), list(expected))
+
+    def test_up(self) -> None:
+        self.assert_caught(
+            "cmmd/wire/splitter.py",
+            "import re\nfrom cmmd.store import records\n",
+            "cmmd/wire/splitter.py:2 imports cmmd.store.records: wire may not know store",
+        )
+        self.assert_caught(
+            "cmmd/fleet/live.py",
+            "def read():\n    import cmmd.server.session\n",
+            "cmmd/fleet/live.py:2 imports cmmd.server.session: fleet may not know server",
+        )
+
+    def test_sideways(self) -> None:
+        for part, other in (
+            ("server", "control"),
+            ("control", "web"),
+            ("web", "server"),
+            ("web", "gateway"),
+            ("gateway", "simulator"),
+            ("gateway", "fleet"),
+            ("gateway", "store"),
+            ("simulator", "server"),
+            ("simulator", "store"),
+        ):
+            self.assert_caught(
+                f"cmmd/{part}/module.py",
+                f"from cmmd.{other} import thing",
+                f"cmmd/{part}/module.py:1 imports cmmd.{other}.thing: {part} may not know {other}",
+            )
+
+    def test_relative(self) -> None:
+        self.assert_caught(
+            "cmmd/server/login.py",
+            "from ..web import api\nfrom .. import control\nfrom . import session\nfrom .session import Session\n",
+            "cmmd/server/login.py:1 imports cmmd.web.api: server may not know web",
+            "cmmd/server/login.py:2 imports cmmd.control: server may not know control",
+        )
+
+    def test_down_and_within(self) -> None:
+        self.assert_caught("cmmd/server/login.py", "from cmmd import __version__\nfrom cmmd.server import session\n")
+        self.assert_caught("cmmd/fleet/live.py", "from cmmd.modbus.frames import Frame\nimport cmmd\n")
+        self.assert_caught("cmmd/simulator/device.py", "from cmmd.gateway.link import Link\n")
+
+    def test_configuration_is_for_tap(self) -> None:
+        self.assert_caught(
+            "cmmd/server/login.py",
+            "from cmmd.config import Config",
+            "cmmd/server/login.py:1 imports cmmd.config.Config: server may not know config",
+        )
+        self.assert_caught("cmmd/tap.py", "from cmmd import config, web\n")
+        self.assert_caught("cmmd/gateway/tap.py", "from cmmd import config\n")
+
+    def test_a_new_part_needs_a_place(self) -> None:
+        self.assert_caught(
+            "cmmd/helper/text.py",
+            "",
+            "cmmd/helper/text.py: give helper a place in MAY_IMPORT of tests/test_architecture.py",
+        )
+
+    def test_purity(self) -> None:
+        for name in ("time", "twisted.internet.defer", "socket", "asyncio", "threading"):
+            self.assert_caught(
+                "cmmd/modbus/frames.py",
+                f"import {name}",
+                f"cmmd/modbus/frames.py:1 imports {name}: modbus is without Twisted, clock and I/O",
+            )
+        self.assert_caught("cmmd/store/sqlite.py", "import sqlite3, time\n")
+
+    def test_reactor(self) -> None:
+        self.assert_caught(
+            "cmmd/server/login.py",
+            "from twisted.internet import reactor",
+            "cmmd/server/login.py:1 imports the reactor at import time: it is handed in",
+        )
+        self.assert_caught("cmmd/tap.py", "def makeService(options):\n    from twisted.internet import reactor\n")
+
+    def test_module_state(self) -> None:
+        state = "keeps an empty container at module level: no module state"
+        self.assert_caught(
+            "cmmd/server/login.py",
+            "A = {}\nB: list[int] = []\nC = collections.deque()\nD = {1: 2}\nE = set()\n",
+            *(f"cmmd/server/login.py:{line} {state}" for line in (1, 2, 3, 5)),
+        )
+        self.assert_caught(
+            "cmmd/server/login.py",
+            "def count():\n    global total\n",
+            "cmmd/server/login.py:2 has a global statement: state hangs off the service",
+        )

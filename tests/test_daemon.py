@@ -1,0 +1,86 @@
+"""The state lock, the limit of open files, the pidfile, signals."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.daemon import StateInUse, foreground_without_pidfile, lock_state, raise_file_limit
+
+SIGNALLED = """
+import os, signal, sys
+from twisted.internet import reactor
+from cmmd.daemon import end_orderly_on_signals
+end_orderly_on_signals(reactor)
+reactor.callWhenRunning(lambda: [os.kill(os.getpid(), getattr(signal, name)) for name in sys.argv[1:]])
+reactor.addSystemEventTrigger("after", "shutdown", lambda: print("stopped"))
+reactor.run()
+sys.exit(int(reactor._exitSignal is not None))
+"""
+
+
+class LockTests(SynchronousTestCase):
+    def test_state_is_made_and_taken_once(self) -> None:
+        state = Path(self.mktemp()) / "a" / "b"
+        lock = lock_state(state)
+        message = str(self.assertRaises(StateInUse, lock_state, state))
+        self.assertIn(f"in use by process {os.getpid()}", message)
+        lock.close()
+        lock_state(state).close()
+
+    def test_state_that_cannot_be_made(self) -> None:
+        path = Path(self.mktemp())
+        path.touch()
+        self.assertRaises(OSError, lock_state, path / "state")
+
+
+class LimitTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.soft, self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (self.soft, self.hard))
+
+    def test_raised_as_far_as_wanted(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, self.hard))
+        self.assertEqual(raise_file_limit(300), 300)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (300, self.hard))
+
+    def test_never_lowered(self) -> None:
+        self.assertEqual(raise_file_limit(10), self.soft)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (self.soft, self.hard))
+
+    def test_hard_limit_is_the_end(self) -> None:
+        self.patch(resource, "getrlimit", lambda _: (256, 512))
+        asked: list[tuple[int, tuple[int, int]]] = []
+        self.patch(resource, "setrlimit", lambda which, limits: asked.append((which, limits)))
+        self.assertEqual(raise_file_limit(10_000), 512)
+        self.assertEqual(asked, [(resource.RLIMIT_NOFILE, (512, 512))])
+
+    def test_no_limits(self) -> None:
+        self.patch(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self.assertEqual(raise_file_limit(10_000), 10_000)
+
+
+class PidfileTests(SynchronousTestCase):
+    def test_only_the_default_one_in_the_foreground_is_left_out(self) -> None:
+        for parent, expected in (
+            ({"nodaemon": 1, "pidfile": "twistd.pid"}, ""),
+            ({"nodaemon": 1, "pidfile": "mine.pid"}, "mine.pid"),
+            ({"nodaemon": 0, "pidfile": "twistd.pid"}, "twistd.pid"),
+        ):
+            foreground_without_pidfile(parent)
+            self.assertEqual(parent["pidfile"], expected)
+        foreground_without_pidfile(None)
+
+
+class SignalTests(SynchronousTestCase):
+    def test_both_signals_end_orderly(self) -> None:
+        for names in (["SIGTERM"], ["SIGINT"], ["SIGTERM", "SIGINT", "SIGTERM"]):
+            done = subprocess.run(
+                [sys.executable, "-c", SIGNALLED, *names], capture_output=True, text=True, timeout=60, check=False
+            )
+            self.assertEqual((done.returncode, done.stdout), (0, "stopped\n"), done.stderr)
+        self.assertEqual(signal.SIGTERM, 15)

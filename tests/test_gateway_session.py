@@ -1,0 +1,358 @@
+"""``cmmd.gateway.session``: what goes over the long connection, when, and how a device obeys."""
+
+from itertools import pairwise
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.gateway.orders import Orders
+from cmmd.gateway.session import WAITING_COMMANDS
+from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult
+from cmmd.wire.reading import read_from_server
+from tests.scripted_server import HOSTID, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.support import FIELD_EXAMPLES, compact
+from tests.test_gateway_link import START, LinkTestCase
+
+AUTO = "00050003FF007DEB"
+STOP = "00050001FF00DC2B"
+
+
+def write_config(result: str, uid: str = "123456") -> dict[str, Any]:
+    return {"result": result, "datatype": 1, "uid": uid, "method": "writeConfig"}
+
+
+class UploadTests(LinkTestCase):
+    """Everything, at the rate of the server (4.4)."""
+
+    def test_everything_at_the_ordered_rate(self) -> None:
+        live = self.attached(33)
+        uploads = live.of("reqdata")
+        self.assertEqual(uploads[0], {"method": "reqdata", "params": "01030200017984", "hostid": HOSTID})
+        times = live.times_of("reqdata")
+        self.assertGreaterEqual(len(times), 10)
+        for number, time in enumerate(times):
+            self.assertAlmostEqual(time, times[0] + 3 * number, places=5)
+        self.assertEqual(self.link.counters.uploads, len(uploads))
+
+    def test_the_first_one_is_spread_over_the_period(self) -> None:
+        firsts = []
+        for seed in range(100):
+            self.prepare(seed)
+            live = self.attached(3.2)
+            firsts.append(live.times_of("reqdata")[0] - START)
+            self.stop()
+        self.assertLess(min(firsts), 0.2)
+        self.assertGreater(max(firsts), 2.8)
+        self.assertEqual(len(set(firsts)), 100)
+
+    def test_steps_that_pass_unanswered_are_left_out(self) -> None:
+        live = self.attached(4)
+        self.server.latency = 7.5
+        run(self.clock, 60)
+        times = live.times_of("reqdata")
+        late = [later - earlier for earlier, later in pairwise(times[1:])]
+        self.assertGreater(len(late), 5)
+        for gap in late:
+            self.assertAlmostEqual(gap, 9, places=5)
+
+    def test_a_clock_set_back_does_not_stop_the_uploads(self) -> None:
+        live = self.attached(4)
+        self.server.replies["reqdata"] = None
+        run(self.clock, 3)
+        self.assertFalse(live.gone)
+        before = len(live.of("reqdata"))
+        for call in self.clock.getDelayedCalls():  # as if they had been made after
+            call.delay(-3600)
+        self.clock.rightNow -= 3600
+        self.server.replies["reqdata"] = UPLOAD_ANSWER
+        live.send(UPLOAD_ANSWER)
+        run(self.clock, 7)
+        self.assertGreaterEqual(len(live.of("reqdata")), before + 2)
+
+    def test_nothing_new_is_uploaded_as_an_empty_text(self) -> None:
+        self.source.full = ""
+        self.assertEqual(self.attached(4).of("reqdata")[0]["params"], "")
+
+    def test_try_again(self) -> None:
+        """000006 is no reason to part; it is told once a session."""
+        self.server.replies["reqdata"] = refusal("reqdata", "000006")
+        with capturedLogs() as events:
+            live = self.attached(31)
+        self.assertFalse(live.gone)
+        self.assertGreaterEqual(len(live.of("reqdata")), 10)
+        self.assertEqual((self.link.counters.uploads, self.link.counters.refused), (0, len(live.of("reqdata"))))
+        warnings = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 1)
+
+    def test_a_server_that_does_not_know_us_any_more(self) -> None:
+        for retcode in ("000003", "000004", "000005"):
+            for method in ("LongCon", "HB", "reqdata"):
+                with self.subTest(method, retcode=retcode):
+                    self.prepare()
+                    self.server.replies[method] = refusal(method, retcode)
+                    self.start(0.5)
+                    run(self.clock, 3)
+                    self.assertTrue(self.server.connections[1].gone)
+                    self.assert_comes_back(within=4)
+                    self.stop()
+
+    def test_longcon_must_be_accepted(self) -> None:
+        self.server.replies["LongCon"] = refusal("LongCon", "000006")
+        self.start(0.3)
+        self.assertTrue(self.server.connections[1].gone)
+        self.assertEqual(self.server.connections[1].methods, ["LongCon"])
+
+
+class ChangeTests(LinkTestCase):
+    """Changes only (4.5)."""
+
+    def attached_for_changes(self, changes: int, **result: Any) -> Accepted:
+        self.server.replies["login"] = login_answer(data_mode=0, online_rate=1000, **result)
+        self.source.changes = [ChangeParams(f03=[{"0000": f"{number:02X}00"}]) for number in range(changes)]
+        return self.attached()
+
+    def uploads(self, live: Accepted) -> list[int | str]:
+        """Packet numbers of the change uploads; ``full`` stands for a full one."""
+        return [
+            "full" if message["method"] == "reqdata" else message["params"]["packetnum"]
+            for message in live.received
+            if message["method"].startswith("reqdata")
+        ]
+
+    def test_first_everything_then_changes(self) -> None:
+        live = self.attached_for_changes(4)
+        run(self.clock, 5)
+        self.assertEqual(self.source.followed[0][1], 0)
+        self.assertEqual(self.uploads(live), ["full", 1, 2, 3, 4])
+        self.assertEqual(
+            live.of("reqdatachange")[1],
+            {"method": "reqdatachange", "params": {"packetnum": 2, "03": [{"0000": "0100"}]}, "hostid": HOSTID},
+        )
+        self.assertEqual(self.link.counters.uploads, 5)
+
+    def test_no_change_no_upload(self) -> None:
+        live = self.attached_for_changes(2)
+        self.source.changes.insert(1, None)
+        run(self.clock, 20)
+        self.assertEqual(self.uploads(live), ["full", 1, 2])
+        self.assertFalse(live.gone)
+
+    def test_starts_over_after_reset_packet_num(self) -> None:
+        live = self.attached_for_changes(100, reset_packet_num=3)
+        run(self.clock, 9)
+        self.assertEqual(self.uploads(live), ["full", 1, 2, 3, "full", 1, 2, 3, "full"])
+
+    def test_a_new_session_starts_with_everything(self) -> None:
+        live = self.attached_for_changes(100)
+        run(self.clock, 3)
+        live.lose()
+        run(self.clock, 5)
+        self.assertIsNot(self.server.last, live)
+        self.assertEqual(self.uploads(self.server.last)[:2], ["full", 1])
+
+    def test_what_was_refused_comes_again_with_everything(self) -> None:
+        live = self.attached_for_changes(100)
+        run(self.clock, 2)
+        self.assertEqual(self.uploads(live), ["full", 1])
+        self.server.replies["reqdatachange"] = refusal("reqdata", "000006")
+        run(self.clock, 1)
+        self.server.replies["reqdatachange"] = UPLOAD_ANSWER
+        run(self.clock, 2)
+        self.assertEqual(self.uploads(live), ["full", 1, 2, "full", 1])
+
+
+class HeartbeatTests(LinkTestCase):
+    def test_soon_after_attaching_then_at_its_interval(self) -> None:
+        live = self.attached(200)
+        self.assertEqual(live.of("HB")[0], {"method": "HB", "hostid": HOSTID, "params": ""})
+        first, *others = live.times_of("HB")
+        self.assertLess(first - START, 2.1)
+        self.assertEqual(len(others), 3)
+        for earlier, later in zip([first, *others], others, strict=False):
+            self.assertAlmostEqual(later - earlier, 60.01, places=5)
+
+    def test_other_interval(self) -> None:
+        self.prepare(heartbeat_interval=10.0)
+        first, second, *_ = self.attached(15).times_of("HB")
+        self.assertAlmostEqual(second - first, 10.01, places=5)
+
+    def test_a_refused_one_counts(self) -> None:
+        self.server.replies["HB"] = refusal("HB", "000001")
+        self.assertFalse(self.attached(10).gone)
+        self.assertEqual(self.link.counters.refused, 1)
+
+
+class TimingTests(LinkTestCase):
+    def test_once_and_the_offset_is_kept(self) -> None:
+        self.server.latency = 0.5
+        self.server.replies["timing"] = {
+            "message": "ok",
+            "retcode": "000000",
+            "method": "timing",
+            "result": str(int((START + 7) * 1000)),
+        }
+        live = self.attached(10)
+        self.assertEqual(len(live.of("timing")), 1)
+        assert self.link.session is not None
+        assert self.link.session.clock_offset is not None
+        self.assertAlmostEqual(
+            self.link.session.clock_offset, START + 7 - (live.times_of("timing")[0] + 0.25), places=2
+        )
+
+    def test_a_clock_that_makes_no_sense(self) -> None:
+        for result in ("UTC", "", "-5", "9" * 17, "1e999", "²"):
+            with self.subTest(result):
+                self.prepare()
+                self.server.replies["timing"] = {"method": "timing", "retcode": "000000", "result": result}
+                live = self.attached(10)
+                assert self.link.session is not None
+                self.assertIsNone(self.link.session.clock_offset)
+                self.assertFalse(live.gone)
+                self.stop()
+
+
+class CommandTests(LinkTestCase):
+    """writeConfig (4.6)."""
+
+    def answers(self, live: Accepted) -> list[dict[str, Any]]:
+        return live.of("writeConfig")
+
+    def test_refused(self) -> None:
+        live = self.attached()
+        live.send(write_config(AUTO))
+        self.assertEqual(
+            self.answers(live),
+            [{"method": "writeConfig", "params": AUTO + ",0", "hostid": HOSTID, "uid": "123456"}],
+        )
+        self.assertEqual(self.source.written, [AUTO])
+
+    def test_the_fields_command_and_answer(self) -> None:
+        self.source.obey = lambda frame: True
+        command, answer = (one for one in FIELD_EXAMPLES if one.object["method"] == "writeConfig")
+        live = self.attached()
+        live.send(command.wire)
+        self.assertEqual(self.answers(live), [{**answer.object, "hostid": HOSTID}])
+
+    def test_several_frames(self) -> None:
+        self.source.obey = lambda frame: frame == STOP
+        live = self.attached()
+        live.send(write_config(f" {AUTO}; {STOP};"))
+        self.assertEqual(self.answers(live)[0]["params"], f"{AUTO},0;{STOP},1")
+
+    def test_one_after_the_other(self) -> None:
+        waiting: list[Deferred[bool]] = []
+
+        def obey(frame: str) -> Deferred[bool]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.source.obey = obey
+        live = self.attached()
+        live.send(compact(write_config(AUTO, "1")) + compact(write_config(STOP, "2")))
+        self.assertEqual((self.source.written, self.answers(live)), ([AUTO], []))
+        run(self.clock, 5)
+        self.assertGreaterEqual(len(live.of("reqdata")), 1)  # uploads go on meanwhile
+        waiting[0].callback(True)
+        self.assertEqual(self.source.written, [AUTO, STOP])
+        waiting[1].callback(False)
+        self.assertEqual(
+            [(answer["uid"], answer["params"]) for answer in self.answers(live)],
+            [("1", AUTO + ",1"), ("2", STOP + ",0")],
+        )
+
+    def test_in_the_segment_of_the_longcon_answer(self) -> None:
+        self.server.replies["LongCon"] = b'{"method":"LongCon","retcode":"000000"}' + compact(write_config(AUTO))
+        self.assertEqual(len(self.answers(self.attached())), 1)
+
+    def test_before_the_longcon_answer(self) -> None:
+        self.server.replies["LongCon"] = compact(write_config(AUTO)) + b'{"method":"LongCon","retcode":"000000"}'
+        self.assertEqual(len(self.answers(self.attached())), 1)
+
+    def test_port(self) -> None:
+        port = {"modulePort": 1, "moduleBaud": 0, "datatype": 1, "uid": "7", "method": "writeConfig"}
+        live = self.attached()
+        live.send(port)
+        self.source.port_works = True
+        live.send(port)
+        del port["moduleBaud"]
+        live.send(port)
+        self.assertEqual(
+            self.answers(live),
+            [
+                {"method": "writeConfig", "params": ",0", "hostid": HOSTID, "uid": "7"},
+                {"method": "writeConfig", "modulePort": 1, "moduleBaud": 0, "hostid": HOSTID, "uid": "7"},
+                {"method": "writeConfig", "modulePort": 1, "hostid": HOSTID, "uid": "7"},
+            ],
+        )
+        self.assertEqual(self.source.ports, [(1, 0), (1, 0), (1, None)])
+
+    def test_where_the_source_fails_there_is_no_answer(self) -> None:
+        def obey(frame: str) -> bool:
+            if frame == AUTO:
+                raise OSError("serial port gone")
+            return True
+
+        self.source.obey = obey
+        live = self.attached()
+        live.send(write_config(f"{STOP};{AUTO}", "1"))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        live.send(write_config(STOP, "2"))
+        self.assertEqual([answer["uid"] for answer in self.answers(live)], ["2"])
+
+    def test_a_source_that_gives_up(self) -> None:
+        def obey(frame: str) -> bool:
+            raise CancelledError
+
+        self.source.obey = obey
+        live = self.attached()
+        live.send(write_config(AUTO))
+        run(self.clock, 0.1)
+        self.assertEqual((live.gone, self.answers(live)), (True, []))
+        self.assert_comes_back()
+
+    def test_a_write_ends_with_the_session(self) -> None:
+        cancelled: list[object] = []
+        self.source.obey = lambda frame: Deferred(cancelled.append)
+        live = self.attached()
+        live.send(write_config(AUTO))
+        live.lose()
+        self.assertEqual((len(cancelled), self.answers(live)), (1, []))
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assert_comes_back()
+
+    def test_too_many_at_once(self) -> None:
+        self.source.obey = lambda frame: Deferred()
+        live = self.attached()
+        live.send(compact(write_config(AUTO)) * (WAITING_COMMANDS + 1))
+        run(self.clock, 0.1)
+        self.assertFalse(live.gone)
+        live.send(write_config(AUTO))
+        run(self.clock, 0.1)
+        self.assertTrue(live.gone)
+        self.assert_comes_back()
+
+
+class OrdersTests(SynchronousTestCase):
+    """What a login answer means for a session (4.1)."""
+
+    def result(self, **members: Any) -> LoginResult:
+        answer = read_from_server(compact(login_answer(**members)))
+        assert isinstance(answer, LoginAnswer)
+        return answer.result
+
+    def test_period(self) -> None:
+        for rate, period in ((3000, 3.0), (0, 0.1), (-5, 0.1), (1, 0.1), (2**63, 3600.0)):
+            self.assertEqual(Orders.of(self.result(online_rate=rate)).upload_period, period)
+
+    def test_data_mode(self) -> None:
+        for ordered, mode in ((0, 0), (1, 1), (2, 1), (-1, 1)):
+            self.assertEqual(Orders.of(self.result(data_mode=ordered)).data_mode, mode)
+            self.assertEqual(Orders.of(self.result(data_mode=ordered), 0).data_mode, 0)
+            self.assertEqual(Orders.of(self.result(data_mode=ordered), 1).data_mode, 1)
+
+    def test_reset_packet_num(self) -> None:
+        self.assertEqual(Orders.of(self.result()).reset_packet_num, 0)
+        for ordered, packets in ((1500, 1500), (0, 0), (-1, 0)):
+            self.assertEqual(Orders.of(self.result(reset_packet_num=ordered)).reset_packet_num, packets)

@@ -1,0 +1,203 @@
+"""The wheel: built from a clean copy, installed into an empty venv, and run there with nothing else around.
+
+These tests run processes and wait for them. Each wait has its own limit: trial's ``timeout`` cannot end what blocks.
+"""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import REPOSITORY, free_port
+
+BUILD_TIMEOUT_S = 300
+COMMAND_TIMEOUT_S = 60
+POLL_S = 0.05
+
+LOGIN = {
+    "method": "login",
+    "params": {
+        "hostid": "3439333633355115004B003D",
+        "hostname": "G1",
+        "password": "1234",
+        "moduletype": "HGM6120N",
+        "modulePort": 2,
+        "moduleBaud": 0,
+    },
+}
+
+
+def run(*command: str | Path, cwd: Path, timeout: float = COMMAND_TIMEOUT_S) -> str:
+    """Run a command in an environment that knows nothing of the checkout.
+
+    :return: what it said.
+    :raises AssertionError: its exit status is not 0.
+    """
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(),
+        timeout=timeout,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"{command} ended with status {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE_"))}
+
+
+def copy_tree(target: Path) -> None:
+    """Copy what git tracks and what it would, not what it ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (REPOSITORY / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPOSITORY / name, target / name)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The wheel, and where it is tried: a folder outside of the checkout that holds nothing of it."""
+
+    folder: Path
+    wheel: Path
+
+    @property
+    def twistd(self) -> Path:
+        return self.folder / "venv" / "bin" / "twistd"
+
+
+@cache
+def installed() -> Installed:
+    """Build the wheel and install it, once for all tests."""
+    folder = Path(mkdtemp(prefix="cmmd-wheel-"))
+    atexit.register(shutil.rmtree, folder)
+    source = folder / "source"
+    copy_tree(source)
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, cwd=source, timeout=BUILD_TIMEOUT_S)
+    shutil.rmtree(source)
+    (wheel,) = folder.glob("*.whl")
+    install(folder, wheel)
+    return Installed(folder, wheel)
+
+
+def install(folder: Path, *what: str | Path) -> None:
+    """Make an empty venv in the folder and install into it."""
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", *what, cwd=folder, timeout=BUILD_TIMEOUT_S)
+
+
+class EditableTests(SynchronousTestCase):
+    """What ``make run`` and ``make test`` install: the checkout itself."""
+
+    def test_twistd_finds_the_commands_from_any_folder(self) -> None:
+        folder = Path(mkdtemp(prefix="cmmd-editable-"))
+        self.addCleanup(shutil.rmtree, folder)
+        copy_tree(folder / "source")
+        install(folder, "--editable", folder / "source")
+        listed = run(folder / "venv" / "bin" / "twistd", "--help", cwd=folder)
+        self.assertRegex(listed, r"(?m)^ +cmmd +\S")
+
+
+class WheelTests(SynchronousTestCase):
+    """What a user gets."""
+
+    def setUp(self) -> None:
+        self.installed = installed()
+        self.folder = self.installed.folder
+        self.twistd = self.installed.twistd
+
+    def test_contents(self) -> None:
+        with zipfile.ZipFile(self.installed.wheel) as archive:
+            names = set(archive.namelist())
+        expected = {"cmmd/py.typed", "twisted/plugins/cmmd_plugin.py"}
+        for pattern in ("cmmd/**/*.py", "cmmd/**/*.sql", "cmmd/**/*.toml"):
+            expected |= {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob(pattern)}
+        self.assertEqual(sorted(expected - names), [], "missing in the wheel")
+        self.assertTrue(any(name.startswith("cmmd/store/schema/") for name in names))
+        self.assertTrue(any(name.endswith("/LICENSE") for name in names), "no licence in the wheel")
+        others = {name for name in names - expected if ".dist-info/" not in name}
+        self.assertEqual(sorted(others), [], "does not belong into the wheel")
+
+    def test_twistd_lists_the_commands(self) -> None:
+        listed = run(self.twistd, "--help", cwd=self.folder)
+        self.assertRegex(listed, r"(?m)^ +cmmd +\S")
+        self.assertRegex(listed, r"(?m)^ +cmm-sim +\S")
+
+    def test_help_of_the_commands(self) -> None:
+        server = run(self.twistd, "cmmd", "--help", cwd=self.folder)
+        self.assertIn("--config", server)
+        self.assertIn("--state", server)
+        simulator = run(self.twistd, "cmm-sim", "--help", cwd=self.folder)
+        for option in ("--server", "--devices", "--model", "--seed", "--data-mode"):
+            self.assertIn(option, simulator)
+
+    def test_the_daemon_serves_and_ends(self) -> None:
+        port = free_port()
+        endpoint = f'["tcp:{port}:interface=127.0.0.1"]'
+        config = self.folder / "cmmd.toml"
+        config.write_text(f"[server]\nlogin = {endpoint}\nlive = {endpoint}\nhistoric = {endpoint}\n", encoding="utf-8")
+        output = self.folder / "output"
+        with output.open("w") as sink:
+            daemon = subprocess.Popen(
+                [self.twistd, "-n", "cmmd", "--state", self.folder / "state", "--config", config],
+                cwd=self.folder,
+                env=environment(),
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        self.addCleanup(daemon.wait)
+        self.addCleanup(daemon.kill)
+        answer = json.loads(self._log_in(port, daemon, output))
+        self.assertEqual((answer["method"], answer["retcode"], answer["result"]["register"]), ("login", "000000", 1))
+        self.assertEqual(answer["result"]["liveData"], f"127.0.0.1:{port}")
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(COMMAND_TIMEOUT_S)
+        said = output.read_text(encoding="utf-8")
+        self.assertEqual(status, 0, said)
+        self.assertNotIn("Traceback", said)
+        self.assertTrue((self.folder / "state").is_dir())
+
+    def _log_in(self, port: int, daemon: "subprocess.Popen[bytes]", output: Path) -> bytes:
+        """:return: the answer to a login, all that comes until the server closes the short connection."""
+        with self._connect(port, daemon, output) as connection:
+            connection.sendall(json.dumps(LOGIN).encode())
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+        return received
+
+    def _connect(self, port: int, daemon: "subprocess.Popen[bytes]", output: Path) -> socket.socket:
+        deadline = time.monotonic() + COMMAND_TIMEOUT_S
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", port), timeout=COMMAND_TIMEOUT_S)
+            except ConnectionRefusedError:
+                if daemon.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"the daemon does not listen:\n{output.read_text()}") from None
+                time.sleep(POLL_S)

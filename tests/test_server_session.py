@@ -1,0 +1,397 @@
+"""Sessions: what each message gets for an answer, and what becomes of the connection."""
+
+import json
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.server.login import Advertised, UploadTerms
+from cmmd.server.receiver import LINGER_S, Limits
+from cmmd.store.memory import MemoryStore
+from cmmd.store.records import Device
+from cmmd.wire.errors import Reason
+from cmmd.wire.messages import Login, encode
+from tests.support import DOCUMENT_EXAMPLES, EXAMPLES
+from tests.transports import SegmentTransport
+from tests.world import HOSTID, START_S, World, login_params
+
+OTHER = "3130373031334717003D002E"
+OK = {
+    "LongCon": b'{"method":"LongCon","message":"OK","retcode":"000000"}',
+    "HB": b'{"method":"HB","message":"OK","retcode":"000000"}',
+    "reqdata": b'{"method":"reqdata","message":"OK","retcode":"000000"}',
+}
+
+
+def message(method: str, hostid: str = HOSTID, **more: object) -> bytes:
+    return json.dumps({"method": method, "hostid": hostid, **more}).encode()
+
+
+def login(**changed: object) -> bytes:
+    return encode(Login(params=login_params(**changed)))  # type: ignore[arg-type]
+
+
+class SlowStore(MemoryStore):
+    """Confirms a new device when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirm: Deferred[Device] = Deferred()
+
+    def add_device(self, device: Device) -> Deferred[Device]:
+        return self.confirm
+
+
+NEW = Device(hostid=HOSTID, hostname="", password_hash="x", moduletype="", registered_at=0)
+
+
+class SessionTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def attached(self, hostid: str = HOSTID, *, carries_commands: bool = True) -> SegmentTransport:
+        if self.world.registry.device(hostid) is None:
+            self.world.register(hostid)
+        transport = self.world.connect(carries_commands=carries_commands)
+        self.assertEqual(self.ask(transport, message("LongCon", hostid)), OK["LongCon"])
+        return transport
+
+    def ask(self, transport: SegmentTransport, document: bytes) -> bytes:
+        before = len(transport.segments)
+        transport.deliver(document)
+        transport.turns()
+        answers = transport.segments[before:]
+        self.assertEqual(len(answers), 1, f"{document!r} was answered {answers}")
+        return answers[0]
+
+    def retcode(self, transport: SegmentTransport, document: bytes) -> str:
+        code = json.loads(self.ask(transport, document))["retcode"]
+        assert isinstance(code, str)
+        return code
+
+
+class LoginTests(SessionTestCase):
+    def test_answer_and_close(self) -> None:
+        transport = self.world.connect()
+        self.assertEqual(
+            self.ask(transport, login()),
+            b'{"method":"login","result":{"register":1,"historic":"198.51.100.1:21318",'
+            b'"liveData":"198.51.100.1:21318","realTime":"1700872746","para_command":"01030000005045F6",'
+            b'"con_command":"01030000005045F6","online_rate":3000,"offline_rate":3000,"moduletype":"HGM6120N",'
+            b'"data_mode":1,"modulePort":2,"moduleBaud":0},"retcode":"000000"}',
+        )
+        self.assertTrue(transport.write_closed)
+        self.assertFalse(self.world.presence.online(HOSTID))
+        self.assertEqual(self.world.tally.logins, {"000000": 1})
+        transport.hang_up()
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_port_and_baud_that_nobody_said_are_left_out(self) -> None:
+        result = json.loads(self.ask(self.world.connect(), login(modulePort=None, moduleBaud=None)))["result"]
+        self.assertNotIn("modulePort", result)
+        self.assertNotIn("moduleBaud", result)
+
+    def test_port_and_baud_as_stored(self) -> None:
+        self.world.register()
+        result = json.loads(self.ask(self.world.connect(), login(modulePort=None, moduleBaud=None)))["result"]
+        self.assertEqual((result["modulePort"], result["moduleBaud"]), (2, 0))
+
+    def test_terms_and_addresses_as_configured(self) -> None:
+        terms = UploadTerms(data_mode=0, online_rate=1000, offline_rate=60000, reset_packet_num=1500)
+        advertised = Advertised("cmm.example:1", "cmm.example:2")
+        self.world = World(terms=terms, advertised=advertised)
+        result = json.loads(self.ask(self.world.connect(), login()))["result"]
+        self.assertEqual((result["liveData"], result["historic"]), ("cmm.example:1", "cmm.example:2"))
+        self.assertEqual((result["data_mode"], result["online_rate"], result["offline_rate"]), (0, 1000, 60000))
+        self.assertEqual(result["reset_packet_num"], 1500)
+
+    def test_ports_of_other_listeners(self) -> None:
+        advertised = Advertised()
+        advertised.live_port, advertised.historic_port = 1001, 1002
+        self.world = World(advertised=advertised)
+        result = json.loads(self.ask(self.world.connect(), login()))["result"]
+        self.assertEqual((result["liveData"], result["historic"]), ("198.51.100.1:1001", "198.51.100.1:1002"))
+
+    def test_wrong_password(self) -> None:
+        self.world.register()
+        before = self.world.registry.device(HOSTID)
+        transport = self.world.connect()
+        self.assertEqual(
+            self.ask(transport, login(password="654321", hostname="Mine now")),
+            b'{"method":"login","result":{"register":0,"historic":"","liveData":"","realTime":"","para_command":"",'
+            b'"con_command":"","online_rate":0,"offline_rate":0},"retcode":"000004"}',
+        )
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(self.world.registry.device(HOSTID), before)
+        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1})
+        self.assertEqual(self.world.tally.peer_errors, {Reason.WRONG_PASSWORD: 1})
+
+    def test_enrolment_closed(self) -> None:
+        self.world = World(policy="known")
+        self.assertEqual(self.retcode(self.world.connect(), login()), "000005")
+
+    def test_a_wrong_field_is_named(self) -> None:
+        transport = self.world.connect()
+        answer = json.loads(self.ask(transport, b'{"method":"login","params":{"hostid":"A"}}'))
+        self.assertEqual(answer["result"]["register"], 0)
+        self.assertEqual(answer["retcode"], "000001")
+        self.assertIn("hostname", answer["message"])
+        self.assertTrue(transport.write_closed)
+
+    def test_wrong_field_on_a_long_connection_does_not_close_it(self) -> None:
+        transport = self.attached()
+        self.assertEqual(self.retcode(transport, b'{"method":"login","params":{"hostid":"A"}}'), "000001")
+        self.assertFalse(transport.write_closed)
+
+    def test_login_on_a_long_connection(self) -> None:
+        transport = self.attached()
+        self.assertEqual(self.retcode(transport, login()), "000000")
+        self.assertFalse(transport.write_closed)
+        self.assertEqual(self.ask(transport, message("HB")), OK["HB"])
+
+    def test_login_of_another_device_on_a_long_connection(self) -> None:
+        transport = self.attached()
+        self.assertEqual(self.retcode(transport, login(hostid=OTHER)), "000003")
+        self.assertIsNone(self.world.registry.device(OTHER))
+
+    def test_hang_up_while_it_is_decided(self) -> None:
+        store = SlowStore()
+        self.world = World(store=store)
+        transport = self.world.connect()
+        transport.deliver(login())
+        transport.hang_up()
+        store.confirm.callback(NEW)
+        self.assertEqual(transport.segments, [])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_shutdown_while_it_is_decided(self) -> None:
+        store = SlowStore()
+        self.world = World(store=store)
+        transport = self.world.connect()
+        transport.deliver(login())
+        transport.protocol.close()  # type: ignore[attr-defined]
+        self.assertTrue(transport.write_closed)
+        store.confirm.callback(NEW)
+
+    def test_login_answered_after_close(self) -> None:
+        store = SlowStore()
+        self.world = World(store=store)
+        transport = self.world.connect()
+        transport.deliver(login())
+        transport.protocol.close()  # type: ignore[attr-defined]
+        store.confirm.callback(NEW)
+        transport.hang_up()
+        self.assertEqual(transport.segments, [])
+
+
+class MessageTests(SessionTestCase):
+    def test_plain_answers(self) -> None:
+        transport = self.attached()
+        change = {"packetnum": 12, "03": [{"0000": "EF00"}], "01": [{"0000": "08"}]}
+        self.assertEqual(self.ask(transport, message("HB", params="")), OK["HB"])
+        self.assertEqual(self.ask(transport, message("HB", params=None)), OK["HB"])
+        self.assertEqual(self.ask(transport, message("reqdata", params="01030201F4B853;")), OK["reqdata"])
+        self.assertEqual(self.ask(transport, message("reqdata", params="")), OK["reqdata"])
+        self.assertEqual(
+            self.ask(transport, message("reqdatachange", params=change, AccessAlarm=0, InhbitRemote=1)), OK["reqdata"]
+        )
+        self.assertEqual(self.ask(transport, message("LongCon")), OK["LongCon"])
+        self.assertEqual(self.world.tally.uploads, {"full": 2, "change": 1})
+        self.assertEqual(self.world.tally.messages, {"LongCon": 2, "HB": 2, "reqdata": 2, "reqdatachange": 1})
+
+    def test_timing_is_in_milliseconds(self) -> None:
+        answer = self.ask(self.attached(), message("timing"))
+        expected = b'{"message":"ok","retcode":"000000","method":"timing","result":"%d"}' % (START_S * 1000)
+        self.assertEqual(answer, expected)
+
+    def test_any_message_of_a_registered_device_attaches(self) -> None:
+        self.world.register()
+        for first in ("HB", "reqdata", "timing"):
+            transport = self.world.connect()
+            self.assertEqual(self.retcode(transport, message(first)), "000000")
+            self.assertTrue(self.world.presence.online(HOSTID))
+            transport.hang_up()
+            self.assertFalse(self.world.presence.online(HOSTID))
+
+    def test_unknown_device_on_a_long_connection_is_closed(self) -> None:
+        transport = self.world.connect()
+        self.assertEqual(
+            self.ask(transport, message("LongCon")),
+            b'{"method":"LongCon","message":"unknown device","retcode":"000003"}',
+        )
+        self.assertTrue(transport.write_closed)
+
+    def test_unknown_device_elsewhere_may_still_log_in(self) -> None:
+        transport = self.world.connect()
+        self.assertEqual(self.retcode(transport, message("HB")), "000003")
+        self.assertFalse(transport.write_closed)
+        self.assertEqual(self.retcode(transport, login()), "000000")
+
+    def test_foreign_hostid(self) -> None:
+        transport = self.attached()
+        self.world.register(OTHER)
+        for method in ("HB", "LongCon", "reqdata"):
+            self.assertEqual(self.retcode(transport, message(method, OTHER)), "000003")
+        self.assertEqual(self.world.tally.peer_errors, {Reason.FOREIGN_HOSTID: 3})
+        self.assertEqual(self.world.tally.uploads, {})
+        self.assertFalse(self.world.presence.online(OTHER))
+        self.assertEqual(self.ask(transport, message("HB")), OK["HB"])
+
+    def test_disabled_device(self) -> None:
+        self.world.register()
+        devices = self.world.registry._devices
+        devices[HOSTID] = replace(devices[HOSTID], enabled=False)
+        self.assertEqual(self.retcode(self.world.connect(), message("LongCon")), "000005")
+        self.assertEqual(self.retcode(self.world.connect(), login()), "000005")
+
+    def test_device_that_was_enrolled_and_never_came(self) -> None:
+        self.world.registry._devices[HOSTID] = NEW
+        self.assertEqual(self.retcode(self.world.connect(), message("LongCon")), "000003")
+
+    def test_unknown_method(self) -> None:
+        transport = self.attached()
+        answer = self.ask(transport, message("selfDestruct"))
+        self.assertEqual(answer, b'{"method":"error","message":"unknown method","retcode":"000002"}')
+
+    def test_answers_to_nothing_are_counted_and_not_answered(self) -> None:
+        transport = self.attached()
+        before = len(transport.segments)
+        transport.deliver(message("writeConfig", params="00050003FF007DEB,1", uid="123456"))
+        transport.deliver(message("reset"))
+        transport.turns()
+        self.assertEqual(transport.segments[before:], [])
+        self.assertEqual(self.world.tally.peer_errors, {Reason.UNEXPECTED_ANSWER: 2})
+
+    def test_a_wrong_field_is_named(self) -> None:
+        transport = self.attached()
+        answer = json.loads(self.ask(transport, message("reqdatachange", params={"03": 5})))
+        self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
+        self.assertIn("$.params", answer["message"])
+
+    def test_frame_error_is_answered(self) -> None:
+        answer = self.ask(self.world.connect(), b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(answer, b'{"method":"error","message":"not a JSON object","retcode":"000001"}')
+
+    def test_a_bug_of_ours(self) -> None:
+        transport = self.attached()
+        self.world.tally.uploads = None  # type: ignore[assignment]
+        self.assertEqual(self.retcode(transport, message("reqdata")), "000006")
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(self.world.tally.bugs, 1)
+        self.assertEqual([failure.type for failure in self.flushLoggedErrors()], [TypeError])
+        self.assertFalse(self.world.presence.online(HOSTID))
+
+
+class VectorTests(SessionTestCase):
+    """The paper's examples, against a server that knows their devices."""
+
+    def exchange(self, segments: list[bytes]) -> list[bytes]:
+        transport = self.attached("AAAAAAA")
+        before = len(transport.segments)
+        for segment in segments:
+            transport.deliver(segment)
+        transport.turns()
+        return transport.segments[before:]
+
+    def test_every_example_whole_and_byte_by_byte(self) -> None:
+        answers = {one.name.removesuffix(".answer"): one.object for one in DOCUMENT_EXAMPLES if one.sender == "server"}
+        seen = 0
+        for example in EXAMPLES:
+            if example.sender != "device" or not example.name.endswith(".request") or "login" in example.name:
+                continue
+            wire = example.wire.replace(b"AAAAAAAAAA", b"AAAAAAA")
+            for segments in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
+                (answer,) = self.exchange(segments)
+                expected = dict(answers[example.name.removesuffix(".request")])
+                if "timing" in example.name:
+                    expected["result"] = str(int(START_S * 1000))
+                self.assertEqual(answer, json.dumps(expected, separators=(",", ":")).encode(), example.name)
+                seen += 1
+        self.assertEqual(seen, 10)
+
+    def test_the_papers_login(self) -> None:
+        (wire,) = (one.wire for one in DOCUMENT_EXAMPLES if one.name == "login.request")
+        self.assertEqual(self.retcode(self.world.connect(), wire), "000000")
+        device = self.world.registry.device("AAAAA")
+        assert device is not None
+        self.assertEqual((device.longitude, device.latitude, device.gpsen), ("54", "0", 0))
+        self.assertIsNone(device.module_port)
+
+
+class LifeTests(SessionTestCase):
+    def test_connection_that_says_nothing(self) -> None:
+        transport = self.world.connect()
+        self.world.clock.advance(29.9)
+        self.assertFalse(transport.write_closed)
+        self.world.clock.advance(0.2)
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(self.world.tally.peer_errors, {Reason.LOGIN_TIMEOUT: 1})
+        self.world.clock.advance(LINGER_S)
+        self.assertTrue(transport.lost)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_slow_loris(self) -> None:
+        transport = self.world.connect()
+        for byte in message("LongCon")[:40]:
+            transport.deliver(bytes([byte]))
+            self.world.clock.advance(1)
+        self.assertTrue(transport.write_closed)
+
+    def test_what_is_not_understood_does_not_extend_the_wait(self) -> None:
+        transport = self.world.connect()
+        for _ in range(4):
+            transport.deliver(b"{}")
+            transport.turns()
+            self.world.clock.advance(10)
+        self.assertTrue(transport.write_closed)
+
+    def test_session_ends_by_idle_timeout(self) -> None:
+        self.world = World(limits=Limits(idle_timeout=60.0))
+        transport = self.attached()
+        self.world.clock.advance(61)
+        self.assertTrue(transport.write_closed)
+        self.assertFalse(self.world.presence.online(HOSTID))
+        self.assertEqual(self.world.tally.peer_errors, {Reason.IDLE_TIMEOUT: 1})
+
+    def test_old_connection_that_ends_leaves_the_new_one(self) -> None:
+        old = self.attached()
+        new = self.attached()
+        old.hang_up()
+        self.assertTrue(self.world.presence.online(HOSTID))
+        self.assertIs(self.world.presence.carrier(HOSTID), new.protocol)
+        new.hang_up()
+        self.assertFalse(self.world.presence.online(HOSTID))
+
+    def test_fifth_connection_ends_the_oldest(self) -> None:
+        transports = [self.attached() for _ in range(5)]
+        self.assertEqual([one.write_closed for one in transports], [True, False, False, False, False])
+        self.assertEqual(self.world.presence.session_count, 4)
+        transports[0].hang_up()
+        self.assertEqual(self.world.presence.session_count, 4)
+
+    def test_history_connection_carries_no_commands(self) -> None:
+        self.attached(carries_commands=False)
+        self.assertTrue(self.world.presence.online(HOSTID))
+        self.assertIsNone(self.world.presence.carrier(HOSTID))
+
+    def test_three_frame_errors_end_a_session(self) -> None:
+        transport = self.attached()
+        transport.deliver(b"x{}y{}z{}")
+        transport.turns()
+        self.assertTrue(transport.write_closed)
+        self.assertFalse(self.world.presence.online(HOSTID))
+
+    def test_close_twice(self) -> None:
+        transport = self.attached()
+        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.hang_up()
+        transport.protocol.close()  # type: ignore[attr-defined]
+        self.assertTrue(transport.write_closed)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_bytes_are_counted(self) -> None:
+        transport = self.world.connect()
+        transport.deliver(b"   ")
+        self.assertEqual(self.world.tally.bytes_received, 3)

@@ -1,0 +1,151 @@
+"""``cmmd.simulator.device``: any plan is read, and changes are what changed."""
+
+from random import Random
+from struct import unpack
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.modbus.frames import Function, ModbusFrameError, ReadRequest, open_frame, split_frames
+from cmmd.simulator.device import SimulatedDevice
+from cmmd.simulator.fleet import identities
+from cmmd.simulator.genset import COILS, REGISTERS, Genset, Picture
+from cmmd.wire.messages import ChangeParams
+from tests.scripted_server import PLAN
+from tests.test_modbus_frames import requests
+
+
+class StillGenset(Genset):
+    """A genset that shows what the test says."""
+
+    def __init__(self) -> None:
+        super().__init__(Random(1), Clock().seconds)
+        self.registers = list(range(1000, 1000 + REGISTERS))
+        self.coils = 0b101
+
+    def look(self) -> Picture:
+        return Picture(tuple(self.registers), self.coils)
+
+
+class SimulatedDeviceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.genset = StillGenset()
+        (self.identity,) = identities(1, 1, "HGM6120N")
+        self.device = SimulatedDevice(self.identity, self.genset)
+
+    def values(self, request: ReadRequest) -> list[int]:
+        """What one request reads."""
+        self.device.follow(request.to_hex(), 1)
+        unit, function, length, *payload = open_frame(self.device.full_upload())
+        self.assertEqual((unit, function, length), (request.unit, request.function, len(payload)))
+        if request.function.reads_bits:
+            return [payload[number // 8] >> number % 8 & 1 for number in range(request.count)]
+        return list(unpack(f">{request.count}H", bytes(payload)))
+
+    def test_identity(self) -> None:
+        self.assertEqual(self.device.identity(), self.identity)
+
+    def test_before_login(self) -> None:
+        self.assertEqual(self.device.full_upload(), "")
+        self.assertIsNone(self.device.change_upload())
+
+    def test_the_plan_of_the_field(self) -> None:
+        self.device.follow(PLAN, 1)
+        frames = [open_frame(frame) for frame in split_frames(self.device.full_upload())]
+        self.assertEqual([frame[:3] for frame in frames], [b"\x01\x01\x0c", b"\x01\x03\x5a", b"\x01\x03\x14"])
+        self.assertEqual(frames[0][3:], b"\x05" + bytes(11))
+        self.assertEqual(frames[2][3:5], (1046).to_bytes(2, "big"))
+
+    @given(requests())
+    def test_any_request(self, request: ReadRequest) -> None:
+        known = {Function.READ_COILS: [1, 0, 1] + [0] * 87, Function.READ_HOLDING_REGISTERS: self.genset.registers}
+        image = known.get(request.function, [])
+        wanted = image[request.address : request.address + request.count]
+        self.assertEqual(self.values(request), wanted + [0] * (request.count - len(wanted)))
+
+    def test_requests_across_the_end(self) -> None:
+        registers = self.values(ReadRequest(1, Function.READ_HOLDING_REGISTERS, REGISTERS - 2, 4))
+        self.assertEqual(registers, [1054, 1055, 0, 0])
+        self.genset.coils = 1 << COILS - 1
+        self.assertEqual(self.values(ReadRequest(7, Function.READ_COILS, COILS - 2, 5)), [0, 1, 0, 0, 0])
+
+    def test_a_plan_that_is_none(self) -> None:
+        self.assertRaises(ModbusFrameError, self.device.follow, "01010000005ABC32", 1)
+
+    def test_changes(self) -> None:
+        self.device.follow(PLAN, 0)
+        self.device.full_upload()
+        self.assertIsNone(self.device.change_upload())
+        self.genset.registers[0] = 0x00EF
+        self.genset.registers[50] = 5000
+        self.genset.coils = 1 << 41 | 0b101
+        self.assertEqual(
+            self.device.change_upload(),
+            ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "EF00"}, {"0032": "8813"}]),
+        )
+        self.assertIsNone(self.device.change_upload())
+
+    def test_changes_without_a_full_upload_before(self) -> None:
+        self.device.follow("01030000002D85D7", 0)
+        changes = self.device.change_upload()
+        assert changes is not None
+        self.assertEqual(len(changes.f03), 45)
+
+    def test_a_full_upload_is_the_new_base(self) -> None:
+        self.device.follow(PLAN, 0)
+        self.genset.registers[0] = 1
+        self.device.full_upload()
+        self.assertIsNone(self.device.change_upload())
+
+    @given(st.lists(requests(), max_size=4), st.integers(0, 2**32))
+    def test_changes_lead_to_the_next_full_upload(self, plan: list[ReadRequest], seed: int) -> None:
+        """What a server makes of a full upload and the changes after it is what a full upload would say."""
+        random = Random(seed)
+        self.device.follow(";".join(request.to_hex() for request in plan), 0)
+        self.device.full_upload()
+        images = {function: self.image(function) for function in Function}
+        for _ in range(5):
+            self.genset.registers[random.randrange(REGISTERS)] = random.randrange(0x10000)
+            self.genset.coils ^= 1 << random.randrange(COILS)
+            changes = self.device.change_upload()
+            if changes is not None:
+                self.assertEqual((changes.f02, changes.f04, changes.packetnum), ([], [], None))
+                for change in changes.f01:
+                    for address, value in change.items():
+                        for bit in range(8):
+                            images[Function.READ_COILS][int(address, 16) + bit] = int(value, 16) >> bit & 1
+                for change in changes.f03:
+                    for address, value in change.items():
+                        images[Function.READ_HOLDING_REGISTERS][int(address, 16)] = int.from_bytes(
+                            bytes.fromhex(value), "little"
+                        )
+        for request in plan:
+            image = images[request.function]
+            now = self.image(request.function)
+            for place in range(request.address, request.address + request.count):
+                self.assertEqual(image.get(place, 0), now.get(place, 0))
+
+    def image(self, function: Function) -> dict[int, int]:
+        if function is Function.READ_COILS:
+            return {address: self.genset.coils >> address & 1 for address in range(COILS)}
+        if function is Function.READ_HOLDING_REGISTERS:
+            return dict(enumerate(self.genset.registers))
+        return {}
+
+    def test_it_obeys_nobody_yet(self) -> None:
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.device.write("00050003FF007DEB"))))
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.device.set_port(1, 0))))
+
+    def test_a_real_genset_changes_little(self) -> None:
+        clock = Clock()
+        device = SimulatedDevice(self.identity, Genset(Random(3), clock.seconds))
+        device.follow(PLAN, 0)
+        device.full_upload()
+        for _ in range(20):
+            clock.advance(3)
+            changes = device.change_upload()
+            if changes is not None:
+                self.assertLess(len(changes.f03), 30)

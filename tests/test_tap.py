@@ -1,0 +1,128 @@
+"""The options of ``twistd cmmd`` and what makeService wires up."""
+
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet import reactor
+from twisted.python import usage
+from twisted.trial.unittest import TestCase
+
+from cmmd import tap
+from cmmd.config import Config, ConfigError, Server, Store
+from cmmd.store.memory import MemoryStore
+from cmmd.store.sqlite import SQLiteStore
+from cmmd.tap import Options
+
+HERE = "tcp:0:interface=127.0.0.1"
+LOCAL = Server(login=[HERE], live=[HERE], historic=[HERE])
+
+
+class OptionsTests(TestCase):
+    def test_defaults(self) -> None:
+        options = Options()
+        options.parseOptions([])
+        self.assertEqual(options.settings, Config())
+        self.assertEqual(options.state, Path("var").absolute())
+
+    def test_config_and_state(self) -> None:
+        file = Path(self.mktemp())
+        file.write_text("[history]\ninterval = 5\n")
+        options = Options()
+        options.parseOptions(["--config", str(file), "--state", "/nowhere"])
+        self.assertEqual(options.settings.history.interval, 5.0)
+        self.assertEqual(options.state, Path("/nowhere"))
+
+    def test_what_is_wrong_ends_the_process(self) -> None:
+        file = Path(self.mktemp())
+        file.write_text("[server]\nidle = 5\n")
+        for arguments, said in (
+            (["--config", str(file)], "server.idle: unknown key"),
+            (["--config", str(file) + "x"], "No such file"),
+            (["--colour"], "--colour"),
+            (["something"], "arguments"),
+        ):
+            error = self.assertRaises(SystemExit, Options().parseOptions, arguments)
+            self.assertTrue(str(error).startswith("cmmd: "), error)
+            self.assertIn(said, str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_pidfile_in_the_foreground(self) -> None:
+        parent = usage.Options()
+        parent.update({"nodaemon": 1, "pidfile": "twistd.pid"})
+        options = Options()
+        options.parent = parent
+        options.parseOptions([])
+        self.assertEqual(parent["pidfile"], "")
+
+
+class WiringTests(TestCase):
+    def server(self, settings: Config, state: Path | None = None) -> tap.Server:
+        return tap.Server(settings, state or Path(self.mktemp()), cast("Any", reactor))
+
+    async def test_starts_and_stops(self) -> None:
+        server = self.server(Config(server=LOCAL))
+        server.startService()
+        self.assertEqual(len(cast("Any", server._sessions)._ports), 1)
+        await server.stopService()
+        server.startService()
+        await server.stopService()
+
+    async def test_two_in_one_process(self) -> None:
+        first, second = self.server(Config(server=LOCAL)), self.server(Config(server=LOCAL))
+        first.startService()
+        second.startService()
+        self.assertIsNot(first.tally, second.tally)
+        await first.stopService()
+        await second.stopService()
+
+    async def test_state_in_use(self) -> None:
+        state = Path(self.mktemp())
+        first, second = self.server(Config(server=LOCAL), state), self.server(Config(server=LOCAL), state)
+        first.startService()
+        self.assertIn("in use", str(self.assertRaises(SystemExit, second.startService)))
+        await first.stopService()
+
+    async def test_port_in_use(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            server = self.server(Config(server=Server(login=[HERE], live=[endpoint])))
+            self.assertIn("Address already in use", str(self.assertRaises(SystemExit, server.startService)))
+
+    async def test_a_bug_at_the_start_is_a_traceback(self) -> None:
+        server = self.server(Config(server=LOCAL))
+        server._listeners = cast("Any", None)
+        self.assertRaises(TypeError, server.startService)
+        await server.stopService()
+
+    def test_wrong_values(self) -> None:
+        for settings, key in (
+            (Config(server=Server(login=["tcp"])), "server.login"),
+            (Config(server=Server(live=["tcp:x"])), "server.live"),
+            (Config(server=Server(historic=["serial:1"])), "server.historic"),
+            (Config(server=Server(login=["ssl:1:privateKey=/nowhere"])), "server.login"),
+            (Config(store=Store(url="postgresql://localhost/cmmd")), "store.url"),
+            (Config(store=Store(url="sqlite:")), "store.url"),
+        ):
+            self.assertIn(key, str(self.assertRaises(ConfigError, self.server, settings)))
+
+    def test_stores(self) -> None:
+        self.assertIsInstance(self.server(Config())._store, SQLiteStore)
+        self.assertIsInstance(self.server(Config(store=Store(url="memory:")))._store, MemoryStore)
+
+    def test_make_service(self) -> None:
+        options = Options()
+        options.parseOptions([])
+        self.patch(tap, "end_orderly_on_signals", lambda _: None)
+        self.assertIsInstance(tap.makeService(options), tap.Server)
+        options.settings = Config(server=Server(login=["tcp"]))
+        self.assertIn("server.login", str(self.assertRaises(SystemExit, tap.makeService, options)))
+
+    async def test_low_file_limit_is_said(self) -> None:
+        self.patch(tap, "raise_file_limit", lambda _: 100)
+        server = self.server(Config(server=LOCAL))
+        server.startService()
+        await server.stopService()
+        self.assertFalse(server.running)
