@@ -41,6 +41,9 @@ log = Logger()
 SPARE_FILES = 200
 """Open files beside the connections of devices: store, logs, libraries, programs and people."""
 
+BACKLOG = 4096
+"""Connections that the kernel may hold for us, as far as its somaxconn lets it: a whole fleet comes back at once."""
+
 Listeners = list[tuple[IStreamServerEndpoint, frozenset[Role]]]
 
 
@@ -214,10 +217,17 @@ def _listeners(settings: config.Server, reactor: object) -> Listeners:
     roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
     for string, its_roles in roles.items():
         try:
-            listeners.append((serverFromString(reactor, string), its_roles))
+            listeners.append((serverFromString(reactor, _with_backlog(string)), its_roles))
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
+
+
+def _with_backlog(string: str) -> str:
+    scheme, _, _ = string.partition(":")
+    if scheme not in ("tcp", "tcp6", "ssl") or "backlog=" in string:
+        return string
+    return f"{string}:backlog={BACKLOG}"
 
 
 def _store(url: str, state: Path, reactor: Any) -> IStore:

@@ -108,6 +108,14 @@ class WiringTests(TestCase):
         ):
             self.assertIn(key, str(self.assertRaises(ConfigError, self.server, settings)))
 
+    def test_backlog(self) -> None:
+        for string, expected in (
+            ("tcp:1", "tcp:1:backlog=4096"),
+            ("tcp:1:backlog=5", "tcp:1:backlog=5"),
+            ("unix:x", "unix:x"),
+        ):
+            self.assertEqual(tap._with_backlog(string), expected)
+
     def test_stores(self) -> None:
         self.assertIsInstance(self.server(Config())._store, SQLiteStore)
         self.assertIsInstance(self.server(Config(store=Store(url="memory:")))._store, MemoryStore)

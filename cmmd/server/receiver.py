@@ -32,6 +32,8 @@ __all__ = ["JSONReceiver", "Limits"]
 
 DOCUMENTS_A_TURN = 16
 """Documents without an answer that one connection may have handled before others get their turn."""
+BYTES_A_RECEIVE = 16 * 1024
+"""Uploads have some hundred bytes; a peer that sends all it can gets no more than this looked at in one turn."""
 MOST_FRAME_ERRORS = 3
 MOST_UNSENT = 256 * 1024
 """Bytes waiting for a peer to read them; one more message and the connection is dropped."""
@@ -111,6 +113,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
     def connectionMade(self) -> None:
         """Set the socket up and start waiting."""
         if ITCPTransport.providedBy(self.transport):
+            self.transport.bufferSize = BYTES_A_RECEIVE
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
             handle = self.transport.getHandle()

@@ -1,7 +1,8 @@
 """Bytes in, one JSON document at a time out (protocol section 2).
 
 The stream has no delimiter: documents are told apart by their brackets, outside of strings. The work is linear in the
-bytes, whatever the segmentation, and done by compiled patterns; only brackets and cut strings cost a step of Python.
+bytes, whatever the segmentation, and done by compiled patterns; only outer brackets and cut strings cost a step of
+Python.
 """
 
 import re
@@ -33,8 +34,14 @@ _BODY = rb"""
         )
     )*+
 """
+_PLAIN = rb'[^{}\[\]"]++ | "' + _BODY + rb'"'
+_LEAF = rb"[{\[] (?:" + _PLAIN + rb")*+ [}\]]"  # an object or array that holds none
+
 _STRING_BODY = re.compile(_BODY, re.DOTALL | re.VERBOSE)
-_UP_TO_BRACKET = re.compile(rb'[^{}\[\]"]*+ (?: "' + _BODY + rb'" [^{}\[\]"]*+ )*+', re.DOTALL | re.VERBOSE)
+_UP_TO_BRACKET = re.compile(rb"(?:" + _PLAIN + rb")*+", re.DOTALL | re.VERBOSE)
+_UP_TO_INNER_BRACKET = re.compile(rb"(?:" + _PLAIN + rb"|" + _LEAF + rb")*+", re.DOTALL | re.VERBOSE)
+
+_RUN = re.compile(rb"[{\[]++|[}\]]++")
 
 _QUOTE = ord('"')
 _OPENERS = b"{["
@@ -173,19 +180,26 @@ class Splitter:
                     break
                 position += 1
                 self._in_string = False
-            position = _end(_UP_TO_BRACKET.match(buffer, position, limit))
+            over_leaves = 0 < self._depth < self._max_depth or self._discarding
+            pattern = _UP_TO_INNER_BRACKET if over_leaves else _UP_TO_BRACKET
+            position = _end(pattern.match(buffer, position, limit))
             if position == limit:
                 break
-            byte = buffer[position]
-            position += 1
-            if byte == _QUOTE:
+            run = _RUN.match(buffer, position, limit)
+            if run is None:
                 self._in_string = True
-            elif byte in _OPENERS:
-                self._depth += 1
-                if self._depth > self._max_depth and not self._discarding:
-                    raise self._refuse(position, Reason.DEPTH, f"nested deeper than {self._max_depth}")
+                position += 1
+            elif buffer[position] in _OPENERS:
+                too_deep = self._depth + len(run[0]) - self._max_depth
+                if too_deep > 0 and not self._discarding:
+                    self._depth = self._max_depth + 1
+                    raise self._refuse(run.end() - too_deep + 1, Reason.DEPTH, f"nested deeper than {self._max_depth}")
+                self._depth += len(run[0])
+                position = run.end()
             else:
-                self._depth -= 1
+                closed = min(len(run[0]), self._depth)
+                self._depth -= closed
+                position += closed
                 if not self._depth:
                     return position
         if len(buffer) >= self._allowance:
