@@ -1,6 +1,7 @@
 """What a well-behaved process under twistd needs and Twisted leaves to the application."""
 
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -10,7 +11,14 @@ from typing import IO, Any, cast
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.logger import Logger
 
-__all__ = ["StateInUse", "end_orderly_on_signals", "foreground_without_pidfile", "lock_state", "raise_file_limit"]
+__all__ = [
+    "StateInUse",
+    "calm_collector",
+    "end_orderly_on_signals",
+    "foreground_without_pidfile",
+    "lock_state",
+    "raise_file_limit",
+]
 
 log = Logger()
 
@@ -48,6 +56,17 @@ def foreground_without_pidfile(parent: Any) -> None:
     """
     if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
         parent["pidfile"] = ""
+
+
+def calm_collector() -> None:
+    """Let the cyclic garbage collector look at what is young, often enough, and hardly ever at everything.
+
+    A full collection stops the reactor for as long as there are devices: 0.1 s with 10,000 connections. What lives long
+    here holds no cycles when it ends.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 1000)
 
 
 def lock_state(state: Path) -> IO[str]:

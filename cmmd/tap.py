@@ -19,7 +19,14 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
-from cmmd.daemon import StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state, raise_file_limit
+from cmmd.daemon import (
+    StateInUse,
+    calm_collector,
+    end_orderly_on_signals,
+    foreground_without_pidfile,
+    lock_state,
+    raise_file_limit,
+)
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.presence import Presence
 from cmmd.fleet.registry import Registry
@@ -209,6 +216,7 @@ def makeService(options: Options) -> Server:
     except config.ConfigError as error:
         raise SystemExit(f"cmmd: {error}") from None
     end_orderly_on_signals(reactor)
+    calm_collector()
     return server
 
 

@@ -1,5 +1,6 @@
 """The state lock, the limit of open files, the pidfile, signals."""
 
+import gc
 import os
 import resource
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.daemon import StateInUse, foreground_without_pidfile, lock_state, raise_file_limit
+from cmmd.daemon import StateInUse, calm_collector, foreground_without_pidfile, lock_state, raise_file_limit
 
 SIGNALLED = """
 import os, signal, sys
@@ -62,6 +63,15 @@ class LimitTests(SynchronousTestCase):
     def test_no_limits(self) -> None:
         self.patch(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.assertEqual(raise_file_limit(10_000), 10_000)
+
+
+class CollectorTests(SynchronousTestCase):
+    def test_full_collections_are_rare(self) -> None:
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        calm_collector()
+        self.assertGreaterEqual(gc.get_threshold()[2], 1000)
+        self.assertGreater(gc.get_freeze_count(), 0)
 
 
 class PidfileTests(SynchronousTestCase):

@@ -1,6 +1,8 @@
 """Sessions: what each message gets for an answer, and what becomes of the connection."""
 
+import gc
 import json
+import weakref
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -390,6 +392,18 @@ class LifeTests(SessionTestCase):
         transport.protocol.close()  # type: ignore[attr-defined]
         self.assertTrue(transport.write_closed)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_nothing_is_left_to_the_garbage_collector(self) -> None:
+        gc.disable()
+        self.addCleanup(gc.enable)
+        short, long = self.world.connect(), self.attached()
+        self.ask(short, login())
+        sessions = [weakref.ref(transport.protocol) for transport in (short, long)]
+        for transport in (short, long):
+            transport.hang_up()
+            del transport.protocol
+        del short, long, transport
+        self.assertEqual([session() for session in sessions], [None, None])
 
     def test_bytes_are_counted(self) -> None:
         transport = self.world.connect()

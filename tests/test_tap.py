@@ -123,8 +123,11 @@ class WiringTests(TestCase):
     def test_make_service(self) -> None:
         options = Options()
         options.parseOptions([])
-        self.patch(tap, "end_orderly_on_signals", lambda _: None)
+        done: list[str] = []
+        self.patch(tap, "end_orderly_on_signals", lambda _: done.append("signals"))
+        self.patch(tap, "calm_collector", lambda: done.append("collector"))
         self.assertIsInstance(tap.makeService(options), tap.Server)
+        self.assertEqual(done, ["signals", "collector"])
         options.settings = Config(server=Server(login=["tcp"]))
         self.assertIn("server.login", str(self.assertRaises(SystemExit, tap.makeService, options)))
 

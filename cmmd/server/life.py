@@ -112,13 +112,8 @@ def _lost_session(_: Life, connection: Lived) -> None:
 # A login on an attached connection is answered and changes nothing else (protocol section 1).
 _attached.upon(Life.login_came).loop().returns(None)
 _attached.upon(Life.login_answered).loop().returns(None)
-# What is decided while the connection ends comes too late.
-_closing.upon(Life.login_answered).loop().returns(None)
-_closing.upon(Life.close).loop().returns(None)
-_closing.upon(Life.lost).to(_gone).returns(None)
 _registering.upon(Life.lost).to(_gone).returns(None)
-_gone.upon(Life.login_answered).loop().returns(None)
-_gone.upon(Life.close).loop().returns(None)
+_closing.upon(Life.lost).to(_gone).returns(None)
 
 new_life = _builder.build()
 """Makes the machine of one connection: ``new_life(connection)``."""

@@ -257,6 +257,9 @@ class JSONReceiver(Protocol, TimeoutMixin):
             return
         self._ending = True
         self.setTimeout(None)
+        if self._peer_closed and not self._sending:
+            self.transport.loseConnection()
+            return
         self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
         self._read(True)
         if not self._sending:

@@ -86,11 +86,13 @@ class Session(JSONReceiver):
         """The device or we have closed, or the line broke."""
         super().connectionLost(reason)
         self._life.lost()
+        del self._life  # it holds the session: without it, nothing is left to the garbage collector
         self._gone(self)
 
     def close(self) -> None:
         """Send what is unsent, then close."""
-        self._life.close()
+        if not self.ending:
+            self._life.close()
 
     def _first_message_overdue(self) -> None:
         self._waiting = None
@@ -140,8 +142,9 @@ class Session(JSONReceiver):
     def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
-        self.send(encode(answer))
-        self._life.login_answered()
+        if not self.ending:
+            self.send(encode(answer))
+            self._life.login_answered()
 
     def _long_connection(self, message: messages.LongCon) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -26,16 +27,23 @@ class Role(StrEnum):
     HISTORIC = "historic"
 
 
+ACCEPTS_A_TURN = 20
+"""Connections that one listener takes before others get their turn; by itself Twisted takes ever more."""
+
+
 class _DeviceFactory(Factory):
     """Makes the sessions of one listener."""
 
     noisy = False
+    port: Any = None
 
     def __init__(self, sessions: "Sessions", *, carries_commands: bool) -> None:
         self._sessions = sessions
         self._carries_commands = carries_commands
 
     def buildProtocol(self, addr: IAddress | None) -> Session | None:  # noqa: ARG002
+        if self.port is not None:
+            self.port.numberAccepts = ACCEPTS_A_TURN
         return self._sessions.admit(carries_commands=self._carries_commands)
 
 
@@ -72,6 +80,7 @@ class Sessions:
             except Exception:
                 self._stop_listening()
                 raise
+            factory.port = port
             self._ports.append(port)
             self._advertise(port.getHost(), roles)
             log.info("devices come in at {address} ({roles})", address=_named(port), roles=", ".join(sorted(roles)))
