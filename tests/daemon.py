@@ -1,0 +1,204 @@
+"""A real ``twistd -n cmmd`` in a process of its own, for tests and benchmarks. Knows nothing of trial."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+__all__ = [
+    "DEADLINE_S",
+    "REPOSITORY",
+    "Daemon",
+    "Sections",
+    "endpoint",
+    "environment",
+    "service_port",
+    "twistd",
+    "until",
+]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+DEADLINE_S = 30.0
+"""How long anything may take before a test gives up; nothing takes so long on a machine that is merely busy."""
+POLL_S = 0.02
+
+Sections = Mapping[str, Mapping[str, object]]
+
+
+def until(holds: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until something holds.
+
+    :param what: names it.
+    :raises AssertionError: it does not within the deadline.
+    """
+    give_up = time.monotonic() + deadline_s
+    while not holds():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {deadline_s:g} s: {what}")
+        time.sleep(POLL_S)
+
+
+def service_port() -> int:
+    """A free TCP port of 127.0.0.1 below those that the kernel gives to clients, which nobody gets by chance."""
+    lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    while True:
+        port = random.randrange(min(10_000, lowest_of_clients // 2), lowest_of_clients)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def endpoint(port: int) -> str:
+    """The endpoint string of a port of 127.0.0.1."""
+    return f"tcp:{port}:interface=127.0.0.1"
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that is to import this checkout."""
+    inherited = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([inherited] if inherited else [])])}
+
+
+def twistd(folder: Path, *arguments: str | Path, output: Path) -> "subprocess.Popen[bytes]":
+    """Start the ``twistd`` that belongs to this Python, in the foreground.
+
+    :param folder: what it works in.
+    :param arguments: after ``twistd -n``.
+    :param output: the file that gets what it says, behind what is there.
+    """
+    with output.open("ab") as sink:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("twistd"), "-n", *arguments],
+            cwd=folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+
+
+class Daemon:
+    """One daemon with its configuration and state; it may be ended and started again on them.
+
+    :param folder: an empty directory, where everything of it goes.
+    :param sections: the configuration, table by table. Where it does not say, devices come in at one port of 127.0.0.1,
+        and programs and people not at all.
+    :ivar port: the TCP port of devices.
+    :ivar state: its state directory.
+    """
+
+    def __init__(self, folder: Path, sections: Sections | None = None) -> None:
+        self.port = service_port()
+        self.state = folder / "state"
+        self._folder = folder
+        self._config = folder / "cmmd.toml"
+        self._output = folder / "output"
+        self._process: subprocess.Popen[bytes] | None = None
+        all_roles = {role: [endpoint(self.port)] for role in ("login", "live", "historic")}
+        given = {"control": {"listen": []}, "web": {"listen": []}, **(sections or {})}
+        self._config.write_text(_toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
+
+    def start(self, ports: Sequence[int] = ()) -> "Daemon":
+        """Start it and wait until it takes connections.
+
+        :param ports: where; none: at ``port``.
+        :raises AssertionError: it ends instead.
+        """
+        self.begin()
+        for port in ports or [self.port]:
+            until(partial(self._accepts, port), f"connections on port {port}")
+        return self
+
+    def begin(self) -> None:
+        """Start it and do not wait."""
+        assert self._process is None, "it runs"
+        self._process = twistd(
+            self._folder, "cmmd", "--config", self._config, "--state", self.state, output=self._output
+        )
+
+    def _accepts(self, port: int) -> bool:
+        if self._running.poll() is not None:
+            raise AssertionError(f"the daemon ended with status {self._running.returncode}:\n{self.log}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    @property
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None, "it does not run"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What it has said since the first start."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def resident_kib(self) -> int:
+        """Its memory now (VmRSS), in KiB."""
+        return self._memory("VmRSS")
+
+    @property
+    def peak_kib(self) -> int:
+        """The most memory that it ever had (VmHWM), in KiB."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1])
+        raise AssertionError(f"the daemon has no {name}")
+
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it as an operator does.
+
+        :return: the exit status.
+        """
+        self._running.send_signal(number)
+        return self.ended()
+
+    def kill(self) -> None:
+        """End it as a power cut does. Nothing happens where it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self.ended()
+
+    def ended(self) -> int:
+        """Wait for its end.
+
+        :return: the exit status.
+        """
+        status = self._running.wait(DEADLINE_S)
+        self._process = None
+        return status
+
+
+def _toml(sections: Sections) -> str:
+    """TOML; the values that a configuration has look the same in JSON."""
+    lines = []
+    for name, table in sections.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join([*lines, ""])

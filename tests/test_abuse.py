@@ -1,0 +1,330 @@
+"""Bad input of every kind, while 100 well-behaved devices beside it notice nothing.
+
+One real daemon and one fleet serve all tests: none of them may harm either. What the devices see is written to the test
+log; how long they may wait is measured by ``bench/bench_abuse.py``, and held to a generous bound here.
+Every wait in here has its own limit, for trial's ``timeout`` cannot end what blocks.
+"""
+
+import atexit
+import json
+import random
+import resource
+import shutil
+import socket
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests import abuse
+from tests.bad_input import BadInput, Expected, bad_input
+from tests.daemon import Daemon, Sections, until
+from tests.plain_device import PlainDevice, login, message, register
+from tests.steady_fleet import SteadyFleet
+
+log = Logger()
+
+HOSTID = "3439333633355115004B003D"
+MOST_GROWTH_KIB = 30 * 1024
+MOST_A_CONNECTION_KIB = 10
+LONGEST_WAIT_MS = 2000.0
+HALF_OPEN_TIMEOUT_S = 10.0
+BAD_KINDS = 100
+
+
+class Abused:
+    """A daemon, the devices beside, and what the daemon's memory was before the abuse."""
+
+    def __init__(self, configuration: Sections) -> None:
+        folder = Path(mkdtemp(prefix="cmmd-abuse-"))
+        atexit.register(shutil.rmtree, folder)
+        self.daemon = Daemon(folder, configuration)
+        atexit.register(self.daemon.kill)
+        self.daemon.start()
+        self.fleet = SteadyFleet(self.daemon.port)
+        atexit.register(self.fleet.stop)
+        register(self.daemon.port, HOSTID)
+        self.resident_kib = self.daemon.resident_kib
+
+
+@cache
+def abused() -> Abused:
+    """The same for all tests."""
+    return Abused(abuse.CONFIGURATION)
+
+
+@cache
+def half_opened() -> Abused:
+    """For half-open connections: so patient that they all stand at once, however slowly they come."""
+    timeouts = {"login_timeout": HALF_OPEN_TIMEOUT_S, "idle_timeout": HALF_OPEN_TIMEOUT_S}
+    return Abused({"server": {**abuse.CONFIGURATION["server"], **timeouts}})
+
+
+class _AbuseTests(SynchronousTestCase):
+    """Abuse, after which everything else has to be as if it had not been."""
+
+    surroundings = staticmethod(abused)
+    most_growth_kib = MOST_GROWTH_KIB
+
+    def setUp(self) -> None:
+        self.abused = self.surroundings()
+        self.daemon = self.abused.daemon
+        self.port = self.daemon.port
+        self.abused.fleet.report()
+
+    def tearDown(self) -> None:
+        self.assertTrue(self.daemon.alive, self.daemon.log)
+        report = self.abused.fleet.report()
+        growth = self.daemon.peak_kib - self.abused.resident_kib
+        log.info("{test}: {report}; grown by {growth} KiB at most", test=self.id(), report=report, growth=growth)
+        self.assertEqual(report.faults, [])
+        self.assertLess(report.p99_ms, LONGEST_WAIT_MS)
+        self.assertLess(growth, self.most_growth_kib)
+        for word in ("Traceback", "Unhandled"):
+            self.assertNotIn(word, self.daemon.log)
+        answer = register(self.port, "FRESH" + str(random.randrange(10**12)))
+        self.assertEqual((answer["retcode"], answer["result"]["register"]), ("000000", 1))
+
+    def attached(self) -> PlainDevice:
+        device = PlainDevice(self.port)
+        self.addCleanup(device.socket.close)
+        self.assertEqual(device.ask(message("LongCon", HOSTID))["retcode"], "000000")
+        return device
+
+
+class BadInputTests(_AbuseTests):
+    """Kind by kind, each with its documented answer."""
+
+    def test_on_a_long_connection(self) -> None:
+        kinds = bad_input(HOSTID)
+        self.assertGreater(len(kinds), BAD_KINDS)
+        log.info("{count} kinds of bad input", count=len(kinds))
+        wrong = [f"{kind.name}: {error}" for kind in kinds if (error := self.error_of(kind))]
+        self.assertEqual(wrong, [], "\n".join(["", *wrong]))
+
+    def error_of(self, kind: BadInput) -> str:
+        """What is wrong about the answers to it; empty: nothing."""
+        with PlainDevice(self.port) as device:
+            heartbeat = message("HB", HOSTID)
+            device.send(message("LongCon", HOSTID))
+            device.receive()
+            # Most of the time the one after the bad one comes with it; where the server closes, it may come too late.
+            device.send(kind.sent, b"" if kind.closes else heartbeat)
+            try:
+                for expected in kind.answers:
+                    if not fits(answer := json.loads(device.receive()), expected):
+                        return f"{answer} instead of {expected}"
+                if kind.closes:
+                    late = device.rest()
+                    return f"{late!r} after the last answer" if late else ""
+                for _ in range(2):
+                    if (answer := json.loads(device.receive()))["retcode"] != "000000":
+                        return f"{answer} to the heartbeat after it"
+                    device.send(heartbeat)
+            except (OSError, AssertionError) as error:
+                return repr(error)
+            return ""
+
+    def test_first_thing_on_a_connection(self) -> None:
+        """What is no message leaves a connection new: it can still become a session."""
+        kinds = [kind for kind in bad_input(HOSTID) if kind.name.startswith(("garbage", "not JSON", "number in HB: "))]
+        for kind in kinds:
+            with PlainDevice(self.port) as device:
+                device.send(kind.sent, b"" if kind.closes else message("LongCon", HOSTID))
+                for expected in kind.answers:
+                    answer = json.loads(device.receive())
+                    self.assertTrue(fits(answer, expected), f"{kind.name}: {answer}")
+                if kind.closes:
+                    self.assertEqual(device.rest(), b"", kind.name)
+                else:
+                    self.assertEqual(json.loads(device.receive())["method"], "LongCon", kind.name)
+
+    def test_logins_with_wrong_fields(self) -> None:
+        """On a short connection each is refused, with the field's name, and closed."""
+        kinds = [kind for kind in bad_input(HOSTID) if kind.name.startswith("login: ")]
+        self.assertGreater(len(kinds), 50)
+        for kind in kinds:
+            with PlainDevice(self.port) as device:
+                device.send(kind.sent)
+                answer = json.loads(device.rest())
+                self.assertTrue(fits(answer, kind.answers[0]), f"{kind.name}: {answer}")
+                self.assertEqual(answer["result"]["register"], 0, kind.name)
+
+    def test_random_bytes(self) -> None:
+        """Braces among them: whatever they look like, nothing comes but errors, three at most, and an end."""
+        source = random.Random(366)
+        for length in (1, 10, 100, 1000, 100_000):
+            for seed in range(20):
+                alphabet = source.randbytes(length) if seed % 2 else bytes(source.choices(b'{}[]":,\\ua1 ', k=length))
+                with PlainDevice(self.port) as device:
+                    device.send(alphabet)
+                    device.socket.shutdown(socket.SHUT_WR)
+                    answers = documents(abuse.until_end(device.socket, abuse.PATIENCE_S))
+                    self.assertTrue(all(answer["retcode"] == "000001" for answer in answers), f"{alphabet!r}")
+                    frame_errors = [answer for answer in answers if "method" not in answer["message"]]
+                    self.assertLessEqual(len(frame_errors), 3, f"{alphabet!r}")
+
+
+class CutTests(_AbuseTests):
+    """Peers that stop in the middle."""
+
+    whole = (
+        login(HOSTID),
+        message("LongCon", HOSTID),
+        message("HB", HOSTID, params=""),
+        message("reqdata", HOSTID, params="010300020001B9F4"),
+        message("reqdatachange", HOSTID, params={"packetnum": 1, "03": [{"0000": "EF00"}]}),
+        message("timing", HOSTID),
+    )
+
+    def test_message_cut_off_and_closed(self) -> None:
+        for text in self.whole:
+            for place in range(1, len(text), 7):
+                with PlainDevice(self.port) as device:
+                    device.send(text[:place])
+                    device.socket.shutdown(socket.SHUT_WR)
+                    self.assertEqual(device.rest(), b"", text[:place])
+
+    def test_message_cut_off_and_reset(self) -> None:
+        for text in self.whole:
+            for place in range(1, len(text) + 1, 7):
+                device = PlainDevice(self.port)
+                device.send(text[:place])
+                device.reset()
+
+    def test_answer_to_the_last_message_before_a_half_close(self) -> None:
+        for text in self.whole:
+            with PlainDevice(self.port) as device:
+                device.send(text)
+                device.socket.shutdown(socket.SHUT_WR)
+                self.assertEqual(json.loads(device.rest())["retcode"], "000000", text)
+        with PlainDevice(self.port) as device:
+            device.send(self.whole[1], self.whole[2] * 9)
+            device.socket.shutdown(socket.SHUT_WR)
+            self.assertEqual([answer["retcode"] for answer in documents(device.rest())], ["000000"] * 10)
+
+
+class HeavyTests(_AbuseTests):
+    """As much of it as goes through the wire."""
+
+    def test_endless_string(self) -> None:
+        abuse.endless_string(self.port)
+        abuse.endless_strings(self.port)
+
+    def test_endless_garbage(self) -> None:
+        abuse.endless_garbage(self.port)
+
+    def test_endless_blanks(self) -> None:
+        abuse.endless_blanks(self.port)
+
+    def test_brackets(self) -> None:
+        abuse.endless_nesting(self.port)
+        abuse.endless_brackets(self.port)
+
+    def test_laborious_documents(self) -> None:
+        abuse.laborious_documents(self.port)
+        abuse.laborious_json(self.port)
+
+    def test_empty_objects(self) -> None:
+        abuse.empty_objects(self.port)
+
+    def test_heartbeats_at_full_speed(self) -> None:
+        abuse.heartbeats_at_full_speed(self.port)
+
+    def test_unread_answers(self) -> None:
+        abuse.unread_answers(self.port)
+
+    def test_slow_loris(self) -> None:
+        abuse.slow_loris(self.port)
+
+    def test_connections_broken_off(self) -> None:
+        abuse.connections_broken_off(self.port)
+
+    def test_strangers(self) -> None:
+        abuse.strangers(self.port)
+
+    def test_new_devices(self) -> None:
+        abuse.new_devices(self.port)
+
+    def test_wrong_passwords(self) -> None:
+        abuse.wrong_passwords(self.port)
+
+
+class HalfOpenTests(_AbuseTests):
+    """Thousands of connections that nothing comes from."""
+
+    surroundings = staticmethod(half_opened)
+    most_growth_kib = abuse.HALF_OPEN * MOST_A_CONNECTION_KIB
+
+    def test_half_open_connections(self) -> None:
+        standing = abuse.half_open_connections(self.port, HALF_OPEN_TIMEOUT_S)
+        log.info("{standing} half-open connections at once", standing=standing)
+        self.assertGreaterEqual(standing, abuse.LEAST_HALF_OPEN)
+
+    def test_closed_at_once(self) -> None:
+        abuse.connections_closed_at_once(self.port)
+
+
+class TooManyTests(SynchronousTestCase):
+    """More connections than may stand, or than there are files for."""
+
+    most = 50
+
+    def daemon(self, **server: object) -> Daemon:
+        folder = Path(mkdtemp(prefix="cmmd-abuse-"))
+        self.addCleanup(shutil.rmtree, folder)
+        daemon = Daemon(folder, {"server": server})
+        self.addCleanup(daemon.kill)
+        return daemon.start()
+
+    def test_too_many_connections(self) -> None:
+        daemon = self.daemon(max_connections=self.most)
+        with ExitStack() as stack:
+            devices = [stack.enter_context(abuse.attach(daemon.port, f"FIRST{number}")) for number in range(40)]
+            silent = [stack.enter_context(PlainDevice(daemon.port)) for _ in range(self.most - len(devices))]
+            for _ in range(200):
+                with PlainDevice(daemon.port) as one_more:
+                    self.assertEqual(abuse.until_end(one_more.socket, abuse.PATIENCE_S), b"")
+            for number, device in enumerate(devices):
+                self.assertEqual(device.ask(message("HB", f"FIRST{number}"))["retcode"], "000000")
+            silent[0].socket.close()
+            until(lambda: self.is_served(daemon.port), "a place that has become free")
+        self.assertNotIn("Traceback", daemon.log)
+
+    def test_too_many_files(self) -> None:
+        daemon = self.daemon()
+        with ExitStack() as stack:
+            devices = [stack.enter_context(abuse.attach(daemon.port, f"FIRST{number}")) for number in range(10)]
+            _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (self.most, hard))
+            for _ in range(100):
+                stack.enter_context(PlainDevice(daemon.port))
+            for number, device in enumerate(devices):
+                self.assertEqual(device.ask(message("HB", f"FIRST{number}"))["retcode"], "000000")
+        until(lambda: self.is_served(daemon.port), "files that have become free")
+        self.assertNotIn("Traceback", daemon.log)
+
+    @staticmethod
+    def is_served(port: int) -> bool:
+        try:
+            return bool(register(port, "LATER")["retcode"] == "000000")
+        except (OSError, json.JSONDecodeError):
+            return False
+
+
+def fits(answer: dict[str, Any], expected: Expected) -> bool:
+    same = (answer["method"], answer["retcode"]) == (expected.method, expected.retcode)
+    return same and expected.mentions in answer.get("message", "")
+
+
+def documents(received: bytes) -> list[dict[str, Any]]:
+    """Documents without anything between them."""
+    decoder, text, place, found = json.JSONDecoder(), received.decode(), 0, []
+    while place < len(text):
+        document, place = decoder.raw_decode(text, place)
+        found.append(document)
+    return found
