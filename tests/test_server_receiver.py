@@ -261,18 +261,28 @@ class ClosingTests(SynchronousTestCase):
 
     def test_what_comes_after_is_dropped(self) -> None:
         protocol, transport, _ = connected()
+        protocol.send(b"last")
+        transport.turns()
         protocol.close()
         transport.deliver(b'{"a":1}')
         protocol.send(b"too late")
         transport.turns()
         self.assertEqual(protocol.documents, [])
-        self.assertEqual(transport.segments, [])
+        self.assertEqual(transport.segments, [b"last"])
 
     def test_peer_that_does_not_close_is_aborted(self) -> None:
         protocol, transport, clock = connected()
+        protocol.send(b"last")
+        transport.turns()
         protocol.close()
         clock.advance(receiver.LINGER_S)
         self.assertTrue(transport.aborted)
+
+    def test_peer_that_was_never_answered_is_closed_at_once(self) -> None:
+        protocol, transport, clock = connected()
+        protocol.close()
+        self.assertTrue(transport.lost)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_closing_reads_a_paused_peer_to_its_end(self) -> None:
         protocol, transport, _ = connected()
@@ -321,6 +331,8 @@ class HalfCloseTests(SynchronousTestCase):
 
     def test_after_we_have_closed_ours(self) -> None:
         protocol, transport, _ = connected()
+        protocol.send(b"last")
+        transport.turns()
         protocol.close()
         self.assertFalse(transport.lost)
         transport.half_close()

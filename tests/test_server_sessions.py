@@ -84,6 +84,9 @@ class SessionsTests(SynchronousTestCase):
     def test_stop_waits_for_every_connection(self) -> None:
         self.listen(("tcp:1", ALL))
         transports = [cast("SegmentTransport", self.come()) for _ in range(3)]
+        for transport in transports:
+            transport.deliver(b"{}")
+            transport.turns()
         stopping = Deferred.fromCoroutine(self.sessions.stop())
         self.assertEqual([transport.write_closed for transport in transports], [True] * 3)
         self.assertIsNone(self.come())

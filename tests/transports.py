@@ -89,6 +89,9 @@ class SegmentTransport(StringTransport):
         self.write_closed = True
         self._lose(Failure(ConnectionDone()))
 
+    def connectionLost(self, reason: Failure) -> None:
+        self._lose(reason)
+
     def loseWriteConnection(self) -> None:
         assert not self._unsent, "closed before everything had left"
         self.write_closed = True

@@ -74,6 +74,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self._handling: Deferred[None] | None = None
         self._reading = True
         self._peer_closed = False
+        self._has_sent = False
         self._ending = False
         self._next_turn: IDelayedCall | None = None
         self._linger: IDelayedCall | None = None
@@ -127,16 +128,21 @@ class JSONReceiver(Protocol, TimeoutMixin):
             return
         self.resetTimeout()
         self._splitter.feed(segment)
-        if self._sending or self._handling is not None or self._next_turn is not None:
+        if self._busy:
             self._read(False)
         else:
             self._pump()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether the next document has to wait: for an answer to leave or to be found, or for its turn."""
+        return self._sending or self._handling is not None or self._next_turn is not None
 
     def _pump(self) -> None:
         """Handle documents until one has an answer on its way, or others should have a turn."""
         self._next_turn = None
         for _ in range(DOCUMENTS_A_TURN):
-            if self._sending or self._handling is not None or self._ending:
+            if self._busy or self._ending:
                 return
             try:
                 document = self._splitter.next_document()
@@ -150,7 +156,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
                 if outcome is not None:
                     self._handling = outcome
                     outcome.addErrback(self._erred).addCallback(self._handled)
-        if not (self._sending or self._handling is not None or self._ending):
+        if not (self._busy or self._ending):
             self._read(False)
             self._next_turn = self.clock.callLater(0, self._pump)
 
@@ -163,10 +169,10 @@ class JSONReceiver(Protocol, TimeoutMixin):
     def readConnectionLost(self) -> None:
         """The peer sends no more; what it sent is still answered."""
         self._peer_closed = True
-        if self._sending or self._handling is not None or self._next_turn is not None:
+        if self._busy:
             return
         if self._ending:
-            self.transport.loseConnection()
+            self._vanish()
         else:
             self._pump()
 
@@ -178,7 +184,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
         if self._ending:
             return
         self.resetTimeout()
-        if not self._sending and self._next_turn is None:
+        if not self._busy:
             self._next_turn = self.clock.callLater(0, self._pump)
 
     def _erred(self, failure: Failure) -> None:
@@ -208,6 +214,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
         """Write one message in a segment of its own, as soon as those before it have left."""
         if self._ending:
             return
+        self._has_sent = True
         self._unsent += len(message)
         if self._unsent > MOST_UNSENT:
             self.drop(Reason.UNREAD_OUTPUT)
@@ -230,7 +237,7 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self.transport.unregisterProducer()
         if self._ending:
             self._close_write()
-        elif self._handling is None and self._next_turn is None and self._has_more:
+        elif self._has_more and not self._busy:
             self._pump()
 
     @property
@@ -258,6 +265,9 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self._ending = True
         self.setTimeout(None)
         if self._peer_closed and not self._sending:
+            self._vanish()
+            return
+        if not self._has_sent:
             self.transport.loseConnection()
             return
         self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
@@ -270,6 +280,10 @@ class JSONReceiver(Protocol, TimeoutMixin):
         self._ending = True
         self.dropped(reason)
         self.transport.abortConnection()
+
+    def _vanish(self) -> None:
+        """End now, both sides are done: what Twisted does by itself where there is no half-close."""
+        self.transport.connectionLost(connectionDone)
 
     def _close_write(self) -> None:
         is_plain = ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport)
