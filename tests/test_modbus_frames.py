@@ -39,7 +39,7 @@ REQUESTS = (
 
 @st.composite
 def requests(draw: st.DrawFn) -> ReadRequest:
-    function = draw(st.sampled_from(Function))
+    function = draw(st.sampled_from([function for function in Function if function.reads]))
     count = draw(st.integers(1, 2000 if function.reads_bits else 125))
     return ReadRequest(draw(st.integers(0, 255)), function, draw(st.integers(0, 0x10000 - count)), count)
 
@@ -70,6 +70,11 @@ class FramesTests(SynchronousTestCase):
                 parse(text)
             except ModbusFrameError as error:
                 self.assertTrue(str(error).isascii())
+
+    def test_what_functions_do(self) -> None:
+        self.assertEqual([function for function in Function if function.reads_bits], [1, 2])
+        self.assertEqual([function for function in Function if function.reads], [1, 2, 3, 4])
+        self.assertEqual(list(Function), [1, 2, 3, 4, 5, 6, 15, 16])
 
     def test_split(self) -> None:
         self.assertEqual(split_frames(" ;01 ; 02;;\n03;"), ["01", "02", "03"])
@@ -117,6 +122,8 @@ class RequestTests(SynchronousTestCase):
             ("01030000007E", "count 126 is not within 1..125"),
             ("0101000007D1", "count 2001 is not within 1..2000"),
             ("0103FFFF0002", "reach beyond 65535"),
+            ("010700000001", "function 07 is none of ours"),
+            ("018300000001", "function 83 is none of ours"),
         ):
             with self.subTest(body), self.assertRaisesRegex(ModbusFrameError, complaint):
                 parse_read_request(build_frame(bytes.fromhex(body)))

@@ -164,7 +164,7 @@ class Fleet(MultiService):
         self._said_at = now
         self._uploads_said = counters.uploads
         self._log.info(
-            "{online} of {devices} devices online, {rate:.0f} uploads/s, {uploads} uploads, {refused} refused,"
+            "{online} of {devices} devices online, {rate:.0f} uploads/s, {uploads} uploads, {refused} of them refused,"
             " {commands} commands, {failures} failures{trouble}",
             online=counters.online,
             devices=self._devices,

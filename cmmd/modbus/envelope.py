@@ -1,0 +1,81 @@
+"""What all Modbus RTU frames share (section 8): hex text, a CRC, a unit, a function; several separated by ``;``."""
+
+from enum import IntEnum
+
+from fastcrc.crc16 import modbus as crc16
+
+__all__ = ["Function", "ModbusFrameError", "build_frame", "function_of", "open_frame", "split_frames"]
+
+_SHORTEST = 4  # bytes: unit, function, CRC
+
+
+class ModbusFrameError(ValueError):
+    """Text or values that do not make the Modbus frame they should; the message says why and holds no peer text."""
+
+
+class Function(IntEnum):
+    """The function codes of Modbus that the protocol uses (section 8)."""
+
+    READ_COILS = 0x01
+    READ_DISCRETE_INPUTS = 0x02
+    READ_HOLDING_REGISTERS = 0x03
+    READ_INPUT_REGISTERS = 0x04
+    WRITE_COIL = 0x05
+    WRITE_REGISTER = 0x06
+    WRITE_COILS = 0x0F
+    WRITE_REGISTERS = 0x10
+
+    @property
+    def reads(self) -> bool:
+        """Whether the function reads, bits or registers."""
+        return self <= Function.READ_INPUT_REGISTERS
+
+    @property
+    def reads_bits(self) -> bool:
+        """Whether the function reads coils or inputs (packed bits) and not registers."""
+        return self <= Function.READ_DISCRETE_INPUTS
+
+
+_FUNCTIONS = {function.value: function for function in Function}
+
+
+def function_of(code: int) -> Function:
+    """Name a function code.
+
+    :raises ModbusFrameError: one that the protocol does not use.
+    """
+    try:
+        return _FUNCTIONS[code]
+    except KeyError:
+        raise ModbusFrameError(f"function {code:02X} is none of ours") from None
+
+
+def split_frames(text: str) -> list[str]:
+    """Take the items of a ``;``-separated list apart; blanks around them and empty items do not count."""
+    return [item for part in text.split(";") if (item := part.strip())]
+
+
+def build_frame(body: bytes) -> str:
+    """Make a frame of what it says.
+
+    :param body: unit, function and what follows, without CRC.
+    :return: upper-case hex with CRC, low byte first.
+    """
+    return (body + crc16(body).to_bytes(2, "little")).hex().upper()
+
+
+def open_frame(text: str) -> bytes:
+    """Read a frame in hex, any letter case, and check its CRC.
+
+    :return: unit, function and what follows, without CRC: two bytes or more.
+    :raises ModbusFrameError: no hex, too short, or a CRC that does not fit.
+    """
+    try:
+        frame = bytes.fromhex(text)
+    except ValueError:
+        raise ModbusFrameError("not hex") from None
+    if len(frame) < _SHORTEST:
+        raise ModbusFrameError(f"{len(frame)} bytes are too short for a frame")
+    if crc16(frame) != 0:  # the CRC of anything with its own CRC, low byte first, is 0
+        raise ModbusFrameError(f"bad CRC: {frame[-2:].hex().upper()}")
+    return frame[:-2]

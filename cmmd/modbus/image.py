@@ -1,0 +1,376 @@
+"""What is known of one device's coils, inputs and registers: the ``data`` and ``mask`` of section 7.
+
+Uploads merge into it (sections 4.4 and 4.5), readers look values up, the store keeps it as bytes.
+
+What is known stands in areas: longest runs of neighbouring addresses of one function, sorted, each with its values
+packed as on the wire. An address outside of all areas is unknown; so the areas are the mask, too. Areas are joined and
+differences found as big integers, with one bit a coil and 16 a register.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import compress
+from struct import Struct as Layout
+from struct import error as struct_error
+from typing import Literal
+
+from msgspec import Struct
+
+from cmmd.modbus.envelope import Function, ModbusFrameError, function_of
+from cmmd.modbus.packing import unpack_registers
+from cmmd.modbus.requests import ADDRESSES, ReadRequest
+
+__all__ = [
+    "MAX_AREAS",
+    "MAX_ENCODED_LENGTH",
+    "MAX_VALUE_BYTES",
+    "NOTHING_CHANGED",
+    "ByteOrder",
+    "ChangedAddresses",
+    "ImageError",
+    "ImageFullError",
+    "RegisterImage",
+]
+
+MAX_AREAS = 128
+"""Most areas of one image: twice as many as a plan may have requests."""
+
+MAX_VALUE_BYTES = 8192
+"""Most bytes of values in one image: 4096 registers. To poll them at 9600 bit/s takes a device 9 seconds."""
+
+ByteOrder = Literal["little", "big"]
+"""How a register stands in a change upload (section 4.5)."""
+
+_VERSION = b"\x01"
+_AREA_HEAD = Layout(">BHH")  # function, address, count - 1
+MAX_ENCODED_LENGTH = 1 + MAX_AREAS * _AREA_HEAD.size + MAX_VALUE_BYTES
+"""Most bytes that an image may be encoded to."""
+
+# Where something stands: function << 17 | address. One bit more than an address has, so that areas of two functions
+# never touch.
+_FUNCTION_SHIFT = 17
+_FIRST_REGISTER = Function.READ_HOLDING_REGISTERS << _FUNCTION_SHIFT
+_ADDRESS_MASK = ADDRESSES - 1
+_BIT, _REGISTER = 1, 16  # bits per address
+
+
+class ImageError(ValueError):
+    """What is no image, or has no place in one; the message says why and holds no peer text."""
+
+
+class ImageFullError(ImageError):
+    """Values refused because the image would exceed :data:`MAX_AREAS` or :data:`MAX_VALUE_BYTES`."""
+
+
+class ChangedAddresses(Struct, frozen=True, gc=False):
+    """The addresses, of one function, whose values a merge changed or made known, ascending; false: none.
+
+    Which ones is found out when somebody asks: most who merge only want to know whether one of a few is among them.
+
+    :ivar address: where the merged values began.
+    :ivar width: 1 for bits, 16 for registers.
+    :ivar difference: ``width`` bits for each address from ``address`` on, the first lowest; all 0: it did not change.
+    """
+
+    address: int
+    width: int
+    difference: int
+
+    def __bool__(self) -> bool:
+        return self.difference != 0
+
+    def __contains__(self, address: int) -> bool:
+        offset = address - self.address
+        return offset >= 0 and self.difference >> offset * self.width & (1 << self.width) - 1 != 0
+
+    def __iter__(self) -> Iterator[int]:
+        count = -(-self.difference.bit_length() // self.width)
+        if self.width == _BIT:
+            differing: Iterable[object] = map(int, reversed(f"{self.difference:b}"))
+        else:
+            differing = array("H", self.difference.to_bytes(count * 2, "little"))
+        return compress(range(self.address, self.address + count), differing)
+
+
+NOTHING_CHANGED = ChangedAddresses(0, _BIT, 0)
+
+
+class _Area(Struct, gc=False):
+    """Neighbouring addresses of one function, all known. ``values`` as on the wire; bits over are 0."""
+
+    start: int
+    count: int
+    values: bytes
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count
+
+
+class RegisterImage:
+    """All coils, discrete inputs, holding and input registers known of one device. At first nothing is.
+
+    Functions are those that read: 01 to 04, each with addresses 0..65535 of its own. A merge is done as a whole or,
+    where it raises, not at all; it returns the addresses whose values changed or became known.
+    """
+
+    __slots__ = ("_areas", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []  # of the areas, to find them
+        self._areas: list[_Area] = []
+
+    # --- to merge ----------------------------------------------------------------------------------------------------
+
+    def merge(self, request: ReadRequest, payload: bytes) -> ChangedAddresses:
+        """Take over the response to a read request (section 4.4).
+
+        :param payload: the values as on the wire: registers big-endian, bits packed least significant first.
+        :return: the addresses, of the request's function, that changed or became known.
+        :raises ImageError: the payload has another length than the request asks for.
+        :raises ImageFullError: the image would grow too large.
+        """
+        return self._merge(request.function << _FUNCTION_SHIFT | request.address, request.count, payload)
+
+    def merge_change(self, function: Function, address: int, value: bytes, byte_order: ByteOrder) -> ChangedAddresses:
+        """Take over an item of a change upload (section 4.5).
+
+        :param value: registers, 2 bytes each; or bits, 8 a byte, least significant first: the device has no way to say
+            that the last byte holds fewer than 8.
+        :param byte_order: of registers; no matter for bits.
+        :return: the addresses that changed or became known.
+        :raises ImageError: no value, half a register, addresses beyond 65535, or a function that does not read.
+        :raises ImageFullError: the image would grow too large.
+        """
+        if function.reads_bits:
+            count = len(value) * 8
+        elif len(value) % 2:
+            raise ImageError(f"{len(value)} bytes are no registers")
+        else:
+            count = len(value) // 2
+            if byte_order == "little":
+                value = _swapped(value)
+        return self._merge(_place(function, address, count), count, value)
+
+    def _merge(self, place: int, count: int, payload: bytes) -> ChangedAddresses:
+        width = _BIT if place < _FIRST_REGISTER else _REGISTER
+        if len(payload) != (count * width + 7) // 8:
+            raise ImageError(f"{len(payload)} bytes of values for a count of {count}")
+        index = bisect_right(self._starts, place) - 1
+        if index >= 0:
+            area = self._areas[index]
+            offset = place - area.start
+            if offset + count <= area.count:
+                shift = offset * width
+                first_byte = shift >> 3
+                if not shift & 7 and area.values[first_byte : first_byte + len(payload)] == payload:
+                    return NOTHING_CHANGED
+                if width == _BIT:
+                    return _update_bits(area, place, count, payload)
+                return _update_registers(area, place, payload)
+        return self._extend(place, count, payload, width)
+
+    def _extend(self, place: int, count: int, payload: bytes, width: int) -> ChangedAddresses:
+        """Take over values of which some, or all, were unknown: one area more, or some that become one."""
+        first = bisect_right(self._starts, place)
+        if first and self._areas[first - 1].end >= place:
+            first -= 1
+        behind = bisect_right(self._starts, place + count)
+        touched = self._areas[first:behind]
+        start = min([place, *(area.start for area in touched)])
+        end = max([place + count, *(area.end for area in touched)])
+        length = ((end - start) * width + 7) // 8
+        self._check_room(1 - len(touched), length - sum(len(area.values) for area in touched))
+
+        values = known = 0
+        for area in touched:
+            shift = (area.start - start) * width
+            values |= int.from_bytes(area.values, "little") << shift
+            known |= (1 << area.count * width) - 1 << shift
+        shift = (place - start) * width
+        mask = (1 << count * width) - 1
+        difference = (values >> shift ^ int.from_bytes(payload, "little")) & mask
+        values ^= difference << shift
+        self._starts[first:behind] = [start]
+        self._areas[first:behind] = [_Area(start, end - start, values.to_bytes(length, "little"))]
+        return ChangedAddresses(place & _ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
+
+    def _check_room(self, more_areas: int, more_bytes: int) -> None:
+        if len(self._areas) + more_areas > MAX_AREAS:
+            raise ImageFullError(f"more than {MAX_AREAS} areas")
+        if sum(len(area.values) for area in self._areas) + more_bytes > MAX_VALUE_BYTES:
+            raise ImageFullError(f"more than {MAX_VALUE_BYTES} bytes of values")
+
+    # --- to read -----------------------------------------------------------------------------------------------------
+
+    def register(self, function: Function, address: int) -> int | None:
+        """One register, 0..65535, function 03 or 04; None: unknown.
+
+        :raises ImageError: a function that does not read registers, or an address beyond 65535; likewise in all below.
+        """
+        if function.reads_bits:
+            raise ImageError(f"function {function:02X} reads bits")
+        place = _place(function, address, 1)
+        area = self._area_of(place)
+        if area is None:
+            return None
+        position = (place - area.start) * 2
+        return area.values[position] << 8 | area.values[position + 1]
+
+    def registers(self, function: Function, address: int, count: int) -> tuple[int | None, ...]:
+        """Registers from an address on; None for each that is unknown."""
+        if function.reads_bits:
+            raise ImageError(f"function {function:02X} reads bits")
+        place = _place(function, address, count)
+        values: list[int | None] = [None] * count
+        for area in self._areas_within(place, count):
+            first, behind = max(area.start, place), min(area.end, place + count)
+            payload = area.values[(first - area.start) * 2 : (behind - area.start) * 2]
+            values[first - place : behind - place] = unpack_registers(payload)
+        return tuple(values)
+
+    def bit(self, function: Function, address: int) -> bool | None:
+        """The state of one coil or input, function 01 or 02; None: unknown."""
+        if not function.reads_bits:
+            raise ImageError(f"function {function:02X} reads no bits")
+        place = _place(function, address, 1)
+        area = self._area_of(place)
+        if area is None:
+            return None
+        position = place - area.start
+        return bool(area.values[position >> 3] >> (position & 7) & 1)
+
+    def bits(self, function: Function, address: int, count: int) -> tuple[bool | None, ...]:
+        """The states of coils or inputs from an address on; None for each that is unknown."""
+        states, known = self.bit_masks(function, address, count)
+        digits = zip(reversed(f"{states:0{count}b}"), reversed(f"{known:0{count}b}"), strict=True)
+        return tuple([state == "1" if is_known == "1" else None for state, is_known in digits])
+
+    def bit_masks(self, function: Function, address: int, count: int) -> tuple[int, int]:
+        """The same as two integers: which are on, and which are known; bit ``n`` is for address + ``n``."""
+        if not function.reads_bits:
+            raise ImageError(f"function {function:02X} reads no bits")
+        place = _place(function, address, count)
+        states = known = 0
+        for area in self._areas_within(place, count):
+            on, all_known = int.from_bytes(area.values, "little"), (1 << area.count) - 1
+            offset = area.start - place
+            states |= on << offset if offset >= 0 else on >> -offset
+            known |= all_known << offset if offset >= 0 else all_known >> -offset
+        mask = (1 << count) - 1
+        return states & mask, known & mask
+
+    def known(self, function: Function) -> tuple[range, ...]:
+        """The addresses that are known: ranges, ascending, with a gap between each and the next."""
+        start = _place(function, 0, 1)
+        return tuple(range(area.start - start, area.end - start) for area in self._areas_within(start, ADDRESSES))
+
+    def _area_of(self, place: int) -> _Area | None:
+        """The area that holds this address."""
+        index = bisect_right(self._starts, place) - 1
+        if index >= 0 and place < self._areas[index].end:
+            return self._areas[index]
+        return None
+
+    def _areas_within(self, place: int, count: int) -> list[_Area]:
+        """The areas that hold any of these."""
+        first = bisect_right(self._starts, place)
+        if first and self._areas[first - 1].end > place:
+            first -= 1
+        return self._areas[first : bisect_right(self._starts, place + count - 1)]
+
+    # --- for the store -----------------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """All of it: a version byte, then each area with function, address, count - 1 (1, 2, 2 bytes) and values.
+
+        :return: at most :data:`MAX_ENCODED_LENGTH` bytes; the same for the same values, however they came in.
+        """
+        parts = [_VERSION]
+        for area in self._areas:
+            function, address = area.start >> _FUNCTION_SHIFT, area.start & _ADDRESS_MASK
+            parts += _AREA_HEAD.pack(function, address, area.count - 1), area.values
+        return b"".join(parts)
+
+    @classmethod
+    def from_bytes(cls, encoded: bytes) -> "RegisterImage":
+        """Read what :meth:`to_bytes` made.
+
+        :raises ImageError: anything else.
+        """
+        if encoded[:1] != _VERSION or len(encoded) > MAX_ENCODED_LENGTH:
+            raise ImageError("no image of a known version and length")
+        image = cls()
+        position, end = 1, 0
+        while position < len(encoded):
+            area, position = _read_area(encoded, position)
+            if area.start <= end:
+                raise ImageError("areas that overlap, touch or are not in order")
+            end = area.end
+            image._starts.append(area.start)
+            image._areas.append(area)
+        image._check_room(0, 0)
+        return image
+
+
+def _place(function: Function, address: int, count: int) -> int:
+    """Where these addresses begin.
+
+    :raises ImageError: there are no such addresses, or the function does not read.
+    """
+    if function > Function.READ_INPUT_REGISTERS:
+        raise ImageError(f"function {function:02X} reads nothing")
+    if address < 0 or count < 1 or address + count > ADDRESSES:
+        raise ImageError(f"address {address} and count {count} are not within 0..{ADDRESSES - 1}")
+    return function << _FUNCTION_SHIFT | address
+
+
+def _swapped(registers: bytes) -> bytes:
+    """The two bytes of each register the other way round."""
+    swapped = array("H", registers)
+    swapped.byteswap()
+    return swapped.tobytes()
+
+
+def _read_area(encoded: bytes, position: int) -> tuple[_Area, int]:
+    """Read one area of an encoded image.
+
+    :return: the area, and the position behind it.
+    :raises ImageError: it is none.
+    """
+    try:
+        code, address, one_less = _AREA_HEAD.unpack_from(encoded, position)
+        function = function_of(code)
+    except (struct_error, ModbusFrameError):
+        raise ImageError("an area without a head") from None
+    count = one_less + 1
+    start = _place(function, address, count)
+    bits = count * (_BIT if function.reads_bits else _REGISTER)
+    length = (bits + 7) // 8
+    position += _AREA_HEAD.size
+    values = encoded[position : position + length]
+    if len(values) != length:
+        raise ImageError("an area that is cut short")
+    if bits & 7 and values[-1] >> (bits & 7):
+        raise ImageError("an area with bits over that are not 0")
+    return _Area(start, count, values), position + length
+
+
+def _update_registers(area: _Area, place: int, payload: bytes) -> ChangedAddresses:
+    """Take over registers that are all known already, and some of which changed."""
+    first = (place - area.start) * 2
+    behind = first + len(payload)
+    values = area.values
+    difference = int.from_bytes(values[first:behind], "little") ^ int.from_bytes(payload, "little")
+    area.values = values[:first] + payload + values[behind:]
+    return ChangedAddresses(place & _ADDRESS_MASK, _REGISTER, difference)
+
+
+def _update_bits(area: _Area, place: int, count: int, payload: bytes) -> ChangedAddresses:
+    """Take over bits that are all known already. What fills up the last byte of the payload does not count."""
+    offset = place - area.start
+    values = int.from_bytes(area.values, "little")
+    difference = (values >> offset ^ int.from_bytes(payload, "little")) & (1 << count) - 1
+    area.values = (values ^ difference << offset).to_bytes(len(area.values), "little")
+    return ChangedAddresses(place & _ADDRESS_MASK, _BIT, difference)
