@@ -1,0 +1,78 @@
+"""Points: named quantities in holding registers, and the words for those that are states.
+
+Source: the tables and the rule for no data of docs/controllers.md.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from cmmd.controllers.fields import Address, Entry, Name, RegisterValue, Title
+
+__all__ = ["NO_DATA", "Enum", "Point", "Value"]
+
+Value = int | float | None
+"""An engineering value; None: no data, or not known."""
+
+NO_DATA = frozenset((32766, 32767))
+"""Registers that hold no number: sensor open (the controller shows ###), and no data from the engine's ECU."""
+
+_DECIMALS = 6  # as fine as the smallest scale; takes away what binary fractions add (0.1 * 3)
+
+
+class Enum(Entry, frozen=True, kw_only=True):
+    """``[enums.NAME]``: the words for the values of a register, such as ``9 = "normal running"``."""
+
+    name: Name
+    words: Annotated[dict[RegisterValue, Title], Meta(min_length=1)]
+
+
+class Point(Entry, frozen=True, kw_only=True):
+    """``[points]``: a quantity. Engineering value = raw × ``scale``, in ``unit``.
+
+    ``type``: ``u16``; ``s16``, two's complement; ``u32``, two registers, high word first. ``plausible_range`` (in the
+    file ``plausible``): lowest and highest engineering value that is believed, both included. ``enum``: the name of the
+    words for its values.
+    """
+
+    name: Name
+    title: Title
+    address: Address
+    type: Literal["u16", "s16", "u32"] = "u16"
+    scale: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
+    unit: Annotated[str, Meta(max_length=12)] = ""
+    plausible_range: tuple[float, float] | None = field(name="plausible", default=None)
+    enum: str | None = None
+
+    @property
+    def addresses(self) -> range:
+        """Its registers."""
+        return range(self.address, self.address + (2 if self.type == "u32" else 1))
+
+    def value(self, registers: Sequence[int | None]) -> Value:
+        """The engineering value.
+
+        In a ``u32`` the high word alone tells no data: a low word of 32766 is a number like any other.
+
+        :param registers: its registers as they are, 0..65535, as many as it has; None: not known.
+        :return: an int where the scale is 1; None: no data, or not known.
+        """
+        raw = registers[0]
+        if raw is None or raw in NO_DATA:
+            return None
+        if self.type == "u32":
+            low = registers[1]
+            if low is None:
+                return None
+            raw = raw << 16 | low
+        elif raw > 0x7FFF and self.type == "s16":
+            raw -= 0x1_0000
+        return raw if self.scale == 1 else round(raw * self.scale, _DECIMALS)
+
+    def plausible(self, value: float) -> bool:
+        """Whether an engineering value can be true; without a range every one can."""
+        if self.plausible_range is None:
+            return True
+        lowest, highest = self.plausible_range
+        return lowest <= value <= highest

@@ -1,0 +1,40 @@
+"""What the device asks the controller for, again and again."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from cmmd.controllers.fields import Address, Entry, Unit
+from cmmd.modbus.frames import Function, ReadRequest
+
+__all__ = ["COILS_PER_POLL", "REGISTERS_PER_POLL", "Poll"]
+
+COILS_PER_POLL = 2000
+"""Most coils or discrete inputs in one Modbus request."""
+
+REGISTERS_PER_POLL = 125
+"""Most registers in one Modbus request."""
+
+
+class Poll(Entry, frozen=True, kw_only=True):
+    """``[[polls]]``: ``count`` coils or registers from ``address`` on, by Modbus function 1, 2, 3 or 4."""
+
+    unit: Unit
+    function: Literal[1, 2, 3, 4]
+    address: Address
+    count: Annotated[int, Meta(ge=1)]
+
+    @property
+    def addresses(self) -> range:
+        """Every address that it reads."""
+        return range(self.address, self.address + self.count)
+
+    @property
+    def most(self) -> int:
+        """How many coils or registers Modbus lets one request have."""
+        return COILS_PER_POLL if Function(self.function).reads_bits else REGISTERS_PER_POLL
+
+    @property
+    def request(self) -> ReadRequest:
+        """The same as a Modbus request; only for a poll that has been checked."""
+        return ReadRequest(self.unit, Function(self.function), self.address, self.count)

@@ -1,0 +1,110 @@
+"""A profile at work: what registers and coils say, as numbers with units, words and signals.
+
+Nothing is kept here but tables that are made once: what is not asked for is not decoded.
+"""
+
+from typing import Protocol
+
+from cmmd.controllers.definition import Definition
+from cmmd.controllers.points import NO_DATA, Point, Value
+from cmmd.controllers.relations import check_relations
+from cmmd.controllers.signals import Signal
+
+__all__ = ["Profile", "Reader"]
+
+
+class Reader(Protocol):
+    """What is known of one controller's coils and holding registers. Addresses are 0-based."""
+
+    def coil(self, address: int) -> bool | None:
+        """The state of a coil; None: not known."""
+
+    def register(self, address: int) -> int | None:
+        """The content of a holding register, 0..65535; None: not known."""
+
+
+class Profile:
+    """What the registers of one family of controllers mean.
+
+    :param name: what it is called: the file's name without ``.toml``.
+    :param definition: what the file says.
+    :raises ProfileError: the definition contradicts itself.
+    :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
+    :ivar point_by_name: its points; :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
+    """
+
+    def __init__(self, name: str, definition: Definition) -> None:
+        check_relations(definition)
+        self.name = name
+        self.definition = definition
+        self.plan = ";".join(poll.request.to_hex() for poll in definition.polls)
+        self.point_by_name = {point.name: point for point in definition.points}
+        self.signal_by_name = {signal.name: signal for signal in definition.signals}
+        self.command_by_name = {command.name: command for command in definition.commands}
+        self._words = {enum.name: enum.words for enum in definition.enums}
+        self._modes = tuple((mode, self.signal_by_name[signal].address) for mode, signal in definition.modes.items())
+        self._signals = tuple((one, one.address, one.only_in_engine_states) for one in definition.signals)
+        self._values = tuple(
+            (point.value, point.address, point.address + 1 if point.type == "u32" else None)
+            for point in definition.points
+        )
+        self._engine = definition.engine
+        self._engine_point = None if self._engine is None else self.point_by_name[self._engine.state]
+
+    def __repr__(self) -> str:
+        return f"<Profile {self.name}>"
+
+    def values(self, reader: Reader) -> list[Value]:
+        """The engineering values of all points, in the order of ``definition.points``; None: no data, or not known."""
+        register = reader.register
+        return [
+            value((register(address),) if second is None else (register(address), register(second)))
+            for value, address, second in self._values
+        ]
+
+    def points(self, reader: Reader) -> dict[str, Value]:
+        """The engineering values of all points by name; None: no data, or not known."""
+        return dict(zip(self.point_by_name, self.values(reader), strict=True))
+
+    def word(self, point: Point, value: Value) -> str | None:
+        """What the value of a point with an enum is called; None: there is no word for it."""
+        if point.enum is None or not isinstance(value, int):
+            return None
+        return self._words[point.enum].get(value)
+
+    def engine_state_number(self, reader: Reader) -> int | None:
+        """The raw state of the engine; None: no data, not known, or the profile does not say where it is."""
+        state = None if self._engine_point is None else reader.register(self._engine_point.address)
+        return None if state in NO_DATA else state
+
+    def engine_state(self, reader: Reader) -> str | None:
+        """The state of the engine in a word, such as ``normal running``; None: not known."""
+        return None if self._engine_point is None else self.word(self._engine_point, self.engine_state_number(reader))
+
+    def engine_turns(self, reader: Reader) -> bool | None:
+        """Whether the engine turns; None: not known."""
+        state = self.engine_state_number(reader)
+        return None if self._engine is None or state is None else state in self._engine.turns
+
+    def mode(self, reader: Reader) -> str | None:
+        """The mode: stop, manual, auto or test; None: not known, or not exactly one of them is set."""
+        set_modes = [mode for mode, address in self._modes if reader.coil(address)]
+        return set_modes[0] if len(set_modes) == 1 else None
+
+    def signal_state(self, signal: Signal, reader: Reader) -> bool | None:
+        """Whether a signal is active: set, and meant in the engine's state. None: not known."""
+        coil = reader.coil(signal.address)
+        if not coil or signal.only_in_engine_states is None:
+            return coil
+        state = self.engine_state_number(reader)
+        return None if state is None else state in signal.only_in_engine_states
+
+    def active_signals(self, reader: Reader) -> list[Signal]:
+        """The signals of every severity that are known to be active, in the order of ``definition.signals``."""
+        coil = reader.coil
+        engine_state = self.engine_state_number(reader)
+        return [
+            signal
+            for signal, address, states in self._signals
+            if coil(address) and (states is None or engine_state in states)
+        ]

@@ -1,0 +1,151 @@
+"""A profile decodes what a reader knows."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.controllers.catalog import load_catalog
+from cmmd.controllers.profile import Profile
+
+NORMAL_RUNNING = 9
+
+
+class Known:
+    """A reader: what is known, and how often it was asked."""
+
+    def __init__(self, registers: dict[int, int] | None = None, coils: dict[int, bool] | None = None) -> None:
+        self.registers = registers or {}
+        self.coils = coils or {}
+        self.asked = 0
+
+    def coil(self, address: int) -> bool | None:
+        self.asked += 1
+        return self.coils.get(address)
+
+    def register(self, address: int) -> int | None:
+        self.asked += 1
+        return self.registers.get(address)
+
+
+NOTHING = Known()
+
+
+class ProfileTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        catalog = load_catalog()
+        self.profile = catalog.for_moduletype("HGM6120N")
+        self.generic = catalog.for_moduletype("")
+
+    def active(self, reader: Known) -> list[str]:
+        return [signal.name for signal in self.profile.active_signals(reader)]
+
+
+class PointsTests(ProfileTestCase):
+    def test_values_by_name(self) -> None:
+        points = self.profile.points(Known({6: 5000, 17: 65531, 42: 1, 43: 2, 24: 265, 29: 65436, 19: 32766}))
+        self.assertEqual(points["mains_frequency"], 50.0)
+        self.assertEqual(points["coolant_temperature"], -5)
+        self.assertEqual(points["run_time_hours"], 65538)
+        self.assertEqual(points["battery_voltage"], 26.5)
+        self.assertEqual(points["power_factor"], -1.0)
+        self.assertIsNone(points["oil_pressure"])
+        self.assertIsNone(points["load"])
+        self.assertEqual(sum(value is not None for value in points.values()), 5)
+
+    def test_values_in_order(self) -> None:
+        reader = Known({address: address for address in range(56)})
+        self.assertEqual(
+            dict(zip(self.profile.point_by_name, self.profile.values(reader), strict=True)), self.profile.points(reader)
+        )
+        self.assertEqual(reader.asked, 2 * (50 + 3))
+
+    def test_generic_has_none(self) -> None:
+        self.assertEqual(self.generic.points(Known({0: 1})), {})
+
+    def test_words(self) -> None:
+        mains = self.profile.point_by_name["mains_state"]
+        self.assertEqual(self.profile.word(mains, 1), "abnormal")
+        for value in (3, None, 1.0):
+            self.assertIsNone(self.profile.word(mains, value))
+        self.assertIsNone(self.profile.word(self.profile.point_by_name["load"], 1))
+
+
+class EngineTests(ProfileTestCase):
+    def test_state(self) -> None:
+        self.assertEqual(self.profile.engine_state(Known({34: 0})), "standby")
+        self.assertEqual(self.profile.engine_state(Known({34: NORMAL_RUNNING})), "normal running")
+        self.assertEqual(self.profile.engine_state_number(Known({34: 16})), 16)
+        for reader in (NOTHING, Known({34: 16}), Known({34: 32767})):
+            self.assertIsNone(self.profile.engine_state(reader))
+
+    def test_no_data_is_no_state(self) -> None:
+        self.assertIsNone(self.profile.engine_state_number(Known({34: 32767})))
+        self.assertIsNone(self.profile.engine_turns(Known({34: 32766})))
+
+    def test_turns(self) -> None:
+        turning = [state for state in range(16) if self.profile.engine_turns(Known({34: state}))]
+        self.assertEqual(turning, [5, 6, 7, 8, 9, 10, 11])
+        self.assertIs(self.profile.engine_turns(Known({34: 0})), False)
+        self.assertIsNone(self.profile.engine_turns(NOTHING))
+
+    def test_generic_has_none(self) -> None:
+        reader = Known({34: 9})
+        self.assertIsNone(self.generic.engine_state(reader))
+        self.assertIsNone(self.generic.engine_state_number(reader))
+        self.assertIsNone(self.generic.engine_turns(reader))
+
+
+class ModeTests(ProfileTestCase):
+    def test_the_one_that_is_set(self) -> None:
+        for address, mode in ((40, "test"), (41, "auto"), (42, "manual"), (43, "stop")):
+            coils = dict.fromkeys(range(40, 44), False)
+            self.assertEqual(self.profile.mode(Known(coils={**coils, address: True})), mode)
+
+    def test_not_known(self) -> None:
+        for coils in ({}, dict.fromkeys(range(40, 44), False), {41: True, 42: True}):
+            self.assertIsNone(self.profile.mode(Known(coils=coils)))
+        self.assertIsNone(self.generic.mode(Known(coils={41: True})))
+
+
+class SignalTests(ProfileTestCase):
+    def test_active(self) -> None:
+        reader = Known(coils={2: True, 8: True, 28: False, 41: True, 7: True, 5: True})
+        self.assertEqual(
+            self.active(reader), ["common_shutdown", "generator_on_load", "emergency_stop_shutdown", "auto_mode"]
+        )
+        self.assertEqual(
+            [signal.severity for signal in self.profile.active_signals(reader)],
+            ["shutdown", "status", "shutdown", "mode"],
+        )
+        self.assertEqual(self.active(NOTHING), [])
+        self.assertEqual(self.generic.active_signals(reader), [])
+
+    def test_at_rest(self) -> None:
+        names = ["generator_undervoltage_warning", "generator_underfrequency_warning"]
+        coils = {74: True, 76: True}
+        for state in range(16):
+            self.assertEqual(self.active(Known({34: state}, coils)), names if state in (8, 9) else [], state)
+        self.assertEqual(self.active(Known({}, coils)), [])
+
+    def test_state_of_one(self) -> None:
+        plain = self.profile.signal_by_name["low_fuel_warning"]
+        for coils, state in (({28: True}, True), ({28: False}, False), ({}, None)):
+            self.assertIs(self.profile.signal_state(plain, Known(coils=coils)), state)
+
+    def test_state_of_one_that_rests(self) -> None:
+        resting = self.profile.signal_by_name["generator_undervoltage_warning"]
+        for registers, coils, state in (
+            ({34: 9}, {74: True}, True),
+            ({34: 0}, {74: True}, False),
+            ({}, {74: True}, None),
+            ({34: 32767}, {74: True}, None),
+            ({}, {74: False}, False),
+            ({34: 9}, {}, None),
+        ):
+            self.assertIs(self.profile.signal_state(resting, Known(registers, coils)), state, (registers, coils))
+
+
+class LookUpTests(ProfileTestCase):
+    def test_names(self) -> None:
+        self.assertEqual(repr(self.profile), "<Profile hgm6120n>")
+        self.assertIsInstance(self.profile, Profile)
+        self.assertEqual(self.profile.point_by_name["load"].address, 55)
+        self.assertEqual(self.profile.command_by_name["auto"].frame, "00050003FF007DEB")
