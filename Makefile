@@ -9,14 +9,16 @@ CAN_RUN := $(VENV)/.can-run
 CAN_TEST := $(VENV)/.can-test
 STATE := var
 
+CHECKS := check-lint check-format check-types check-architecture
+
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check check-lint check-format check-types check-architecture bench clean
+.PHONY: help run demo test check list-checks $(CHECKS) bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/
-	exec $(BIN)/twistd -n cmmd --state $(STATE)
+run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
+	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
 
 demo: $(CAN_RUN) ## the daemon and ten simulated devices in this terminal, state in var/demo; Ctrl-C ends all
 	exec etc/demo.sh $(BIN) $(STATE)/demo
@@ -27,7 +29,10 @@ test: $(CAN_TEST) ## all tests with coverage: cmmd/wire 100 % of lines and branc
 	$(BIN)/coverage report --include='cmmd/wire/*' --fail-under=100
 	$(BIN)/coverage report --omit='cmmd/wire/*' --fail-under=90
 
-check: check-lint check-format check-types check-architecture ## lint, format, types, and who imports whom
+check: $(CHECKS) ## lint, format, types, and who imports whom
+
+list-checks:
+	@echo $(CHECKS)
 
 check-lint: $(CAN_TEST)
 	$(BIN)/ruff check

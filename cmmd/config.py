@@ -10,9 +10,10 @@ from msgspec import Meta, Struct, field
 
 __all__ = ["Config", "ConfigError", "load"]
 
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
-HostPort = Annotated[str, Meta(pattern=r"\A(|(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):[1-9]\d{0,4})\Z")]
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HostPort = Annotated[str, Meta(pattern=rf"\A(?!tcp6?:|ssl:)(|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):{_PORT})\Z")]
 Endpoints = list[Annotated[str, Meta(min_length=1)]]
 SomeEndpoints = Annotated[Endpoints, Meta(min_length=1)]
 
@@ -120,14 +121,13 @@ def load(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        with path.open("rb") as file:
-            return msgspec.convert(tomllib.load(file), Config)
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), Config)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_located(str(error))}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number too long to read, nested too deep
+        raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
 def _located(message: str) -> str:
@@ -135,5 +135,8 @@ def _located(message: str) -> str:
     what, _, where = message.partition(" - at ")
     key = where.strip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", what, re.DOTALL):
-        return f"{key}.{unknown[1]}: unknown key".removeprefix(".")
+        name = unknown[1] if unknown[1].isprintable() else ascii(unknown[1])
+        return f"{key}.{name}: unknown key".removeprefix(".")
+    if "matching regex" in what:  # there is one pattern: HostPort
+        what = "HOST:PORT expected, or nothing"
     return f"{key}: {what}"

@@ -32,12 +32,15 @@ def end_orderly_on_signals(reactor: IReactorCore) -> None:
 
     twistd's own handlers stop the reactor too, but have the process kill itself with the same signal afterwards.
     """
+    stopping = False
 
     def stop(*_: object) -> None:
-        cast("IReactorFromThreads", reactor).callFromThread(_stop_once)
+        cast("IReactorFromThreads", reactor).callFromThread(stop_once)
 
-    def _stop_once() -> None:
-        if reactor.running:
+    def stop_once() -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
             reactor.stop()
 
     def install() -> None:
@@ -74,13 +77,13 @@ def lock_state(state: Path) -> IO[str]:
 
     :param state: the directory; created where it is missing.
     :raises StateInUse: another process holds it.
-    :raises OSError: it cannot be made or written.
+    :raises OSError: it cannot be made, written or locked.
     """
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     file = (state / "cmmd.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         holder = file.read(20).strip() or "unknown"
         file.close()

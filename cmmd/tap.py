@@ -1,6 +1,7 @@
 """``twistd cmmd``: the options, and the one place that wires the server up."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,8 +11,6 @@ from typing import IO, Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
@@ -19,6 +18,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
+from cmmd.controllers.catalog import Catalog, load_catalog
+from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
     StateInUse,
     calm_collector,
@@ -36,7 +37,7 @@ from cmmd.server.login import Advertised, LoginDesk, UploadTerms
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Surroundings
-from cmmd.server.sessions import Role, Sessions, roles_by_endpoint
+from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
 from cmmd.store.interface import IStore, StoreError
 from cmmd.store.memory import MemoryStore
 from cmmd.store.sqlite import SQLiteStore
@@ -50,8 +51,6 @@ SPARE_FILES = 200
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us, as far as its somaxconn lets it: a whole fleet comes back at once."""
-
-Listeners = list[tuple[IStreamServerEndpoint, frozenset[Role]]]
 
 
 class Options(usage.Options):
@@ -82,11 +81,20 @@ class Options(usage.Options):
         except (usage.UsageError, config.ConfigError) as error:
             raise SystemExit(f"cmmd: {error}") from None
 
+    def opt_version(self) -> None:
+        """Print the version of cmmd and exit."""
+        sys.stdout.write(f"cmmd {__version__}\n")
+        raise SystemExit(0)
+
     def postOptions(self) -> None:
         """Read the configuration and look at all of it before anything is begun."""
         foreground_without_pidfile(self.parent)
         self.state = Path(self["state"]).absolute()
         self.settings = config.load(None if self["config"] is None else Path(self["config"]))
+
+
+class StartFailed(Exception):
+    """The daemon cannot start; one line that says why."""
 
 
 class Server(Service):
@@ -95,48 +103,54 @@ class Server(Service):
     :param settings: the configuration.
     :param state: directory for everything that is kept.
     :param reactor: what everything runs on.
+    :param foreground: whether a failed start ends the process with its one line.
     :ivar tally: what has been counted.
     :ivar presence: who is connected.
     :raises ConfigError: a value cannot be used.
     """
 
-    def __init__(self, settings: config.Config, state: Path, reactor: Any) -> None:
+    def __init__(self, settings: config.Config, state: Path, reactor: Any, *, foreground: bool = True) -> None:
         self._settings = settings
+        self._foreground = foreground
         self._state = state
         self._reactor = reactor
         self._lock: IO[str] | None = None
         self._listeners = _listeners(settings.server, reactor)
+        self._catalog = _catalog(settings.controllers.path, state)
         self._store = _store(settings.store.url, state, reactor)
         self._threads: ThreadPool | None = None
         self._sessions: Sessions | None = None
         self.tally = Tally()
-        self.presence = Presence()
+        self.presence = Presence(reactor)
 
     def startService(self) -> None:
         """Open the store, take in what it has, listen.
 
         :raises SystemExit: one of these is impossible; nothing is left running.
+        :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
         """
         super().startService()
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
-        if not outcome:
-            raise AssertionError("the start waits for something")
-        failure = outcome[0]
-        if isinstance(failure, Failure):
-            self._let_go()
-            if failure.check(StoreError, StateInUse, CannotListenError, OSError):
-                raise SystemExit(f"cmmd: {failure.value}")
+        failure = outcome[0] if outcome else Failure(StartFailed("an endpoint or the store cannot be had at once"))
+        if not isinstance(failure, Failure):
+            return
+        self._let_go()
+        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, OSError):
             failure.raiseException()
+        if self._foreground:
+            raise SystemExit(f"cmmd: {failure.value}")
+        raise StartFailed(str(failure.value))
 
     async def _start(self) -> None:
         settings = self._settings
         allowed = raise_file_limit(settings.server.max_connections + SPARE_FILES)
         if allowed < settings.server.max_connections + SPARE_FILES:
             log.warn(
-                "the limit of open files, {allowed}, is too low for server.max_connections = {wanted}",
-                allowed=allowed,
+                "only about {fitting} connections fit into the limit of open files, not the {wanted} of"
+                " server.max_connections: raise it (LimitNOFILE= in systemd, ulimit -Hn) or lower that",
+                fitting=max(allowed - SPARE_FILES, 0),
                 wanted=settings.server.max_connections,
             )
         self._lock = lock_state(self._state)
@@ -150,6 +164,7 @@ class Server(Service):
             passwords=Passwords(partial(deferToThreadPool, self._reactor, self._threads), cores),
             throttle=Throttle(self._reactor),
             now=time.time,
+            clock=self._reactor,
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
         )
@@ -170,12 +185,14 @@ class Server(Service):
             now=time.time,
             registry=registry,
             presence=self.presence,
-            desk=LoginDesk(registry, terms, advertised, time.time, self.tally),
+            desk=LoginDesk(registry, self._catalog, terms, advertised, time.time, self.tally),
             tally=self.tally,
             peerlog=PeerLog(self._reactor),
         )
-        self._sessions = Sessions(around, advertised, settings.server.max_connections)
+        self._sessions = Sessions(around, settings.server.max_connections)
         await self._sessions.listen(self._listeners)
+        advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
+        advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
         log.info(
             "cmmd {version} serves; {count} devices are registered, state is in {state}",
             version=__version__,
@@ -189,9 +206,11 @@ class Server(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._sessions is not None:
-            await self._sessions.stop()
-        await self._let_go()
+        try:
+            if self._sessions is not None:
+                await self._sessions.stop()
+        finally:
+            await self._let_go()
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:
@@ -212,20 +231,22 @@ def makeService(options: Options) -> Server:
     from twisted.internet import reactor
 
     try:
-        server = Server(options.settings, options.state, reactor)
+        foreground = options.parent is None or bool(options.parent["nodaemon"])
+        server = Server(options.settings, options.state, reactor, foreground=foreground)
     except config.ConfigError as error:
-        raise SystemExit(f"cmmd: {error}") from None
+        where = f"{options['config']}: " if options["config"] else ""
+        raise SystemExit(f"cmmd: {where}{error}") from None
     end_orderly_on_signals(reactor)
     calm_collector()
     return server
 
 
-def _listeners(settings: config.Server, reactor: object) -> Listeners:
-    listeners: Listeners = []
+def _listeners(settings: config.Server, reactor: object) -> list[Listener]:
+    listeners: list[Listener] = []
     roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
     for string, its_roles in roles.items():
         try:
-            listeners.append((serverFromString(reactor, _with_backlog(string)), its_roles))
+            listeners.append(Listener(string, serverFromString(reactor, _with_backlog(string)), its_roles))
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
@@ -238,12 +259,25 @@ def _with_backlog(string: str) -> str:
     return f"{string}:backlog={BACKLOG}"
 
 
+def _catalog(path: str, state: Path) -> Catalog:
+    try:
+        return load_catalog(state / path if path else None)
+    except ProfileError as error:
+        raise config.ConfigError(f"controllers.path: {error}") from None
+
+
 def _store(url: str, state: Path, reactor: Any) -> IStore:
     scheme, _, rest = url.partition(":")
     make = _STORES.get(scheme)
     if make is None:
         raise config.ConfigError(f"store.url: {scheme!r} is none of {', '.join(sorted(_STORES))}")
     return make(rest, state, reactor)
+
+
+def _memory(rest: str, _state: Path, _reactor: Any) -> IStore:
+    if rest:
+        raise config.ConfigError("store.url: nothing may follow memory:")
+    return MemoryStore()
 
 
 def _sqlite(path: str, state: Path, reactor: Any) -> IStore:
@@ -253,6 +287,6 @@ def _sqlite(path: str, state: Path, reactor: Any) -> IStore:
 
 
 _STORES: dict[str, Callable[[str, Path, Any], IStore]] = {
-    "memory": lambda _rest, _state, _reactor: MemoryStore(),
+    "memory": _memory,
     "sqlite": _sqlite,
 }

@@ -43,6 +43,11 @@ class ConfigTests(SynchronousTestCase):
             ("[server]\nmax_frame = 10", "server.max_frame: "),
             ('[server]\nadvertise_live = "here"', "server.advertise_live: "),
             ('[server]\nadvertise_live = "here:0"', "server.advertise_live: "),
+            ('[server]\nadvertise_live = "here:65536"', "server.advertise_live: "),
+            ('[server]\nadvertise_live = "a;b:1"', "server.advertise_live: HOST:PORT expected"),
+            ('[server]\nadvertise_live = "tcp:21318"', "server.advertise_live: HOST:PORT expected"),
+            ('[server]\nadvertise_live = "here:1٣"', "server.advertise_live: "),
+            ("[server]\nidle_timeout = 0.5", "server.idle_timeout: "),
             ('[enrolment]\npolicy = "closed"', "enrolment.policy: "),
             ("[upload]\ndata_mode = 2", "upload.data_mode: "),
             ("server = 5", "server: "),
@@ -52,6 +57,7 @@ class ConfigTests(SynchronousTestCase):
     def test_unknown_keys_are_named(self) -> None:
         self.assertIn(": server.idle: unknown key", self.refused("[server]\nidle = 1"))
         self.assertIn(": servers: unknown key", self.refused("[servers]\nidle = 1"))
+        self.assertIn(r": 'a\nb': unknown key", self.refused('"a\\nb" = 1'))
 
     def test_addresses(self) -> None:
         for address in ("", "cmm.example:21318", "192.0.2.1:1", "[2001:db8::1]:65535"):
@@ -60,6 +66,11 @@ class ConfigTests(SynchronousTestCase):
     def test_not_toml(self) -> None:
         self.assertIn("not TOML", self.refused("[server"))
         self.assertIn("not TOML", self.refused(b"\xff\xfe"))
+        self.assertIn("not TOML", self.refused("a = " + "[" * 100_000))
+        self.assertIn("not TOML", self.refused("a = " + "1" * 10_000))
+
+    def test_byte_order_mark(self) -> None:
+        self.assertEqual(self.load(b"\xef\xbb\xbf[history]\ninterval = 5\n").history.interval, 5.0)
 
     def test_file_that_cannot_be_read(self) -> None:
         self.assertIn("No such file", str(self.assertRaises(ConfigError, load, Path(self.mktemp()))))

@@ -11,13 +11,16 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.daemon import StateInUse, calm_collector, foreground_without_pidfile, lock_state, raise_file_limit
+from tests.daemon import environment
 
 SIGNALLED = """
 import os, signal, sys
-from twisted.internet import reactor
+from twisted.internet import reactor, task
 from cmmd.daemon import end_orderly_on_signals
 end_orderly_on_signals(reactor)
-reactor.callWhenRunning(lambda: [os.kill(os.getpid(), getattr(signal, name)) for name in sys.argv[1:]])
+for number, name in enumerate(sys.argv[1:]):
+    reactor.callLater(number * 0.05, os.kill, os.getpid(), getattr(signal, name))
+reactor.addSystemEventTrigger("before", "shutdown", lambda: task.deferLater(reactor, 0.2))
 reactor.addSystemEventTrigger("after", "shutdown", lambda: print("stopped"))
 reactor.run()
 sys.exit(int(reactor._exitSignal is not None))
@@ -90,7 +93,12 @@ class SignalTests(SynchronousTestCase):
     def test_both_signals_end_orderly(self) -> None:
         for names in (["SIGTERM"], ["SIGINT"], ["SIGTERM", "SIGINT", "SIGTERM"]):
             done = subprocess.run(
-                [sys.executable, "-c", SIGNALLED, *names], capture_output=True, text=True, timeout=60, check=False
+                [sys.executable, "-c", SIGNALLED, *names],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                env=environment(),
             )
-            self.assertEqual((done.returncode, done.stdout), (0, "stopped\n"), done.stderr)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "stopped\n", ""))
         self.assertEqual(signal.SIGTERM, 15)

@@ -35,7 +35,12 @@ class PasswordsTests(SynchronousTestCase):
             held.callback(work())
 
     def matches(self, hostid: str, password: str, kept: str) -> bool:
-        return self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(hostid, password, kept, always)))
+        if self.passwords.remembers(hostid, password, kept):
+            return True
+        right = self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(password, kept, always)))
+        if right:
+            self.passwords.remember(hostid, password, kept)
+        return right
 
     def hashed(self, password: str) -> str:
         return self.successResultOf(Deferred.fromCoroutine(self.passwords.hash(password, always)))

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.presence import MOST_STANDING, Presence
@@ -24,7 +25,7 @@ class Connection:
 
 class PresenceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.presence = Presence()
+        self.presence = Presence(Clock())
 
     def test_nobody(self) -> None:
         self.assertEqual(len(self.presence), 0)
@@ -59,7 +60,7 @@ class PresenceTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 9), st.booleans())))
     def test_any_coming_and_going(self, steps: list[tuple[str, int, bool]]) -> None:
         """Online is who has a session; never more than four stand; an old one that ends takes nobody out."""
-        presence = Presence()
+        presence = Presence(Clock())
         expected: dict[str, list[Connection]] = {"A": [], "B": []}
         for hostid, index, comes in steps:
             standing = expected[hostid]

@@ -5,7 +5,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import passwords
-from cmmd.fleet.registry import LoginImpossible, LoginRefused
+from cmmd.fleet.registry import MOST_WAITING_A_DEVICE, LoginImpossible, LoginRefused
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device
@@ -164,6 +164,30 @@ class RegistryTests(SynchronousTestCase):
         self.successResultOf(right)
         self.logged_in()
 
+    def test_guesses_at_once_are_checked_one_by_one(self) -> None:
+        self.logged_in()
+        guesses = [self.login(password=f"{number}") for number in range(100)]
+        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1})
+        self.assertEqual(self.logged_in(address="192.0.2.8").hostid, HOSTID)
+        self.world.clock.advance(31)
+        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 2})
+        self.assertEqual([guess.called for guess in guesses], [True] * 100)
+        for guess in guesses:
+            self.failureResultOf(guess, LoginRefused)
+
+    def test_guesses_in_progress_are_few(self) -> None:
+        """From many addresses, while the checks take their time."""
+        self.logged_in()
+        self.world.hold_passwords()
+        guesses = [self.login(address=f"192.0.2.{number}", password="guess") for number in range(50)]
+        self.assertEqual(len(self.world.held or []), 1)
+        self.assertEqual(sum(not guess.called for guess in guesses), 1 + MOST_WAITING_A_DEVICE)
+        self.assertEqual(self.logged_in(address="192.0.2.99").hostid, HOSTID)
+        self.world.release_passwords()
+        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1 + MOST_WAITING_A_DEVICE})
+        for guess in guesses:
+            self.failureResultOf(guess, LoginRefused)
+
     def test_reconnecting_fleet_costs_no_scrypt(self) -> None:
         for number in range(20):
             self.logged_in(hostid=f"device-{number}")
@@ -204,6 +228,24 @@ class RegistryTests(SynchronousTestCase):
         self.logged_in(hostid="B")
         self.assertEqual(self.refused(hostid="C").retcode, Retcode.NOT_ENROLLED)
         self.logged_in(hostid="A")
+
+    def test_no_more_devices_at_once_either(self) -> None:
+        self.world = World(max_devices=2)
+        self.world.hold_passwords()
+        logins = [self.login(hostid=hostid) for hostid in "ABC"]
+        self.failureResultOf(logins.pop(), LoginRefused)
+        self.world.release_passwords()
+        for login in logins:
+            self.successResultOf(login)
+        self.assertEqual(len(self.world.registry), 2)
+
+    def test_device_that_the_store_has_and_we_do_not_know(self) -> None:
+        self.successResultOf(
+            self.world.store.add_device(
+                Device(hostid=HOSTID, hostname="", password_hash=None, moduletype="", registered_at=0)
+            )
+        )
+        self.failureResultOf(self.login(), LoginImpossible)
 
     def test_store_that_is_down(self) -> None:
         store = BrokenStore()

@@ -79,8 +79,10 @@ class LoginTests(SessionTestCase):
         self.assertEqual(
             self.ask(transport, login()),
             b'{"method":"login","result":{"register":1,"historic":"198.51.100.1:21318",'
-            b'"liveData":"198.51.100.1:21318","realTime":"1700872746","para_command":"01030000005045F6",'
-            b'"con_command":"01030000005045F6","online_rate":3000,"offline_rate":3000,"moduletype":"HGM6120N",'
+            b'"liveData":"198.51.100.1:21318","realTime":"1700872746",'
+            b'"para_command":"01010000005ABC31;01030000002D85D7;0103002E000AA5C4",'
+            b'"con_command":"01010000005ABC31;01030000002D85D7;0103002E000AA5C4",'
+            b'"online_rate":3000,"offline_rate":3000,"moduletype":"HGM6120N",'
             b'"data_mode":1,"modulePort":2,"moduleBaud":0},"retcode":"000000"}',
         )
         self.assertTrue(transport.write_closed)
@@ -88,6 +90,14 @@ class LoginTests(SessionTestCase):
         self.assertEqual(self.world.tally.logins, {"000000": 1})
         transport.hang_up()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_plan_by_model(self) -> None:
+        for hostid, model, plan in (
+            ("A1", "hgm4020n", "010100000055FC35;010300000052C437"),
+            ("A2", "something else", "01030000005045F6"),
+        ):
+            result = json.loads(self.ask(self.world.connect(), login(hostid=hostid, moduletype=model)))["result"]
+            self.assertEqual((result["para_command"], result["con_command"]), (plan, plan))
 
     def test_port_and_baud_that_nobody_said_are_left_out(self) -> None:
         result = json.loads(self.ask(self.world.connect(), login(modulePort=None, moduleBaud=None)))["result"]
@@ -121,8 +131,8 @@ class LoginTests(SessionTestCase):
         transport = self.world.connect()
         self.assertEqual(
             self.ask(transport, login(password="654321", hostname="Mine now")),
-            b'{"method":"login","result":{"register":0,"historic":"","liveData":"","realTime":"","para_command":"",'
-            b'"con_command":"","online_rate":0,"offline_rate":0},"retcode":"000004"}',
+            b'{"method":"login","result":{"register":0,"historic":"","liveData":"","realTime":"1700872746",'
+            b'"para_command":"","con_command":"","online_rate":3000,"offline_rate":3000},"retcode":"000004"}',
         )
         self.assertTrue(transport.write_closed)
         self.assertEqual(self.world.registry.device(HOSTID), before)

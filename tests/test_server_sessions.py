@@ -6,18 +6,18 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import directlyProvides
 
-from cmmd.server.login import Advertised
 from cmmd.server.session import Session
-from cmmd.server.sessions import Role, Sessions, roles_by_endpoint
+from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Login, encode
 from tests.transports import SegmentTransport
@@ -38,20 +38,17 @@ class RolesTests(SynchronousTestCase):
 class SessionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
-        self.advertised = Advertised()
-        self.sessions = Sessions(self.world.around, self.advertised, 3)
+        self.sessions = Sessions(self.world.around, 3)
         self.reactor = MemoryReactorClock()
 
     def listen(self, *listeners: tuple[str, frozenset[Role]]) -> None:
-        endpoints = [(serverFromString(self.reactor, string), roles) for string, roles in listeners]
-        self.successResultOf(Deferred.fromCoroutine(self.sessions.listen(endpoints)))
+        places = [Listener(string, serverFromString(self.reactor, string), roles) for string, roles in listeners]
+        self.successResultOf(Deferred.fromCoroutine(self.sessions.listen(places)))
 
-    def come(self, port: int = 0) -> SegmentTransport | None:
+    def come(self, port: int = 0) -> SegmentTransport:
         factory = self.reactor.tcpServers[port][1]
-        protocol = cast("Protocol | None", factory.buildProtocol(cast("Any", None)))
-        if protocol is None:
-            return None
-        transport = SegmentTransport(protocol)
+        address = IPv4Address("TCP", "192.0.2.7", 4000)
+        transport = SegmentTransport(cast("Protocol", factory.buildProtocol(address)))
         transport.connect()
         return transport
 
@@ -60,36 +57,39 @@ class SessionsTests(SynchronousTestCase):
             ("tcp:1", frozenset({Role.LOGIN})), ("tcp:2", frozenset({Role.LIVE})), ("tcp:3", frozenset({Role.HISTORIC}))
         )
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [1, 2, 3])
-        self.assertEqual((self.advertised.live_port, self.advertised.historic_port), (2, 3))
-        self.assertEqual(self.advertised.live("h", 1), "h:2")
-        self.assertEqual(self.advertised.historic("h", 1), "h:3")
+        self.assertEqual([self.sessions.tcp_port(f"tcp:{port}") for port in (1, 2, 3)], [1, 2, 3])
         sessions = [cast("Any", self.come(port)).protocol for port in range(3)]
         self.assertEqual([session.carries_commands for session in sessions], [True, True, False])
         for session in sessions:
             session.transport.hang_up()
 
-    def test_first_port_of_a_role_is_advertised(self) -> None:
-        self.listen(("tcp:1", ALL), ("tcp:2", ALL))
-        self.assertEqual((self.advertised.live_port, self.advertised.historic_port), (1, 1))
-
     def test_too_many_connections(self) -> None:
         self.listen(("tcp:1", ALL))
         transports = [self.come() for _ in range(4)]
-        self.assertEqual([transport is None for transport in transports], [False, False, False, True])
+        self.assertEqual([transport.lost for transport in transports], [False, False, False, True])
         self.assertEqual(self.world.tally.peer_errors, {Reason.TOO_MANY_CONNECTIONS: 1})
-        cast("SegmentTransport", transports[0]).hang_up()
+        transports[0].hang_up()
         self.assertEqual(len(self.sessions), 2)
-        self.assertIsNotNone(self.come())
+        self.assertFalse(self.come().lost)
+
+    def test_too_many_connections_with_tls(self) -> None:
+        self.listen(("tcp:1", ALL))
+        for _ in range(3):
+            self.come()
+        unwanted = self.come()
+        directlyProvides(unwanted, ISSLTransport)
+        unwanted.protocol.connectionMade()
+        self.assertTrue(unwanted.aborted)
 
     def test_stop_waits_for_every_connection(self) -> None:
         self.listen(("tcp:1", ALL))
-        transports = [cast("SegmentTransport", self.come()) for _ in range(3)]
+        transports = [self.come() for _ in range(3)]
         for transport in transports:
             transport.deliver(b"{}")
             transport.turns()
         stopping = Deferred.fromCoroutine(self.sessions.stop())
         self.assertEqual([transport.write_closed for transport in transports], [True] * 3)
-        self.assertIsNone(self.come())
+        self.assertTrue(self.come().lost)
         for transport in transports:
             self.assertNoResult(stopping)
             transport.hang_up()
@@ -99,31 +99,46 @@ class SessionsTests(SynchronousTestCase):
         self.listen(("tcp:1", ALL))
         self.successResultOf(Deferred.fromCoroutine(self.sessions.stop()))
 
+    def test_a_session_that_cannot_close_holds_nobody_up(self) -> None:
+        self.listen(("tcp:1", ALL))
+        broken, sound = self.come(), self.come()
+        self.patch(broken.protocol, "close", lambda: 1 / 0)
+        self.successResultOf(Deferred.fromCoroutine(self.sessions.stop()))
+        self.assertTrue(broken.aborted)
+        self.assertTrue(sound.lost)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_listener_that_is_no_tcp_port(self) -> None:
-        self.listen((f"unix:{self.mktemp()}", ALL))
-        self.assertIsNone(self.advertised.live_port)
+        string = f"unix:{self.mktemp()}"
+        self.listen((string, ALL))
+        self.assertIsNone(self.sessions.tcp_port(string))
 
 
 class SocketTests(TestCase):
     """The same with real sockets."""
 
-    async def test_address_in_use(self) -> None:
-        sessions = Sessions(World().around, Advertised(), 10)
+    async def test_address_that_cannot_be_had(self) -> None:
+        sessions = Sessions(World().around, 10)
+        free = Listener("tcp:0", TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), ALL)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            free = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-            used = TCP4ServerEndpoint(reactor, taken.getsockname()[1], interface="127.0.0.1")
-            listening = Deferred.fromCoroutine(sessions.listen([(free, ALL), (used, ALL)]))
-            await self.assertFailure(listening, CannotListenError)
-        self.assertEqual(sessions._ports, [])
+            for port, said in ((taken.getsockname()[1], "in use"), (70_000, "0-65535"), (-1, "0-65535")):
+                used = Listener("tcp:x", TCP4ServerEndpoint(reactor, port, interface="127.0.0.1"), ALL)
+                listening: Deferred[Any] = Deferred.fromCoroutine(sessions.listen([free, used]))
+                failure = await self.assertFailure(listening, ListenError)
+                self.assertTrue(str(failure).startswith("server.historic: tcp:x: "), failure)
+                self.assertIn(said, str(failure))
+        self.assertEqual(sessions._ports, {})
 
     async def test_login_over_ipv6(self) -> None:
         world = World()
         around = replace(world.around, clock=cast("IReactorTime", reactor))
-        sessions = Sessions(around, Advertised(), 10)
-        await sessions.listen([(serverFromString(reactor, "tcp6:0:interface=\\:\\:1"), ALL)])
-        port = cast("Any", sessions._ports[0].getHost()).port
+        sessions = Sessions(around, 10)
+        string = "tcp6:0:interface=\\:\\:1"
+        await sessions.listen([Listener(string, serverFromString(reactor, string), ALL)])
+        port = sessions.tcp_port(string)
+        assert port is not None
 
         def talk() -> dict[str, Any]:
             with socket.create_connection(("::1", port), timeout=10) as connection:

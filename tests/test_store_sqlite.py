@@ -55,6 +55,7 @@ class SQLiteTests(TestCase):
         await self.store.open()
         await self.store.close()
         with sqlite3.connect(self.path) as other:
+            other.execute("PRAGMA journal_mode = DELETE")
             other.execute("PRAGMA user_version = 999")
         other.close()
         before = self.path.read_bytes()
@@ -89,6 +90,32 @@ class SQLiteTests(TestCase):
         store = SQLiteStore(self.path / "no" / "such", THREADS)
         await self.assertFailure(store.open(), StoreUnavailable)
         await store.close()
+
+    async def test_record_that_cannot_be_written_spoils_nothing_else(self) -> None:
+        await self.store.open()
+        first, odd, last = (
+            self.store.add_device(replace(PLAIN, hostid="first")),
+            self.store.add_device(replace(PLAIN, hostid="odd", hostname="\ud800")),
+            self.store.add_device(replace(PLAIN, hostid="last")),
+        )
+        await first
+        await self.assertFailure(odd, UnicodeEncodeError)
+        await last
+        await self.store.add_device(replace(PLAIN, hostid="later"))
+        await self.store.close()
+        self.assertEqual([device.hostid for device in await self.store.open()], ["first", "last", "later"])
+        await self.store.close()
+
+    async def test_locked_by_somebody_else(self) -> None:
+        await self.store.open()
+        other = sqlite3.connect(self.path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        failure = await self.assertFailure(self.store.add_device(PLAIN), StoreUnavailable)
+        self.assertIn("locked", str(failure))
+        other.execute("ROLLBACK")
+        other.close()
+        await self.store.add_device(PLAIN)
+        await self.store.close()
 
     async def test_write_that_is_impossible(self) -> None:
         await self.store.open()

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.trial.unittest import TestCase
 
 from cmmd import tap
-from cmmd.config import Config, ConfigError, Server, Store
+from cmmd.config import Config, ConfigError, Controllers, Server, Store
+from cmmd.server.login import Advertised
+from cmmd.server.sessions import Listener, Role
 from cmmd.store.memory import MemoryStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.tap import Options
@@ -46,6 +49,10 @@ class OptionsTests(TestCase):
             self.assertTrue(str(error).startswith("cmmd: "), error)
             self.assertIn(said, str(error))
             self.assertNotIn("\n", str(error))
+
+    def test_version(self) -> None:
+        error = self.assertRaises(SystemExit, Options().parseOptions, ["--version"])
+        self.assertEqual(error.code, 0)
 
     def test_pidfile_in_the_foreground(self) -> None:
         parent = usage.Options()
@@ -89,7 +96,32 @@ class WiringTests(TestCase):
             taken.listen()
             endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             server = self.server(Config(server=Server(login=[HERE], live=[endpoint])))
-            self.assertIn("Address already in use", str(self.assertRaises(SystemExit, server.startService)))
+            said = str(self.assertRaises(SystemExit, server.startService))
+            self.assertIn(f"server.live: {endpoint}: ", said)
+            self.assertIn("Address already in use", said)
+
+    async def test_failed_start_in_the_background(self) -> None:
+        state = Path(self.mktemp())
+        state.touch()
+        server = tap.Server(Config(server=LOCAL), state, cast("Any", reactor), foreground=False)
+        self.assertRaises(tap.StartFailed, server.startService)
+
+    async def test_endpoint_that_waits(self) -> None:
+        server = self.server(Config(server=LOCAL))
+        endpoint = type("Endpoint", (), {"listen": lambda _self, _factory: Deferred()})()
+        server._listeners = [Listener("odd", endpoint, frozenset(Role))]
+        self.assertIn("at once", str(self.assertRaises(SystemExit, server.startService)))
+
+    async def test_first_endpoint_of_a_role_is_advertised(self) -> None:
+        other = "tcp:0:interface=127.0.0.2"
+        server = self.server(Config(server=Server(login=[other, HERE], live=[HERE, other], historic=[other])))
+        advertised = Advertised()
+        self.patch(tap, "Advertised", lambda *_: advertised)
+        server.startService()
+        sessions = cast("Any", server._sessions)
+        self.assertEqual(advertised.live_port, sessions.tcp_port(HERE))
+        self.assertEqual(advertised.historic_port, sessions.tcp_port(other))
+        await server.stopService()
 
     async def test_a_bug_at_the_start_is_a_traceback(self) -> None:
         server = self.server(Config(server=LOCAL))
@@ -105,6 +137,8 @@ class WiringTests(TestCase):
             (Config(server=Server(login=["ssl:1:privateKey=/nowhere"])), "server.login"),
             (Config(store=Store(url="postgresql://localhost/cmmd")), "store.url"),
             (Config(store=Store(url="sqlite:")), "store.url"),
+            (Config(store=Store(url="memory:x")), "store.url"),
+            (Config(controllers=Controllers(path="/nowhere")), "controllers.path: /nowhere: No such file"),
         ):
             self.assertIn(key, str(self.assertRaises(ConfigError, self.server, settings)))
 
@@ -115,6 +149,17 @@ class WiringTests(TestCase):
             ("unix:x", "unix:x"),
         ):
             self.assertEqual(tap._with_backlog(string), expected)
+
+    def test_controllers_in_the_state_directory(self) -> None:
+        state = Path(self.mktemp())
+        (state / "profiles").mkdir(parents=True)
+        file = state / "profiles" / "mine.toml"
+        file.write_text('title = "Mine"\nmodels = ["M1"]\npolls = [{unit = 1, function = 3, address = 0, count = 1}]\n')
+        settings = Config(controllers=Controllers(path="profiles"))
+        self.assertEqual(self.server(settings, state)._catalog.for_moduletype("m1").name, "mine")
+        file.write_text("title = 1\n")
+        said = str(self.assertRaises(ConfigError, self.server, settings, state))
+        self.assertEqual(said, f"controllers.path: {file}: title: Expected `str`, got `int`")
 
     def test_stores(self) -> None:
         self.assertIsInstance(self.server(Config())._store, SQLiteStore)

@@ -27,7 +27,11 @@ class QuotedTests(SynchronousTestCase):
             '{"params":"{\\"password\\":\\"s3cret\\"}"}',
             '{"password": s3cret}',
             '{"password":"s3cret',
+            '{"password":"a,s3cret"}',
+            '{"password":["}s3cret"]',
+            '{"password" "s3cret"}',
+            '{"p\\u0061ssword":"s3cret"}',
         ):
-            for said in (text, text.encode()):
+            for said in (text, text.encode(), text.encode() + b"\xff"):
                 self.assertNotIn("s3c", quoted(said), text)
                 self.assertIn("***", quoted(said), text)

@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
+from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.presence import Presence
 from cmmd.fleet.registry import Policy, Registry
@@ -24,6 +25,7 @@ __all__ = ["HOSTID", "World", "login_params"]
 
 HOSTID = "3439333633355115004B003D"
 START_S = 1_700_872_746.5
+CATALOG = load_catalog()
 
 
 def login_params(hostid: str = HOSTID, **changed: object) -> LoginParams:
@@ -45,6 +47,7 @@ class World:
 
     :param store: memory by default.
     :ivar scrypts: how many costly password computations there were.
+    :ivar held: those that wait, where they are held; None: they are not.
     """
 
     def __init__(
@@ -61,8 +64,9 @@ class World:
         self.clock.advance(START_S)
         self.store: IStore = store or MemoryStore()
         self.tally = Tally()
-        self.presence = Presence()
+        self.presence = Presence(self.clock)
         self.scrypts = 0
+        self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
         self.throttle = Throttle(self.clock)
         self.passwords = Passwords(self._compute, 2)
         self.registry = Registry(
@@ -71,6 +75,7 @@ class World:
             passwords=self.passwords,
             throttle=self.throttle,
             now=self.clock.seconds,
+            clock=self.clock,
             policy=policy,
             max_devices=max_devices,
         )
@@ -81,7 +86,12 @@ class World:
             registry=self.registry,
             presence=self.presence,
             desk=LoginDesk(
-                self.registry, terms or UploadTerms(), advertised or Advertised(), self.clock.seconds, self.tally
+                self.registry,
+                CATALOG,
+                terms or UploadTerms(),
+                advertised or Advertised(),
+                self.clock.seconds,
+                self.tally,
             ),
             tally=self.tally,
             peerlog=PeerLog(self.clock),
@@ -89,7 +99,21 @@ class World:
 
     def _compute(self, work: Callable[[], Any]) -> Deferred[Any]:
         self.scrypts += 1
-        return maybeDeferred(work)
+        if self.held is None:
+            return maybeDeferred(work)
+        computed: Deferred[Any] = Deferred()
+        self.held.append((computed, work))
+        return computed
+
+    def hold_passwords(self) -> None:
+        """Let password computations wait, as they do when there are many."""
+        self.held = []
+
+    def release_passwords(self) -> None:
+        """Carry out what waits, and from now on everything at once."""
+        held, self.held = self.held or [], None
+        for computed, work in held:
+            computed.callback(work())
 
     def connect(self, *, carries_commands: bool = True, peer: str = "192.0.2.7") -> SegmentTransport:
         """A new connection."""

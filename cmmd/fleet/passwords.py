@@ -52,23 +52,22 @@ class Passwords:
         hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), wanted)
         return hashed
 
-    async def matches(self, hostid: str, password: str, kept: str, wanted: Callable[[], bool]) -> bool:
-        """Whether a password is the one that was kept for a device.
+    async def matches(self, password: str, kept: str, wanted: Callable[[], bool]) -> bool:
+        """Whether a password is the one that was kept.
 
         :param wanted: asked when its turn has come.
         :raises TooBusy: see there.
         :raises Abandoned: see there.
         """
-        fingerprint = self._fingerprint(password, kept)
-        if hmac.compare_digest(self._verified.get(hostid, b""), fingerprint):
-            return True
         right: bool = await self._in_turn(lambda: _matches(password, kept), wanted)
-        if right:
-            self._verified[hostid] = fingerprint
         return right
 
+    def remembers(self, hostid: str, password: str, kept: str) -> bool:
+        """Whether a device's password is known to be the one that was kept, without any computing."""
+        return hmac.compare_digest(self._verified.get(hostid, b""), self._fingerprint(password, kept))
+
     def remember(self, hostid: str, password: str, kept: str) -> None:
-        """Spare the first check of a password that has just been hashed."""
+        """Spare further checks of a password that is right."""
         self._verified[hostid] = self._fingerprint(password, kept)
 
     def _fingerprint(self, password: str, kept: str) -> bytes:

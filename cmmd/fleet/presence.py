@@ -2,7 +2,10 @@
 
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from cmmd.fleet.loglimit import LogLimit
 
 __all__ = ["MOST_STANDING", "Attached", "Presence"]
 
@@ -31,10 +34,13 @@ class Presence:
     """The sessions of every device that has one.
 
     An old session that ends takes itself out and nothing else: it never marks a device offline that has come back.
+
+    :param clock: for the limit of what is logged of each device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._sessions: dict[str, list[Attached]] = {}
+        self._limit = LogLimit(clock)
 
     def __len__(self) -> int:
         """Devices online."""
@@ -61,10 +67,10 @@ class Presence:
         """A session has come; the oldest goes where more than ``MOST_STANDING`` stand."""
         standing = self._sessions.setdefault(hostid, [])
         if not standing:
-            log.info("online: {hostid} at {peer}", hostid=hostid, peer=session.peer)
+            self._say(f"online: {hostid} at {session.peer}", hostid)
         standing.append(session)
         if len(standing) > MOST_STANDING:
-            log.info("more than {most} connections of {hostid}: the oldest goes", most=MOST_STANDING, hostid=hostid)
+            self._say(f"more than {MOST_STANDING} connections of {hostid}: the oldest goes", hostid)
             standing[0].close()
 
     def detach(self, hostid: str, session: Attached) -> None:
@@ -75,4 +81,9 @@ class Presence:
         standing.remove(session)
         if not standing:
             del self._sessions[hostid]
-            log.info("offline: {hostid}", hostid=hostid)
+            self._say(f"offline: {hostid}", hostid)
+
+    def _say(self, what: str, hostid: str) -> None:
+        more = self._limit.allows(hostid)
+        if more is not None:
+            log.info("{what}{more}", what=what, more=more, hostid=hostid)

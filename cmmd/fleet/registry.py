@@ -1,18 +1,18 @@
 """Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
-from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
 from cmmd.fleet.throttle import Throttle, Throttled
-from cmmd.store.interface import IStore, StoreUnavailable
+from cmmd.fleet.turns import TooManyWaiting, Turns
+from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
 from cmmd.store.records import Device
 from cmmd.wire.errors import PeerError, Reason
 from cmmd.wire.messages import LoginParams
@@ -21,6 +21,9 @@ from cmmd.wire.retcodes import Retcode
 __all__ = ["LoginImpossible", "LoginRefused", "Policy", "Registry"]
 
 log = Logger()
+
+MOST_WAITING_A_DEVICE = 4
+"""Logins of one device that may wait for the one being decided; a real one has one, or two where it was cut off."""
 
 Policy = Literal["open", "known"]
 
@@ -41,6 +44,7 @@ class Registry:
     :param passwords: hashes and checks.
     :param throttle: slows guessing down.
     :param now: Unix time in seconds.
+    :param clock: for the limit of what is logged.
     :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
     :param max_devices: how many there may be.
     :ivar wrong_passwords: wrong passwords since the start, by hostid.
@@ -54,6 +58,7 @@ class Registry:
         passwords: Passwords,
         throttle: Throttle,
         now: Callable[[], float],
+        clock: IReactorTime,
         policy: Policy = "open",
         max_devices: int = 100_000,
     ) -> None:
@@ -64,7 +69,10 @@ class Registry:
         self._now = now
         self._policy = policy
         self._max_devices = max_devices
-        self._being_written: dict[str, DeferredLock] = {}
+        self._deciding = Turns(MOST_WAITING_A_DEVICE)
+        self._writing = Turns(MOST_WAITING_A_DEVICE)
+        self._registering = 0
+        self._limit = LogLimit(clock)
         self.wrong_passwords: MutableMapping[str, int] = Counter()
 
     def __len__(self) -> int:
@@ -85,26 +93,53 @@ class Registry:
         :raises LoginImpossible: overloaded, or the store does not take it.
         """
         try:
-            await self._throttle.admit(params.hostid, address)
-            if not self._has_password(params.hostid):
-                async with self._writing(params.hostid):
-                    if not self._has_password(params.hostid):  # no other login of it came first
-                        return await self._first_login(params, address, wanted)
-            await self._check_password(params, address, wanted)
+            if not self._is_remembered(params, address):
+                device = await self._identified(params, address, wanted)
+                if device is not None:
+                    return device
             return await self._later_login(params)
-        except Throttled:
-            raise LoginRefused(Reason.THROTTLED, "too many wrong passwords", Retcode.TRY_AGAIN) from None
+        except (Throttled, TooManyWaiting):
+            raise LoginRefused(Reason.THROTTLED, "too many attempts", Retcode.TRY_AGAIN) from None
         except TooBusy:
             raise LoginImpossible("too many logins at once") from None
         except Abandoned:
             raise LoginImpossible("nobody waits for it") from None
-        except StoreUnavailable as error:
-            log.error("login of {hostid} not kept: {error}", hostid=params.hostid, error=error)
+        except (StoreUnavailable, DuplicateDevice) as error:
+            self._not_kept(error, params.hostid)
             raise LoginImpossible("nothing can be kept now") from None
 
-    def _has_password(self, hostid: str) -> bool:
-        device = self._devices.get(hostid)
-        return device is not None and device.password_hash is not None
+    def _is_remembered(self, params: LoginParams, address: str) -> bool:
+        """Whether the password is known to be right: a fleet that reconnects queues for nothing."""
+        device = self._devices.get(params.hostid)
+        return (
+            device is not None
+            and device.password_hash is not None
+            and self._passwords.remembers(params.hostid, params.password, device.password_hash)
+            and self._throttle.delay_left_s(params.hostid, address) <= 0
+        )
+
+    async def _identified(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device | None:
+        """Check the password, one attempt of a device at a time; its first one is kept.
+
+        :return: the new record after a first login; None: the password is the one that was kept.
+        """
+        while True:
+            await self._throttle.admit(params.hostid, address)
+            async with self._deciding.take(params.hostid):
+                if self._throttle.delay_left_s(params.hostid, address) > 0:
+                    continue  # one that came before was wrong
+                device = self._devices.get(params.hostid)
+                if device is None or device.password_hash is None:
+                    return await self._first_login(params, address, wanted)
+                kept = device.password_hash
+                right = self._passwords.remembers(device.hostid, params.password, kept)
+                if not right and not await self._passwords.matches(params.password, kept, wanted):
+                    self._throttle.failed(device.hostid, address)
+                    self.wrong_passwords[device.hostid] += 1
+                    raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
+                self._passwords.remember(device.hostid, params.password, kept)
+                self._throttle.succeeded(device.hostid, address)
+                return None
 
     async def _first_login(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device:
         """Take a device whose password is not known yet: one that was enrolled, or one never heard of."""
@@ -112,19 +147,23 @@ class Registry:
         if enrolled is None:
             if self._policy == "known":
                 raise LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
-            if len(self._devices) >= self._max_devices:
+            if len(self._devices) + self._registering >= self._max_devices:
                 raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
         else:
             _refuse_disabled(enrolled)
-        hashed = await self._passwords.hash(params.password, wanted)
-        if enrolled is None:
-            blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
-            device = replace(self._said(blank, params), registered_at=self._now_ms())
-            device = await self._store.add_device(device)
-        else:
-            device = self._said(replace(enrolled, password_hash=hashed), params)
-            await self._store.update_device(device)
-        self._devices[device.hostid] = device
+        self._registering += enrolled is None
+        try:
+            hashed = await self._passwords.hash(params.password, wanted)
+            if enrolled is None:
+                blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
+                device = replace(self._said(blank, params), registered_at=self._now_ms())
+                device = await self._store.add_device(device)
+            else:
+                device = self._said(replace(enrolled, password_hash=hashed), params)
+                await self._store.update_device(device)
+            self._devices[device.hostid] = device
+        finally:
+            self._registering -= enrolled is None
         self._passwords.remember(device.hostid, params.password, hashed)
         log.info(
             "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
@@ -133,25 +172,17 @@ class Registry:
         )
         return device
 
-    async def _check_password(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> None:
-        device = self._devices[params.hostid]
-        assert device.password_hash is not None
-        if not await self._passwords.matches(device.hostid, params.password, device.password_hash, wanted):
-            self._throttle.failed(device.hostid, address)
-            self.wrong_passwords[device.hostid] += 1
-            raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
-        self._throttle.succeeded(device.hostid, address)
-        _refuse_disabled(device)
-
     async def _later_login(self, params: LoginParams) -> Device:
+        """Keep what a device says whose password is right."""
         device = self._devices[params.hostid]
+        _refuse_disabled(device)
         updated = self._said(device, params)
-        if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._being_written:
+        if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._writing:
             # Nothing new but the time: the device need not wait for that.
             self._devices[device.hostid] = updated
-            self._store.update_device(updated).addErrback(self._not_kept, device.hostid)
+            self._store.update_device(updated).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
             return updated
-        async with self._writing(params.hostid):
+        async with self._writing.take(params.hostid):
             updated = self._said(self._devices[params.hostid], params)
             await self._store.update_device(updated)
             self._devices[params.hostid] = updated
@@ -178,21 +209,10 @@ class Registry:
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
 
-    @staticmethod
-    def _not_kept(failure: Failure, hostid: str) -> None:
-        log.error("login time of {hostid} not kept: {error}", hostid=hostid, error=failure.value)
-
-    @asynccontextmanager
-    async def _writing(self, hostid: str) -> AsyncIterator[None]:
-        """One writer of a device's record at a time."""
-        lock = self._being_written.setdefault(hostid, DeferredLock())
-        await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._being_written.pop(hostid, None)
+    def _not_kept(self, error: object, hostid: str) -> None:
+        more = self._limit.allows("store")
+        if more is not None:
+            log.error("login of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
 
 
 def _refuse_disabled(device: Device) -> None:

@@ -49,10 +49,8 @@ class Throttle:
         :raises Throttled: see there.
         """
         failures = self._failures.get((hostid, address))
-        if failures is None:
-            return
-        delay = failures.last + self.delay_s(failures.count) - self._clock.seconds()
-        if delay <= 0:
+        delay = self.delay_left_s(hostid, address)
+        if failures is None or delay <= 0:
             return
         if failures.held or self._held >= MOST_HELD:
             raise Throttled
@@ -63,6 +61,13 @@ class Throttle:
         finally:
             failures.held = False
             self._held -= 1
+
+    def delay_left_s(self, hostid: str, address: str) -> float:
+        """Seconds until an attempt may be looked at; 0 or less: now."""
+        failures = self._failures.get((hostid, address))
+        if failures is None:
+            return 0.0
+        return failures.last + self.delay_s(failures.count) - self._clock.seconds()
 
     @staticmethod
     def delay_s(failures: int) -> float:

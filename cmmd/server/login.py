@@ -4,16 +4,14 @@ from collections.abc import Callable
 
 from msgspec import UNSET, Struct
 
+from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.registry import LoginImpossible, LoginRefused, Registry
 from cmmd.fleet.tally import Tally
 from cmmd.store.records import Device
 from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Advertised", "LoginDesk", "UploadTerms", "refusal"]
-
-GENERIC_PLAN = "01030000005045F6"
-"""What a device polls whose controller is not known: the paper's own, unit 1, 80 holding registers from 0."""
+__all__ = ["Advertised", "LoginDesk", "UploadTerms"]
 
 
 class UploadTerms(Struct, frozen=True, kw_only=True):
@@ -56,16 +54,24 @@ class LoginDesk:
     """Answers logins.
 
     :param registry: decides.
+    :param catalog: knows what a device polls, by its controller.
     :param terms: what every device is told.
     :param advertised: where devices are sent.
     :param now: Unix time in seconds.
-    :param tally: counts by retcode.
+    :param tally: counts refusals by reason.
     """
 
     def __init__(
-        self, registry: Registry, terms: UploadTerms, advertised: Advertised, now: Callable[[], float], tally: Tally
+        self,
+        registry: Registry,
+        catalog: Catalog,
+        terms: UploadTerms,
+        advertised: Advertised,
+        now: Callable[[], float],
+        tally: Tally,
     ) -> None:
         self._registry = registry
+        self._catalog = catalog
         self._terms = terms
         self._advertised = advertised
         self._now = now
@@ -86,24 +92,24 @@ class LoginDesk:
             device = await self._registry.login(params, peer, wanted)
         except LoginRefused as error:
             self._tally.peer_errors[error.reason] += 1
-            answer = refusal(error.retcode)
+            answer = self.refusal(error.retcode)
         except LoginImpossible:
-            answer = refusal(Retcode.TRY_AGAIN)
+            answer = self.refusal(Retcode.TRY_AGAIN)
         else:
             answer = self._acceptance(device, *reached)
-        self._tally.logins[answer.retcode] += 1
         return answer
 
     def _acceptance(self, device: Device, host: str, port: int) -> LoginAnswer:
         terms = self._terms
+        plan = self._catalog.for_moduletype(device.moduletype).plan
         return LoginAnswer(
             result=LoginResult(
                 register=1,
                 historic=self._advertised.historic(host, port),
                 liveData=self._advertised.live(host, port),
                 realTime=str(int(self._now())),
-                para_command=GENERIC_PLAN,
-                con_command=GENERIC_PLAN,
+                para_command=plan,
+                con_command=plan,
                 online_rate=terms.online_rate,
                 offline_rate=terms.offline_rate,
                 moduletype=device.moduletype,
@@ -114,20 +120,19 @@ class LoginDesk:
             )
         )
 
+    def refusal(self, retcode: Retcode, message: str = "") -> LoginAnswer:
+        """The answer to a login that is not taken: the same shape, without addresses and commands.
 
-def refusal(retcode: Retcode, message: str = "") -> LoginAnswer:
-    """The answer to a login that is not taken: the same shape with nothing in it.
-
-    :param message: which field was wrong, where one was.
-    """
-    nothing = LoginResult(
-        register=0,
-        historic="",
-        liveData="",
-        realTime="",
-        para_command="",
-        con_command="",
-        online_rate=0,
-        offline_rate=0,
-    )
-    return LoginAnswer(result=nothing, message=message or UNSET, retcode=retcode.value)
+        :param message: which field was wrong, where one was.
+        """
+        result = LoginResult(
+            register=0,
+            historic="",
+            liveData="",
+            realTime=str(int(self._now())),
+            para_command="",
+            con_command="",
+            online_rate=self._terms.online_rate,
+            offline_rate=self._terms.offline_rate,
+        )
+        return LoginAnswer(result=result, message=message or UNSET, retcode=retcode.value)

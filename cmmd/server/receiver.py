@@ -169,11 +169,10 @@ class JSONReceiver(Protocol, TimeoutMixin):
     def readConnectionLost(self) -> None:
         """The peer sends no more; what it sent is still answered."""
         self._peer_closed = True
-        if self._busy:
-            return
         if self._ending:
-            self._vanish()
-        else:
+            if not self._sending:
+                self._vanish()
+        elif not self._busy:
             self._pump()
 
     def writeConnectionLost(self) -> None:

@@ -15,7 +15,7 @@ from cmmd.fleet.presence import Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
 from cmmd.server.life import new_life
-from cmmd.server.login import LoginDesk, refusal
+from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import JSONReceiver, Limits
 from cmmd.wire import messages
@@ -140,11 +140,13 @@ class Session(JSONReceiver):
         return Deferred.fromCoroutine(deciding).addCallback(self._login_decided, login.params.hostid)
 
     def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
+        if self.ending:
+            return
+        self._around.tally.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
-        if not self.ending:
-            self.send(encode(answer))
-            self._life.login_answered()
+        self.send(encode(answer))
+        self._life.login_answered()
 
     def _long_connection(self, message: messages.LongCon) -> None:
         try:
@@ -222,7 +224,7 @@ class Session(JSONReceiver):
             self.send(encode(Answer(method=method, message=str(error), retcode=error.retcode.value)))
             return
         self._around.tally.logins[error.retcode.value] += 1
-        self.send(encode(refusal(error.retcode, str(error))))
+        self.send(encode(self._around.desk.refusal(error.retcode, str(error))))
         if self.hostid is None:  # a short connection ends with its answer
             self.close()
 

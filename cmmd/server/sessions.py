@@ -4,17 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, ISSLTransport, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-from cmmd.server.login import Advertised
 from cmmd.server.session import Session, Surroundings
 from cmmd.wire.errors import Reason
 
-__all__ = ["Role", "Sessions", "roles_by_endpoint"]
+__all__ = ["ListenError", "Listener", "Role", "Sessions", "roles_by_endpoint"]
 
 log = Logger()
 
@@ -31,6 +33,30 @@ ACCEPTS_A_TURN = 20
 """Connections that one listener takes before others get their turn; by itself Twisted takes ever more."""
 
 
+class Listener(Struct, frozen=True):
+    """One place where devices come in: the endpoint string as it is configured, what it means, and what it is for."""
+
+    string: str
+    endpoint: IStreamServerEndpoint
+    roles: frozenset[Role]
+
+
+class ListenError(Exception):
+    """A listener cannot be had; one line that names it."""
+
+
+class _Unwanted(Protocol):
+    """A connection too many."""
+
+    transport: Connection
+
+    def connectionMade(self) -> None:
+        if ISSLTransport.providedBy(self.transport):  # there, closing waits for the peer
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
+
+
 class _DeviceFactory(Factory):
     """Makes the sessions of one listener."""
 
@@ -41,25 +67,24 @@ class _DeviceFactory(Factory):
         self._sessions = sessions
         self._carries_commands = carries_commands
 
-    def buildProtocol(self, addr: IAddress | None) -> Session | None:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         if self.port is not None:
             self.port.numberAccepts = ACCEPTS_A_TURN
-        return self._sessions.admit(carries_commands=self._carries_commands)
+        # Always a protocol: Twisted's TLS does not understand None.
+        return self._sessions.admit(addr, carries_commands=self._carries_commands) or _Unwanted()
 
 
 class Sessions:
     """The way in for devices.
 
     :param around: what the sessions work with.
-    :param advertised: learns the ports of the live and historic listeners.
     :param max_connections: how many may stand at once; one more is closed unanswered.
     """
 
-    def __init__(self, around: Surroundings, advertised: Advertised, max_connections: int) -> None:
+    def __init__(self, around: Surroundings, max_connections: int) -> None:
         self._around = around
-        self._advertised = advertised
         self._max_connections = max_connections
-        self._ports: list[IListeningPort] = []
+        self._ports: dict[str, IListeningPort] = {}
         self._connections: set[Session] = set()
         self._all_gone: Deferred[None] | None = None
 
@@ -67,36 +92,37 @@ class Sessions:
         """Connections standing."""
         return len(self._connections)
 
-    async def listen(self, endpoints: Iterable[tuple[IStreamServerEndpoint, frozenset[Role]]]) -> None:
+    async def listen(self, listeners: Iterable[Listener]) -> None:
         """Take connections.
 
-        :param endpoints: where, and for what.
-        :raises CannotListenError: an address is taken or not ours; nothing is listened on then.
+        :raises ListenError: an address is taken, not ours, or none; nothing is listened on then.
         """
-        for endpoint, roles in endpoints:
-            factory = _DeviceFactory(self, carries_commands=roles != {Role.HISTORIC})
+        for listener in listeners:
+            factory = _DeviceFactory(self, carries_commands=listener.roles != {Role.HISTORIC})
             try:
-                port = await endpoint.listen(factory)
-            except Exception:
+                port = await listener.endpoint.listen(factory)
+            except (CannotListenError, OSError, OverflowError, ValueError) as error:
                 self._stop_listening()
-                raise
+                raise ListenError(f"server.{min(listener.roles)}: {listener.string}: {error}") from None
             factory.port = port
-            self._ports.append(port)
-            self._advertise(port.getHost(), roles)
-            log.info("devices come in at {address} ({roles})", address=_named(port), roles=", ".join(sorted(roles)))
+            self._ports[listener.string] = port
+            log.info(
+                "devices come in at {address} ({roles})", address=_named(port), roles=", ".join(sorted(listener.roles))
+            )
 
-    def _advertise(self, address: IAddress, roles: frozenset[Role]) -> None:
-        if not isinstance(address, IPv4Address | IPv6Address):
-            return
-        if Role.LIVE in roles and self._advertised.live_port is None:
-            self._advertised.live_port = address.port
-        if Role.HISTORIC in roles and self._advertised.historic_port is None:
-            self._advertised.historic_port = address.port
+    def tcp_port(self, string: str) -> int | None:
+        """The TCP port of a listener; None: it has none.
 
-    def admit(self, *, carries_commands: bool) -> Session | None:
-        """The session for a connection that has come; None: there are too many."""
+        :param string: the listener's endpoint string.
+        """
+        address = self._ports[string].getHost()
+        return address.port if isinstance(address, IPv4Address | IPv6Address) else None
+
+    def admit(self, address: IAddress | None, *, carries_commands: bool) -> Session | None:
+        """The session for a connection that has come from an address; None: there are too many."""
         if len(self._connections) >= self._max_connections or self._all_gone is not None:
             self._around.tally.peer_errors[Reason.TOO_MANY_CONNECTIONS] += 1
+            self._around.peerlog.fault(getattr(address, "host", ""), "closed unanswered: too many connections")
             return None
         session = Session(self._around, carries_commands=carries_commands, gone=self._gone)
         self._connections.add(session)
@@ -115,12 +141,16 @@ class Sessions:
         log.info("closing {count} connections", count=len(self._connections))
         self._all_gone = Deferred()
         for session in tuple(self._connections):
-            session.close()
+            try:
+                session.close()
+            except Exception:
+                log.failure("while closing a connection")
+                session.transport.abortConnection()
         await self._all_gone
 
     def _stop_listening(self) -> Deferred[list[object]]:
-        ports, self._ports = self._ports, []
-        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        ports, self._ports = self._ports, {}
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports.values()])
 
 
 def _named(port: IListeningPort) -> str:

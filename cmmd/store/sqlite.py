@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,7 +24,7 @@ __all__ = ["SQLiteStore"]
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 
-_BUSY_TIMEOUT_S = 5.0
+_BUSY_TIMEOUT_S = 1.0
 _COLUMNS = [one.name for one in fields(Device)]
 _WRITTEN = [name for name in _COLUMNS if name != "number"]
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM device ORDER BY number"  # noqa: S608 - our own names
@@ -49,6 +50,7 @@ class SQLiteStore:
         self._thread = ThreadPool(1, 1, "store")
         self._waiting: list[tuple[Work, Deferred[Any]]] = []
         self._writing = False
+        self._drained: Deferred[None] | None = None
 
     def open(self) -> Deferred[list[Device]]:
         """See IStore."""
@@ -60,9 +62,10 @@ class SQLiteStore:
         except (sqlite3.Error, OSError) as error:
             return fail(StoreUnavailable(f"{self._path}: {error}"))
         try:
+            missing = _missing_schemas(connection, self._path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            _migrate(connection, self._path)
+            _migrate(connection, missing)
             devices = [_device(row) for row in connection.execute(_SELECT)]
         except (sqlite3.Error, StoreError) as error:
             connection.close()
@@ -96,17 +99,16 @@ class SQLiteStore:
         """See IStore."""
         if self._connection is None:
             return succeed(None)
-        if not self._writing:
-            return self._closed(None)
-        last: Deferred[None] = self._submit(lambda _: None)
-        return last.addBoth(self._closed)
+        drained: Deferred[None] = succeed(None)
+        if self._writing:
+            drained = self._drained = Deferred()
+        return drained.addCallback(self._closed)
 
-    def _closed(self, _: object) -> Deferred[None]:
+    def _closed(self, _: None) -> None:
         self._thread.stop()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-        return succeed(None)
 
     def _submit(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         confirmed: Deferred[T] = Deferred()
@@ -119,6 +121,9 @@ class SQLiteStore:
         batch, self._waiting = self._waiting, []
         self._writing = bool(batch)
         if not batch:
+            if self._drained is not None:
+                drained, self._drained = self._drained, None
+                drained.callback(None)
             return
         done = deferToThreadPool(self._reactor, self._thread, self._transact, [work for work, _ in batch])
         done.addBoth(self._settle, [confirmed for _, confirmed in batch])
@@ -126,29 +131,31 @@ class SQLiteStore:
     def _transact(self, works: list[Work]) -> list[Any]:
         """Carry a batch out in one transaction, in the store's thread; one result or StoreError each."""
         connection = cast("sqlite3.Connection", self._connection)
-        results: list[Any] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for work in works:
-                try:
-                    results.append(work(connection))
-                except StoreError as error:
-                    results.append(error)
+            results = [_done(work, connection) for work in works]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if connection.in_transaction:
+            with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise StoreUnavailable(f"{self._path}: {error}") from None
         return results
 
     def _settle(self, outcome: list[Any] | Failure, confirmed: list[Deferred[Any]]) -> None:
         results = outcome if isinstance(outcome, list) else [outcome] * len(confirmed)
-        self._write()
         for one, result in zip(confirmed, results, strict=True):
-            if isinstance(result, StoreError | Failure):
-                one.errback(result)
-            else:
-                one.callback(result)
+            one.callback(result)  # a Failure becomes an errback
+        self._write()
+
+
+def _done(work: Work, connection: sqlite3.Connection) -> Any:
+    """What a work results in. It is one statement: what it raises by itself leaves the transaction as it was."""
+    try:
+        return work(connection)
+    except sqlite3.Error:
+        raise
+    except Exception:
+        return Failure()
 
 
 def _device(row: tuple[Any, ...]) -> Device:
@@ -166,16 +173,24 @@ def _schemas() -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply the SQL files that the database has not seen, each in a transaction of its own."""
+def _missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str]:
+    """The SQL files that the database has not seen.
+
+    :raises SchemaTooNew: it has seen more than we have.
+    """
     schemas = _schemas()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     newest = max(schemas)
     if version > newest:
         raise SchemaTooNew(f"{path}: its schema is version {version}, this cmmd knows up to {newest}; use a newer cmmd")
-    for number in range(version + 1, newest + 1):
+    return {number: script for number, script in schemas.items() if number > version}
+
+
+def _migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
+    """Apply SQL files, each in a transaction of its own."""
+    for number, script in missing.items():
         try:
-            connection.executescript(f"BEGIN EXCLUSIVE; {schemas[number]}; PRAGMA user_version = {number}; COMMIT;")
+            connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -7,8 +7,8 @@ __all__ = ["LONGEST", "quoted"]
 LONGEST = 120
 """Characters that are shown of a peer's text, at most."""
 
-# What stands behind the key, in JSON or in JSON inside a JSON string; up to the cut where its end is not there.
-_PASSWORD = re.compile(r"""(password[\\"'\s]*:[\\"'\s]*)[^\\"',}]+""", re.IGNORECASE)
+# From the key on nothing is shown: where its value ends cannot be told in text that is not even JSON.
+_PASSWORD = re.compile(r"(pass|\\u00).*", re.IGNORECASE | re.DOTALL)
 
 
 def quoted(text: object) -> str:

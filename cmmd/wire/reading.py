@@ -4,6 +4,7 @@ The tolerant way takes keys in any letter case, the paper's misspelt keys, numbe
 ``params`` as a string that holds an object, and leaves unknown keys out.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -88,7 +89,12 @@ def _read(document: bytes, kinds: dict[str, type[Struct]]) -> Struct:
     try:
         return msgspec.convert(fitted, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise MessageError(str(error), method=ANSWERED_AS.get(method, method), said=document) from None
+        raise MessageError(_plain(str(error)), method=ANSWERED_AS.get(method, method), said=method) from None
+
+
+def _plain(message: str) -> str:
+    """Msgspec's message without its pattern: there is one, that of a new hostid."""
+    return re.sub(r" matching regex '.*'(?= - at )", " of printable ASCII characters without blanks", message)
 
 
 class _Shape:

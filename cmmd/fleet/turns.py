@@ -1,0 +1,44 @@
+"""One at a time for each device, and not many waiting."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import DeferredLock
+
+__all__ = ["TooManyWaiting", "Turns"]
+
+
+class TooManyWaiting(Exception):
+    """So many wait for their turn already."""
+
+
+class Turns:
+    """Locks by hostid.
+
+    :param most_waiting: how many may wait for one of them.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self._locks: dict[str, DeferredLock] = {}
+
+    def __contains__(self, hostid: str) -> bool:
+        """Whether somebody has the turn."""
+        return hostid in self._locks
+
+    @asynccontextmanager
+    async def take(self, hostid: str) -> AsyncIterator[None]:
+        """Wait for the turn, and have it.
+
+        :raises TooManyWaiting: see there.
+        """
+        lock = self._locks.setdefault(hostid, DeferredLock())
+        if len(lock.waiting) >= self._most_waiting:
+            raise TooManyWaiting
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()  # the next one may run, and end, in here
+            if not lock.locked and self._locks.get(hostid) is lock:
+                del self._locks[hostid]
