@@ -175,6 +175,16 @@ class RegistryTests(SynchronousTestCase):
         for guess in guesses:
             self.failureResultOf(guess, LoginRefused)
 
+    def test_a_guess_that_waited_for_its_turn_waits_for_the_delay_too(self) -> None:
+        self.logged_in()
+        self.world.hold_passwords()
+        first, second = self.login(password="guess 1"), self.login(password="guess 2")
+        self.world.release_passwords()
+        self.failureResultOf(first, LoginRefused)
+        self.assertNoResult(second)
+        self.world.clock.advance(1)
+        self.failureResultOf(second, LoginRefused)
+
     def test_guesses_in_progress_are_few(self) -> None:
         """From many addresses, while the checks take their time."""
         self.logged_in()

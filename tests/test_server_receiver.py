@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -338,6 +339,18 @@ class HalfCloseTests(SynchronousTestCase):
         transport.half_close()
         self.assertTrue(transport.lost)
 
+    def test_after_we_have_closed_while_an_answer_was_due(self) -> None:
+        protocol, transport, clock = connected()
+        protocol.send(b"first")
+        transport.turns()
+        transport.deliver(b'{"later":1}')
+        protocol.close()
+        self.assertFalse(transport.lost)
+        transport.half_close()
+        self.assertTrue(transport.lost)
+        protocol.later[0].callback(None)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
     def test_while_our_last_answer_leaves(self) -> None:
         protocol, transport, _ = connected()
         protocol.send(b"last")
@@ -350,6 +363,8 @@ class HalfCloseTests(SynchronousTestCase):
 
 class Collector(Protocol):
     """Collects what a server sends, receive by receive."""
+
+    transport: Connection
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
@@ -368,7 +383,8 @@ class Collector(Protocol):
 class SocketTests(TestCase):
     """The same on a real socket."""
 
-    async def test_answers_of_a_burst_then_close(self) -> None:
+    async def connected(self) -> tuple[list[Echo], Collector]:
+        """Both ends of a connection; the server's end is there once the client has heard from it."""
         made: list[Echo] = []
 
         class Echoes(Factory):
@@ -378,23 +394,18 @@ class SocketTests(TestCase):
 
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Echoes())
         self.addCleanup(port.stopListening)
-        client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Collector())
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        return made, await connectProtocol(endpoint, Collector())
+
+    async def test_answers_of_a_burst_then_close(self) -> None:
+        made, client = await self.connected()
         client.transport.write(b'{"a":1}{"b":2}zzz{"bug":1}')
         await client.closed
         self.assertEqual(b"".join(client.received), b'{"a":1}{"b":2}not a JSON object')
         self.assertEqual(len(made[0].bugs), 1)
 
     async def test_socket_options(self) -> None:
-        made: list[Echo] = []
-
-        class Echoes(Factory):
-            def buildProtocol(self, addr: object) -> Echo:
-                made.append(Echo(reactor))
-                return made[-1]
-
-        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Echoes())
-        self.addCleanup(port.stopListening)
-        client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), Collector())
+        made, client = await self.connected()
         client.transport.write(b'{"a":1}')
         await client.heard
         handle = made[0].transport.getHandle()

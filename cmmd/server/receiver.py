@@ -6,6 +6,7 @@ read from either; and a peer that sends a lot at once gets one turn of the react
 """
 
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -53,7 +54,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
-class JSONReceiver(Protocol, TimeoutMixin):
+class JSONReceiver(Protocol, TimeoutMixin, ABC):
     """One TCP connection that speaks JSON documents.
 
     :param limits: see there.
@@ -81,29 +82,29 @@ class JSONReceiver(Protocol, TimeoutMixin):
 
     # What a subclass says.
 
+    @abstractmethod
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Handle one document.
 
         :return: None, or a Deferred that fires when the next document may be handled.
         :raises PeerError: answered by ``peerErred``; a FrameError counts towards the end of the connection.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def peerErred(self, error: PeerError) -> None:
         """Answer a fault of the peer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def weErred(self, failure: Failure) -> None:
         """Answer a fault of ours; the connection is closed after it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dropped(self, reason: Reason) -> None:
         """Note that the connection is given up: the peer was silent, or did not read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Close in order; a subclass that has more to do for it calls ``end`` at last."""
-        raise NotImplementedError
 
     # In.
 

@@ -196,21 +196,9 @@ class Session(JSONReceiver):
             raise _foreign(method, hostid)
         device = self._around.registry.device(hostid)
         if device is None or device.last_login_at is None:  # never heard of, or enrolled and not come yet
-            raise MessageError(
-                "unknown device",
-                method=method,
-                reason=Reason.UNKNOWN_DEVICE,
-                retcode=Retcode.UNKNOWN_DEVICE,
-                said=hostid,
-            )
+            raise _not_admitted(method, hostid, "unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)
         if not device.enabled:
-            raise MessageError(
-                "device is disabled",
-                method=method,
-                reason=Reason.NOT_ENROLLED,
-                retcode=Retcode.NOT_ENROLLED,
-                said=hostid,
-            )
+            raise _not_admitted(method, hostid, "device is disabled", Reason.NOT_ENROLLED, Retcode.NOT_ENROLLED)
         self._life.attach(hostid)
 
     # What goes wrong.
@@ -257,13 +245,12 @@ _ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | None]]
 
 
 def _foreign(method: str, hostid: str) -> MessageError:
-    return MessageError(
-        "hostid is not the one of this session",
-        method=method,
-        reason=Reason.FOREIGN_HOSTID,
-        retcode=Retcode.UNKNOWN_DEVICE,
-        said=hostid,
-    )
+    text = "hostid is not the one of this session"
+    return _not_admitted(method, hostid, text, Reason.FOREIGN_HOSTID, Retcode.UNKNOWN_DEVICE)
+
+
+def _not_admitted(method: str, hostid: str, text: str, reason: Reason, retcode: Retcode) -> MessageError:
+    return MessageError(text, method=method, reason=reason, retcode=retcode, said=hostid)
 
 
 def _host_and_port(address: IAddress) -> tuple[str, int]:
