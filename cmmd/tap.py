@@ -217,10 +217,14 @@ class Server(Service):
         if self._threads is not None:
             self._threads.stop()
             self._threads = None
+        return self._store.close().addBoth(self._unlock)
+
+    def _unlock(self, outcome: Failure | None) -> Failure | None:
+        """Leave the state directory to others: only when nothing more is written there."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        return self._store.close()
+        return outcome
 
 
 def makeService(options: Options) -> Server:

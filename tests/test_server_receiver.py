@@ -279,6 +279,15 @@ class ClosingTests(SynchronousTestCase):
         clock.advance(receiver.LINGER_S)
         self.assertTrue(transport.aborted)
 
+    def test_closing_that_waits_for_the_peer_is_bounded(self) -> None:
+        """As with TLS, where a close has to be answered."""
+        protocol, transport, clock = connected()
+        self.patch(transport, "loseConnection", lambda: None)
+        protocol.close()
+        self.assertFalse(transport.lost)
+        clock.advance(receiver.LINGER_S)
+        self.assertTrue(transport.aborted)
+
     def test_peer_that_was_never_answered_is_closed_at_once(self) -> None:
         protocol, transport, clock = connected()
         protocol.close()

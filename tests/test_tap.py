@@ -6,11 +6,13 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python import usage
 from twisted.trial.unittest import TestCase
 
 from cmmd import tap
 from cmmd.config import Config, ConfigError, Controllers, Server, Store
+from cmmd.daemon import StateInUse, lock_state
 from cmmd.server.login import Advertised
 from cmmd.server.sessions import Listener, Role
 from cmmd.store.memory import MemoryStore
@@ -89,6 +91,21 @@ class WiringTests(TestCase):
         first.startService()
         self.assertIn("in use", str(self.assertRaises(SystemExit, second.startService)))
         await first.stopService()
+
+    async def test_state_is_kept_until_the_store_has_closed(self) -> None:
+        state = Path(self.mktemp())
+        server = self.server(Config(server=LOCAL), state)
+        server.startService()
+        closing: Deferred[None] = Deferred()
+        close = server._store.close
+        self.patch(server._store, "close", lambda: closing.addCallback(lambda _: close()))
+        stopped = server.stopService()
+        await deferLater(cast("Any", reactor), 0)
+        self.assertNoResult(stopped)
+        self.assertRaises(StateInUse, lock_state, state)
+        closing.callback(None)
+        await stopped
+        lock_state(state).close()
 
     async def test_port_in_use(self) -> None:
         with socket.socket() as taken:

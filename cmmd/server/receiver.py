@@ -267,10 +267,10 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         if self._peer_closed and not self._sending:
             self._vanish()
             return
+        self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
         if not self._has_sent:
             self.transport.loseConnection()
             return
-        self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
         self._read(True)
         if not self._sending:
             self._close_write()

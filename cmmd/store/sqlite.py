@@ -129,7 +129,7 @@ class SQLiteStore:
         done.addBoth(self._settle, [confirmed for _, confirmed in batch])
 
     def _transact(self, works: list[Work]) -> list[Any]:
-        """Carry a batch out in one transaction, in the store's thread; one result or StoreError each."""
+        """Carry a batch out in one transaction, in the store's thread; one result or Failure each."""
         connection = cast("sqlite3.Connection", self._connection)
         try:
             connection.execute("BEGIN IMMEDIATE")
