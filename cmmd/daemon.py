@@ -22,6 +22,8 @@ __all__ = [
 
 log = Logger()
 
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
 
 class StateInUse(Exception):
     """Another process serves from this state directory."""
@@ -30,9 +32,12 @@ class StateInUse(Exception):
 def end_orderly_on_signals(reactor: IReactorCore) -> None:
     """Let SIGTERM and SIGINT end the process with exit status 0 once everything has stopped.
 
-    twistd's own handlers stop the reactor too, but have the process kill itself with the same signal afterwards.
+    twistd's own handlers stop the reactor too, but have the process kill itself with the same signal afterwards. Before
+    they stand, a signal would kill it at once, while it starts and takes connections already: so one that comes then
+    waits until the reactor runs.
     """
     stopping = False
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
 
     def stop(*_: object) -> None:
         cast("IReactorFromThreads", reactor).callFromThread(stop_once)
@@ -44,8 +49,9 @@ def end_orderly_on_signals(reactor: IReactorCore) -> None:
             reactor.stop()
 
     def install() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     reactor.callWhenRunning(install)
 

@@ -18,7 +18,10 @@ import os, signal, sys
 from twisted.internet import reactor, task
 from cmmd.daemon import end_orderly_on_signals
 end_orderly_on_signals(reactor)
-for number, name in enumerate(sys.argv[1:]):
+early, *later = sys.argv[1:]
+if early:
+    os.kill(os.getpid(), getattr(signal, early))
+for number, name in enumerate(later):
     reactor.callLater(number * 0.05, os.kill, os.getpid(), getattr(signal, name))
 reactor.addSystemEventTrigger("before", "shutdown", lambda: task.deferLater(reactor, 0.2))
 reactor.addSystemEventTrigger("after", "shutdown", lambda: print("stopped"))
@@ -91,7 +94,8 @@ class PidfileTests(SynchronousTestCase):
 
 class SignalTests(SynchronousTestCase):
     def test_both_signals_end_orderly(self) -> None:
-        for names in (["SIGTERM"], ["SIGINT"], ["SIGTERM", "SIGINT", "SIGTERM"]):
+        """The first one comes before the reactor runs, where it is not empty."""
+        for names in (["", "SIGTERM"], ["", "SIGINT"], ["", "SIGTERM", "SIGINT", "SIGTERM"], ["SIGTERM"], ["SIGINT"]):
             done = subprocess.run(
                 [sys.executable, "-c", SIGNALLED, *names],
                 capture_output=True,
