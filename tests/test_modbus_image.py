@@ -66,6 +66,14 @@ class ImageModel(RuleBasedStateMachine):
         assert list(self.image.merge(request, payload)) == expected
         assert not self.image.merge(request, payload)
 
+    @rule(function=FUNCTIONS, address=ADDRESSES, count=st.integers(1, 40))
+    def forget(self, function: Function, address: int, count: int) -> None:
+        count = min(count, LAST + 1 - address)
+        self.image.forget(function, address, count)
+        for place in range(address, address + count):
+            self.model.pop((function, place), None)
+        assert bool(self.image) == bool(self.model)
+
     @rule(function=FUNCTIONS, address=ADDRESSES, draw=st.data())
     def merge_a_frame_with_few_changes(self, function: Function, address: int, draw: st.DataObject) -> None:
         """What is known there already, but for one bit."""
@@ -258,6 +266,17 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(list(image.merge_change(HOLDING, 0, b"\x12\x35", "big")), [0], "what is known still changes")
         self.assertEqual(list(image.merge_change(HOLDING, 1, b"\x12\x35", "big")), [1], "two areas become one")
         self.assertEqual(list(image.merge_change(COILS, 0, b"\x01", "big")), list(range(8)), "so there is room again")
+
+    def test_to_forget_in_the_middle_of_the_last_possible_area(self) -> None:
+        """There is no room for one area more: what lies behind is forgotten, too."""
+        image = RegisterImage()
+        for n in range(MAX_AREAS - 1):
+            image.merge_change(HOLDING, n * 2, b"\x12\x34", "big")
+        image.merge_change(HOLDING, 1000, b"\x00\x01" * 5, "big")
+        image.forget(HOLDING, 1002, 1)
+        self.assertEqual(image.registers(HOLDING, 999, 6), (None, 1, 1, None, None, None))
+        self.assertEqual(RegisterImage.from_bytes(image.to_bytes()).to_bytes(), image.to_bytes())
+        self.assertRaises(ImageError, image.forget, HOLDING, LAST, 2)
 
     def test_all_there_is(self) -> None:
         image = RegisterImage()

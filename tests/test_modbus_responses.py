@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.modbus.frames import (
+    BadCRCError,
     ExceptionResponse,
+    ExpectedResponse,
     Function,
     ModbusFrameError,
     ReadRequest,
@@ -165,3 +167,38 @@ class MatchTests(SynchronousTestCase):
         self.assertFalse(matches(request, ExceptionResponse(request.unit ^ 1, request.function, 2)))
         other = Function.READ_COILS if request.function != Function.READ_COILS else Function.WRITE_COIL
         self.assertFalse(matches(request, ExceptionResponse(request.unit, other, 2)))
+
+
+class ExpectedTests(SynchronousTestCase):
+    """The short way says the same as the long one, and takes nothing that the long one does not."""
+
+    @given(requests(), responses())
+    def test_against_the_long_way(self, request: ReadRequest, response: Response) -> None:
+        payload = ExpectedResponse(request).payload(response.to_hex())
+        fits = isinstance(response, ReadResponse) and matches(request, response)
+        self.assertEqual(payload, response.payload if isinstance(response, ReadResponse) and fits else None)
+
+    def test_letter_case_and_blanks(self) -> None:
+        frame = registers_response(HOLDING, [1, 0xABCD])
+        for text in (frame, frame.lower(), f" {frame[:4]} {frame[4:]} "):
+            self.assertEqual(ExpectedResponse(HOLDING).payload(text), b"\0\1\xab\xcd")
+
+    def test_what_is_not_it(self) -> None:
+        frame = registers_response(HOLDING, [1, 2])
+        expected = ExpectedResponse(HOLDING)
+        for text in (
+            "",
+            "x",
+            frame[:-1],
+            frame[:-2],
+            frame + "00",
+            "02" + frame[2:],
+            frame[:-1] + "X",
+            frame[:-4] + "0000",
+        ):
+            self.assertIsNone(expected.payload(text), text)
+
+    def test_a_bad_crc_is_told_from_what_is_no_frame(self) -> None:
+        frame = registers_response(HOLDING, [1, 2])
+        self.assertRaises(BadCRCError, parse_response, frame[:-4] + "0000")
+        self.assertNotIsInstance(self.assertRaises(ModbusFrameError, parse_response, frame[:-1]), BadCRCError)

@@ -4,13 +4,28 @@ from enum import IntEnum
 
 from fastcrc.crc16 import modbus as crc16
 
-__all__ = ["Function", "ModbusFrameError", "build_frame", "function_of", "open_frame", "split_frames"]
+__all__ = [
+    "CRC_LENGTH",
+    "BadCRCError",
+    "Function",
+    "ModbusFrameError",
+    "build_frame",
+    "crc16",
+    "function_of",
+    "open_frame",
+    "split_frames",
+]
 
+CRC_LENGTH = 2
 _SHORTEST = 4  # bytes: unit, function, CRC
 
 
 class ModbusFrameError(ValueError):
     """Text or values that do not make the Modbus frame they should; the message says why and holds no peer text."""
+
+
+class BadCRCError(ModbusFrameError):
+    """A frame whose CRC does not fit: something was damaged on its way."""
 
 
 class Function(IntEnum):
@@ -68,7 +83,8 @@ def open_frame(text: str) -> bytes:
     """Read a frame in hex, any letter case, and check its CRC.
 
     :return: unit, function and what follows, without CRC: two bytes or more.
-    :raises ModbusFrameError: no hex, too short, or a CRC that does not fit.
+    :raises BadCRCError: the CRC does not fit.
+    :raises ModbusFrameError: no hex, or too short.
     """
     try:
         frame = bytes.fromhex(text)
@@ -77,5 +93,5 @@ def open_frame(text: str) -> bytes:
     if len(frame) < _SHORTEST:
         raise ModbusFrameError(f"{len(frame)} bytes are too short for a frame")
     if crc16(frame) != 0:  # the CRC of anything with its own CRC, low byte first, is 0
-        raise ModbusFrameError(f"bad CRC: {frame[-2:].hex().upper()}")
+        raise BadCRCError(f"bad CRC: {frame[-2:].hex().upper()}")
     return frame[:-2]

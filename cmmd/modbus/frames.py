@@ -4,7 +4,7 @@ All names of the parts: ``envelope`` (CRC, functions), ``requests``, ``responses
 wrong with a frame is a :exc:`ModbusFrameError`.
 """
 
-from cmmd.modbus.envelope import Function, ModbusFrameError, build_frame, open_frame, split_frames
+from cmmd.modbus.envelope import BadCRCError, Function, ModbusFrameError, build_frame, open_frame, split_frames
 from cmmd.modbus.requests import (
     MAX_PLAN,
     ReadRequest,
@@ -20,6 +20,7 @@ from cmmd.modbus.requests import (
 )
 from cmmd.modbus.responses import (
     ExceptionResponse,
+    ExpectedResponse,
     ReadResponse,
     Response,
     WriteResponse,
@@ -33,7 +34,9 @@ from cmmd.modbus.responses import (
 
 __all__ = [
     "MAX_PLAN",
+    "BadCRCError",
     "ExceptionResponse",
+    "ExpectedResponse",
     "Function",
     "ModbusFrameError",
     "ReadRequest",

@@ -150,7 +150,7 @@ class RegisterImage:
         else:
             count = len(value) // 2
             if byte_order == "little":
-                value = _swapped(value)
+                value = value[::-1] if count == 1 else _swapped(value)
         return self._merge(_place(function, address, count), count, value)
 
     def _merge(self, place: int, count: int, payload: bytes) -> ChangedAddresses:
@@ -196,11 +196,34 @@ class RegisterImage:
         self._areas[first:behind] = [_Area(start, end - start, values.to_bytes(length, "little"))]
         return ChangedAddresses(place & _ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
 
+    def forget(self, function: Function, address: int, count: int) -> None:
+        """Make addresses unknown again.
+
+        Where that would take more than :data:`MAX_AREAS`, known addresses behind them are forgotten, too.
+
+        :raises ImageError: there are no such addresses, or the function does not read.
+        """
+        place = _place(function, address, count)
+        touched = self._areas_within(place, count)
+        if not touched:
+            return
+        first = bisect_right(self._starts, touched[0].start) - 1
+        left = [_part(touched[0], touched[0].start, place)] if touched[0].start < place else []
+        right = [_part(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
+        if len(self._areas) - len(touched) + len(left) + len(right) > MAX_AREAS:
+            right = []
+        self._areas[first : first + len(touched)] = left + right
+        self._starts[first : first + len(touched)] = [area.start for area in left + right]
+
     def _check_room(self, more_areas: int, more_bytes: int) -> None:
         if len(self._areas) + more_areas > MAX_AREAS:
             raise ImageFullError(f"more than {MAX_AREAS} areas")
         if sum(len(area.values) for area in self._areas) + more_bytes > MAX_VALUE_BYTES:
             raise ImageFullError(f"more than {MAX_VALUE_BYTES} bytes of values")
+
+    def __bool__(self) -> bool:
+        """Whether anything is known."""
+        return bool(self._areas)
 
     # --- to read -----------------------------------------------------------------------------------------------------
 
@@ -355,6 +378,14 @@ def _read_area(encoded: bytes, position: int) -> tuple[_Area, int]:
     if bits & 7 and values[-1] >> (bits & 7):
         raise ImageError("an area with bits over that are not 0")
     return _Area(start, count, values), position + length
+
+
+def _part(area: _Area, start: int, end: int) -> _Area:
+    """What an area holds from one place to another."""
+    width = _BIT if area.start < _FIRST_REGISTER else _REGISTER
+    bits = (end - start) * width
+    values = int.from_bytes(area.values, "little") >> (start - area.start) * width & (1 << bits) - 1
+    return _Area(start, end - start, values.to_bytes((bits + 7) // 8, "little"))
 
 
 def _update_registers(area: _Area, place: int, payload: bytes) -> ChangedAddresses:

@@ -6,12 +6,13 @@ from struct import error as struct_error
 
 from msgspec import Struct
 
-from cmmd.modbus.envelope import Function, ModbusFrameError, build_frame, function_of, open_frame
+from cmmd.modbus.envelope import CRC_LENGTH, Function, ModbusFrameError, build_frame, crc16, function_of, open_frame
 from cmmd.modbus.packing import pack_bits, pack_registers, unpack_bits, unpack_registers
 from cmmd.modbus.requests import ReadRequest, Request, WriteRequest
 
 __all__ = [
     "ExceptionResponse",
+    "ExpectedResponse",
     "ReadResponse",
     "Response",
     "WriteResponse",
@@ -138,6 +139,32 @@ def parse_response(text: str) -> Response:
     if length & 1 and not function.reads_bits:
         raise ModbusFrameError(f"function {function:02X}: {length} bytes are no registers")
     return ReadResponse(body[0], function, payload)
+
+
+class ExpectedResponse:
+    """What the response to one read request looks like: the short way for what comes as it should.
+
+    :param request: the request.
+    """
+
+    __slots__ = ("_head", "_length")
+
+    def __init__(self, request: ReadRequest) -> None:
+        self._head = bytes((request.unit, request.function, request.payload_length))
+        self._length = _READ_HEAD + request.payload_length + CRC_LENGTH
+
+    def payload(self, text: str) -> bytes | None:
+        """The values as they stand on the wire; None: it is not an intact response to the request.
+
+        What it is instead, parse_response says.
+        """
+        try:
+            frame = bytes.fromhex(text)
+        except ValueError:
+            return None
+        if len(frame) != self._length or not frame.startswith(self._head) or crc16(frame) != 0:
+            return None
+        return frame[_READ_HEAD:-CRC_LENGTH]
 
 
 def _parse_other_response(body: bytes) -> WriteResponse | ExceptionResponse:
