@@ -64,5 +64,18 @@ class PlausibleTests(SynchronousTestCase):
         for value, plausible in ((0, True), (75, True), (75.01, False), (-0.01, False), (50, True)):
             self.assertEqual(frequency.plausible(value), plausible, value)
 
+    def test_raw(self) -> None:
+        """No data is nothing that contradicts."""
+        frequency = point(scale=0.01, plausible=[0, 75])
+        for raw, plausible in ((0, True), (7500, True), (7501, False), (34835, False), (32766, True), (32767, True)):
+            self.assertEqual(frequency.plausible_raw(raw), plausible, raw)
+        self.assertTrue(point().plausible_raw(65535))
+
     def test_without_a_range(self) -> None:
         self.assertTrue(point().plausible(1e9))
+
+
+class DecimalsTests(SynchronousTestCase):
+    def test_as_many_as_the_scale_has(self) -> None:
+        for scale, decimals in ((1, 0), (0.1, 1), (0.01, 2), (0.25, 2), (10, 0), (0.000001, 6), (2.5, 1)):
+            self.assertEqual(point(scale=scale).decimals, decimals, scale)

@@ -1,5 +1,6 @@
 """A profile decodes what a reader knows."""
 
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
@@ -66,6 +67,30 @@ class PointsTests(ProfileTestCase):
         for value in (3, None, 1.0):
             self.assertIsNone(self.profile.word(mains, value))
         self.assertIsNone(self.profile.word(self.profile.point_by_name["load"], 1))
+
+
+class CompletenessTests(ProfileTestCase):
+    def test_share_of_what_it_names(self) -> None:
+        self.assertEqual(self.profile.completeness(NOTHING), 0)
+        registers = {address: 0 for point in self.profile.definition.points for address in point.addresses}
+        coils = {signal.address: False for signal in self.profile.definition.signals}
+        self.assertEqual(self.profile.completeness(Known(registers, coils)), 1)
+        self.assertEqual((len(registers), len(coils)), (53, 72))
+        self.assertEqual(self.profile.completeness(Known(registers)), 53 / 125)
+        self.assertIsNone(self.generic.completeness(Known(registers, coils)))
+
+
+class FingerprintTests(ProfileTestCase):
+    def test_of_the_points(self) -> None:
+        self.assertRegex(self.profile.fingerprint, r"\A[0-9a-f]{16}\Z")
+        self.assertNotEqual(self.profile.fingerprint, self.generic.fingerprint)
+        definition = self.profile.definition
+        first, *others = definition.points
+        same = Profile("other", replace(definition, title="Other"))
+        self.assertEqual(same.fingerprint, self.profile.fingerprint)
+        for changed in (replace(first, unit="kV"), replace(first, scale=0.1), replace(first, title="Voltage")):
+            other = Profile("hgm6120n", replace(definition, points=(changed, *others)))
+            self.assertNotEqual(other.fingerprint, self.profile.fingerprint)
 
 
 class EngineTests(ProfileTestCase):

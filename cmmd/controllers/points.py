@@ -46,6 +46,11 @@ class Point(Entry, frozen=True, kw_only=True):
     enum: str | None = None
 
     @property
+    def decimals(self) -> int:
+        """How many decimals of its engineering value count: as many as the scale has."""
+        return len(f"{self.scale:.{_DECIMALS}f}".rstrip("0").partition(".")[2])
+
+    @property
     def addresses(self) -> range:
         """Its registers."""
         return range(self.address, self.address + (2 if self.type == "u32" else 1))
@@ -76,3 +81,8 @@ class Point(Entry, frozen=True, kw_only=True):
             return True
         lowest, highest = self.plausible_range
         return lowest <= value <= highest
+
+    def plausible_raw(self, raw: int) -> bool:
+        """The same of a register's content, of a point with one register; no data is plausible."""
+        value = self.value((raw,))
+        return value is None or self.plausible(value)

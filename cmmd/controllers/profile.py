@@ -3,12 +3,15 @@
 Nothing is kept here but tables that are made once: what is not asked for is not decoded.
 """
 
+from hashlib import sha256
 from typing import Protocol
+
+import msgspec
 
 from cmmd.controllers.definition import Definition
 from cmmd.controllers.points import NO_DATA, Point, Value
 from cmmd.controllers.relations import check_relations
-from cmmd.controllers.signals import Signal
+from cmmd.controllers.signals import Mode, Signal
 
 __all__ = ["Profile", "Reader"]
 
@@ -29,16 +32,20 @@ class Profile:
     :param name: what it is called: the file's name without ``.toml``.
     :param definition: what the file says.
     :raises ProfileError: the definition contradicts itself.
+    :ivar fingerprint: of its points: 16 hex digits that are others as soon as anything about a point is another.
     :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
-    :ivar point_by_name: its points; :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
+    :ivar point_by_name: its points; :ivar point_by_address: those of one register.
+    :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
     """
 
     def __init__(self, name: str, definition: Definition) -> None:
         check_relations(definition)
         self.name = name
         self.definition = definition
+        self.fingerprint = sha256(msgspec.json.encode(definition.points)).hexdigest()[:16]
         self.plan = ";".join(poll.request.to_hex() for poll in definition.polls)
         self.point_by_name = {point.name: point for point in definition.points}
+        self.point_by_address = {point.address: point for point in definition.points if len(point.addresses) == 1}
         self.signal_by_name = {signal.name: signal for signal in definition.signals}
         self.command_by_name = {command.name: command for command in definition.commands}
         self._words = {enum.name: enum.words for enum in definition.enums}
@@ -48,11 +55,18 @@ class Profile:
             (point.value, point.address, point.address + 1 if point.type == "u32" else None)
             for point in definition.points
         )
+        self._registers = tuple(address for point in definition.points for address in point.addresses)
         self._engine = definition.engine
         self._engine_point = None if self._engine is None else self.point_by_name[self._engine.state]
 
     def __repr__(self) -> str:
         return f"<Profile {self.name}>"
+
+    def completeness(self, reader: Reader) -> float | None:
+        """How much of what it names is known, 0..1; None: it names nothing."""
+        known = [reader.register(address) is not None for address in self._registers]
+        known += [reader.coil(address) is not None for _, address, _ in self._signals]
+        return sum(known) / len(known) if known else None
 
     def values(self, reader: Reader) -> list[Value]:
         """The engineering values of all points, in the order of ``definition.points``; None: no data, or not known."""
@@ -86,7 +100,7 @@ class Profile:
         state = self.engine_state_number(reader)
         return None if self._engine is None or state is None else state in self._engine.turns
 
-    def mode(self, reader: Reader) -> str | None:
+    def mode(self, reader: Reader) -> Mode | None:
         """The mode: stop, manual, auto or test; None: not known, or not exactly one of them is set."""
         set_modes = [mode for mode, address in self._modes if reader.coil(address)]
         return set_modes[0] if len(set_modes) == 1 else None
