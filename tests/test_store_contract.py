@@ -1,8 +1,9 @@
 """One contract for every store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 from twisted.internet import reactor
@@ -11,9 +12,20 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from cmmd.store.interface import DuplicateDevice, IStore
+from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept
 from cmmd.store.memory import MemoryStore
-from cmmd.store.records import Device
+from cmmd.store.records import (
+    Alarm,
+    Cursor,
+    Device,
+    Event,
+    LastUpload,
+    PointColumn,
+    ProfileVersion,
+    Query,
+    Reading,
+    Row,
+)
 from cmmd.store.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -33,10 +45,51 @@ FULL = Device(
     latitude="-39.915",
     altitude="8848.86",
     gpsen=0,
+    wgs84_longitude=116.3914,
+    wgs84_latitude=-39.9136,
+    para_command="01010000005ABC31;01030000002D85D7",
+    byte_order="big",
     enabled=False,
     registered_at=2**53,
     last_login_at=1_700_872_746_500,
 )
+
+READING = Reading(number=1, hostid="A", at=1000, reason="first", profile=1, image=b"", points=())
+FULL_READING = Reading(
+    number=2**53,
+    hostid=FULL.hostid,
+    at=1_700_872_746_500,
+    reason="change",
+    suppressed=3,
+    profile=7,
+    inputs=15,
+    image=bytes(range(256)) * 33,
+    undecided=b"\x00\xff",
+    points=(0.0, 0.5, None, -273.25, 65535.0),
+)
+EVENT = Event(number=1, at=1000, hostid="A", kind="login", details={})
+FULL_EVENT = Event(
+    number=2,
+    at=2000,
+    hostid=FULL.hostid,
+    kind="command",
+    details={"name": '柴油机 "1" \'; --', "count": -3, "big": 2**53, "seconds": 0.25, "right": True, "nothing": None},
+)
+ALARM = Alarm(number=1, hostid="A", signal="low_oil", title="Low oil", severity="warning", raised_at=1000)
+FULL_ALARM = replace(ALARM, number=2, severity="shutdown", acknowledged_at=1001, acknowledged_by="Zoë", cleared_at=1002)
+UPLOAD = LastUpload(hostid="A", upload=1, at=1000, unit=None, kept_at=None, image=b"")
+FULL_UPLOAD = LastUpload(
+    hostid=FULL.hostid, upload=9, at=2000, unit=247, kept_at=1500, inputs=1, image=b"\x00\x01", undecided=b"\x02"
+)
+SPEED = PointColumn(name="speed", title="Speed", unit="r/min", decimals=0)
+VOLTS = PointColumn(name="volts_a", title="U₁", unit="V", decimals=1)
+PROFILE = ProfileVersion(number=1, name="hgm6120n", fingerprint="f1", points=(SPEED, VOLTS))
+
+UNKEEPABLE = replace(EVENT, number=999, details={"what": cast("str", object())})
+
+
+def readings(count: int, first: int = 1) -> list[Reading]:
+    return [replace(READING, number=number, at=number * 10) for number in range(first, first + count)]
 
 
 class Contract(_Base):
@@ -44,6 +97,19 @@ class Contract(_Base):
 
     make: Callable[[], IStore]
 
+    async def opened(self) -> IStore:
+        """A store that is open, and closed in the end."""
+        store = self.make()
+        await store.open()
+        self.addCleanup(store.close)
+        return store
+
+    async def reopened(self, store: IStore) -> Kept:
+        await store.close()
+        return await store.open()
+
+
+class DeviceContract(Contract):
     async def test_interface(self) -> None:
         store = self.make()
         self.assertTrue(verifyObject(IStore, store))
@@ -52,95 +118,471 @@ class Contract(_Base):
 
     async def test_empty(self) -> None:
         store = self.make()
-        self.assertEqual(await store.open(), [])
+        self.assertEqual(await store.open(), Kept(devices=[], profiles=[], uploads=[], alarms=[]))
+        await store.close()
         await store.close()
 
     async def test_what_was_added_comes_back_with_its_number(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         self.assertEqual(await store.add_device(PLAIN), replace(PLAIN, number=1))
         self.assertEqual(await store.add_device(FULL), replace(FULL, number=2))
-        await store.close()
-        self.assertEqual(await store.open(), [replace(PLAIN, number=1), replace(FULL, number=2)])
-        await store.close()
+        kept = await self.reopened(store)
+        self.assertEqual(kept.devices, [replace(PLAIN, number=1), replace(FULL, number=2)])
 
     async def test_update(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         await store.add_device(FULL)
         device = await store.add_device(PLAIN)
         changed = replace(FULL, number=device.number, hostid="A")
         await store.update_device(changed)
-        await store.close()
-        self.assertEqual(await store.open(), [replace(FULL, number=1), changed])
-        await store.close()
+        self.assertEqual((await self.reopened(store)).devices, [replace(FULL, number=1), changed])
 
     async def test_update_of_what_is_not_there(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         await store.update_device(replace(FULL, number=7))
-        await store.close()
-        self.assertEqual(await store.open(), [])
-        await store.close()
+        self.assertEqual((await self.reopened(store)).devices, [])
 
     async def test_duplicate_spoils_nothing_else(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         outcomes = [store.add_device(PLAIN), store.add_device(PLAIN), store.add_device(FULL)]
         self.assertEqual((await outcomes[0]).number, 1)
         await self.assertFailure(outcomes[1], DuplicateDevice)
         self.assertEqual((await outcomes[2]).hostid, FULL.hostid)
-        await store.close()
-        self.assertEqual([device.hostid for device in await store.open()], ["A", FULL.hostid])
-        await store.close()
+        self.assertEqual([device.hostid for device in (await self.reopened(store)).devices], ["A", FULL.hostid])
 
     async def test_order(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         device = await store.add_device(PLAIN)
         names = [f"name {number}" for number in range(100)]
         await gatherResults([store.update_device(replace(device, hostname=name)) for name in names])
-        await store.close()
-        self.assertEqual([one.hostname for one in await store.open()], names[-1:])
-        await store.close()
+        self.assertEqual([one.hostname for one in (await self.reopened(store)).devices], names[-1:])
 
     async def test_many_at_once(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         added = await gatherResults([store.add_device(replace(PLAIN, hostid=f"{n}")) for n in range(500)])
         self.assertEqual([device.number for device in added], list(range(1, 501)))
-        await store.close()
-        self.assertEqual([device.hostid for device in await store.open()], [f"{n}" for n in range(500)])
-        await store.close()
+        kept = await self.reopened(store)
+        self.assertEqual([device.hostid for device in kept.devices], [f"{n}" for n in range(500)])
 
     async def test_close_carries_out_what_was_asked_before(self) -> None:
-        store = self.make()
-        await store.open()
+        store = await self.opened()
         waiting = [store.add_device(replace(PLAIN, hostid=f"{n}")) for n in range(10)]
-        closing = store.close()
+        written = store.write([READING])
+        found = [store.readings(Query()) for _ in range(10)]
+        await gatherResults([store.close(), store.close()])
         self.assertEqual(len(await gatherResults(waiting)), 10)
-        await closing
-        self.assertEqual(len(await store.open()), 10)
-        await store.close()
+        await written
+        self.assertEqual(len(await gatherResults(found)), 10)
+        self.assertEqual(len((await store.open()).devices), 10)
+        self.assertEqual(await store.readings(Query()), [READING])
 
     async def test_a_cancelled_wait_changes_nothing(self) -> None:
-        store = self.make()
-        await store.open()
-        waiting: Deferred[Device] = store.add_device(PLAIN)
-        waiting.cancel()
-        waiting.addErrback(lambda _: None)
+        store = await self.opened()
+        waiting: tuple[Deferred[Any], ...] = (
+            *(store.add_device(PLAIN), store.write([READING])),
+            *(store.readings(Query()), store.forget(0, 1)),
+        )
+        for one in waiting:
+            one.cancel()
+            one.addErrback(lambda _: None)
         await store.add_device(FULL)
-        await store.close()
-        self.assertEqual([device.hostid for device in await store.open()], ["A", FULL.hostid])
-        await store.close()
+        self.assertEqual(await store.readings(Query()), [READING])
+        self.assertEqual([device.hostid for device in (await self.reopened(store)).devices], ["A", FULL.hostid])
 
 
-class MemoryContract(Contract, TestCase):
+class WriteContract(Contract):
+    async def assert_kept(self, store: IStore, *expected: Reading | Alarm | Event) -> None:
+        """These and no other readings, alarms and events are there."""
+        found: list[Reading | Alarm | Event] = []
+        for find in (store.readings, store.alarms, store.events):
+            found += await find(Query(limit=MOST_A_PAGE))
+        self.assertEqual(found, list(expected))
+
+    async def test_nothing(self) -> None:
+        store = await self.opened()
+        await store.write([])
+        await self.assert_kept(store)
+
+    async def test_every_kind_comes_back(self) -> None:
+        store = await self.opened()
+        everything: list[Row] = [
+            *(FULL_EVENT, EVENT, PROFILE, READING, FULL_UPLOAD),
+            *(FULL_ALARM, UPLOAD, FULL_READING, ALARM),
+        ]
+        await store.write(everything)
+        expected = (READING, FULL_READING, ALARM, FULL_ALARM, EVENT, FULL_EVENT)
+        await self.assert_kept(store, *expected)
+        kept = await self.reopened(store)
+        await self.assert_kept(store, *expected)
+        self.assertEqual(kept.devices, [])
+        self.assertEqual(kept.profiles, [PROFILE])
+        self.assertCountEqual(kept.uploads, [UPLOAD, FULL_UPLOAD])
+        self.assertEqual(kept.alarms, [ALARM])
+        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (2**53, 2, 2))
+
+    async def test_readings_and_events_are_left_as_they_are(self) -> None:
+        store = await self.opened()
+        await store.write([READING, EVENT])
+        other_reading = replace(READING, hostid="B", at=5, points=(1.0,))
+        other_event = replace(EVENT, hostid="B", kind="other")
+        await store.write([replace(READING, number=2), other_reading, other_event, replace(EVENT, number=2)])
+        await self.assert_kept(store, READING, replace(READING, number=2), EVENT, replace(EVENT, number=2))
+
+    async def test_profile_versions_are_left_as_they_are(self) -> None:
+        store = await self.opened()
+        await store.write([PROFILE])
+        second = ProfileVersion(number=2, name=PROFILE.name, fingerprint="f2", points=())
+        more = (VOLTS, SPEED, VOLTS)
+        await store.write([replace(PROFILE, fingerprint="f3", points=more), second, replace(second, points=more)])
+        self.assertEqual((await self.reopened(store)).profiles, [PROFILE, second])
+
+    async def test_profile_versions_come_by_number(self) -> None:
+        store = await self.opened()
+        many = [
+            replace(PROFILE, number=number, points=tuple(replace(SPEED, name=f"{number}.{n}") for n in range(number)))
+            for number in (12, 1, 2, 120)
+        ]
+        await store.write(many)
+        self.assertEqual((await self.reopened(store)).profiles, [many[1], many[2], many[0], many[3]])
+
+    async def test_alarms_are_replaced(self) -> None:
+        store = await self.opened()
+        await store.write([ALARM])
+        await store.write([replace(FULL_ALARM, number=1), replace(ALARM, number=2)])
+        await self.assert_kept(store, replace(FULL_ALARM, number=1), replace(ALARM, number=2))
+        kept = await self.reopened(store)
+        self.assertEqual(kept.alarms, [replace(ALARM, number=2)])
+        self.assertEqual(kept.last_alarm, 2)
+
+    async def test_last_uploads_are_replaced(self) -> None:
+        store = await self.opened()
+        await store.write([FULL_UPLOAD, UPLOAD])
+        await store.write([replace(FULL_UPLOAD, hostid="A")])
+        self.assertCountEqual((await self.reopened(store)).uploads, [FULL_UPLOAD, replace(FULL_UPLOAD, hostid="A")])
+
+    async def test_of_several_in_one_batch_the_order_decides(self) -> None:
+        store = await self.opened()
+        cleared = replace(ALARM, cleared_at=2000)
+        await store.write(
+            [
+                *(ALARM, UPLOAD, READING, replace(READING, at=5), EVENT, PROFILE),
+                *(replace(PROFILE, name="other"), replace(EVENT, at=5), cleared, replace(UPLOAD, upload=2)),
+            ]
+        )
+        await self.assert_kept(store, READING, cleared, EVENT)
+        kept = await self.reopened(store)
+        self.assertEqual((kept.profiles, kept.uploads), ([PROFILE], [replace(UPLOAD, upload=2)]))
+
+    async def test_calls_are_carried_out_in_order(self) -> None:
+        store = await self.opened()
+        versions = [replace(ALARM, title=f"title {n}") for n in range(300)]
+        await gatherResults([store.write(versions[n : n + 3]) for n in range(0, 300, 3)])
+        await self.assert_kept(store, versions[-1])
+
+    async def test_all_or_none(self) -> None:
+        store = await self.opened()
+        await store.write([ALARM, UPLOAD])
+        cleared = replace(ALARM, cleared_at=2000)
+        newer = replace(UPLOAD, upload=2)
+        for place in range(6):
+            rows: list[Row] = [READING, EVENT, PROFILE, cleared, newer]
+            rows.insert(place, UNKEEPABLE)
+            await self.assertFailure(store.write(rows), TypeError)
+        await self.assert_kept(store, ALARM)
+        kept = await self.reopened(store)
+        self.assertEqual((kept.profiles, kept.uploads, kept.alarms), ([], [UPLOAD], [ALARM]))
+        self.assertEqual((kept.last_reading, kept.last_event), (0, 0))
+
+    async def test_a_write_that_fails_spoils_no_other(self) -> None:
+        store = await self.opened()
+        many = readings(9)
+        writes = [store.write([one] if one.number % 3 else [one, UNKEEPABLE]) for one in many]
+        for one in writes[2::3]:
+            await self.assertFailure(one, TypeError)
+        await gatherResults([one for place, one in enumerate(writes) if place % 3 != 2])
+        await self.assert_kept(store, *[one for one in many if one.number % 3])
+        await store.write(many)
+        await self.assert_kept(store, *many)
+
+    async def test_any_number_of_rows(self) -> None:
+        store = await self.opened()
+        first = 1
+        for count in (1, 89, 90, 91, 500):
+            rows = readings(count, first)
+            first += count
+            await store.write([row for one in rows for row in (one, replace(EVENT, number=one.number, at=one.at))])
+        await self.assert_kept(
+            store, *readings(771), *[replace(EVENT, number=one.number, at=one.at) for one in readings(771)]
+        )
+
+    async def test_the_batch_may_be_changed_afterwards(self) -> None:
+        store = await self.opened()
+        rows: list[Row] = [READING]
+        writing = [store.write(rows)]
+        rows.append(EVENT)
+        writing.append(store.write(rows))
+        rows.clear()
+        await gatherResults(writing)
+        await self.assert_kept(store, READING, EVENT)
+
+    async def test_points_are_kept_in_single_precision(self) -> None:
+        store = await self.opened()
+        given = (0.1, 16777217.0, -0.1, -16777217.0, 1e-45, 1e-60, 3.4028234663852886e38, None, float("nan"), 0.0, 1)
+        points = (
+            *(0.10000000149011612, 16777216.0, -0.10000000149011612, -16777216.0, 1.401298464324817e-45, 0.0),
+            *(3.4028234663852886e38, None, None, 0.0, 1.0),
+        )
+        too_large = (1e39, -1e39, float("inf"), float("-inf"))
+        await store.write([replace(READING, points=given), replace(READING, number=2, points=too_large)])
+        await self.assert_kept(
+            store, replace(READING, points=points), replace(READING, number=2, points=(None,) * len(too_large))
+        )
+
+    async def test_details_are_kept_as_json(self) -> None:
+        store = await self.opened()
+        await store.write([replace(EVENT, details={"a": float("inf"), "b": 0.1, "c": 1.0, "d": -(2**53)})])
+        (event,) = await store.events(Query())
+        self.assertEqual(event.details, {"a": None, "b": 0.1, "c": 1.0, "d": -(2**53)})
+
+    async def test_highest_numbers(self) -> None:
+        store = await self.opened()
+        await store.write([replace(READING, number=9), READING, replace(EVENT, number=7), EVENT])
+        await store.write([replace(FULL_ALARM, number=8), ALARM, replace(READING, number=3)])
+        for _ in range(2):
+            kept = await self.reopened(store)
+            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (9, 8, 7))
+
+    async def test_open_alarms_come_by_number(self) -> None:
+        store = await self.opened()
+        alarms = [replace(ALARM, number=n, raised_at=100 - n, cleared_at=None if n % 3 else 200) for n in range(1, 10)]
+        await store.write(alarms[::-1])
+        self.assertEqual((await self.reopened(store)).alarms, [one for one in alarms if one.cleared_at is None])
+
+
+class PageContract(Contract):
+    """For readings, alarms and events alike."""
+
+    KINDS: tuple[tuple[str, Callable[[int, str, int], Row]], ...] = (
+        ("readings", lambda number, hostid, at: replace(READING, number=number, hostid=hostid, at=at)),
+        ("alarms", lambda number, hostid, at: replace(ALARM, number=number, hostid=hostid, raised_at=at)),
+        ("events", lambda number, hostid, at: replace(EVENT, number=number, hostid=hostid, at=at)),
+    )
+    PLACES = (
+        *((1, "A", 50), (2, "A", 40), (3, "B", 40), (4, "A", 40), (5, "A", 40), (6, "B", 30)),
+        *((7, "A", 60), (8, "B", 60), (9, "A", 10), (10, "A", 60)),
+    )
+    """Number, hostid and time of what is there; in order of time: 9, 6, 2, 3, 4, 5, 1, 7, 8, 10."""
+
+    async def filled(self) -> IStore:
+        store = await self.opened()
+        await store.write([make(*place) for _, make in self.KINDS for place in self.PLACES])
+        return store
+
+    async def numbers(self, store: IStore, query: Query) -> list[int]:
+        """The numbers of a page; of each kind it is the same one."""
+        pages = [[one.number for one in await getattr(store, kind)(query)] for kind, _ in self.KINDS]
+        self.assertEqual([pages[0]] * len(pages), pages)
+        return pages[0]
+
+    async def turned(self, store: IStore, query: Query) -> list[list[int]]:
+        """The numbers of all pages."""
+        pages = []
+        while page := await self.numbers(store, query):
+            pages.append(page)
+            at = {number: at for number, _, at in self.PLACES}[page[-1]]
+            query = replace(query, after=Cursor(at, page[-1]))
+        return pages
+
+    async def assert_numbers(self, store: IStore, query: Query, expected: Sequence[int]) -> None:
+        """This and, the other way round, the newest first."""
+        self.assertEqual(await self.numbers(store, query), list(expected))
+        self.assertEqual(await self.numbers(store, replace(query, newest_first=True)), list(expected)[::-1])
+
+    async def test_order_of_time_and_number(self) -> None:
+        store = await self.filled()
+        await self.assert_numbers(store, Query(), [9, 6, 2, 3, 4, 5, 1, 7, 8, 10])
+
+    async def test_of_one_device(self) -> None:
+        store = await self.filled()
+        await self.assert_numbers(store, Query(hostid="A"), [9, 2, 4, 5, 1, 7, 10])
+        await self.assert_numbers(store, Query(hostid="B"), [6, 3, 8])
+        for hostid in ("", "a", "C", "%"):
+            await self.assert_numbers(store, Query(hostid=hostid), [])
+
+    async def test_since_is_included_until_is_not(self) -> None:
+        store = await self.filled()
+        await self.assert_numbers(store, Query(since=50), [1, 7, 8, 10])
+        await self.assert_numbers(store, Query(since=51), [7, 8, 10])
+        await self.assert_numbers(store, Query(until=40), [9, 6])
+        await self.assert_numbers(store, Query(until=41), [9, 6, 2, 3, 4, 5])
+        await self.assert_numbers(store, Query(since=40, until=60), [2, 3, 4, 5, 1])
+        await self.assert_numbers(store, Query(since=40, until=60, hostid="B"), [3])
+        await self.assert_numbers(store, Query(since=40, until=41), [2, 3, 4, 5])
+        await self.assert_numbers(store, Query(since=40, until=40), [])
+        await self.assert_numbers(store, Query(since=60, until=40), [])
+
+    async def test_numbers_that_no_column_holds(self) -> None:
+        store = await self.filled()
+        everything = await self.numbers(store, Query())
+        await self.assert_numbers(store, Query(since=-(10**30), until=10**30), everything)
+        await self.assert_numbers(store, Query(since=10**30), [])
+        await self.assert_numbers(store, Query(until=-(10**30)), [])
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(-(10**30), 10**30))), everything)
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(40, 10**30))), [1, 7, 8, 10])
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(40, -(10**30)), newest_first=True)), [6, 9])
+
+    async def test_pages(self) -> None:
+        store = await self.filled()
+        self.assertEqual(await self.turned(store, Query(limit=3)), [[9, 6, 2], [3, 4, 5], [1, 7, 8], [10]])
+        self.assertEqual(
+            await self.turned(store, Query(limit=3, newest_first=True)), [[10, 8, 7], [1, 5, 4], [3, 2, 6], [9]]
+        )
+        self.assertEqual(await self.turned(store, Query(limit=2, hostid="A", since=40, until=60)), [[2, 4], [5, 1]])
+        self.assertEqual(await self.turned(store, Query(limit=1, since=60, newest_first=True)), [[10], [8], [7]])
+
+    async def test_continued_outside_of_the_time_asked_for(self) -> None:
+        store = await self.filled()
+        self.assertEqual(await self.numbers(store, Query(since=50, after=Cursor(20, 1))), [1, 7, 8, 10])
+        self.assertEqual(await self.numbers(store, Query(until=50, after=Cursor(55, 1))), [])
+        self.assertEqual(await self.numbers(store, Query(until=30, after=Cursor(55, 1), newest_first=True)), [9])
+        self.assertEqual(await self.numbers(store, Query(since=50, after=Cursor(20, 1), newest_first=True)), [])
+
+    async def test_what_comes_between_two_pages(self) -> None:
+        store = await self.filled()
+        await store.write(
+            [make(*place) for _, make in self.KINDS for place in ((11, "A", 5), (12, "A", 40), (13, "A", 70))]
+        )
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(40, 4))), [5, 12, 1, 7, 8, 10, 13])
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(40, 4), newest_first=True)), [3, 2, 6, 9, 11])
+
+    async def test_the_place_continued_from_need_not_be_there(self) -> None:
+        store = await self.filled()
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(45, 99))), [1, 7, 8, 10])
+        self.assertEqual(await self.numbers(store, Query(after=Cursor(45, 99), newest_first=True)), [5, 4, 3, 2, 6, 9])
+
+    async def test_length_of_a_page(self) -> None:
+        store = await self.opened()
+        everything = [make(n, "A", n // 7) for _, make in self.KINDS for n in range(1, MOST_A_PAGE + 2)]
+        await store.write(everything)
+        for limit, length in ((-5, 1), (0, 1), (1, 1), (999, 999), (1000, 1000), (1001, 1000), (10**30, 1000)):
+            await self.assert_numbers_of_length(store, limit, length)
+        self.assertEqual(len(await self.numbers(store, Query())), 100)
+
+    async def assert_numbers_of_length(self, store: IStore, limit: int, length: int) -> None:
+        numbers = await self.numbers(store, Query(limit=limit))
+        self.assertEqual(numbers, list(range(1, length + 1)))
+        numbers = await self.numbers(store, Query(limit=limit, newest_first=True))
+        self.assertEqual(numbers, list(range(1001, 1001 - length, -1)))
+
+    async def test_any_query(self) -> None:
+        random = Random(6120)
+        places = [(n, random.choice("ABC"), random.randrange(12)) for n in random.sample(range(1, 300), 200)]
+        store = await self.opened()
+        await store.write([make(*place) for _, make in self.KINDS for place in places])
+        for _ in range(150):
+            query = Query(
+                hostid=random.choice([None, "A", "B"]),
+                since=random.choice([None, random.randrange(-1, 13)]),
+                until=random.choice([None, random.randrange(-1, 13)]),
+                after=random.choice([None, Cursor(random.randrange(12), random.randrange(300))]),
+                limit=random.randrange(1, 30),
+                newest_first=random.choice([True, False]),
+            )
+            self.assertEqual(await self.numbers(store, query), _expected(places, query), query)
+
+
+def _expected(places: Sequence[tuple[int, str, int]], query: Query) -> list[int]:
+    """What a query finds, said the long way."""
+    found = []
+    for at, number, hostid in sorted(((at, n, h) for n, h, at in places), reverse=query.newest_first):
+        if query.hostid is not None and hostid != query.hostid:
+            continue
+        if query.since is not None and at < query.since:
+            continue
+        if query.until is not None and at >= query.until:
+            continue
+        place = Cursor(at, number)
+        if query.after is not None and not (place < query.after if query.newest_first else place > query.after):
+            continue
+        found.append(number)
+    return found[: query.limit]
+
+
+class ForgetContract(Contract):
+    async def there(self, store: IStore) -> tuple[list[int], list[int], list[int]]:
+        """The numbers of readings, alarms and events."""
+        found = [await find(Query(limit=1000)) for find in (store.readings, store.alarms, store.events)]
+        readings, alarms, events = ([one.number for one in some] for some in found)
+        return readings, alarms, events
+
+    async def test_nothing(self) -> None:
+        store = await self.opened()
+        self.assertEqual(await store.forget(10**15, 100), 0)
+
+    async def test_older_ones_only(self) -> None:
+        store = await self.opened()
+        for number, at in enumerate((998, 999, 1000, 1001), start=1):
+            await store.write(
+                [
+                    replace(READING, number=number, at=at),
+                    replace(EVENT, number=number, at=at),
+                    replace(ALARM, number=number, raised_at=number, cleared_at=at),
+                ]
+            )
+        self.assertEqual(await store.forget(1000, 100), 6)
+        self.assertEqual(await self.there(store), ([3, 4], [3, 4], [3, 4]))
+        self.assertEqual(await store.forget(1000, 100), 0)
+
+    async def test_oldest_first_in_bites(self) -> None:
+        store = await self.opened()
+        ages = (5, 3, 3, 4, 1, 3)
+        for number, at in enumerate(ages, start=1):
+            await store.write([replace(READING, number=number, at=at), replace(EVENT, number=number, at=at)])
+            await store.write([replace(ALARM, number=number, raised_at=10 - at, cleared_at=at)])
+        await store.write([replace(EVENT, number=7, at=0)])
+        self.assertEqual(await store.forget(5, 2), 6)
+        self.assertEqual(await self.there(store), ([3, 6, 4, 1], [1, 4, 3, 6], [2, 3, 6, 4, 1]))
+        self.assertEqual([await store.forget(5, 2) for _ in range(4)], [6, 4, 0, 0])
+        self.assertEqual(await self.there(store), ([1], [1], [1]))
+
+    async def test_no_bite(self) -> None:
+        store = await self.opened()
+        await store.write([READING, EVENT, FULL_ALARM])
+        for limit in (0, -1):
+            self.assertEqual(await store.forget(10**15, limit), 0)
+        self.assertEqual(await self.there(store), ([1], [2], [1]))
+
+    async def test_what_stays(self) -> None:
+        store = await self.opened()
+        device = await store.add_device(PLAIN)
+        await store.write([UPLOAD, PROFILE, ALARM, FULL_ALARM])
+        self.assertEqual(await store.forget(10**15, 100), 1)
+        kept = await self.reopened(store)
+        expected = Kept(devices=[device], profiles=[PROFILE], uploads=[UPLOAD], alarms=[ALARM], last_alarm=2)
+        self.assertEqual(kept, expected)
+        self.assertEqual(await self.there(store), ([], [1], []))
+
+    async def test_numbers_never_come_again(self) -> None:
+        store = await self.opened()
+        await store.write([replace(READING, number=7), replace(FULL_ALARM, number=8), replace(EVENT, number=9)])
+        self.assertEqual(await store.forget(10**15, 100), 3)
+        await store.write([replace(READING, number=3)])
+        for _ in range(2):
+            kept = await self.reopened(store)
+            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (7, 8, 9))
+        self.assertEqual(await self.there(store), ([3], [], []))
+
+
+class WholeContract(DeviceContract, WriteContract, PageContract, ForgetContract):
+    """All of it."""
+
+
+class MemoryContract(WholeContract, TestCase):
     def setUp(self) -> None:
         self.make = MemoryStore
 
 
-class SQLiteContract(Contract, TestCase):
+class SQLiteContract(WholeContract, TestCase):
     def setUp(self) -> None:
         path = Path(self.mktemp())
         self.make = lambda: SQLiteStore(path, cast("IReactorFromThreads", reactor))

@@ -1,11 +1,17 @@
 """The IStore interface: what every store offers, and how it fails."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from cmmd.store.records import Device
+from cmmd.store.records import Alarm, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
 
-__all__ = ["DuplicateDevice", "IStore", "SchemaTooNew", "StoreError", "StoreUnavailable"]
+__all__ = ["MOST_A_PAGE", "DuplicateDevice", "IStore", "Kept", "SchemaTooNew", "StoreError", "StoreUnavailable"]
+
+MOST_A_PAGE = 1000
+"""Most records that one query returns, whatever its limit."""
 
 
 class StoreError(Exception):
@@ -24,16 +30,34 @@ class DuplicateDevice(StoreError):
     """A device with this hostid is there already."""
 
 
+class Kept(Struct, kw_only=True):
+    """What a store has when it is opened, as far as a daemon needs it to go on.
+
+    :ivar devices: every device, by number.
+    :ivar profiles: every profile version, by number.
+    :ivar uploads: the newest upload of each device.
+    :ivar alarms: those that are open, by number.
+    :ivar last_reading: the highest number of a reading; likewise for alarms and events; 0: there was none.
+    """
+
+    devices: list[Device]
+    profiles: list[ProfileVersion]
+    uploads: list[LastUpload]
+    alarms: list[Alarm]
+    last_reading: int = 0
+    last_alarm: int = 0
+    last_event: int = 0
+
+
 class IStore(Interface):
     """Keeps records. What a Deferred has confirmed survives the end of the process, however it comes.
 
-    Calls are carried out in the order they were made.
+    Calls that write are carried out in the order they were made.
     """
 
-    def open() -> Deferred[list[Device]]:
-        """Open, bring the schema up to date, and read the devices.
+    def open() -> Deferred[Kept]:
+        """Open, bring the schema up to date, and read what is needed to go on.
 
-        :return: every device, by number.
         :raises SchemaTooNew: see there.
         :raises StoreUnavailable: see there.
         """
@@ -49,6 +73,41 @@ class IStore(Interface):
     def update_device(device: Device) -> Deferred[None]:
         """Replace the record that has this number.
 
+        :raises StoreUnavailable: see there.
+        """
+
+    def write(rows: Sequence[Row]) -> Deferred[None]:
+        """Keep records, in this order, all of them or none.
+
+        A reading, an event or a profile version whose number is there already is left as it is. An alarm replaces the
+        one with its number, a last upload the one of its device.
+
+        :raises StoreUnavailable: see there.
+        """
+
+    def readings(query: Query) -> Deferred[list[Reading]]:
+        """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, likewise below.
+
+        :raises StoreUnavailable: see there.
+        """
+
+    def alarms(query: Query) -> Deferred[list[Alarm]]:
+        """Alarms, open or cleared, in the order of ``(raised_at, number)``.
+
+        :raises StoreUnavailable: see there.
+        """
+
+    def events(query: Query) -> Deferred[list[Event]]:
+        """Events in the order of ``(at, number)``.
+
+        :raises StoreUnavailable: see there.
+        """
+
+    def forget(before: int, limit: int) -> Deferred[int]:
+        """Delete readings, events and cleared alarms that are older, oldest first, at most ``limit`` of each.
+
+        :param before: Unix time in milliseconds; an alarm counts from when it was cleared.
+        :return: how many were deleted, of all three together.
         :raises StoreUnavailable: see there.
         """
 

@@ -1,26 +1,49 @@
 """The store that forgets: for tests and for trying things out."""
 
+from collections.abc import Callable, Sequence
+from heapq import nlargest, nsmallest
+from typing import Generic, TypeVar
+
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
-from cmmd.store.interface import DuplicateDevice, IStore
-from cmmd.store.records import Device
+from cmmd.store.interface import DuplicateDevice, IStore, Kept
+from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
+from cmmd.store.paging import page_length, span
+from cmmd.store.records import Alarm, Cursor, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
 
 __all__ = ["MemoryStore"]
+
+R = TypeVar("R", bound=Reading | Alarm | Event)
 
 
 @implementer(IStore)
 class MemoryStore:
-    """Keeps records as long as the object lives."""
+    """Keeps records as long as the object lives, with what a database would do to their values."""
 
     def __init__(self) -> None:
         self._devices: dict[int, Device] = {}
         self._numbers: dict[str, int] = {}
+        self._profiles: dict[int, ProfileVersion] = {}
+        self._uploads: dict[str, LastUpload] = {}
+        self._readings = _Shelf[Reading](at=lambda reading: reading.at, old=lambda reading: reading.at)
+        self._alarms = _Shelf[Alarm](at=lambda alarm: alarm.raised_at, old=lambda alarm: alarm.cleared_at)
+        self._events = _Shelf[Event](at=lambda event: event.at, old=lambda event: event.at)
 
-    def open(self) -> Deferred[list[Device]]:
+    def open(self) -> Deferred[Kept]:
         """See IStore."""
-        return succeed(list(self._devices.values()))
+        return succeed(
+            Kept(
+                devices=list(self._devices.values()),
+                profiles=[profile for _, profile in sorted(self._profiles.items())],
+                uploads=list(self._uploads.values()),
+                alarms=[alarm for _, alarm in sorted(self._alarms.rows.items()) if alarm.cleared_at is None],
+                last_reading=self._readings.last,
+                last_alarm=self._alarms.last,
+                last_event=self._events.last,
+            )
+        )
 
     def add_device(self, device: Device) -> Deferred[Device]:
         """See IStore."""
@@ -37,6 +60,93 @@ class MemoryStore:
             self._devices[device.number] = device
         return succeed(None)
 
+    def write(self, rows: Sequence[Row]) -> Deferred[None]:
+        """See IStore."""
+        return execute(self._write, rows)
+
+    def readings(self, query: Query) -> Deferred[list[Reading]]:
+        """See IStore."""
+        return succeed(self._readings.page(query))
+
+    def alarms(self, query: Query) -> Deferred[list[Alarm]]:
+        """See IStore."""
+        return succeed(self._alarms.page(query))
+
+    def events(self, query: Query) -> Deferred[list[Event]]:
+        """See IStore."""
+        return succeed(self._events.page(query))
+
+    def forget(self, before: int, limit: int) -> Deferred[int]:
+        """See IStore."""
+        return succeed(
+            self._readings.forget(before, limit)
+            + self._alarms.forget(before, limit)
+            + self._events.forget(before, limit)
+        )
+
     def close(self) -> Deferred[None]:
         """See IStore."""
         return succeed(None)
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        for row in [_as_kept(row) for row in rows]:  # what cannot be kept shows before anything is
+            match row:
+                case Reading():
+                    self._readings.add(row)
+                case Event():
+                    self._events.add(row)
+                case Alarm():
+                    self._alarms.put(row)
+                case LastUpload():
+                    self._uploads[row.hostid] = row
+                case ProfileVersion():
+                    self._profiles.setdefault(row.number, row)
+
+
+def _as_kept(row: Row) -> Row:
+    match row:
+        case Reading():
+            return replace(row, points=unpack_points(pack_points(row.points)))
+        case Event():
+            return replace(row, details=unpack_details(pack_details(row.details)))
+    return row
+
+
+class _Shelf(Generic[R]):
+    """Numbered records of one kind.
+
+    :param at: the time by which they are in order.
+    :param old: the time from which they grow old; None: they do not.
+    :ivar last: the highest number there ever was.
+    """
+
+    def __init__(self, at: Callable[[R], int], old: Callable[[R], int | None]) -> None:
+        self._at = at
+        self._old = old
+        self.rows: dict[int, R] = {}
+        self.last = 0
+
+    def add(self, row: R) -> None:
+        if row.number not in self.rows:
+            self.put(row)
+
+    def put(self, row: R) -> None:
+        self.rows[row.number] = row
+        self.last = max(self.last, row.number)
+
+    def page(self, query: Query) -> list[R]:
+        start, end = span(query)
+        asked_for = [
+            row
+            for row in self.rows.values()
+            if query.hostid in (None, row.hostid) and start < Cursor(self._at(row), row.number) < end
+        ]
+        first = nlargest if query.newest_first else nsmallest
+        return first(page_length(query), asked_for, key=lambda row: (self._at(row), row.number))
+
+    def forget(self, before: int, limit: int) -> int:
+        ages = [(old, row.number) for row in self.rows.values() if (old := self._old(row)) is not None and old < before]
+        oldest = nsmallest(limit, ages)
+        for _, number in oldest:
+            del self.rows[number]
+        return len(oldest)

@@ -1,8 +1,35 @@
-"""What is kept, one struct per table. Times are milliseconds since 1970, UTC."""
+"""What is kept, one struct per table. Times are milliseconds since 1970, UTC.
+
+All but devices are numbered by the daemon before they are written: to write one twice is to write it once.
+"""
+
+from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Device"]
+__all__ = [
+    "Alarm",
+    "ByteOrder",
+    "Cursor",
+    "Detail",
+    "Device",
+    "Event",
+    "LastUpload",
+    "PointColumn",
+    "ProfileVersion",
+    "Query",
+    "Reading",
+    "Reason",
+    "Row",
+]
+
+ByteOrder = Literal["little", "big"]
+"""How a register stands in a change upload (protocol section 4.5)."""
+
+Reason = Literal["first", "change", "interval", "historic"]
+"""Why an upload was kept: the first one after a start; a signal or state changed; it was time; it came as history."""
+
+Detail = str | int | float | bool | None
 
 
 class Device(Struct, frozen=True, kw_only=True):
@@ -10,7 +37,9 @@ class Device(Struct, frozen=True, kw_only=True):
 
     ``number`` is its registration number (the paper's ``ymid``), given by the store; 0 before. ``password_hash`` is
     None until the first login. Texts and numbers are as the device sent them at its last login (protocol section 4.1);
-    None: never said.
+    None: never said. ``wgs84_*``: its coordinates in degrees, converted where it said them as BD-09. ``para_command``:
+    the polling plan it was given at its last login. ``byte_order``: of the registers in its change uploads, once the
+    evidence has decided it; None: not decided, or its profile says it.
     """
 
     number: int = 0
@@ -24,6 +53,119 @@ class Device(Struct, frozen=True, kw_only=True):
     latitude: str | None = None
     altitude: str | None = None
     gpsen: int | None = None
+    wgs84_longitude: float | None = None
+    wgs84_latitude: float | None = None
+    para_command: str = ""
+    byte_order: ByteOrder | None = None
     enabled: bool = True
     registered_at: int
     last_login_at: int | None = None
+
+
+class PointColumn(Struct, frozen=True, kw_only=True):
+    """What one place of ``Reading.points`` means. ``decimals``: how many of its value count."""
+
+    name: str
+    title: str
+    unit: str
+    decimals: int
+
+
+class ProfileVersion(Struct, frozen=True, kw_only=True):
+    """The points of a profile as they once were, by the ``number`` that readings bear.
+
+    ``fingerprint`` tells two versions of one profile apart.
+    """
+
+    number: int
+    name: str
+    fingerprint: str
+    points: tuple[PointColumn, ...]
+
+
+class Reading(Struct, frozen=True, kw_only=True, gc=False):
+    """An upload that was kept.
+
+    ``image``: all that was known of the controller then, as RegisterImage.to_bytes. ``undecided``: registers from
+    change uploads whose byte order was not decided, read little-endian, in the same form; they are newer than the
+    same addresses of ``image``; empty: none. ``inputs``: the device's own four inputs, see fleet.inputs. ``points``:
+    engineering values in the order of the profile version ``profile``, kept in single precision; None: no data, not
+    known or not certain. ``suppressed``: uploads since the last kept one that were left out because too many changed.
+    """
+
+    number: int
+    hostid: str
+    at: int
+    reason: Reason
+    suppressed: int = 0
+    profile: int
+    inputs: int = 0
+    image: bytes
+    undecided: bytes = b""
+    points: tuple[float | None, ...]
+
+
+class LastUpload(Struct, frozen=True, kw_only=True, gc=False):
+    """The newest upload of a device, so that a restart forgets nothing. ``upload``: its running number.
+
+    ``unit``: the Modbus unit that answered last. ``kept_at``: when an upload was last kept; None: never. The others are
+    as in Reading.
+    """
+
+    hostid: str
+    upload: int
+    at: int
+    unit: int | None
+    kept_at: int | None
+    inputs: int = 0
+    image: bytes
+    undecided: bytes = b""
+
+
+class Alarm(Struct, frozen=True, kw_only=True):
+    """A signal with a severity that was active. Open until ``cleared_at``. ``title`` is the signal's."""
+
+    number: int
+    hostid: str
+    signal: str
+    title: str
+    severity: Literal["alarm", "warning", "shutdown"]
+    raised_at: int
+    acknowledged_at: int | None = None
+    acknowledged_by: str | None = None
+    cleared_at: int | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """A dated fact; docs/events.md says which there are and what their details are."""
+
+    number: int
+    at: int
+    hostid: str
+    kind: str
+    details: dict[str, Detail]
+
+
+Row = Reading | ProfileVersion | LastUpload | Alarm | Event
+"""What is written in batches."""
+
+
+class Cursor(Struct, frozen=True, order=True):
+    """The place of a record in the order of time: pages continue behind it, whatever was added in the meantime."""
+
+    at: int
+    number: int
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """Which records: of one device or of all, ``since <= at < until``, ``limit`` of them behind ``after``.
+
+    ``newest_first``: the order is from the newest to the oldest, and ``after`` continues that way.
+    """
+
+    hostid: str | None = None
+    since: int | None = None
+    until: int | None = None
+    after: Cursor | None = None
+    limit: int = 100
+    newest_first: bool = False

@@ -1,43 +1,68 @@
-"""The embedded store: one SQLite file, written by one thread, in batches."""
+"""The embedded store: one SQLite file, one thread that writes and one that reads."""
 
-import re
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
-from importlib import resources
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-from msgspec.structs import asdict, fields, replace
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from cmmd.store.interface import DuplicateDevice, IStore, SchemaTooNew, StoreError, StoreUnavailable
-from cmmd.store.records import Device
+from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.records import Alarm, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.sqlite_reader import Reader
+from cmmd.store.sqlite_schema import migrate, missing_schemas
+from cmmd.store.sqlite_tables import (
+    ALARMS,
+    DEVICES,
+    EVENTS,
+    LAST_UPLOADS,
+    READINGS,
+    DamagedRow,
+    Table,
+    add_device,
+    add_profile,
+    read_profiles,
+    update_device,
+)
+from cmmd.store.sqlite_writer import Writer
 
 __all__ = ["SQLiteStore"]
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], Any]
+
+log = Logger()
 
 _BUSY_TIMEOUT_S = 1.0
-_COLUMNS = [one.name for one in fields(Device)]
-_WRITTEN = [name for name in _COLUMNS if name != "number"]
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM device ORDER BY number"  # noqa: S608 - our own names
-_INSERT = f"INSERT INTO device ({', '.join(_WRITTEN)}) VALUES ({', '.join(':' + name for name in _WRITTEN)})"  # noqa: S608 - our own names
-_UPDATE = f"UPDATE device SET {', '.join(f'{name} = :{name}' for name in _WRITTEN)} WHERE number = :number"  # noqa: S608 - our own names
+_SETTINGS = (
+    "synchronous = FULL",
+    "temp_store = MEMORY",  # what a savepoint may have to bring back; else that is written to files in /tmp
+    "wal_autocheckpoint = 4000",  # pages, 16 MB; 1000 is the default, and the same pages go to their place more often
+)
+
+_TABLES: dict[type[Row], Table[Any]] = {
+    Reading: READINGS,
+    LastUpload: LAST_UPLOADS,
+    Alarm: ALARMS,
+    Event: EVENTS,
+}
+_AGEING = (READINGS, ALARMS, EVENTS)
+
+
+class _Threads(NamedTuple):
+    writer: Writer
+    reader: Reader
 
 
 @implementer(IStore)
 class SQLiteStore:
     """Keeps records in a SQLite file (WAL, synchronous FULL: a confirmed write survives a power cut).
 
-    Opening happens in the calling thread, before anything is served. Writes are carried out in a thread of their own;
-    what is asked while one transaction runs goes into the next one together.
+    Opening happens in the calling thread, before anything is served. A damaged row costs no more than what it says: of
+    what :meth:`open` reads it is left out, with a line in the log; a query that comes upon it fails with StoreError.
 
     :param path: the file; created where it is missing.
     :param reactor: where results are delivered.
@@ -46,152 +71,115 @@ class SQLiteStore:
     def __init__(self, path: Path, reactor: IReactorFromThreads) -> None:
         self._path = path
         self._reactor = reactor
-        self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPool(1, 1, "store")
-        self._waiting: list[tuple[Work, Deferred[Any]]] = []
-        self._writing = False
-        self._drained: Deferred[None] | None = None
+        self._threads: _Threads | None = None
 
-    def open(self) -> Deferred[list[Device]]:
+    def open(self) -> Deferred[Kept]:
         """See IStore."""
+        connections: list[sqlite3.Connection] = []
         try:
             self._path.touch(mode=0o600)
-            connection = sqlite3.connect(
-                self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-        except (sqlite3.Error, OSError) as error:
-            return fail(StoreUnavailable(f"{self._path}: {error}"))
-        try:
-            missing = _missing_schemas(connection, self._path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            _migrate(connection, missing)
-            devices = [_device(row) for row in connection.execute(_SELECT)]
-        except (sqlite3.Error, StoreError) as error:
-            connection.close()
+            connections.append(_connect(self._path))
+            kept = self._take_in(connections[0])
+            connections.append(_connect(self._path))
+        except (sqlite3.Error, OSError, StoreError) as error:
+            for connection in connections:
+                connection.close()
             return fail(error if isinstance(error, StoreError) else StoreUnavailable(f"{self._path}: {error}"))
-        self._connection = connection
-        self._thread = ThreadPool(1, 1, "store")
-        self._thread.start()
-        return succeed(devices)
+        writing, reading = connections
+        name = str(self._path)
+        self._threads = _Threads(Writer(writing, name, self._reactor), Reader(reading, name, self._reactor))
+        return succeed(kept)
 
     def add_device(self, device: Device) -> Deferred[Device]:
         """See IStore."""
-
-        def insert(connection: sqlite3.Connection) -> Device:
-            try:
-                cursor = connection.execute(_INSERT, asdict(device))
-            except sqlite3.IntegrityError:
-                raise DuplicateDevice(device.hostid) from None
-            return replace(device, number=cast("int", cursor.lastrowid))
-
-        return self._submit(insert)
+        return self._submit(lambda connection: add_device(connection, device))
 
     def update_device(self, device: Device) -> Deferred[None]:
         """See IStore."""
+        return self._submit(lambda connection: update_device(connection, device))
 
-        def update(connection: sqlite3.Connection) -> None:
-            connection.execute(_UPDATE, asdict(device))
+    def write(self, rows: Sequence[Row]) -> Deferred[None]:
+        """See IStore."""
+        return self._submit(partial(_insert, list(rows)))
 
-        return self._submit(update)
+    def readings(self, query: Query) -> Deferred[list[Reading]]:
+        """See IStore. A damaged one among them: StoreError; likewise below."""
+        return self._ask(lambda connection: READINGS.page(connection, query))
+
+    def alarms(self, query: Query) -> Deferred[list[Alarm]]:
+        """See IStore."""
+        return self._ask(lambda connection: ALARMS.page(connection, query))
+
+    def events(self, query: Query) -> Deferred[list[Event]]:
+        """See IStore."""
+        return self._ask(lambda connection: EVENTS.page(connection, query))
+
+    def forget(self, before: int, limit: int) -> Deferred[int]:
+        """See IStore."""
+        return self._submit(lambda connection: sum(table.forget(connection, before, limit) for table in _AGEING))
 
     def close(self) -> Deferred[None]:
-        """See IStore."""
-        if self._connection is None:
+        """See IStore. Queries that are not answered within some seconds fail; writes take as long as the disk does."""
+        threads = self._threads
+        if threads is None:
             return succeed(None)
-        drained: Deferred[None] = succeed(None)
-        if self._writing:
-            drained = self._drained = Deferred()
-        return drained.addCallback(self._closed)
+        drained = threads.reader.drain().addCallback(lambda _: threads.writer.drain())
+        return drained.addCallback(self._closed, threads)
 
-    def _closed(self, _: None) -> None:
-        self._thread.stop()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def _closed(self, _: None, threads: _Threads) -> None:
+        if self._threads is threads:
+            self._threads = None
+            threads.reader.close()
+            threads.writer.close()  # last: this one moves what is in the WAL to its place
 
     def _submit(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        confirmed: Deferred[T] = Deferred()
-        self._waiting.append((work, confirmed))
-        if not self._writing:
-            self._write()
-        return confirmed
+        return self._threads.writer.submit(work) if self._threads else self._not_open()
 
-    def _write(self) -> None:
-        batch, self._waiting = self._waiting, []
-        self._writing = bool(batch)
-        if not batch:
-            if self._drained is not None:
-                drained, self._drained = self._drained, None
-                drained.callback(None)
-            return
-        done = deferToThreadPool(self._reactor, self._thread, self._transact, [work for work, _ in batch])
-        done.addBoth(self._settle, [confirmed for _, confirmed in batch])
+    def _ask(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        return self._threads.reader.ask(query) if self._threads else self._not_open()
 
-    def _transact(self, works: list[Work]) -> list[Any]:
-        """Carry a batch out in one transaction, in the store's thread; one result or Failure each."""
-        connection = cast("sqlite3.Connection", self._connection)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            results = [_done(work, connection) for work in works]
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise StoreUnavailable(f"{self._path}: {error}") from None
-        return results
+    def _not_open(self) -> Deferred[Any]:
+        return fail(StoreUnavailable(f"{self._path}: not open"))
 
-    def _settle(self, outcome: list[Any] | Failure, confirmed: list[Deferred[Any]]) -> None:
-        results = outcome if isinstance(outcome, list) else [outcome] * len(confirmed)
-        for one, result in zip(confirmed, results, strict=True):
-            one.callback(result)  # a Failure becomes an errback
-        self._write()
+    def _take_in(self, connection: sqlite3.Connection) -> Kept:
+        """Bring the schema up to date, and read what is needed to go on."""
+        missing = missing_schemas(connection, self._path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        for setting in _SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+        migrate(connection, missing)
+        return Kept(
+            devices=self._undamaged(DEVICES.read(connection, "ORDER BY number")),
+            profiles=self._undamaged(read_profiles(connection)),
+            uploads=self._undamaged(LAST_UPLOADS.read(connection)),
+            alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
+            last_reading=READINGS.last_number(connection),
+            last_alarm=ALARMS.last_number(connection),
+            last_event=EVENTS.last_number(connection),
+        )
+
+    def _undamaged(self, found: Iterable[T | DamagedRow]) -> list[T]:
+        undamaged = []
+        for one in found:
+            if isinstance(one, DamagedRow):
+                log.warn("{path}: {damage}; it is left out", path=self._path, damage=one)
+            else:
+                undamaged.append(one)
+        return undamaged
 
 
-def _done(work: Work, connection: sqlite3.Connection) -> Any:
-    """What a work results in. It is one statement: what it raises by itself leaves the transaction as it was."""
-    try:
-        return work(connection)
-    except sqlite3.Error:
-        raise
-    except Exception:
-        return Failure()
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return connection
 
 
-def _device(row: tuple[Any, ...]) -> Device:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    values["enabled"] = bool(values["enabled"])
-    return Device(**values)
-
-
-def _schemas() -> dict[int, str]:
-    """The numbered SQL files, by number."""
-    found = {}
-    for file in resources.files("cmmd.store").joinpath("schema").iterdir():
-        if name := re.fullmatch(r"sqlite-(\d{4})\.sql", file.name):
-            found[int(name[1])] = file.read_text(encoding="utf-8")
-    return dict(sorted(found.items()))
-
-
-def _missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str]:
-    """The SQL files that the database has not seen.
-
-    :raises SchemaTooNew: it has seen more than we have.
-    """
-    schemas = _schemas()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    newest = max(schemas)
-    if version > newest:
-        raise SchemaTooNew(f"{path}: its schema is version {version}, this cmmd knows up to {newest}; use a newer cmmd")
-    return {number: script for number, script in schemas.items() if number > version}
-
-
-def _migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
-    """Apply SQL files, each in a transaction of its own."""
-    for number, script in missing.items():
-        try:
-            connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+def _insert(rows: Sequence[Row], connection: sqlite3.Connection) -> None:
+    """Keep records of any kinds. Only within one kind does their order matter."""
+    by_kind: dict[type[Row], list[Row]] = {}
+    for row in rows:
+        by_kind.setdefault(type(row), []).append(row)
+    for profile in cast("list[ProfileVersion]", by_kind.pop(ProfileVersion, [])):
+        add_profile(connection, profile)
+    for kind, some in by_kind.items():
+        _TABLES[kind].insert(connection, some)

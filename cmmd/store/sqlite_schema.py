@@ -1,0 +1,43 @@
+"""The schema of the embedded store: numbered SQL files, applied in order."""
+
+import re
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+from cmmd.store.interface import SchemaTooNew
+
+__all__ = ["migrate", "missing_schemas", "schemas"]
+
+
+def schemas() -> dict[int, str]:
+    """The numbered SQL files, by number."""
+    found = {}
+    for file in resources.files("cmmd.store").joinpath("schema").iterdir():
+        if name := re.fullmatch(r"sqlite-(\d{4})\.sql", file.name):
+            found[int(name[1])] = file.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))
+
+
+def missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str]:
+    """The SQL files that the database has not seen.
+
+    :raises SchemaTooNew: it has seen more than we have.
+    """
+    known = schemas()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    newest = max(known)
+    if version > newest:
+        raise SchemaTooNew(f"{path}: its schema is version {version}, this cmmd knows up to {newest}; use a newer cmmd")
+    return {number: script for number, script in known.items() if number > version}
+
+
+def migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
+    """Apply SQL files, each in a transaction of its own."""
+    for number, script in missing.items():
+        try:
+            connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

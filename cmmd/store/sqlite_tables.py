@@ -1,0 +1,227 @@
+"""The tables of the embedded store: records to rows and back, and the statements for both."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, groupby
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from msgspec import MsgspecError, Struct, convert
+from msgspec.structs import asdict, astuple, fields, replace
+
+from cmmd.store.interface import DuplicateDevice, StoreError
+from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
+from cmmd.store.paging import page_length, span
+from cmmd.store.records import Alarm, Device, Event, LastUpload, PointColumn, ProfileVersion, Query, Reading
+
+__all__ = [
+    "ALARMS",
+    "DEVICES",
+    "EVENTS",
+    "LAST_UPLOADS",
+    "READINGS",
+    "DamagedRow",
+    "Form",
+    "Table",
+    "TimedTable",
+    "add_device",
+    "add_profile",
+    "read_profiles",
+    "update_device",
+]
+
+R = TypeVar("R", bound=Struct)
+
+_FAILS, _LEFT, _REPLACED = "", "ON CONFLICT ({key}) DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
+
+ROWS_A_STATEMENT = 90
+"""Rows that one INSERT takes; with 10 columns each that is what any SQLite allows. ``executemany`` makes a step of each
+row, and after each step the thread needs the interpreter back, for which it may wait 5 ms beside a busy reactor."""
+
+
+class DamagedRow(StoreError):
+    """A row that no cmmd has written; the message names table and key."""
+
+
+class Form(NamedTuple):
+    """How the values of a column are kept, and read."""
+
+    kept: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+class Table(Generic[R]):
+    """A table with one column a field of its record; the first is the key.
+
+    :param when_there: what is done with a record whose key is there already.
+    :param forms: of the columns that keep something else than the value itself.
+    """
+
+    def __init__(
+        self, name: str, record: type[R], when_there: str = _FAILS, forms: Mapping[str, Form] = MappingProxyType({})
+    ) -> None:
+        self.name = name
+        self._record = record
+        self._columns = [field.name for field in fields(record)]
+        self._forms = [(place, forms[column]) for place, column in enumerate(self._columns) if column in forms]
+        key, *others = self._columns
+        updates = ", ".join(f"{column} = excluded.{column}" for column in others)
+        self._when_there = when_there.format(key=key, updates=updates)
+        self._place = f"({', '.join('?' * len(self._columns))})"
+        self.select = f"SELECT {', '.join(self._columns)} FROM {name}"  # noqa: S608 - our own names, here and below
+
+    def insert(self, connection: sqlite3.Connection, records: Sequence[R]) -> None:
+        """Keep records, in this order."""
+        into = f"INSERT INTO {self.name} ({', '.join(self._columns)}) VALUES "  # noqa: S608
+        for first in range(0, len(records), ROWS_A_STATEMENT):
+            some = records[first : first + ROWS_A_STATEMENT]
+            places = ", ".join([self._place] * len(some))
+            values = list(chain.from_iterable(map(self._row, some)))
+            connection.execute(f"{into}{places} {self._when_there}", values)
+
+    def read(
+        self, connection: sqlite3.Connection, rest: str = "", values: Sequence[Any] = ()
+    ) -> Iterator[R | DamagedRow]:
+        """The records of the rows that ``rest`` selects, and what is the matter with those that are none."""
+        return map(self._read, connection.execute(f"{self.select} {rest}", values).fetchall())
+
+    def _read(self, row: Sequence[Any]) -> R | DamagedRow:
+        values = list(row)
+        try:
+            for place, form in self._forms:
+                values[place] = form.read(values[place])
+            return convert(dict(zip(self._columns, values, strict=True)), self._record)
+        except (MsgspecError, TypeError, ValueError) as error:
+            return DamagedRow(f"{self.name} {row[0]!r} is damaged: {error}")
+
+    def _row(self, record: R) -> Sequence[Any]:
+        values = astuple(record)
+        if not self._forms:
+            return values
+        changed = list(values)
+        for place, form in self._forms:
+            changed[place] = form.kept(changed[place])
+        return changed
+
+
+class TimedTable(Table[R]):
+    """A table that is read by time, and whose old rows are deleted.
+
+    :param at: the column by which its records are in order.
+    :param old: the column from which they grow old; where it is NULL they do not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        record: type[R],
+        when_there: str,
+        forms: Mapping[str, Form] = MappingProxyType({}),
+        *,
+        at: str = "at",
+        old: str = "at",
+    ) -> None:
+        super().__init__(name, record, when_there, forms)
+        self._at = at
+        self._oldest = f"SELECT number FROM {name} WHERE {old} < ? ORDER BY {old}, number LIMIT ?"  # noqa: S608
+
+    def page(self, connection: sqlite3.Connection, query: Query) -> list[R]:
+        """The records that a query asks for.
+
+        :raises DamagedRow: one of them is damaged.
+        """
+        records: list[R] = []
+        for one in self.read(connection, *self.page_statement(query)):
+            if isinstance(one, DamagedRow):
+                raise one
+            records.append(one)
+        return records
+
+    def page_statement(self, query: Query) -> tuple[str, list[Any]]:
+        """What stands behind the SELECT of such a page, and the values for its places."""
+        start, end = span(query)
+        of_one = "" if query.hostid is None else "hostid = ? AND "
+        between = f"({self._at}, number) > (?, ?) AND ({self._at}, number) < (?, ?)"
+        direction = "DESC" if query.newest_first else "ASC"
+        whose = [] if query.hostid is None else [query.hostid]
+        return (
+            f"WHERE {of_one}{between} ORDER BY {self._at} {direction}, number {direction} LIMIT ?",
+            [*whose, start.at, start.number, end.at, end.number, page_length(query)],
+        )
+
+    def forget(self, connection: sqlite3.Connection, before: int, limit: int) -> int:
+        """Delete the oldest rows, see IStore; how many there were."""
+        return connection.execute(self.forget_statement, (before, max(limit, 0))).rowcount
+
+    @property
+    def forget_statement(self) -> str:
+        """What deletes rows older than the first place, at most as many as the second."""
+        return f"DELETE FROM {self.name} WHERE number IN ({self._oldest})"  # noqa: S608
+
+    def last_number(self, connection: sqlite3.Connection) -> int:
+        """The highest number that a row has ever had; 0: there was none."""
+        found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.name,)).fetchone()
+        return cast("int", found[0]) if found else 0
+
+
+DEVICES = Table("device", Device, forms={"enabled": Form(bool, bool)})
+READINGS = TimedTable("reading", Reading, _LEFT, {"points": Form(pack_points, unpack_points)})
+LAST_UPLOADS = Table("last_upload", LastUpload, _REPLACED)
+ALARMS = TimedTable("alarm", Alarm, _REPLACED, at="raised_at", old="cleared_at")
+EVENTS = TimedTable("event", Event, _LEFT, {"details": Form(pack_details, unpack_details)})
+
+_GIVEN = [field.name for field in fields(Device) if field.name != "number"]
+_ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' + name for name in _GIVEN)})"  # noqa: S608
+_UPDATE_DEVICE = f"UPDATE device SET {', '.join(f'{name} = :{name}' for name in _GIVEN)} WHERE number = :number"  # noqa: S608
+
+
+def add_device(connection: sqlite3.Connection, device: Device) -> Device:
+    """Keep a new device, see IStore.
+
+    :raises DuplicateDevice: see there.
+    """
+    try:
+        added = connection.execute(_ADD_DEVICE, asdict(device))
+    except sqlite3.IntegrityError:
+        raise DuplicateDevice(device.hostid) from None
+    return replace(device, number=cast("int", added.lastrowid))
+
+
+def update_device(connection: sqlite3.Connection, device: Device) -> None:
+    """Replace a device, see IStore."""
+    connection.execute(_UPDATE_DEVICE, asdict(device))
+
+
+_POINT_COLUMNS = [field.name for field in fields(PointColumn)]
+
+
+def add_profile(connection: sqlite3.Connection, profile: ProfileVersion) -> None:
+    """Keep a profile version with its points; where its number is there already, nothing changes."""
+    added = connection.execute(
+        "INSERT INTO profile (number, name, fingerprint) VALUES (?, ?, ?) ON CONFLICT (number) DO NOTHING",
+        (profile.number, profile.name, profile.fingerprint),
+    )
+    if added.rowcount:
+        connection.executemany(
+            f"INSERT INTO point (profile, place, {', '.join(_POINT_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [(profile.number, place, *astuple(point)) for place, point in enumerate(profile.points)],
+        )
+
+
+def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | DamagedRow]:
+    """Every profile version, by number, and what is the matter with those that are none.
+
+    Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings bear.
+    """
+    select = f"SELECT profile, {', '.join(_POINT_COLUMNS)} FROM point ORDER BY profile, place"  # noqa: S608
+    points = {
+        number: [dict(zip(_POINT_COLUMNS, values, strict=True)) for _, *values in rows]
+        for number, rows in groupby(connection.execute(select).fetchall(), key=lambda row: row[0])
+    }
+    for number, name, fingerprint in connection.execute("SELECT number, name, fingerprint FROM profile").fetchall():
+        values = {"number": number, "name": name, "fingerprint": fingerprint, "points": points.get(number, [])}
+        try:
+            yield convert(values, ProfileVersion)
+        except MsgspecError as error:
+            yield ProfileVersion(number=number, name=str(name), fingerprint="", points=())
+            yield DamagedRow(f"profile {number} is damaged: {error}")
