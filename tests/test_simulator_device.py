@@ -9,10 +9,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.modbus.frames import Function, ModbusFrameError, ReadRequest, open_frame, split_frames
+from cmmd.modbus.frames import (
+    Function,
+    ModbusFrameError,
+    ReadRequest,
+    WriteCoilRequest,
+    WriteCoilsRequest,
+    WriteRegisterRequest,
+    open_frame,
+    split_frames,
+)
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.fleet import identities
-from cmmd.simulator.genset import COILS, REGISTERS, Genset, Picture
+from cmmd.simulator.genset import Genset
+from cmmd.simulator.panel import COILS, REGISTERS, Picture
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import PLAN
 from tests.test_modbus_frames import requests
@@ -135,10 +145,6 @@ class SimulatedDeviceTests(SynchronousTestCase):
             return dict(enumerate(self.genset.registers))
         return {}
 
-    def test_it_obeys_nobody_yet(self) -> None:
-        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.device.write("00050003FF007DEB"))))
-        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(self.device.set_port(1, 0))))
-
     def test_a_real_genset_changes_little(self) -> None:
         clock = Clock()
         device = SimulatedDevice(self.identity, Genset(Random(3), clock.seconds))
@@ -148,4 +154,97 @@ class SimulatedDeviceTests(SynchronousTestCase):
             clock.advance(3)
             changes = device.change_upload()
             if changes is not None:
-                self.assertLess(len(changes.f03), 30)
+                self.assertLess(len(changes.f03), 20)
+
+
+class OrderTests(SynchronousTestCase):
+    """Writes and changes of the wiring (section 4.6)."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.genset = Genset(Random(1), self.clock.seconds, running=False, mains_schedule=False)
+        (identity,) = identities(1, 1, "HGM6120N")
+        self.device = SimulatedDevice(identity, self.genset)
+
+    def write(self, frame: str) -> bool:
+        return self.successResultOf(Deferred.fromCoroutine(self.device.write(frame)))
+
+    def set_port(self, port: int | None, baud: int | None) -> bool:
+        return self.successResultOf(Deferred.fromCoroutine(self.device.set_port(port, baud)))
+
+    def wiring(self) -> tuple[int | None, int | None]:
+        return self.device.identity().modulePort, self.device.identity().moduleBaud
+
+    def test_the_commands_of_the_field(self) -> None:
+        for frame, mode in (
+            ("00050001FF00DC2B", "stop"),
+            ("00050002FF002C2B", "test"),
+            ("00050003FF007DEB", "auto"),
+            ("00050004FF00CC2A", "manual"),
+        ):
+            self.assertTrue(self.write(frame))
+            self.assertEqual(self.genset.mode, mode)
+        self.assertTrue(self.write("00050000FF008DEB"))
+        self.assertEqual(self.genset.engine_state, 1)
+        self.assertFalse(self.write("00050005FF009DEA"))  # the generator does not run yet
+        self.assertTrue(self.write("00050006FF006DEA"))
+        self.clock.advance(60)
+        self.assertTrue(self.write("00050005FF009DEA"))
+
+    def test_start_is_refused_in_auto(self) -> None:
+        self.assertFalse(self.write("00050000FF008DEB"))
+        self.assertEqual(self.genset.engine_state, 0)
+
+    def test_units(self) -> None:
+        for unit, done in ((0, True), (1, True), (2, False), (255, False)):
+            self.assertEqual(self.write(WriteCoilRequest(unit, 2, True).to_hex()), done)
+
+    def test_what_is_no_command(self) -> None:
+        for frame in (
+            "",
+            "garbage",
+            "00050003FF007DEC",  # the sum is wrong
+            "00050003FF007DEB;00050003FF007DEB",
+            WriteCoilRequest(0, 3, False).to_hex(),
+            WriteCoilRequest(0, 7, True).to_hex(),
+            WriteCoilRequest(0, 0xFFFF, True).to_hex(),
+            WriteRegisterRequest(0, 3, 0xFF00).to_hex(),
+            WriteCoilsRequest(0, 2, (True,)).to_hex(),
+            ReadRequest(1, Function.READ_COILS, 0, 90).to_hex(),
+        ):
+            with self.subTest(frame=frame):
+                self.assertFalse(self.write(frame))
+        self.assertEqual((self.genset.mode, self.genset.engine_state), ("auto", 0))
+
+    @given(st.text(max_size=40))
+    def test_garbage(self, frame: str) -> None:
+        self.assertFalse(self.write(frame))
+
+    def test_locked(self) -> None:
+        self.genset.inject("remote_lock")
+        self.assertFalse(self.write("00050001FF00DC2B"))
+        self.assertEqual(self.genset.mode, "auto")
+
+    def test_the_next_upload_shows_it(self) -> None:
+        self.device.follow(PLAN, 0)
+        self.device.full_upload()
+        self.write("00050002FF002C2B")
+        changes = self.device.change_upload()
+        assert changes is not None
+        self.assertIn({"0028": "01"}, changes.f01)
+        self.assertIn({"0022": "0100"}, changes.f03)
+
+    def test_wiring(self) -> None:
+        self.assertEqual(self.wiring(), (2, 0))
+        for port, baud, wired in (
+            (1, 2, (1, 2)),
+            (0, None, (0, 2)),
+            (None, 1, (0, 1)),
+            (None, None, (0, 1)),
+            (4, 0, (4, 0)),
+        ):
+            self.assertTrue(self.set_port(port, baud))
+            self.assertEqual(self.wiring(), wired)
+        for port, baud in ((5, 0), (-1, 0), (0, 3), (0, -1), (99, None), (None, 9600)):
+            self.assertFalse(self.set_port(port, baud))
+            self.assertEqual(self.wiring(), (4, 0))

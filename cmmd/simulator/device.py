@@ -2,11 +2,29 @@
 
 from struct import Struct, pack, unpack
 
-from cmmd.modbus.frames import Function, ReadRequest, parse_plan, read_response
-from cmmd.simulator.genset import REGISTERS, Genset, Picture
+from msgspec.structs import replace
+
+from cmmd.modbus.frames import (
+    Function,
+    ModbusFrameError,
+    ReadRequest,
+    WriteCoilRequest,
+    parse_plan,
+    parse_request,
+    read_response,
+)
+from cmmd.simulator.genset import Genset
+from cmmd.simulator.panel import REGISTERS, Picture
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
 __all__ = ["SimulatedDevice"]
+
+UNITS = (0, 1)
+"""The Modbus units that commands may be addressed to."""
+
+PORTS = range(5)
+BAUDS = range(3)
+"""Codes of the wiring (section 4.1)."""
 
 _REGISTERS = Struct(f">{REGISTERS}H")
 
@@ -14,7 +32,7 @@ _REGISTERS = Struct(f">{REGISTERS}H")
 class SimulatedDevice:
     """A :class:`cmmd.gateway.source.Source` over a :class:`~cmmd.simulator.genset.Genset`.
 
-    It reads any plan: what the genset does not have reads as 0. So far its controller obeys nobody.
+    It reads any plan: what the genset does not have reads as 0.
 
     :param identity: how it logs in.
     """
@@ -26,7 +44,7 @@ class SimulatedDevice:
         self._uploaded: list[bytes] = []  # values of each request of the plan, as last uploaded
 
     def identity(self) -> LoginParams:
-        """How it logs in (section 4.1)."""
+        """How it logs in (section 4.1), wired as it is now."""
         return self._identity
 
     def follow(self, plan: str, data_mode: int) -> None:  # noqa: ARG002 - it reads the same way in both modes
@@ -60,13 +78,33 @@ class SimulatedDevice:
             f04=changes[Function.READ_INPUT_REGISTERS],
         )
 
-    async def write(self, frame: str) -> bool:  # noqa: ARG002
-        """Refuse: this controller obeys nobody yet."""
-        return False
+    async def write(self, frame: str) -> bool:
+        """Carry out a command: function 05, coil on (section 4.6).
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:  # noqa: ARG002
-        """Refuse: likewise."""
-        return False
+        :return: whether the controller obeyed; what is no command, it does not.
+        """
+        try:
+            request = parse_request(frame)
+        except ModbusFrameError:
+            return False
+        if not (isinstance(request, WriteCoilRequest) and request.on and request.unit in UNITS):
+            return False
+        return self._genset.write_coil(request.address)
+
+    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+        """Be wired like that from now on (section 4.6).
+
+        :return: whether there is such a wiring.
+        """
+        if not (module_port is None or module_port in PORTS) or not (module_baud is None or module_baud in BAUDS):
+            return False
+        identity = self._identity
+        self._identity = replace(
+            identity,
+            modulePort=identity.modulePort if module_port is None else module_port,
+            moduleBaud=identity.moduleBaud if module_baud is None else module_baud,
+        )
+        return True
 
     def _read(self) -> list[bytes]:
         """The values that answer the plan, as they stand in the response frames."""

@@ -1,194 +1,198 @@
-"""A genset that does not exist: registers and coils of an HGM6120N, with values that fit together.
+"""A genset that does not exist: engine, alternator, mains and load behind the controller HGM6120N.
 
-The layout is the controller's: holding registers 0 to 55, coils 0 to 89. A genset either stands by behind healthy mains
-or carries the load through a mains failure; its values drift a little from one look to the next.
+It lives from event to event (a delay that is over, mains that fail), and between them everything is a function of time.
+So it makes no difference how often somebody looks, and a look costs the same after three seconds as after an hour.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import exp, sqrt
 from random import Random
 
-__all__ = ["COILS", "REGISTERS", "Genset", "Picture"]
+from cmmd.simulator.controller import Controller, Mode
+from cmmd.simulator.delays import CLOCK_TOLERANCE_S
+from cmmd.simulator.engine import TURNING, EngineState
+from cmmd.simulator.faults import FAULTS, Fault
+from cmmd.simulator.machinery import Machinery
+from cmmd.simulator.mains import CONDITIONS, Mains, MainsCondition
+from cmmd.simulator.panel import Picture, hgm6120n
+from cmmd.simulator.transfer import Supply
 
-REGISTERS = 56
-"""Holding registers from address 0 on."""
+__all__ = ["Genset"]
 
-COILS = 90
-"""Coils from address 0 on."""
-
-STANDBY, NORMAL_RUNNING = 0, 9  # engine states
-MAINS_ON_LOAD, GENERATOR_ON_LOAD, AUTO_MODE, FUEL_RELAY = 6, 7, 41, 57  # coils
-MAINS_FAULT, MAINS_NORMAL, MAINS_UNDERVOLTAGE, MAINS_BLACKOUT = 64, 65, 67, 69
-GENERATOR_NORMAL, GENERATOR_UNDERVOLTAGE, GENERATOR_UNDERFREQUENCY = 72, 74, 76
+LONGEST_PAUSE_S = 86_400.0
+"""What a genset lives through at once. After a longer pause it goes on as if the pause had been this long."""
 
 _SHARE_RUNNING = 0.15
-_RATINGS_KW = (16, 24, 40, 64, 80, 120, 160, 200, 320, 400, 640)
-_SERVICE_INTERVAL_H = 250
-_LITRES_PER_KWH = 0.27
-_REFUEL_BELOW = 25.0
-_SOFTWARE_VERSION, _HARDWARE_VERSION = 23, 12  # tenths
-_LINE_TO_PHASE = sqrt(3)
 
-
-class _Drift:
-    """A value that wanders about its centre, never further away than ``reach``."""
-
-    __slots__ = ("_centre", "_random", "_reach", "value")
-
-    def __init__(self, random: Random, centre: float, reach: float) -> None:
-        self._random = random.random
-        self._centre = centre
-        self._reach = reach
-        self.value = centre + reach * (2 * self._random() - 1)
-
-    def move(self) -> float:
-        """The next value: a fifth of the way towards a new random one."""
-        target = self._centre + self._reach * (2 * self._random() - 1)
-        self.value += 0.2 * (target - self.value)
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What the controller shows at one moment.
-
-    :ivar registers: holding registers 0 to 55, each 0..65535.
-    :ivar coils: coil *n* is bit *n*.
-    """
-
-    registers: tuple[int, ...]
-    coils: int
+_VERSIONS = {"software_version": 2.3, "hardware_version": 1.2}
 
 
 class Genset:
-    """One genset with its controller.
+    """One genset with its controller. It starts in auto mode, standing by or on load.
 
-    :param random: decides what kind of genset it is, and its drift.
-    :param seconds: the time, for what grows.
-    :ivar rating_kw: what the alternator can give.
+    :param random: decides what it is and what happens to it. Same seed, same times: same pictures.
+    :param seconds: the time.
+    :param running: whether it carries the load through a mains failure at first; None: the seed decides.
+    :param mains_schedule: whether the mains fail and return by themselves.
     """
 
-    def __init__(self, random: Random, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        seconds: Callable[[], float],
+        *,
+        running: bool | None = None,
+        mains_schedule: bool = True,
+    ) -> None:
+        chance = random.random() < _SHARE_RUNNING
+        running = chance if running is None else running
         self._seconds = seconds
         self._looked_at = seconds()
-        self.running = random.random() < _SHARE_RUNNING
-        self.rating_kw = random.choice(_RATINGS_KW)
-        self._run_minutes = float(random.randrange(20 * 60, 9000 * 60))
-        self._starts = random.randrange(30, 900)
-        self._energy_kwh = self._run_minutes / 60 * self.rating_kw * random.uniform(0.3, 0.6)
-        self._tank_litres = self.rating_kw * 3.0
-        self._fuel_litres = self._tank_litres * random.uniform(0.4, 0.95)
-        self._battery = _Drift(random, 27.9 if self.running else 26.9, 0.15)
-        self._temperature = _Drift(random, random.uniform(78, 88) if self.running else random.uniform(28, 42), 1.0)
-        self._oil_pressure = _Drift(random, random.uniform(340, 460), 6.0)
-        self._frequency = _Drift(random, 50.0, 0.06)
-        self._voltage = _Drift(random, random.uniform(226, 236), 1.5)
-        self._imbalance = _Drift(random, 0.0, 0.7)
-        self._load = _Drift(random, random.uniform(0.25, 0.75), 0.05)
-        self._power_factor = _Drift(random, random.uniform(0.82, 0.94), 0.01)
+        self._now = 0.0  # the genset's own time
+        self._lived = 0.0  # until when everything is added up
+        self._panel = hgm6120n()
+        self._machinery = Machinery(random, EngineState.RUNNING if running else EngineState.STANDBY)
+        self._controller = Controller(running=running, starts=random.randrange(30, 900))
+        condition = MainsCondition.BLACKOUT if running else MainsCondition.NORMAL
+        self._mains = Mains(random, condition, schedule=mains_schedule)
+        self._settle(0.0)
+
+    # --- what one sees -----------------------------------------------------------------------------------------------
+
+    @property
+    def rating_kw(self) -> int:
+        """What the alternator can give."""
+        return self._machinery.rating_kw
+
+    @property
+    def mode(self) -> Mode:
+        """The controller's mode."""
+        return self._controller.mode
+
+    @property
+    def engine_state(self) -> EngineState:
+        """The state of the engine now."""
+        self._pass()
+        return self._controller.engine.state
+
+    @property
+    def supply(self) -> Supply:
+        """What feeds the load now."""
+        self._pass()
+        return self._controller.transfer.supply
+
+    @property
+    def mains_condition(self) -> MainsCondition:
+        """How the mains are now."""
+        self._pass()
+        return self._mains.condition
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with it."""
+        return tuple(self._controller.faults.present)
 
     def look(self) -> Picture:
         """Let the time since the last look pass, and see what the controller shows now."""
-        now = self._seconds()
-        hours = max(now - self._looked_at, 0.0) / 3600
-        self._looked_at = now
-        frequency = round(self._frequency.move() * 100)
-        voltage, imbalance = self._voltage.move(), self._imbalance.move()
-        phases = round(voltage + imbalance), round(voltage - imbalance), round(voltage)
-        live = (*phases, *_line_voltages(*phases), frequency)
-        dead = (0, 0, 0, 0, 0, 0, 0)
-        if not self.running:
-            return Picture(self._registers(live, dead, 0.0, hours), _STANDBY_COILS)
-        return Picture(self._registers(dead, live, self._load.move() * self.rating_kw, hours), _RUNNING_COILS)
+        self._pass()
+        now = self._now
+        values: dict[str, float | None] = {
+            **_VERSIONS,
+            **self._controller.points(now),
+            **self._mains.points(now),
+            **self._machinery.points(now, on_load=self._on_load, sensor_open=Fault.SENSOR_OPEN in self.faults),
+        }
+        coils = self._panel.with_conclusions(self._event_coils, values)
+        return Picture(self._panel.registers(values), coils)
 
-    def _registers(
-        self, mains: tuple[int, ...], generator: tuple[int, ...], load_kw: float, hours: float
-    ) -> tuple[int, ...]:
-        """The register table; ``mains`` and ``generator``: 3 phase voltages, 3 line voltages, frequency."""
-        running = self.running
-        frequency = generator[6]
-        temperature = round(self._temperature.move())
-        battery = round(self._battery.move() * 10)
-        oil_pressure = round(self._oil_pressure.move()) if running else 0
-        power_factor = round(self._power_factor.move() * 100) if running else 0
-        powers = _thirds(round(load_kw))
-        power = sum(powers)
-        apparent = power * 100 / power_factor if running else 0.0
-        currents = [
-            round(phase_power * 1e6 / (voltage * power_factor)) if running else 0
-            for phase_power, voltage in zip(powers, generator, strict=False)
-        ]
-        if running:
-            self._run_minutes += hours * 60
-            self._energy_kwh += load_kw * hours
-            self._burn(load_kw * hours * _LITRES_PER_KWH)
-        fuel = round(100 * self._fuel_litres / self._tank_litres)
-        run_minutes = int(self._run_minutes)
-        service_minutes = _SERVICE_INTERVAL_H * 60 - run_minutes % (_SERVICE_INTERVAL_H * 60)
-        energy = int(self._energy_kwh)
-        return (
-            *mains,  # 0..6
-            *generator,  # 7..13
-            *currents,  # 14..16
-            temperature,
-            round(2915 * exp((40 - temperature) * 0.0345)),  # 18: Ω/10 of a sensor with falling resistance
-            oil_pressure,
-            round(100 + 1.74 * oil_pressure),  # 20: Ω/10
-            fuel,
-            round(100 + 17 * fuel),  # 22: Ω/10
-            round(frequency * 0.3),  # 23: two pole pairs: 50.00 Hz at 1500 r/min
-            battery,
-            battery - 3 if running else 0,  # 25
-            power,
-            round(sqrt(apparent * apparent - power * power)),  # 27
-            round(apparent),
-            power_factor,
-            *divmod(service_minutes, 60),  # 30, 31
-            0,
-            0,
-            NORMAL_RUNNING if running else STANDBY,  # 34
-            0,
-            0,
-            0,
-            0,
-            0,
-            1 if running else 0,  # 40: mains abnormal
-            0,
-            *divmod(run_minutes // 60, 0x1_0000),  # 42, 43
-            run_minutes % 60,
-            0,
-            *divmod(self._starts, 0x1_0000),  # 46, 47
-            *divmod(energy, 0x1_0000),  # 48, 49
-            _SOFTWARE_VERSION,
-            _HARDWARE_VERSION,
-            *powers,  # 52..54
-            round(100 * power / self.rating_kw),  # 55
-        )
+    # --- what one can do to it ---------------------------------------------------------------------------------------
 
-    def _burn(self, litres: float) -> None:
-        self._fuel_litres -= litres
-        if self._fuel_litres < self._tank_litres * _REFUEL_BELOW / 100:
-            self._fuel_litres = self._tank_litres * 0.95  # somebody came with a tanker
+    def command(self, name: str) -> bool:
+        """Command the controller.
 
+        :param name: start, stop, test, auto, manual, generator_breaker_toggle or mains_breaker_toggle.
+        :return: whether it obeys.
+        """
+        self._pass()
+        obeys = self._controller.command(name, self._now)
+        self._settle(self._now)
+        return obeys
 
-def _coils(*addresses: int) -> int:
-    return sum(1 << address for address in addresses)
+    def write_coil(self, coil: int) -> bool:
+        """Command the controller by setting a coil.
 
+        :return: whether it obeys.
+        """
+        return self.command(self._panel.command_by_coil.get(coil, ""))
 
-_STANDBY_COILS = _coils(MAINS_ON_LOAD, AUTO_MODE, MAINS_NORMAL, GENERATOR_UNDERVOLTAGE, GENERATOR_UNDERFREQUENCY)
-_RUNNING_COILS = _coils(
-    GENERATOR_ON_LOAD, AUTO_MODE, FUEL_RELAY, MAINS_FAULT, MAINS_UNDERVOLTAGE, MAINS_BLACKOUT, GENERATOR_NORMAL
-)
+    def fail_mains(self, condition: MainsCondition | str = MainsCondition.BLACKOUT) -> None:
+        """Have the mains fail, until :meth:`return_mains`.
 
+        :param condition: blackout, undervoltage, overvoltage or phase_loss.
+        :raises ValueError: there is no such condition.
+        """
+        self._pass()
+        self._mains.fail(MainsCondition(condition))
+        self._settle(self._now)
 
-def _line_voltages(first: int, second: int, third: int) -> tuple[int, int, int]:
-    """L1-L2, L2-L3, L3-L1 of three phases 120 degrees apart whose voltages are close to each other."""
-    half = _LINE_TO_PHASE / 2
-    return round((first + second) * half), round((second + third) * half), round((third + first) * half)
+    def return_mains(self) -> None:
+        """Have the mains return; a schedule goes on from here."""
+        self._pass()
+        self._mains.return_(self._now)
+        self._settle(self._now)
 
+    def inject(self, fault: Fault | str) -> None:
+        """Have something go wrong; what is wrong already stays so.
 
-def _thirds(whole: int) -> tuple[int, int, int]:
-    """Three whole numbers that add up: the load of the phases."""
-    third = whole // 3
-    return whole - 2 * third, third, third
+        :raises ValueError: there is no such fault.
+        """
+        fault = Fault(fault)
+        self._pass()
+        if fault not in self._controller.faults.present:
+            self._controller.faults.present.append(fault)
+            level = FAULTS[fault].fuel_level
+            if level is not None:
+                self._machinery.drain(level)
+        self._settle(self._now)
+
+    def heal(self, fault: Fault | str) -> None:
+        """Repair it; what is not wrong stays so. A shutdown stays until the stop command resets the controller.
+
+        :raises ValueError: there is no such fault.
+        """
+        fault = Fault(fault)
+        self._pass()
+        if fault in self._controller.faults.present:
+            self._controller.faults.present.remove(fault)
+            if FAULTS[fault].fuel_level is not None:
+                self._machinery.refuel()
+        self._settle(self._now)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _pass(self) -> None:
+        """Live until now, event by event."""
+        read = self._seconds()
+        self._now += min(max(read - self._looked_at, 0.0), LONGEST_PAUSE_S)
+        self._looked_at = read
+        while self._next_event <= self._now + CLOCK_TOLERANCE_S:
+            at = self._next_event
+            self._live(min(at, self._now))
+            self._controller.elapse(at)
+            self._mains.elapse(at)
+            self._settle(at)
+        self._live(self._now)
+
+    def _live(self, until: float) -> None:
+        turning = self._controller.engine.state in TURNING
+        self._machinery.live(self._lived, until, turning=turning, on_load=self._on_load)
+        self._lived = until
+
+    def _settle(self, now: float) -> None:
+        """Draw all conclusions from what has just happened: what stays as it is until the next event."""
+        controller = self._controller
+        controller.settle(mains_abnormal=self._mains.abnormal, now=now)
+        state = controller.engine.state
+        self._machinery.aim(state, controller.faults.effects(state), now)
+        self._on_load = controller.transfer.supply is Supply.GENERATOR
+        self._event_coils = self._panel.coils((*controller.signals(), *CONDITIONS[self._mains.condition].signals))
+        self._next_event = min(controller.until, self._mains.until)
