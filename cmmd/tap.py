@@ -28,11 +28,10 @@ from cmmd.daemon import (
     lock_state,
     raise_file_limit,
 )
+from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.passwords import Passwords
-from cmmd.fleet.presence import Presence
-from cmmd.fleet.registry import Registry
+from cmmd.fleet.retention import Retention
 from cmmd.fleet.tally import Tally
-from cmmd.fleet.throttle import Throttle
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
@@ -105,7 +104,7 @@ class Server(Service):
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
     :ivar tally: what has been counted.
-    :ivar presence: who is connected.
+    :ivar fleet: all devices and what is known of them; None: not started.
     :raises ConfigError: a value cannot be used.
     """
 
@@ -120,8 +119,9 @@ class Server(Service):
         self._store = _store(settings.store.url, state, reactor)
         self._threads: ThreadPool | None = None
         self._sessions: Sessions | None = None
+        self._retention: Retention | None = None
         self.tally = Tally()
-        self.presence = Presence(reactor)
+        self.fleet: Fleet | None = None
 
     def startService(self) -> None:
         """Open the store, take in what it has, listen.
@@ -154,19 +154,21 @@ class Server(Service):
                 wanted=settings.server.max_connections,
             )
         self._lock = lock_state(self._state)
-        devices = await self._store.open()
+        kept = await self._store.open()
         cores = os.cpu_count() or 1
         self._threads = ThreadPool(0, cores, "passwords")
         self._threads.start()
-        registry = Registry(
+        fleet = self.fleet = Fleet(
             store=self._store,
-            devices=devices,
+            kept=kept,
+            catalog=self._catalog,
             passwords=Passwords(partial(deferToThreadPool, self._reactor, self._threads), cores),
-            throttle=Throttle(self._reactor),
             now=time.time,
             clock=self._reactor,
+            tally=self.tally,
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
+            interval_s=settings.history.interval,
         )
         terms = UploadTerms(
             data_mode=settings.upload.data_mode,
@@ -183,9 +185,11 @@ class Server(Service):
             ),
             clock=self._reactor,
             now=time.time,
-            registry=registry,
-            presence=self.presence,
-            desk=LoginDesk(registry, self._catalog, terms, advertised, time.time, self.tally),
+            registry=fleet.registry,
+            presence=fleet.presence,
+            uploads=fleet.uploads,
+            events=fleet.events,
+            desk=LoginDesk(fleet.registry, fleet.uploads, fleet.events, terms, advertised, time.time, self.tally),
             tally=self.tally,
             peerlog=PeerLog(self._reactor),
         )
@@ -193,10 +197,14 @@ class Server(Service):
         await self._sessions.listen(self._listeners)
         advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
         advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
+        self._retention = Retention(
+            self._store, days=settings.history.retention_days, now=time.time, clock=self._reactor
+        )
+        self._retention.startService()
         log.info(
             "cmmd {version} serves; {count} devices are registered, state is in {state}",
             version=__version__,
-            count=len(registry),
+            count=len(fleet.registry),
             state=self._state,
         )
 
@@ -207,8 +215,12 @@ class Server(Service):
 
     async def _stop(self) -> None:
         try:
+            if self._retention is not None:
+                self._retention.stopService()
             if self._sessions is not None:
                 await self._sessions.stop()
+            if self.fleet is not None:
+                await self.fleet.save()
         finally:
             await self._let_go()
         log.info("cmmd has stopped")

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.events import Events
 from cmmd.fleet.presence import MOST_STANDING, Presence
+from cmmd.store.records import Event
 
 
 class Connection:
@@ -23,9 +25,16 @@ class Connection:
         self._presence.detach(self._hostid, self)
 
 
+def new_presence(told: list[Event]) -> Presence:
+    """One that tells its events to a list."""
+    clock = Clock()
+    return Presence(clock, Events(now=clock.seconds, clock=clock, keep=told.append, last_number=0))
+
+
 class PresenceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.presence = Presence(Clock())
+        self.told: list[Event] = []
+        self.presence = new_presence(self.told)
 
     def test_nobody(self) -> None:
         self.assertEqual(len(self.presence), 0)
@@ -46,8 +55,23 @@ class PresenceTests(SynchronousTestCase):
         Connection(self.presence, carries_commands=False)
         self.assertIs(self.presence.carrier("A"), live)
         live.close()
-        self.assertTrue(self.presence.online("A"))
+        self.assertFalse(self.presence.online("A"))
         self.assertIsNone(self.presence.carrier("A"))
+        self.assertEqual((len(self.presence), self.presence.session_count), (0, 1))
+
+    def test_events(self) -> None:
+        """A device is online while it has a live session: others, older or for history, make no difference."""
+        history = Connection(self.presence, carries_commands=False)
+        first = Connection(self.presence)
+        second = Connection(self.presence)
+        first.close()
+        self.assertEqual([event.kind for event in self.told], ["online"])
+        second.close()
+        history.close()
+        Connection(self.presence)
+        self.assertEqual([event.kind for event in self.told], ["online", "offline", "online"])
+        self.assertEqual({event.hostid for event in self.told}, {"A"})
+        self.assertEqual(self.told[0].details, {"address": "192.0.2.7", "suppressed": 0})
 
     def test_detaching_twice_or_a_stranger(self) -> None:
         first = Connection(self.presence)
@@ -59,8 +83,8 @@ class PresenceTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 9), st.booleans())))
     def test_any_coming_and_going(self, steps: list[tuple[str, int, bool]]) -> None:
-        """Online is who has a session; never more than four stand; an old one that ends takes nobody out."""
-        presence = Presence(Clock())
+        """Online is who has a live session; never more than four stand; an old one that ends takes nobody out."""
+        presence = new_presence([])
         expected: dict[str, list[Connection]] = {"A": [], "B": []}
         for hostid, index, comes in steps:
             standing = expected[hostid]

@@ -62,7 +62,7 @@ class RegistryTests(SynchronousTestCase):
         return error
 
     def kept(self) -> list[Device]:
-        return self.successResultOf(self.world.store.open())
+        return self.successResultOf(self.world.store.open()).devices
 
     def test_first_login_registers(self) -> None:
         device = self.logged_in(longitude="116.4", gpsen=1)
@@ -78,6 +78,7 @@ class RegistryTests(SynchronousTestCase):
             module_baud=0,
             longitude="116.4",
             gpsen=1,
+            para_command="01010000005ABC31;01030000002D85D7;0103002E000AA5C4",
             registered_at=int(START_S * 1000),
             last_login_at=int(START_S * 1000),
         )
@@ -94,6 +95,7 @@ class RegistryTests(SynchronousTestCase):
             first,
             hostname="New name",
             moduletype="HGM4020N",
+            para_command="010100000055FC35;010300000052C437",
             module_baud=1,
             last_login_at=int((START_S + 60) * 1000),
         )

@@ -7,17 +7,18 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
+from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.journal import BATCH_S
 from cmmd.fleet.passwords import Passwords
-from cmmd.fleet.presence import Presence
-from cmmd.fleet.registry import Policy, Registry
+from cmmd.fleet.registry import Policy
 from cmmd.fleet.tally import Tally
-from cmmd.fleet.throttle import Throttle
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Session, Surroundings
-from cmmd.store.interface import IStore
+from cmmd.store.interface import IStore, Kept
 from cmmd.store.memory import MemoryStore
+from cmmd.store.records import Event
 from cmmd.wire.messages import LoginParams
 from tests.transports import SegmentTransport
 
@@ -46,6 +47,7 @@ class World:
     """What sessions work with, and sessions.
 
     :param store: memory by default.
+    :ivar events: all that have been told.
     :ivar scrypts: how many costly password computations there were.
     :ivar held: those that wait, where they are held; None: they are not.
     """
@@ -59,35 +61,45 @@ class World:
         limits: Limits | None = None,
         terms: UploadTerms | None = None,
         advertised: Advertised | None = None,
+        interval_s: float = 60.0,
+        start_s: float = START_S,
     ) -> None:
         self.clock = Clock()
-        self.clock.advance(START_S)
+        self.clock.advance(start_s)
         self.store: IStore = store or MemoryStore()
         self.tally = Tally()
-        self.presence = Presence(self.clock)
         self.scrypts = 0
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
-        self.throttle = Throttle(self.clock)
         self.passwords = Passwords(self._compute, 2)
-        self.registry = Registry(
+        self.fleet = Fleet(
             store=self.store,
-            devices=[],
+            kept=_opened(self.store),
+            catalog=CATALOG,
             passwords=self.passwords,
-            throttle=self.throttle,
             now=self.clock.seconds,
             clock=self.clock,
+            tally=self.tally,
             policy=policy,
             max_devices=max_devices,
+            interval_s=interval_s,
         )
+        self.throttle = self.fleet.throttle
+        self.registry = self.fleet.registry
+        self.presence = self.fleet.presence
+        self.events: list[Event] = []
+        self.fleet.events.subscribe(self.events.append)
         self.around = Surroundings(
             limits=limits or Limits(),
             clock=self.clock,
             now=self.clock.seconds,
             registry=self.registry,
             presence=self.presence,
+            uploads=self.fleet.uploads,
+            events=self.fleet.events,
             desk=LoginDesk(
                 self.registry,
-                CATALOG,
+                self.fleet.uploads,
+                self.fleet.events,
                 terms or UploadTerms(),
                 advertised or Advertised(),
                 self.clock.seconds,
@@ -115,14 +127,25 @@ class World:
         for computed, work in held:
             computed.callback(work())
 
+    def write_batch(self) -> None:
+        """Let what is to be kept reach the store, and those who wait for it hear so."""
+        self.clock.advance(BATCH_S)
+
     def connect(self, *, carries_commands: bool = True, peer: str = "192.0.2.7") -> SegmentTransport:
         """A new connection."""
         transport = SegmentTransport(Session(self.around, carries_commands=carries_commands), peer)
         transport.connect()
         return transport
 
-    def register(self, hostid: str = HOSTID) -> None:
+    def register(self, hostid: str = HOSTID, **changed: object) -> None:
         """Have a device registered."""
-        done = Deferred.fromCoroutine(self.registry.login(login_params(hostid), "192.0.2.7"))
+        done = Deferred.fromCoroutine(self.registry.login(login_params(hostid, **changed), "192.0.2.7"))
         assert done.called, "registration waits for something"
         done.addErrback(lambda failure: failure.raiseException())
+
+
+def _opened(store: IStore) -> Kept:
+    """Open a store that does not wait."""
+    opened: list[Kept] = []
+    store.open().addCallback(opened.append)
+    return opened[0]

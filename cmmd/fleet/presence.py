@@ -5,6 +5,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.loglimit import LogLimit
 
 __all__ = ["MOST_STANDING", "Attached", "Presence"]
@@ -31,20 +32,23 @@ class Attached(Protocol):
 
 
 class Presence:
-    """The sessions of every device that has one.
+    """The sessions of every device that has one. A device is online while one of them is live.
 
     An old session that ends takes itself out and nothing else: it never marks a device offline that has come back.
 
     :param clock: for the limit of what is logged of each device.
+    :param events: told when devices come and go.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, events: Events) -> None:
         self._sessions: dict[str, list[Attached]] = {}
+        self._online = 0
         self._limit = LogLimit(clock)
+        self._events = events
 
     def __len__(self) -> int:
         """Devices online."""
-        return len(self._sessions)
+        return self._online
 
     @property
     def session_count(self) -> int:
@@ -52,8 +56,8 @@ class Presence:
         return sum(map(len, self._sessions.values()))
 
     def online(self, hostid: str) -> bool:
-        """Whether a device has a session."""
-        return hostid in self._sessions
+        """Whether a device has a live session."""
+        return self.carrier(hostid) is not None
 
     def sessions(self, hostid: str) -> tuple[Attached, ...]:
         """The sessions of a device, oldest first."""
@@ -61,14 +65,17 @@ class Presence:
 
     def carrier(self, hostid: str) -> Attached | None:
         """The session that carries commands: the newest on a live port. None: there is none."""
-        return next((one for one in reversed(self.sessions(hostid)) if one.carries_commands), None)
+        return next((one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands), None)
 
     def attach(self, hostid: str, session: Attached) -> None:
         """A session has come; the oldest goes where more than ``MOST_STANDING`` stand."""
+        was_online = self.online(hostid)
         standing = self._sessions.setdefault(hostid, [])
-        if not standing:
-            self._say(f"online: {hostid} at {session.peer}", hostid)
         standing.append(session)
+        if session.carries_commands and not was_online:
+            self._online += 1
+            self._say(f"online: {hostid} at {session.peer}", hostid)
+            self._events.emit(Kind.ONLINE, hostid, address=session.peer)
         if len(standing) > MOST_STANDING:
             self._say(f"more than {MOST_STANDING} connections of {hostid}: the oldest goes", hostid)
             standing[0].close()
@@ -81,7 +88,10 @@ class Presence:
         standing.remove(session)
         if not standing:
             del self._sessions[hostid]
+        if session.carries_commands and not self.online(hostid):
+            self._online -= 1
             self._say(f"offline: {hostid}", hostid)
+            self._events.emit(Kind.OFFLINE, hostid)
 
     def _say(self, what: str, hostid: str) -> None:
         more = self._limit.allows(hostid)

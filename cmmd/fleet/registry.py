@@ -8,12 +8,15 @@ from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.coordinates import wgs84
+from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
 from cmmd.fleet.throttle import Throttle, Throttled
 from cmmd.fleet.turns import TooManyWaiting, Turns
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
-from cmmd.store.records import Device
+from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.errors import PeerError, Reason
 from cmmd.wire.messages import LoginParams
 from cmmd.wire.retcodes import Retcode
@@ -41,6 +44,8 @@ class Registry:
 
     :param store: where records are kept.
     :param devices: what the store had when it was opened.
+    :param catalog: knows what a controller is polled for.
+    :param events: told of first logins.
     :param passwords: hashes and checks.
     :param throttle: slows guessing down.
     :param now: Unix time in seconds.
@@ -55,6 +60,8 @@ class Registry:
         *,
         store: IStore,
         devices: Sequence[Device],
+        catalog: Catalog,
+        events: Events,
         passwords: Passwords,
         throttle: Throttle,
         now: Callable[[], float],
@@ -63,6 +70,8 @@ class Registry:
         max_devices: int = 100_000,
     ) -> None:
         self._store = store
+        self._catalog = catalog
+        self._events = events
         self._devices = {device.hostid: device for device in devices}
         self._passwords = passwords
         self._throttle = throttle
@@ -170,6 +179,14 @@ class Registry:
             device=device,
             address=address,
         )
+        self._events.emit(
+            Kind.DEVICE_REGISTERED,
+            device.hostid,
+            number=device.number,
+            hostname=device.hostname,
+            moduletype=device.moduletype,
+            address=address,
+        )
         return device
 
     async def _later_login(self, params: LoginParams) -> Device:
@@ -198,13 +215,31 @@ class Registry:
             "module_port": params.modulePort,
             "module_baud": params.moduleBaud,
         }
-        return replace(
+        moduletype = _printable(params.moduletype)
+        profile = self._catalog.for_moduletype(moduletype)
+        same_profile = profile is self._catalog.for_moduletype(device.moduletype)
+        updated = replace(
             device,
             hostname=_printable(params.hostname),
-            moduletype=_printable(params.moduletype),
+            moduletype=moduletype,
+            para_command=profile.plan,
+            byte_order=device.byte_order if same_profile else None,
             last_login_at=self._now_ms(),
             **{name: value for name, value in said.items() if value is not None},
         )
+        place = wgs84(updated.longitude, updated.latitude, updated.gpsen)
+        longitude, latitude = (None, None) if place is None else place
+        return replace(updated, wgs84_longitude=longitude, wgs84_latitude=latitude)
+
+    async def settle_byte_order(self, hostid: str, byte_order: ByteOrder) -> None:
+        """Remember how a device's change uploads are to be read (protocol section 4.5)."""
+        try:
+            async with self._writing.take(hostid):
+                settled = replace(self._devices[hostid], byte_order=byte_order)
+                await self._store.update_device(settled)
+                self._devices[hostid] = settled
+        except (TooManyWaiting, StoreUnavailable) as error:
+            self._not_kept(error, hostid)  # the evidence will come again
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
@@ -212,7 +247,7 @@ class Registry:
     def _not_kept(self, error: object, hostid: str) -> None:
         more = self._limit.allows("store")
         if more is not None:
-            log.error("login of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
+            log.error("record of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
 
 
 def _refuse_disabled(device: Device) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from msgspec import UNSET, Struct
 
-from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.registry import LoginImpossible, LoginRefused, Registry
 from cmmd.fleet.tally import Tally
+from cmmd.fleet.uploads import Uploads
 from cmmd.store.records import Device
 from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
 from cmmd.wire.retcodes import Retcode
@@ -54,7 +55,8 @@ class LoginDesk:
     """Answers logins.
 
     :param registry: decides.
-    :param catalog: knows what a device polls, by its controller.
+    :param uploads: told of every device that has logged in.
+    :param events: told of refused logins.
     :param terms: what every device is told.
     :param advertised: where devices are sent.
     :param now: Unix time in seconds.
@@ -64,14 +66,16 @@ class LoginDesk:
     def __init__(
         self,
         registry: Registry,
-        catalog: Catalog,
+        uploads: Uploads,
+        events: Events,
         terms: UploadTerms,
         advertised: Advertised,
         now: Callable[[], float],
         tally: Tally,
     ) -> None:
         self._registry = registry
-        self._catalog = catalog
+        self._uploads = uploads
+        self._events = events
         self._terms = terms
         self._advertised = advertised
         self._now = now
@@ -92,24 +96,26 @@ class LoginDesk:
             device = await self._registry.login(params, peer, wanted)
         except LoginRefused as error:
             self._tally.peer_errors[error.reason] += 1
-            answer = self.refusal(error.retcode)
-        except LoginImpossible:
-            answer = self.refusal(Retcode.TRY_AGAIN)
-        else:
-            answer = self._acceptance(device, *reached)
-        return answer
+            return self._refused(params.hostid, peer, error.retcode, str(error))
+        except LoginImpossible as error:
+            return self._refused(params.hostid, peer, Retcode.TRY_AGAIN, str(error))
+        self._uploads.registered(device)
+        return self._acceptance(device, *reached)
+
+    def _refused(self, hostid: str, peer: str, retcode: Retcode, reason: str) -> LoginAnswer:
+        self._events.emit(Kind.LOGIN_REFUSED, hostid, about=peer, address=peer, retcode=retcode.value, reason=reason)
+        return self.refusal(retcode)
 
     def _acceptance(self, device: Device, host: str, port: int) -> LoginAnswer:
         terms = self._terms
-        plan = self._catalog.for_moduletype(device.moduletype).plan
         return LoginAnswer(
             result=LoginResult(
                 register=1,
                 historic=self._advertised.historic(host, port),
                 liveData=self._advertised.live(host, port),
                 realTime=str(int(self._now())),
-                para_command=plan,
-                con_command=plan,
+                para_command=device.para_command,
+                con_command=device.para_command,
                 online_rate=terms.online_rate,
                 offline_rate=terms.offline_rate,
                 moduletype=device.moduletype,

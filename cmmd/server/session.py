@@ -11,13 +11,16 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.presence import Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
+from cmmd.fleet.uploads import Uploads
 from cmmd.server.life import new_life
 from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
 from cmmd.wire.messages import Answer, LoginAnswer, encode
@@ -37,6 +40,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     registry: Registry
     presence: Presence
+    uploads: Uploads
+    events: Events
     desk: LoginDesk
     tally: Tally
     peerlog: PeerLog
@@ -162,18 +167,34 @@ class Session(JSONReceiver):
         self._admit("HB", message.hostid)
         self.send(messages.ANSWER_HB)
 
-    def _full_upload(self, message: messages.ReqData) -> None:
+    def _full_upload(self, message: messages.ReqData) -> Deferred[None] | None:
         self._admit("reqdata", message.hostid)
         self._around.tally.uploads["full"] += 1
-        self.send(messages.ANSWER_REQDATA)
+        return self._acknowledge(self._around.uploads.full(message, historic=not self._carries_commands))
 
-    def _change_upload(self, message: messages.ReqDataChange) -> None:
+    def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._around.tally.uploads["change"] += 1
-        self.send(messages.ANSWER_REQDATA)
+        return self._acknowledge(self._around.uploads.change(message, historic=not self._carries_commands))
+
+    def _acknowledge(self, durable: Deferred[None] | None) -> Deferred[None] | None:
+        """Answer an upload: at once, or where it is due for history when it is durable."""
+        if durable is None:
+            self.send(messages.ANSWER_REQDATA)
+            return None
+        return durable.addCallbacks(lambda _: self._upload_ends(messages.ANSWER_REQDATA), self._not_kept)
+
+    def _not_kept(self, failure: Failure) -> None:
+        failure.trap(StoreUnavailable)
+        self._upload_ends(_NOT_KEPT)
+
+    def _upload_ends(self, answer: bytes) -> None:
+        if not self.ending:
+            self.send(answer)
 
     def _timing(self, message: messages.Timing) -> None:
         self._admit("timing", message.hostid)
+        self._around.events.emit(Kind.CLOCK_ASKED, message.hostid)
         self.send(encode(messages.TimingAnswer(result=str(int(self._around.now() * 1000)))))
 
     def _write_answer(self, message: messages.WriteConfigAnswer) -> None:
@@ -231,6 +252,8 @@ class Session(JSONReceiver):
         self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
         self._around.peerlog.fault(self.peer, what, said)
 
+
+_NOT_KEPT = encode(Answer(method="reqdata", message="not kept, try again", retcode=Retcode.TRY_AGAIN.value))
 
 _ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | None]]] = {
     messages.Login: ("login", Session._login),

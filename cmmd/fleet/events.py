@@ -1,0 +1,205 @@
+"""Dated facts about devices: which kinds there are, and who is told. docs/events.md is the same for users."""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from enum import StrEnum
+from itertools import count
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cmmd.fleet.loglimit import Allowance, LogLimit
+from cmmd.store.records import Detail, Event
+
+__all__ = ["CATALOGUE", "Entry", "Events", "Kind"]
+
+log = Logger()
+
+BURST, REFILL_S = 20, 10.0
+"""Events of one limited kind about one device, or from one address."""
+
+OVERALL_BURST, OVERALL_REFILL_S = 10_000, 1.0
+"""Events of one limited kind about all devices: a whole fleet at once, and never so many that they fill a disk."""
+
+SUPPRESSED = "suppressed"
+
+
+class Kind(StrEnum):
+    """What can happen."""
+
+    DEVICE_REGISTERED = "device_registered"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    LOGIN_REFUSED = "login_refused"
+    ALARM_RAISED = "alarm_raised"
+    ALARM_ACKNOWLEDGED = "alarm_acknowledged"
+    ALARM_CLEARED = "alarm_cleared"
+    MODE_CHANGED = "mode_changed"
+    ENGINE_STARTED = "engine_started"
+    ENGINE_STOPPED = "engine_stopped"
+    MAINS_LOST = "mains_lost"
+    MAINS_RETURNED = "mains_returned"
+    BREAKER_CHANGED = "breaker_changed"
+    COMMANDED = "commanded"
+    CLOCK_ASKED = "clock_asked"
+    PROFILE_CHANGED = "profile_changed"
+
+
+class Entry(Struct, frozen=True):
+    """What belongs to a kind.
+
+    :ivar means: what has happened.
+    :ivar details: the keys of its details, all of them always.
+    :ivar limited: a device or a stranger can cause it without end, so that it is not always told; ``suppressed``, one
+        more of its details, then says how many were left out before.
+    """
+
+    means: str
+    details: tuple[str, ...] = ()
+    limited: bool = False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of its details, with ``suppressed`` where it has it."""
+        return frozenset((*self.details, SUPPRESSED) if self.limited else self.details)
+
+
+_OF_AN_ALARM = ("alarm", "signal", "title", "severity")
+
+CATALOGUE: dict[Kind, Entry] = {
+    Kind.DEVICE_REGISTERED: Entry("a device's first login", ("number", "hostname", "moduletype", "address")),
+    Kind.ONLINE: Entry("a device that had no live session has one", ("address",), limited=True),
+    Kind.OFFLINE: Entry("a device's last live session has ended", limited=True),
+    Kind.LOGIN_REFUSED: Entry("a login was not taken", ("address", "retcode", "reason"), limited=True),
+    Kind.ALARM_RAISED: Entry("a signal with a severity is active", _OF_AN_ALARM),
+    Kind.ALARM_ACKNOWLEDGED: Entry("somebody has seen it", (*_OF_AN_ALARM, "by")),
+    Kind.ALARM_CLEARED: Entry("the signal is not active any more", (*_OF_AN_ALARM, "why")),
+    Kind.MODE_CHANGED: Entry("the controller is in another mode", ("before", "after"), limited=True),
+    Kind.ENGINE_STARTED: Entry("the engine turns", ("state",), limited=True),
+    Kind.ENGINE_STOPPED: Entry("the engine stands", ("state",), limited=True),
+    Kind.MAINS_LOST: Entry("the mains are not normal any more", limited=True),
+    Kind.MAINS_RETURNED: Entry("the mains are normal again", limited=True),
+    Kind.BREAKER_CHANGED: Entry("a breaker has opened or closed", ("breaker", "closed"), limited=True),
+    Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),
+    Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
+    Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
+}
+"""Every kind. Details are flat, and printable where a peer had a say in them."""
+
+
+class _Subscription:
+    __slots__ = ("after", "cancelled", "deliver")
+
+    def __init__(self, deliver: Callable[[Event], None], after: int) -> None:
+        self.deliver = deliver
+        self.after = after
+        self.cancelled = False
+
+
+class _Limit:
+    """How often one kind is told: about each device, and about all."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._each = LogLimit(clock, burst=BURST, refill_s=REFILL_S)
+        self._all = Allowance(clock.seconds(), OVERALL_BURST, OVERALL_REFILL_S)
+        self._left_out = 0  # because of all
+
+    def left_out(self, about: Hashable) -> int | None:
+        """See LogLimit. What one device has caused too often takes nothing from all."""
+        left_out = self._each.left_out(about)
+        if left_out is None:
+            return None
+        if not self._all.take(self._clock.seconds()):
+            self._left_out += left_out + 1
+            return None
+        left_out, self._left_out = left_out + self._left_out, 0
+        return left_out
+
+
+class Events:
+    """Numbers events and hands each to the store and to whoever has subscribed, all in the same order.
+
+    :param now: Unix time in seconds.
+    :param clock: for the limits.
+    :param keep: takes an event for the store; it is told first.
+    :param last_number: the number of the last event there ever was.
+    :ivar last_number: likewise, now.
+    """
+
+    def __init__(
+        self, *, now: Callable[[], float], clock: IReactorTime, keep: Callable[[Event], None], last_number: int
+    ) -> None:
+        self.last_number = last_number
+        self._now = now
+        self._limits = {kind: _Limit(clock) for kind, entry in CATALOGUE.items() if entry.limited}
+        self._keys = {kind: frozenset(entry.details) for kind, entry in CATALOGUE.items()}
+        self._serial = count()
+        self._subscriptions: dict[int, _Subscription] = {}
+        self._queue: deque[Event] = deque()
+        self._delivering = False
+        self._log_limit = LogLimit(clock)
+        self.subscribe(keep)
+
+    def emit(self, kind: Kind, hostid: str, *, about: Hashable | None = None, **details: Detail) -> None:
+        """Something has happened. Everybody has been told when this returns, unless it is called by a subscriber: then
+        as soon as the event before has been told to all.
+
+        :param hostid: the device.
+        :param about: whom a limited kind counts for; None: the device.
+        :param details: what the catalogue says for this kind, without ``suppressed``.
+        :raises ValueError: other details than the catalogue says.
+        """
+        if details.keys() != self._keys[kind]:
+            raise ValueError(f"{kind}: details {sorted(details)}, not {sorted(self._keys[kind])}")
+        limit = self._limits.get(kind)
+        if limit is not None:
+            suppressed = limit.left_out(hostid if about is None else about)
+            if suppressed is None:
+                return
+            details[SUPPRESSED] = suppressed
+        self.last_number += 1
+        self._queue.append(
+            Event(number=self.last_number, at=int(self._now() * 1000), hostid=hostid, kind=kind.value, details=details)
+        )
+        if not self._delivering:
+            self._deliver()
+
+    def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
+        """Be told every event from now on: the first one has the number after ``last_number``.
+
+        What a subscriber raises is logged, and it is told the next event all the same.
+
+        :return: call it to be told no more; once or more often.
+        """
+        number, subscription = next(self._serial), _Subscription(subscriber, self.last_number)
+        self._subscriptions[number] = subscription
+
+        def unsubscribe() -> None:
+            subscription.cancelled = True
+            self._subscriptions.pop(number, None)
+
+        return unsubscribe
+
+    def _deliver(self) -> None:
+        self._delivering = True
+        try:
+            while self._queue:
+                event = self._queue.popleft()
+                for subscription in tuple(self._subscriptions.values()):
+                    if event.number > subscription.after and not subscription.cancelled:
+                        self._tell(subscription.deliver, event)
+        finally:
+            self._delivering = False
+
+    def _tell(self, subscriber: Callable[[Event], None], event: Event) -> None:
+        try:
+            subscriber(event)
+        except Exception:
+            # Limited by its code: every new connection of a viewer is another subscriber.
+            more = self._log_limit.allows(getattr(subscriber, "__qualname__", type(subscriber).__qualname__))
+            if more is not None:
+                log.failure(
+                    "while telling event {number}, {kind}{more}", number=event.number, kind=event.kind, more=more
+                )

@@ -1,0 +1,108 @@
+"""The domain of one daemon, put together."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.eventlog import EventLog
+from cmmd.fleet.events import Events
+from cmmd.fleet.history import History
+from cmmd.fleet.journal import Journal
+from cmmd.fleet.live import Live
+from cmmd.fleet.passwords import Passwords
+from cmmd.fleet.presence import Presence
+from cmmd.fleet.registry import Policy, Registry
+from cmmd.fleet.tally import Tally
+from cmmd.fleet.telemetry import Telemetry
+from cmmd.fleet.throttle import Throttle
+from cmmd.fleet.uploads import Uploads
+from cmmd.store.interface import IStore, Kept
+from cmmd.store.records import ByteOrder
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """All devices and what is known of them.
+
+    :param store: open; :param kept: what it had.
+    :param catalog: the controller profiles.
+    :param passwords: hashes and checks.
+    :param now: Unix time in seconds.
+    :param clock: for whatever waits.
+    :param policy: who may register; :param max_devices: how many.
+    :param interval_s: of history, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: IStore,
+        kept: Kept,
+        catalog: Catalog,
+        passwords: Passwords,
+        now: Callable[[], float],
+        clock: IReactorTime,
+        tally: Tally,
+        policy: Policy,
+        max_devices: int,
+        interval_s: float,
+    ) -> None:
+        self.journal = Journal(store, clock)
+        self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.last_event)
+        self.events.subscribe(EventLog(clock))
+        self.alarms = Alarms(
+            events=self.events,
+            keep=self.journal.add,
+            now=now,
+            open_alarms=kept.alarms,
+            last_number=kept.last_alarm,
+        )
+        self.throttle = Throttle(clock)
+        self.registry = Registry(
+            store=store,
+            devices=kept.devices,
+            catalog=catalog,
+            events=self.events,
+            passwords=passwords,
+            throttle=self.throttle,
+            now=now,
+            clock=clock,
+            policy=policy,
+            max_devices=max_devices,
+        )
+        self.presence = Presence(clock, self.events)
+        self.live = Live(
+            device=self.registry.device, online=self.presence.online, catalog=catalog, uploads=kept.uploads
+        )
+        self.history = History(
+            journal=self.journal,
+            store=store,
+            interval_s=interval_s,
+            versions=kept.profiles,
+            last_number=kept.last_reading,
+            tally=tally,
+        )
+        self.uploads = Uploads(
+            telemetry=Telemetry(tally, clock, self._byte_order_decided),
+            live=self.live,
+            alarms=self.alarms,
+            events=self.events,
+            history=self.history,
+            now=now,
+            clock=clock,
+        )
+
+    def _byte_order_decided(self, hostid: str, byte_order: ByteOrder) -> None:
+        Deferred.fromCoroutine(self.registry.settle_byte_order(hostid, byte_order))
+
+    def save(self) -> Deferred[None]:
+        """At an orderly end: hand what is not in the store yet to it.
+
+        :return: fires when that is done, or the store does not take it.
+        """
+        self.history.save(self.live.values())
+        return self.journal.drain()

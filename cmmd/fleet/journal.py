@@ -1,0 +1,197 @@
+"""The way to the store: what is to be kept goes there in batches, in order."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from cmmd.store.interface import IStore, StoreUnavailable
+from cmmd.store.records import LastUpload, Reading, Row
+
+__all__ = ["BATCH_S", "MOST_IN_BATCH", "MOST_WAITING", "Journal"]
+
+log = Logger()
+
+BATCH_S = 0.1
+"""Seconds that a row waits for others at most, before its batch is handed to the store."""
+
+MOST_IN_BATCH = 500
+
+MOST_WAITING = 100_000
+"""Rows that may wait: about 100 MB. Readings beyond that are refused; of all else the oldest go."""
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+
+
+class _Waiting(NamedTuple):
+    """A row, and who waits for it to be durable."""
+
+    row: Row
+    durable: Deferred[None] | None
+
+
+class Journal:
+    """Hands rows to the store: at most :data:`MOST_IN_BATCH` at once, one batch at a time, in the order they came.
+
+    When the store does not take a batch, its readings are lost and those who wait for them hear it; all other rows go
+    into the next attempt. Until one has gone through, new readings are refused at once.
+
+    :param store: where rows go.
+    :param clock: for the pace.
+    :ivar up: whether the store took the last batch.
+    :ivar lost: rows other than readings that were given up because too many waited.
+    """
+
+    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+        self._store = store
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._timer: IDelayedCall | None = None
+        self._writing = False
+        self._retry_s = FIRST_RETRY_S
+        self._drained: list[Deferred[None]] = []
+        self.up = True
+        self.lost = 0
+
+    def __len__(self) -> int:
+        """Rows that wait."""
+        return len(self._waiting)
+
+    def add(self, row: Row) -> None:
+        """Keep a row sooner or later."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._give_up()
+        self._waiting.append(_Waiting(row, None))
+        self._soon()
+
+    def add_reading(self, reading: Reading) -> Deferred[None]:
+        """Keep a reading soon, or say that it is not kept.
+
+        :return: fires when it is durable; fails with StoreUnavailable.
+        """
+        durable: Deferred[None] = Deferred()
+        if not self.up or len(self._waiting) >= MOST_WAITING:
+            durable.errback(StoreUnavailable("the store does not take anything now"))
+            return durable
+        self._waiting.append(_Waiting(reading, durable))
+        self._soon()
+        return durable
+
+    def drain(self) -> Deferred[None]:
+        """Write all that waits, now.
+
+        :return: fires when it is written, or the store did not take it.
+        """
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        self._now()
+        return drained
+
+    def _give_up(self) -> None:
+        oldest = next((place for place, one in enumerate(self._waiting) if one.durable is None), None)
+        if oldest is not None:
+            del self._waiting[oldest]
+            self.lost += 1
+
+    def _soon(self) -> None:
+        if self._writing or not self.up:
+            return  # the end of that batch, or the next attempt, takes it along
+        if len(self._waiting) >= MOST_IN_BATCH:
+            self._now()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(BATCH_S, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._now()
+
+    def _now(self) -> None:
+        if self._writing:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._writing = True
+        writing = Deferred.fromCoroutine(self._write())
+        writing.addErrback(lambda failure: log.failure("while writing", failure=failure))
+
+    async def _write(self) -> None:
+        """Write a batch, and further ones while there are full ones or somebody waits for all of it."""
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
+                refused = await self._refused_of(batch)
+                if refused:
+                    self._wait_for_the_store(refused)
+                    return
+                self._is_up()
+                if len(self._waiting) < MOST_IN_BATCH and not self._drained:
+                    break
+        finally:
+            self._writing = False
+        if self._waiting:
+            self._soon()
+        else:
+            self._tell_drained()
+
+    async def _refused_of(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
+        """Write a batch; where a row in it is none that a store can take, which is our bug, the others all the same.
+
+        :return: what the store does not take now.
+        """
+        try:
+            await self._store.write([one.row for one in batch])
+        except StoreUnavailable as error:
+            self._is_down(error)
+            return batch
+        except Exception:
+            if len(batch) > 1:
+                for place, one in enumerate(batch):
+                    if await self._refused_of([one]):
+                        return batch[place:]
+                return ()
+            log.failure("a row that cannot be kept: {row!r}", row=batch[0].row)
+            _settle(batch, StoreUnavailable("it cannot be kept"))
+        else:
+            _settle(batch, None)
+        return ()
+
+    def _is_up(self) -> None:
+        if not self.up:
+            self.up = True
+            self._retry_s = FIRST_RETRY_S
+            log.info("the store takes rows again; {waiting} wait", waiting=len(self._waiting))
+
+    def _is_down(self, error: StoreUnavailable) -> None:
+        if self.up:
+            self.up = False
+            log.error("the store does not take rows, trying again: {error}", error=error)
+
+    def _wait_for_the_store(self, refused: Sequence[_Waiting]) -> None:
+        waiting = [*refused, *self._waiting]
+        self._waiting = deque(_newest([one for one in waiting if one.durable is None]))
+        self._timer = self._clock.callLater(self._retry_s, self._due)
+        self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
+        _settle(waiting, StoreUnavailable("the store does not take anything now"))
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        drained, self._drained = self._drained, []
+        for one in drained:
+            one.callback(None)
+
+
+def _settle(batch: Iterable[_Waiting], error: StoreUnavailable | None) -> None:
+    """Tell those who wait for rows."""
+    for one in batch:
+        if one.durable is not None:
+            one.durable.callback(None) if error is None else one.durable.errback(error)
+
+
+def _newest(waiting: Sequence[_Waiting]) -> Iterator[_Waiting]:
+    """Without the last uploads of devices that have a newer one."""
+    newest = {one.row.hostid: one for one in waiting if isinstance(one.row, LastUpload)}
+    return (one for one in waiting if not isinstance(one.row, LastUpload) or newest[one.row.hostid] is one)

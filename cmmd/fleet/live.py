@@ -1,0 +1,271 @@
+"""The live record of every device, which readers of real-time data read instead of a database (protocol section 7)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from msgspec import Struct
+from twisted.logger import Logger
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.profile import Profile
+from cmmd.fleet.known import Known
+from cmmd.fleet.situation import Situation, Watch
+from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, parse_plan
+from cmmd.modbus.image import ImageError
+from cmmd.store.records import Device, LastUpload, Reason
+
+__all__ = ["MONITOR", "Live", "LiveRecord", "Monitor", "Plan"]
+
+log = Logger()
+
+MONITOR = "monitor_"
+"""What stands before the hostid in the name of a live record."""
+
+
+class Plan:
+    """What a device was told to poll, in this order.
+
+    :param text: requests separated by ``;``.
+    :raises ModbusFrameError: it is no plan.
+    :ivar requests: these. :ivar expected: the responses of which a full upload consists.
+    """
+
+    __slots__ = ("expected", "requests")
+
+    def __init__(self, text: str) -> None:
+        self.requests = parse_plan(text)
+        self.expected = tuple(map(ExpectedResponse, self.requests))
+
+
+class LiveRecord:
+    """The newest that is known of one device.
+
+    :param device: its registration.
+    :param profile: what its registers mean.
+    :ivar plan: what its full uploads answer.
+    :ivar known: its controller's coils, inputs and registers.
+    :ivar upload: running number of the newest upload.
+    :ivar at: when it came, in milliseconds UTC; None: never.
+    :ivar unit: the Modbus unit that answered last.
+    :ivar inputs: the device's own, see :mod:`cmmd.fleet.inputs`.
+    :ivar packetnum: number of the last change packet; None: there was none.
+    :ivar packet_gaps: how often packets were missing since the start.
+    :ivar unplaced: frames of the last upload that had some which answer no request, or any of several: as they came.
+    :ivar stale: nothing has come since the start: what is known is from before.
+    :ivar situation: what the genset does, as far as it was ever known.
+    :ivar unsettled: changes were noticed that wait for being told.
+    :ivar kept_at: when an upload was last kept, in milliseconds UTC; None: never.
+    :ivar owed: why one has to be kept as soon as may be.
+    :ivar suppressed: uploads with changes left out since the last kept one.
+    :ivar saved: number of the newest upload that the store has been given.
+    """
+
+    __slots__ = (
+        "at",
+        "device",
+        "hostid",
+        "inputs",
+        "kept_at",
+        "known",
+        "owed",
+        "packet_gaps",
+        "packetnum",
+        "plan",
+        "profile",
+        "saved",
+        "situation",
+        "stale",
+        "suppressed",
+        "unit",
+        "unplaced",
+        "unsettled",
+        "upload",
+        "watch",
+    )
+
+    def __init__(self, device: Device, profile: Profile, plan: Plan, watch: Watch) -> None:
+        self.hostid = device.hostid
+        self.device = device
+        self.profile = profile
+        self.plan = plan
+        self.watch = watch
+        self.upload = 0
+        self.at: int | None = None
+        self.unit: int | None = None
+        self.inputs = 0
+        self.packet_gaps = 0
+        self.stale = True
+        self.kept_at: int | None = None
+        self.owed: Reason | None = "first"
+        self.suppressed = 0
+        self.saved = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing of the controller any more: another one has come."""
+        settled = self.profile.definition.change_byte_order
+        self.known = Known(self.device.byte_order if settled == "auto" else settled)
+        self.packetnum: int | None = None
+        self.unplaced: tuple[str, ...] = ()
+        self.situation = Situation()
+        self.unsettled = False
+
+    def restore(self, last: LastUpload) -> None:
+        """Take over what was known before a restart.
+
+        :raises ImageError: it is damaged; the record is as it was.
+        """
+        self.known.restore(last.image, last.undecided)
+        self.upload = self.saved = last.upload
+        self.at, self.unit, self.inputs, self.kept_at = last.at, last.unit, last.inputs, last.kept_at
+        self.situation = self.watch.situation(self.known)
+
+    def to_save(self) -> LastUpload:
+        """What a restart needs."""
+        assert self.at is not None, "nothing has come yet"
+        return LastUpload(
+            hostid=self.hostid,
+            upload=self.upload,
+            at=self.at,
+            unit=self.unit,
+            kept_at=self.kept_at,
+            inputs=self.inputs,
+            image=self.known.image.to_bytes(),
+            undecided=self.known.undecided.to_bytes() if self.known.undecided else b"",
+        )
+
+
+class Monitor(Struct, frozen=True, kw_only=True):
+    """The paper's in-memory record of one device.
+
+    :ivar id: running number of the upload.
+    :ivar ymid: the device's registration number.
+    :ivar data: the register image, raw, as RegisterImage.to_bytes.
+    :ivar mask: which parts of it are known: by function code, ``[first address, count]`` of each run.
+    :ivar status: 1 online, 0 offline.
+    :ivar itime: time of the last upload, milliseconds UTC; 0: there was none.
+    :ivar deviceNo: the Modbus unit; None: not known.
+    """
+
+    id: int
+    ymid: int
+    hostid: str
+    data: bytes
+    mask: dict[str, list[tuple[int, int]]]
+    status: int
+    itime: int
+    deviceNo: int | None
+
+
+class Live(Mapping[str, LiveRecord]):
+    """All live records, by hostid; made when a device is first asked for.
+
+    :param device: gives the registration of a device.
+    :param online: whether a device is connected.
+    :param catalog: the profiles.
+    :param uploads: what was known before the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: Callable[[str], Device | None],
+        online: Callable[[str], bool],
+        catalog: Catalog,
+        uploads: Iterable[LastUpload] = (),
+    ) -> None:
+        self._device = device
+        self._online = online
+        self._catalog = catalog
+        self._plans: dict[str, Plan] = {}
+        self._watches = {profile.name: Watch(profile) for profile in catalog}
+        self._records: dict[str, LiveRecord] = {}
+        for last in uploads:
+            self._restore(last)
+
+    def __getitem__(self, hostid: str) -> LiveRecord:
+        record = self._records.get(hostid)
+        if record is None:
+            device = self._device(hostid)
+            if device is None:
+                raise KeyError(hostid)
+            record = self._records[hostid] = self.new_record(device)
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def new_record(self, device: Device) -> LiveRecord:
+        """A record that knows nothing yet, for a device as it is registered."""
+        profile = self._catalog.for_moduletype(device.moduletype)
+        return LiveRecord(device, profile, self._plan(device, profile), self._watches[profile.name])
+
+    def _plan(self, device: Device, profile: Profile) -> Plan:
+        """What a device was told to poll at its last login."""
+        text = device.para_command or profile.plan
+        plan = self._plans.get(text)
+        if plan is None:
+            try:
+                plan = self._plans[text] = Plan(text)
+            except ModbusFrameError as error:
+                log.error(
+                    "polling plan of {hostid}: {error}; its profile's is taken", hostid=device.hostid, error=error
+                )
+                return Plan(profile.plan)
+        return plan
+
+    def _restore(self, last: LastUpload) -> None:
+        try:
+            self[last.hostid].restore(last)
+        except KeyError:
+            log.warn("an upload of {hostid} is kept, but no such device", hostid=last.hostid)
+        except ImageError as error:
+            log.error("last upload of {hostid}: {error}; it is left out", hostid=last.hostid, error=error)
+
+    def registered(self, device: Device) -> tuple[str, str] | None:
+        """Take over a registration that has changed.
+
+        :return: the names of the profiles before and after, where they differ: the image is empty then.
+        """
+        record = self._records.get(device.hostid)
+        if record is None:
+            return None
+        profile = self._catalog.for_moduletype(device.moduletype)
+        record.device = device
+        record.plan = self._plan(device, profile)
+        if profile is record.profile:
+            return None
+        before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]
+        record.forget()
+        record.unsettled = True  # alarms of signals that the new profile does not have
+        return before, profile.name
+
+    def monitor(self, name: str) -> Monitor | None:
+        """The record of the paper.
+
+        :param name: ``monitor_<hostid>``.
+        :return: None: there is no such device.
+        """
+        hostid = name.removeprefix(MONITOR)
+        if hostid == name:
+            return None
+        try:
+            record = self[hostid]
+        except KeyError:
+            return None
+        return Monitor(
+            id=record.upload,
+            ymid=record.device.number,
+            hostid=hostid,
+            data=record.known.image.to_bytes(),
+            mask={
+                f"{function:02X}": [(run.start, len(run)) for run in runs]
+                for function in Function
+                if function.reads and (runs := record.known.image.known(function))
+            },
+            status=int(self._online(hostid)),
+            itime=record.at or 0,
+            deviceNo=record.unit,
+        )

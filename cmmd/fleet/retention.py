@@ -1,0 +1,75 @@
+"""What is older than the owner wants to keep goes, in small bites."""
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from cmmd.store.interface import IStore, StoreUnavailable
+
+__all__ = ["BITE", "PERIOD_S", "Retention"]
+
+log = Logger()
+
+PERIOD_S = 600.0
+"""Seconds between two looks for what is too old."""
+
+BITE = 500
+"""Records of each kind deleted at once: a few milliseconds of the store's time, so that nothing waits for it long."""
+
+PAUSE_S = 0.1
+
+_DAY_MS = 86_400_000
+
+
+class Retention(Service):
+    """Deletes readings, events and cleared alarms.
+
+    :param days: how long they stay.
+    :param now: Unix time in seconds.
+    """
+
+    def __init__(self, store: IStore, *, days: int, now: Callable[[], float], clock: IReactorTime) -> None:
+        self._store = store
+        self._days = days
+        self._now = now
+        self._clock = clock
+        self._eating: Deferred[None] | None = None
+        self._calls = LoopingCall(self._eat)
+        self._calls.clock = clock
+
+    def startService(self) -> None:
+        """Look for what is too old from now on."""
+        super().startService()
+        self._calls.start(PERIOD_S)
+
+    def stopService(self) -> None:
+        """Stop, between two bites."""
+        super().stopService()
+        if self._calls.running:
+            self._calls.stop()
+        if self._eating is not None:
+            self._eating.cancel()
+
+    def _eat(self) -> Deferred[None]:
+        self._eating = Deferred.fromCoroutine(self._bite_by_bite())
+        return self._eating.addErrback(self._ended)
+
+    def _ended(self, failure: object) -> None:
+        error = getattr(failure, "value", None)
+        if isinstance(error, StoreUnavailable):
+            log.warn("nothing that is too old could be deleted: {error}", error=error)
+        elif not isinstance(error, CancelledError):
+            log.failure("while deleting what is too old", failure=failure)  # type: ignore[arg-type]
+
+    async def _bite_by_bite(self) -> None:
+        before = int(self._now() * 1000) - self._days * _DAY_MS
+        gone = 0
+        while bite := await self._store.forget(before, BITE):
+            gone += bite
+            await deferLater(self._clock, PAUSE_S)
+        if gone:
+            log.info("{gone} records were older than {days} days and are deleted", gone=gone, days=self._days)

@@ -1,0 +1,110 @@
+"""What a genset does, as far as it is known, and what has happened between one upload and the next."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from cmmd.controllers.profile import Profile, Reader
+from cmmd.controllers.signals import ALARMING
+from cmmd.fleet.events import Kind
+from cmmd.modbus.frames import Function
+from cmmd.modbus.image import ChangedAddresses
+from cmmd.store.records import Detail
+
+__all__ = ["Situation", "Watch", "changed", "later"]
+
+
+_COILS, _HOLDING_REGISTERS = Function.READ_COILS, Function.READ_HOLDING_REGISTERS
+
+
+class Situation(Struct, frozen=True, gc=False):
+    """What a genset does. None: not known, likewise where the profile does not say where it stands.
+
+    :ivar engine_state: raw, as the profile's enum has it.
+    :ivar engine_turns: whether that is a state in which the engine turns.
+    :ivar mode: stop, manual, auto or test.
+    """
+
+    engine_state: int | None = None
+    engine_turns: bool | None = None
+    mode: str | None = None
+    mains_on_load: bool | None = None
+    generator_on_load: bool | None = None
+    mains_normal: bool | None = None
+
+
+def later(before: Situation, now: Situation) -> Situation:
+    """The newest that was ever known of each: what is unknown now stays as it was."""
+    return Situation(*(old if new is None else new for old, new in zip(astuple(before), astuple(now), strict=True)))
+
+
+def changed(before: Situation, now: Situation) -> bool:
+    """Whether anything is another that was known and is known."""
+    pairs = zip(astuple(before), astuple(now), strict=True)
+    return any(_differ(old, new) for old, new in pairs)
+
+
+_BREAKERS = (("mains_on_load", "mains"), ("generator_on_load", "generator"))
+_SIGNALS = ("mains_on_load", "generator_on_load", "mains_normal")
+
+
+class Watch:
+    """What to look for in the uploads of the devices with one profile. Made once.
+
+    :param profile: says where it stands.
+    :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
+    :ivar engine_register: the register with the engine's state; None: the profile does not say. On it depends, too,
+        whether some alarming signals mean anything.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        definition, by_name = profile.definition, profile.signal_by_name
+        self._profile = profile
+        self._engine = None if definition.engine is None else profile.point_by_name[definition.engine.state]
+        self._signals = tuple(by_name.get(name) for name in _SIGNALS)
+        watched = [signal for signal in definition.signals if signal.severity in ALARMING]
+        watched += [by_name[name] for name in definition.modes.values()]
+        watched += [signal for signal in self._signals if signal is not None]
+        self.coil_mask = 0
+        for signal in watched:
+            self.coil_mask |= 1 << signal.address
+        self.engine_register = None if self._engine is None else self._engine.address
+
+    def concerns(self, function: Function, changed: ChangedAddresses) -> bool:
+        """Whether anything that matters is among what a merge has changed."""
+        if function is _COILS:
+            return changed.difference << changed.address & self.coil_mask != 0
+        if function is _HOLDING_REGISTERS:
+            return self.engine_register is not None and self.engine_register in changed
+        return False
+
+    def situation(self, reader: Reader) -> Situation:
+        """What is known now."""
+        profile = self._profile
+        return Situation(
+            profile.engine_state_number(reader),
+            profile.engine_turns(reader),
+            profile.mode(reader),
+            *(None if signal is None else profile.signal_state(signal, reader) for signal in self._signals),
+        )
+
+    def changes(self, before: Situation, now: Situation) -> Iterator[tuple[Kind, dict[str, Detail]]]:
+        """What has happened, as events and their details. What was or is not known has not happened."""
+        if _differ(before.mode, now.mode):
+            yield Kind.MODE_CHANGED, {"before": before.mode, "after": now.mode}
+        if _differ(before.mains_normal, now.mains_normal):
+            yield (Kind.MAINS_RETURNED if now.mains_normal else Kind.MAINS_LOST), {}
+        if _differ(before.engine_turns, now.engine_turns):
+            yield (Kind.ENGINE_STARTED if now.engine_turns else Kind.ENGINE_STOPPED), {"state": self._word(now)}
+        for name, breaker in _BREAKERS:
+            closed = getattr(now, name)
+            if _differ(getattr(before, name), closed):
+                yield Kind.BREAKER_CHANGED, {"breaker": breaker, "closed": closed}
+
+    def _word(self, now: Situation) -> str | None:
+        return None if self._engine is None else self._profile.word(self._engine, now.engine_state)
+
+
+def _differ(old: object, new: object) -> bool:
+    return old is not None and new is not None and old != new

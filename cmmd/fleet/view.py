@@ -1,0 +1,131 @@
+"""A live record as people and programs read it: decoded when somebody asks."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from cmmd.controllers.points import Point, Value
+from cmmd.controllers.signals import Mode, Severity
+from cmmd.fleet import inputs
+from cmmd.fleet.live import LiveRecord
+from cmmd.modbus.frames import Function
+
+__all__ = ["PointNow", "Quality", "SignalNow", "View", "view_of"]
+
+Quality = Literal["good", "stale", "uncertain", "unknown"]
+"""``stale``: from before the last start. ``uncertain``: read in a byte order that is not decided yet. ``unknown``: no
+data, or never heard of."""
+
+_HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
+
+
+class PointNow(Struct, frozen=True, kw_only=True):
+    """A point: ``value`` in ``unit``, None where it is unknown; ``word``: what the value of a state is called."""
+
+    name: str
+    title: str
+    unit: str
+    value: Value
+    word: str | None
+    quality: Quality
+
+
+class SignalNow(Struct, frozen=True, kw_only=True):
+    """A signal; ``active`` None: not known."""
+
+    name: str
+    title: str
+    severity: Severity
+    active: bool | None
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """What is known of a device now.
+
+    :ivar profile: the name of its controller's profile.
+    :ivar upload: running number of the newest upload.
+    :ivar at: when it came, milliseconds UTC; None: never.
+    :ivar freshness_s: seconds since then.
+    :ivar stale: nothing has come since the start.
+    :ivar completeness: how much of what the profile names is known, 0..1; None: it names nothing.
+    :ivar byte_order: of registers in its change uploads; None: not decided.
+    :ivar inputs: the device's own, by name; None: not known.
+    :ivar packet_gaps: how often change packets were missing since the start: what they said is not known.
+    :ivar unplaced: frames of the last upload of which it is not known what they answer.
+    """
+
+    hostid: str
+    profile: str
+    upload: int
+    at: int | None
+    freshness_s: float | None
+    stale: bool
+    completeness: float | None
+    engine_state: str | None
+    engine_turns: bool | None
+    mode: Mode | None
+    points: list[PointNow]
+    signals: list[SignalNow]
+    inputs: dict[str, bool | None]
+    byte_order: Literal["little", "big"] | None
+    packet_gaps: int
+    unplaced: tuple[str, ...]
+
+
+def view_of(record: LiveRecord, now: float) -> View:
+    """Decode a live record.
+
+    :param now: Unix time in seconds.
+    """
+    profile, known = record.profile, record.known
+    values = profile.values(known)
+    return View(
+        hostid=record.hostid,
+        profile=profile.name,
+        upload=record.upload,
+        at=record.at,
+        freshness_s=None if record.at is None else round(max(now - record.at / 1000, 0.0), 3),
+        stale=record.stale,
+        completeness=profile.completeness(known),
+        engine_state=profile.engine_state(known),
+        engine_turns=profile.engine_turns(known),
+        mode=profile.mode(known),
+        points=[_point(record, *one) for one in zip(profile.definition.points, values, strict=True)],
+        signals=[
+            SignalNow(name=one.name, title=one.title, severity=one.severity, active=profile.signal_state(one, known))
+            for one in profile.definition.signals
+        ],
+        inputs=inputs.states(record.inputs),
+        byte_order=known.byte_order,
+        packet_gaps=record.packet_gaps,
+        unplaced=record.unplaced,
+    )
+
+
+def _point(record: LiveRecord, point: Point, value: Value) -> PointNow:
+    quality: Quality = "stale" if record.stale else "good"
+    if value is None:
+        value = _uncertain(record, point)
+        quality = "unknown" if value is None else "uncertain"
+    return PointNow(
+        name=point.name,
+        title=point.title,
+        unit=point.unit,
+        value=value,
+        word=record.profile.word(point, value),
+        quality=quality,
+    )
+
+
+def _uncertain(record: LiveRecord, point: Point) -> Value:
+    """A value that is plausible if the device's byte order is little-endian, which is not known."""
+    undecided = record.known.undecided
+    if undecided is None:
+        return None
+    raw = [
+        record.known.register(address) if came is None else came
+        for address in point.addresses
+        for came in [undecided.register(_HOLDING_REGISTERS, address)]
+    ]
+    value = point.value(raw)
+    return value if value is None or point.plausible(value) else None

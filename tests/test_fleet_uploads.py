@@ -1,0 +1,304 @@
+"""The way of an upload: live record, events, alarms, history; on a live port and on one for history."""
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.fleet.history import NamedReading
+from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.store.interface import StoreUnavailable
+from cmmd.store.memory import MemoryStore
+from cmmd.store.records import Query
+from cmmd.wire.messages import ReqData, ReqDataChange
+from tests.uploads import AT_REST, STANDBY, change_upload, full_upload
+from tests.world import HOSTID, START_S, World, login_params
+
+RUNNING = {**STANDBY, 6: 0, 13: 5001, 34: 9}
+
+
+class UploadsTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.register()
+        self.world.write_batch()
+        self.world.events.clear()
+
+    def take(self, upload: ReqData | ReqDataChange, *, historic: bool = False) -> Deferred[None] | None:
+        uploads = self.world.fleet.uploads
+        if isinstance(upload, ReqData):
+            return uploads.full(upload, historic=historic)
+        return uploads.change(upload, historic=historic)
+
+    def kept(self, upload: ReqData | ReqDataChange, *, historic: bool = False) -> bool:
+        """Take one; whether it was due. Ends when it is durable."""
+        durable = self.take(upload, historic=historic)
+        if durable is None:
+            return False
+        self.assertNoResult(durable)
+        self.world.write_batch()
+        if historic:
+            self.assertNoResult(durable)
+            self.world.clock.advance(HISTORIC_GAP_S)
+        self.successResultOf(durable)
+        return True
+
+    def readings(self) -> list[NamedReading]:
+        page = Deferred.fromCoroutine(self.world.fleet.history.page(Query(hostid=HOSTID, limit=1000)))
+        return self.successResultOf(page).readings
+
+    def reasons(self) -> list[tuple[str, int]]:
+        return [(one.reading.reason, one.reading.suppressed) for one in self.readings()]
+
+    def told(self) -> list[str]:
+        """Events since this was last asked: their kind, with the detail that tells most."""
+        keys = ("signal", "after", "state", "breaker")
+        told = [
+            " ".join([event.kind, *[str(event.details[key]) for key in keys if key in event.details]])
+            for event in self.world.events
+        ]
+        self.world.events.clear()
+        return told
+
+
+class KeptTests(UploadsTestCase):
+    def test_first_interval_change(self) -> None:
+        self.assertTrue(self.kept(full_upload()))
+        start = self.world.clock.seconds()
+        kept_at = []
+        for second in range(3, 200, 3):
+            self.world.clock.advance(start + second - self.world.clock.seconds())
+            registers = {**STANDBY, 6: 5000 + second % 7}
+            coils = AT_REST if second < 150 else AT_REST - {41} | {42}
+            if self.kept(full_upload(registers, coils)):
+                kept_at.append(second)
+        self.assertEqual(kept_at, [60, 123, 150], "the time since the last kept one has to exceed 60 s")
+        self.assertEqual(self.reasons(), [("first", 0), ("interval", 0), ("interval", 0), ("change", 0)])
+        self.assertEqual(self.world.tally.readings, {"first": 1, "interval": 2, "change": 1})
+
+    def test_what_a_reading_holds(self) -> None:
+        self.kept(change_upload({6: 5001, 17: 32766}, {40: 2}, FireAlarm=0))
+        (named,) = self.readings()
+        reading = named.reading
+        self.assertEqual((reading.number, reading.hostid, reading.at), (1, HOSTID, int((START_S + 0.1) * 1000)))
+        self.assertEqual((reading.profile, reading.undecided), (1, b""))
+        self.assertEqual(len(reading.points), 50)
+        self.assertEqual(reading.image, self.world.fleet.live[HOSTID].known.image.to_bytes())
+        self.assertEqual(named.points["mains_frequency"], 50.01)
+        self.assertEqual({name for name, value in named.points.items() if value is not None}, {"mains_frequency"})
+
+    def test_flapping(self) -> None:
+        """One kept a second, with the number of those left out; the last state is kept all the same."""
+        self.kept(full_upload())
+        self.world.clock.advance(10)
+        count = 0
+        for n in range(50):
+            coils = AT_REST | ({24} if n % 2 == 0 else set())
+            count += self.take(full_upload(coils=coils)) is not None
+            self.world.clock.advance(0.1)
+        self.assertEqual(count, 5)
+        self.world.clock.advance(1)
+        self.assertTrue(self.kept(full_upload()), "what was left out last is owed")
+        self.world.clock.advance(1)
+        self.assertFalse(self.kept(full_upload()))
+        self.assertEqual(self.reasons()[1:], [("change", 0)] + [("change", 9)] * 5)
+        self.assertEqual(self.world.tally.suppressed, 45)
+
+    def test_a_clock_that_goes_back(self) -> None:
+        self.kept(full_upload())
+        record = self.world.fleet.live[HOSTID]
+        assert record.kept_at is not None
+        record.kept_at += 86_400_000
+        self.assertTrue(self.kept(full_upload()))
+        self.assertFalse(self.kept(full_upload()))
+
+    def test_what_the_store_does_not_take_is_not_kept_and_owed(self) -> None:
+        store = self.world.store
+        assert isinstance(store, MemoryStore)
+        self.patch(store, "write", lambda _: fail(StoreUnavailable("disk full")))
+        durable = self.take(full_upload())
+        assert durable is not None
+        self.world.write_batch()
+        self.failureResultOf(durable, StoreUnavailable)
+        again = self.take(full_upload())
+        assert again is not None
+        self.failureResultOf(again, StoreUnavailable)
+        self.assertEqual(self.world.tally.not_kept, 2)
+        self.assertEqual(self.world.fleet.live[HOSTID].upload, 2, "live goes on")
+        del store.write
+        self.world.clock.advance(5)
+        self.assertTrue(self.kept(full_upload()))
+        self.assertEqual(self.reasons(), [("first", 0)])
+
+    def test_nothing_taken_is_nothing_to_keep(self) -> None:
+        self.assertIsNone(self.take(ReqData(params="0103junk", hostid=HOSTID)))
+        self.assertIsNone(self.take(ReqData(params=None, hostid=HOSTID)))
+        record = self.world.fleet.live[HOSTID]
+        self.assertEqual((record.upload, record.at, record.stale), (0, None, True))
+
+
+class ToldTests(UploadsTestCase):
+    def test_what_is_first_seen_has_not_happened(self) -> None:
+        self.kept(full_upload(RUNNING, {7, 41, 72}))
+        self.assertEqual(self.told(), [])
+
+    def test_what_happens(self) -> None:
+        self.kept(full_upload())
+        self.world.clock.advance(3)
+        self.assertTrue(self.kept(full_upload(RUNNING, {7, 42, 72, 64, 69})))
+        self.assertEqual(
+            self.told(),
+            [
+                "mode_changed manual",
+                "mains_lost",
+                "engine_started normal running",
+                "breaker_changed mains",
+                "breaker_changed generator",
+                "alarm_raised mains_fault_warning",
+                "alarm_raised mains_blackout_warning",
+            ],
+        )
+        self.world.clock.advance(3)
+        self.assertTrue(self.kept(full_upload()))
+        self.assertEqual(len(self.told()), 7)
+        self.world.clock.advance(3)
+        self.assertFalse(self.kept(full_upload()))
+        self.assertEqual(self.told(), [])
+
+    def test_unknown_is_not_cleared(self) -> None:
+        self.kept(full_upload(coils=AT_REST | {19}))
+        self.assertEqual(self.told(), ["alarm_raised low_oil_pressure_shutdown"])
+        self.world.clock.advance(3)
+        coils, registers, later = (full_upload().params or "").split(";")
+        self.kept(ReqData(params=f"{coils[:-1]}x;{registers};{later}", hostid=HOSTID))
+        self.assertEqual(self.told(), [])
+        self.kept(full_upload())
+        self.assertEqual(self.told(), ["alarm_cleared low_oil_pressure_shutdown"])
+
+    def test_generator_undervoltage_at_rest(self) -> None:
+        self.kept(full_upload())
+        self.world.clock.advance(3)
+        self.kept(full_upload({**STANDBY, 34: 5}))
+        self.assertEqual(self.told(), ["engine_started safety run"])
+        self.world.clock.advance(3)
+        self.kept(full_upload(RUNNING, AT_REST - {76}))
+        self.assertEqual(self.told(), ["alarm_raised generator_undervoltage_warning"])
+        self.world.clock.advance(3)
+        self.kept(full_upload({**STANDBY, 34: 10}))
+        self.assertEqual(self.told(), ["alarm_cleared generator_undervoltage_warning"])
+
+    def test_inputs_of_the_device(self) -> None:
+        self.kept(change_upload(FireAlarm=1, InhbitRemote=1))
+        self.assertEqual(self.told(), ["alarm_raised fire_alarm"])
+        self.world.clock.advance(3)
+        self.assertTrue(self.kept(change_upload({6: 5000}, FireAlarm=0)))
+        self.assertEqual(self.told(), ["alarm_cleared fire_alarm"])
+
+    def test_another_controller(self) -> None:
+        self.kept(full_upload(coils=AT_REST | {19}))
+        self.told()
+        for moduletype, profile, told in (
+            ("HGM4020N", "hgm4000n", []),  # has such a signal, too, and nothing is known of it
+            ("something else", "generic", ["alarm_cleared low_oil_pressure_shutdown"]),
+        ):
+            device = self.successResultOf(
+                Deferred.fromCoroutine(self.world.registry.login(login_params(moduletype=moduletype), "192.0.2.7"))
+            )
+            self.world.fleet.uploads.registered(device)
+            self.assertEqual(self.told(), [f"profile_changed {profile}"])
+            self.world.fleet.uploads.registered(device)
+            self.assertEqual(self.told(), [])
+            self.assertFalse(self.world.fleet.live[HOSTID].known.image)
+            self.world.clock.advance(3)
+            self.kept(change_upload({6: 0x0101}))
+            self.assertEqual(self.told(), told)
+        self.assertEqual(self.world.fleet.alarms.open_alarms(), [])
+
+
+class HistoricTests(UploadsTestCase):
+    def test_history_goes_to_history_only(self) -> None:
+        self.kept(full_upload())
+        before = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
+        self.assertTrue(self.kept(full_upload(RUNNING, {7, 41, 72, 19}), historic=True))
+        self.assertTrue(self.kept(change_upload({13: 4999}), historic=True))
+        self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)
+        self.assertEqual(self.told(), [])
+        self.assertEqual(self.reasons(), [("first", 0), ("historic", 0), ("historic", 0)])
+        self.assertEqual([one.points["generator_frequency"] for one in self.readings()], [0, 50.01, 49.99])
+        self.assertIsNone(self.take(ReqData(params="junk", hostid=HOSTID), historic=True))
+        uploads = self.successResultOf(self.world.store.open()).uploads
+        self.assertEqual([one.upload for one in uploads], [1])
+
+    def test_after_a_login_history_begins_anew(self) -> None:
+        self.kept(full_upload(), historic=True)
+        device = self.world.registry.device(HOSTID)
+        assert device is not None
+        self.world.fleet.uploads.registered(device)
+        self.kept(change_upload({13: 4999}), historic=True)
+        self.assertIsNone(self.readings()[1].points["mains_frequency"])
+
+
+class RestartTests(UploadsTestCase):
+    def restarted(self) -> World:
+        self.successResultOf(self.world.fleet.save())
+        self.world = World(store=self.world.store, start_s=self.world.clock.seconds() + 100)
+        return self.world
+
+    def test_the_last_upload_is_back_and_stale(self) -> None:
+        self.kept(full_upload())
+        self.world.clock.advance(3)
+        self.assertFalse(self.kept(full_upload({**STANDBY, 6: 4990})))
+        before = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
+        record = self.restarted().fleet.live[HOSTID]
+        self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)
+        self.assertTrue(record.stale)
+        self.assertEqual(record.known.register(6), 4990)
+        self.world.clock.advance(1)
+        self.assertTrue(self.kept(change_upload({13: 0})))
+        self.assertFalse(record.stale)
+        self.assertEqual(record.upload, 3)
+        self.assertEqual(self.reasons(), [("first", 0), ("first", 0)])
+        self.assertEqual([one.reading.number for one in self.readings()], [1, 2])
+        self.assertEqual(self.told(), [])
+
+    def test_what_happened_while_we_were_away(self) -> None:
+        self.kept(full_upload(coils=AT_REST | {19, 0}))
+        self.assertEqual(len(self.told()), 2)
+        self.restarted()
+        self.assertEqual(len(self.world.fleet.alarms.open_alarms(HOSTID)), 2)
+        self.kept(full_upload(RUNNING, {7, 41, 72, 0, 64}))
+        self.assertEqual(
+            self.told(),
+            [
+                "mains_lost",
+                "engine_started normal running",
+                "breaker_changed mains",
+                "breaker_changed generator",
+                "alarm_raised mains_fault_warning",
+                "alarm_cleared low_oil_pressure_shutdown",
+            ],
+        )
+        numbers = [one.number for one in self.world.fleet.alarms.open_alarms()]
+        self.assertEqual(numbers, [1, 3])
+
+    def test_byte_order_is_remembered(self) -> None:
+        self.successResultOf(
+            Deferred.fromCoroutine(self.world.registry.login(login_params(moduletype="HGM4020N"), "192.0.2.7"))
+        )
+        for frequency in (0xF401, 0xF501, 0xF601):  # big-endian, as little-endian writes them
+            self.take(change_upload({6: frequency}))
+            self.world.write_batch()
+        record = self.restarted().fleet.live[HOSTID]
+        self.assertEqual(record.known.byte_order, "big")
+        self.assertEqual(record.profile.points(record.known)["mains_frequency"], 50.2)
+
+    def test_what_is_undecided_is_remembered_as_such(self) -> None:
+        self.successResultOf(
+            Deferred.fromCoroutine(self.world.registry.login(login_params(moduletype="HGM4020N"), "192.0.2.7"))
+        )
+        self.kept(change_upload({6: 500, 34: 0}))
+        (named,) = self.readings()
+        self.assertNotEqual(named.reading.undecided, b"")
+        self.assertIsNone(named.points["mains_frequency"])
+        self.assertEqual(named.points["engine_state"], 0)
+        record = self.restarted().fleet.live[HOSTID]
+        self.assertIsNone(record.known.register(6))
+        assert record.known.undecided is not None

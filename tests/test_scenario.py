@@ -1,0 +1,205 @@
+"""A genset through a mains failure: what a simulated one uploads becomes exactly these events, alarms and readings."""
+
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cmmd.fleet.history import NamedReading
+from cmmd.fleet.view import view_of
+from cmmd.simulator.device import SimulatedDevice
+from cmmd.simulator.genset import Genset
+from cmmd.store.records import Alarm, Query
+from cmmd.wire.messages import LongCon, ReqData, ReqDataChange, encode
+from tests.world import HOSTID, World, login_params
+
+PERIOD_S = 3
+OK = b'{"method":"reqdata","message":"OK","retcode":"000000"}'
+
+
+class ScenarioTestCase(SynchronousTestCase):
+    """A genset in auto mode behind healthy mains, which uploads every three seconds."""
+
+    data_mode = 1
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.register()
+        self.world.write_batch()
+        self.genset = Genset(Random("scenario"), self.world.clock.seconds, running=False, mains_schedule=False)
+        self.device = SimulatedDevice(login_params(), self.genset)
+        device = self.world.registry.device(HOSTID)
+        assert device is not None
+        self.device.follow(device.para_command, self.data_mode)
+        self.transport = self.world.connect()
+        self.transport.deliver(encode(LongCon(hostid=HOSTID)))
+        self.transport.turns()
+        self.zero = self.next = self.world.clock.seconds()
+        self.world.events.clear()
+        self.first = True
+
+    def upload(self) -> bytes | None:
+        if self.data_mode or self.first:
+            self.first = False
+            return encode(ReqData(params=self.device.full_upload(), hostid=HOSTID))
+        changes = self.device.change_upload()
+        return None if changes is None else encode(ReqDataChange(params=changes, hostid=HOSTID))
+
+    def live(self, seconds: int) -> None:
+        for _ in range(seconds // PERIOD_S):
+            upload = self.upload()
+            if upload is not None:
+                self.transport.deliver(upload)
+                self.transport.turns()
+            self.world.write_batch()
+            self.transport.turns()
+            if upload is not None:
+                self.assertEqual(self.transport.segments[-1], OK)
+            self.next += PERIOD_S
+            self.world.clock.advance(self.next - self.world.clock.seconds())
+
+    def seconds(self, at: int) -> int:
+        return round(at / 1000 - self.zero)
+
+    def told(self) -> list[tuple[int, str, object]]:
+        """Time, kind, and the detail that tells most."""
+        keys = ("signal", "state", "breaker", "after")
+        return [
+            (
+                self.seconds(event.at),
+                event.kind,
+                next((event.details[key] for key in keys if key in event.details), None),
+            )
+            for event in self.world.events
+        ]
+
+    def kept(self) -> list[NamedReading]:
+        self.successResultOf(self.world.fleet.save())
+        page = Deferred.fromCoroutine(self.world.fleet.history.page(Query(limit=1000)))
+        return self.successResultOf(page).readings
+
+    def alarms(self) -> list[Alarm]:
+        self.successResultOf(self.world.fleet.save())
+        return self.successResultOf(self.world.store.alarms(Query(limit=1000)))
+
+
+class MainsFailureTests(ScenarioTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.live(12)
+        self.genset.fail_mains()
+        self.live(120)
+        self.genset.return_mains()
+        self.live(120)
+
+    def test_events(self) -> None:
+        self.assertEqual(
+            self.told(),
+            [
+                (12, "mains_lost", None),
+                (12, "alarm_raised", "mains_fault_warning"),
+                (12, "alarm_raised", "mains_undervoltage_warning"),
+                (12, "alarm_raised", "mains_blackout_warning"),
+                (27, "engine_started", "safety run"),
+                (42, "breaker_changed", "mains"),
+                (45, "breaker_changed", "generator"),
+                (132, "mains_returned", None),
+                (132, "alarm_cleared", "mains_fault_warning"),
+                (132, "alarm_cleared", "mains_undervoltage_warning"),
+                (132, "alarm_cleared", "mains_blackout_warning"),
+                (144, "breaker_changed", "mains"),
+                (144, "breaker_changed", "generator"),
+                (171, "engine_stopped", "ETS (energise to stop)"),
+            ],
+        )
+        breakers = [event.details["closed"] for event in self.world.events if event.kind == "breaker_changed"]
+        self.assertEqual(breakers, [False, True, True, False])
+        numbers = [event.number for event in self.world.events]
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 14)))
+        self.assertEqual(self.successResultOf(self.world.store.events(Query()))[2:], self.world.events)
+
+    def test_alarms(self) -> None:
+        self.assertEqual(self.world.fleet.alarms.open_alarms(), [])
+        self.assertEqual(
+            [
+                (one.signal, one.severity, self.seconds(one.raised_at), self.seconds(one.cleared_at or 0))
+                for one in self.alarms()
+            ],
+            [
+                ("mains_fault_warning", "warning", 12, 132),
+                ("mains_undervoltage_warning", "warning", 12, 132),
+                ("mains_blackout_warning", "warning", 12, 132),
+            ],
+        )
+
+    def test_kept_readings(self) -> None:
+        self.assertEqual(
+            [
+                (self.seconds(one.reading.at), one.reading.reason, one.reading.suppressed, one.points["engine_state"])
+                for one in self.kept()
+            ],
+            [
+                (0, "first", 0, 0),
+                (12, "change", 0, 0),
+                (21, "change", 0, 2),
+                (24, "change", 0, 3),
+                (27, "change", 0, 5),
+                (30, "change", 0, 6),
+                (33, "change", 0, 7),
+                (42, "change", 0, 9),
+                (45, "change", 0, 9),
+                (108, "interval", 0, 9),
+                (132, "change", 0, 9),
+                (144, "change", 0, 9),
+                (147, "change", 0, 10),
+                (168, "change", 0, 11),
+                (171, "change", 0, 12),
+                (174, "change", 0, 13),
+                (180, "change", 0, 15),
+                (183, "change", 0, 0),
+                (246, "interval", 0, 0),
+            ],
+        )
+        running = next(one.points for one in self.kept() if self.seconds(one.reading.at) == 108)
+        assert running["generator_frequency"] is not None
+        self.assertAlmostEqual(running["generator_frequency"], 50, 0)
+        self.assertEqual(running["mains_frequency"], 0)
+
+    def test_the_live_record_at_the_end(self) -> None:
+        record = self.world.fleet.live[HOSTID]
+        view = view_of(record, self.world.clock.seconds())
+        self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
+        self.assertEqual(record.upload, 84)
+
+
+class ChangesOnlyTests(MainsFailureTests):
+    """The same from a device that uploads a full set first, and then what changes."""
+
+    data_mode = 0
+
+    def test_the_live_record_at_the_end(self) -> None:
+        view = view_of(self.world.fleet.live[HOSTID], self.world.clock.seconds())
+        self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
+        self.assertEqual(view.packet_gaps, 0)
+
+
+class FaultTests(ScenarioTestCase):
+    def test_low_oil_pressure_on_load(self) -> None:
+        """The engine stops by itself; the alarm stays until somebody resets it at the controller."""
+        self.genset.fail_mains()
+        self.live(60)
+        self.world.events.clear()
+        self.genset.inject("low_oil_pressure")
+        self.live(60)
+        self.assertIn("low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)])
+        kinds = [kind for _, kind, _ in self.told()]
+        self.assertIn("engine_stopped", kinds)
+        self.genset.heal("low_oil_pressure")
+        self.live(30)
+        self.assertIn("low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)])
+        self.assertTrue(self.genset.command("stop"))
+        self.live(9)
+        self.assertNotIn(
+            "low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)]
+        )
+        self.assertEqual(self.told()[-1][1:], ("alarm_cleared", "low_oil_pressure_shutdown"))
