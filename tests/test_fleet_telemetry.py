@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.live import Live, LiveRecord
 from cmmd.fleet.tally import FrameOutcome, Tally
-from cmmd.fleet.telemetry import MOST_UNPLACED, Taken, Telemetry
+from cmmd.fleet.telemetry import MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, read_response
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ChangeParams, Changes, ReqDataChange
@@ -449,3 +449,5 @@ class GarbageTests(TelemetryTestCase):
         frame = read_response(ReadRequest(1, HOLDING, 0, 1), b"\0\0")
         self.telemetry.full(self.record, ";".join([frame] * 4000))
         self.assertEqual(self.tally.frames[FrameOutcome.FOREIGN], 4000)
+        self.telemetry.full(self.record, "x;" * 30_000)
+        self.assertEqual(self.tally.frames[FrameOutcome.MALFORMED], MOST_FRAMES)

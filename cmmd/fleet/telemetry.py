@@ -16,6 +16,7 @@ from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.tally import FrameOutcome, Tally
 from cmmd.modbus.frames import (
+    MAX_PLAN,
     BadCRCError,
     ExceptionResponse,
     Function,
@@ -34,6 +35,9 @@ from cmmd.wire.messages import Changes, ReqDataChange
 __all__ = ["MOST_UNPLACED", "Taken", "Telemetry"]
 
 log = Logger()
+
+MOST_FRAMES = 2 * MAX_PLAN
+"""Frames of one upload that are looked at: no plan has half as many requests."""
 
 MOST_UNPLACED = 8
 """Frames of one upload that are kept as they came, where it is not known what they answer."""
@@ -107,6 +111,10 @@ class Telemetry:
 
     def _merge_some(self, record: LiveRecord, texts: Sequence[str]) -> Taken:
         """Take over what can be taken over of an upload that is not as it should be."""
+        surplus = len(texts) - MOST_FRAMES
+        if surplus > 0:
+            self._tally.frames[FrameOutcome.FOREIGN] += surplus
+            texts = texts[:MOST_FRAMES]
         responses = [self._response(text) for text in texts]
         asked = record.plan.requests
         placed: Sequence[ReadRequest | FrameOutcome] = asked
