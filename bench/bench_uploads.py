@@ -123,7 +123,7 @@ def bytes_per_device() -> tuple[float, float]:
     for number, hostid in enumerate(hostids):
         upload = uploads[number % len(uploads)]
         assert isinstance(upload, ReqData)
-        world.fleet.uploads.full(replace(upload, hostid=hostid), historic=False)
+        world.fleet.uploads.full(replace(upload, hostid=hostid), world.fleet.live[hostid].plan, historic=False)
         if number % 400 == 399:
             world.write_batch()
     world.write_batch()
@@ -143,7 +143,7 @@ def main() -> None:
     def take(document: bytes) -> None:
         message = read_from_device(document)
         if type(message) is ReqData:
-            uploads.full(message, historic=False)
+            uploads.full(message, record.plan, historic=False)
         elif type(message) is ReqDataChange:
             uploads.change(message, historic=False)
 
@@ -153,7 +153,7 @@ def main() -> None:
 
     def take_and_view(document: bytes) -> None:
         take(document)
-        view_of(record, 0.0)
+        view_of(record, 0.0, online=True)
 
     heartbeat = [compact({"method": "HB", "hostid": HOSTID, "params": ""})]
     take(full_uploads()[0])  # the first one is kept

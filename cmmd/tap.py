@@ -28,6 +28,7 @@ from cmmd.daemon import (
     lock_state,
     raise_file_limit,
 )
+from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.retention import Retention
@@ -198,9 +199,15 @@ class Server(Service):
         advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
         advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
         self._retention = Retention(
-            self._store, days=settings.history.retention_days, now=time.time, clock=self._reactor
+            self._store,
+            days=settings.history.retention_days,
+            newest_at=max((last.at for last in kept.uploads), default=None),
+            now=time.time,
+            monotonic=time.monotonic,
+            clock=self._reactor,
         )
         self._retention.startService()
+        fleet.events.emit(Kind.SERVER_STARTED, "", version=__version__)
         log.info(
             "cmmd {version} serves; {count} devices are registered, state is in {state}",
             version=__version__,
@@ -220,6 +227,7 @@ class Server(Service):
             if self._sessions is not None:
                 await self._sessions.stop()
             if self.fleet is not None:
+                self.fleet.events.emit(Kind.SERVER_STOPPED, "")
                 await self.fleet.save()
         finally:
             await self._let_go()

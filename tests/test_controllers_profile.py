@@ -97,7 +97,7 @@ class EngineTests(ProfileTestCase):
     def test_state(self) -> None:
         self.assertEqual(self.profile.engine_state(Known({34: 0})), "standby")
         self.assertEqual(self.profile.engine_state(Known({34: NORMAL_RUNNING})), "normal running")
-        self.assertEqual(self.profile.engine_state_number(Known({34: 16})), 16)
+        self.assertIsNone(self.profile.engine_state_number(Known({34: 16})), "there is no such state")
         for reader in (NOTHING, Known({34: 16}), Known({34: 32767})):
             self.assertIsNone(self.profile.engine_state(reader))
 

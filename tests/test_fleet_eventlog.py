@@ -12,7 +12,7 @@ from cmmd.store.records import Detail, Event
 class EventLogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.eventlog = EventLog(self.clock)
+        self.eventlog = EventLog(self.clock, lambda _: "Genset 1")
         captured = capturedLogs()
         self._events = captured.__enter__()
         self.addCleanup(captured.__exit__, None, None, None)
@@ -30,7 +30,12 @@ class EventLogTests(SynchronousTestCase):
         self.tell("breaker_changed", breaker="generator", closed=True, suppressed=0)
         self.tell("clock_asked", suppressed=0)
         self.assertEqual(
-            self.logged, ["alarm: A: Fire (alarm)", "mains breaker: A: open", "generator breaker: A: closed"]
+            self.logged,
+            [
+                "alarm: A (Genset 1): Fire (alarm)",
+                "mains breaker: A (Genset 1): open",
+                "generator breaker: A (Genset 1): closed",
+            ],
         )
 
     def test_every_line_finds_its_details(self) -> None:
@@ -40,7 +45,7 @@ class EventLogTests(SynchronousTestCase):
 
     def test_a_title_is_no_format(self) -> None:
         self.tell("alarm_raised", alarm=1, signal="x", title="{hostid} {nothing}", severity="alarm")
-        self.assertEqual(self.logged, ["alarm: A: {hostid} {nothing} (alarm)"])
+        self.assertEqual(self.logged, ["alarm: A (Genset 1): {hostid} {nothing} (alarm)"])
 
     def test_no_more_than_a_disk_bears(self) -> None:
         for _ in range(1000):
@@ -48,4 +53,4 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual(len(self.logged), 20)
         self.clock.advance(10)
         self.tell("mains_lost", suppressed=0)
-        self.assertEqual(self.logged[-1], "mains lost: A (980 more not logged)")
+        self.assertEqual(self.logged[-1], "mains lost: A (Genset 1) (980 more not logged)")

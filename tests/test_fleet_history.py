@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.history import NoSuchPoint, Page
 from cmmd.store.records import Cursor, Query
-from tests.uploads import STANDBY, full_upload
+from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID, World
 
 FREQUENCIES = (5000, 5001, 4999, 5002, 4998)
@@ -21,7 +21,9 @@ class PageTests(SynchronousTestCase):
             self.world.register(hostid)
         for frequency in FREQUENCIES:
             for hostid in (HOSTID, "B"):
-                self.world.fleet.uploads.full(full_upload({**STANDBY, 6: frequency}, hostid=hostid), historic=False)
+                self.world.fleet.uploads.full(
+                    full_upload({**STANDBY, 6: frequency}, hostid=hostid), HGM6120N_PLAN, historic=False
+                )
             self.world.clock.advance(61)
 
     def page(self, points: list[str] | None = None, **query: object) -> Page:
@@ -79,7 +81,7 @@ class PageTests(SynchronousTestCase):
         points = tuple(replace(one, name="grid_frequency") if one.address == 6 else one for one in definition.points)
         record.profile = type(record.profile)("hgm6120n", replace(definition, points=points))
         for _ in range(2):
-            world.fleet.uploads.full(full_upload({**STANDBY, 6: 5050}), historic=False)
+            world.fleet.uploads.full(full_upload({**STANDBY, 6: 5050}), HGM6120N_PLAN, historic=False)
             world.clock.advance(61)
         self.successResultOf(world.fleet.save())
         kept = self.successResultOf(world.store.open())

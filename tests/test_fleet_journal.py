@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import journal
 from cmmd.fleet.journal import BATCH_S, FIRST_RETRY_S, LONGEST_RETRY_S, MOST_IN_BATCH, Journal
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
-from cmmd.store.records import Event, LastUpload, Reading, Row
+from cmmd.store.records import Alarm, Event, LastUpload, ProfileVersion, Reading, Row
 
 
 def event(number: int) -> Event:
@@ -19,6 +20,10 @@ def event(number: int) -> Event:
 
 def reading(number: int) -> Reading:
     return Reading(number=number, hostid="A", at=number, reason="first", profile=1, image=b"\1", points=())
+
+
+def alarm(number: int, raised_at: int) -> Alarm:
+    return Alarm(number=number, hostid="A", signal="x", title="X", severity="warning", raised_at=raised_at)
 
 
 def last(hostid: str, upload: int) -> LastUpload:
@@ -161,7 +166,43 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual((len(self.journal), self.journal.lost), (20, 1))
         held.callback(None)
         self.clock.advance(BATCH_S)
-        self.assertEqual(self.numbers()[1], [*range(1, 20), 99], "the oldest went")
+        self.assertEqual(self.numbers()[1], list(range(20)))
+
+    def test_what_replaces_another_always_has_room(self) -> None:
+        self.patch(journal, "MOST_WAITING", 0)
+        self.store.error = StoreUnavailable("disk full")
+        for upload in range(100):
+            self.journal.add(last("A", upload))
+            self.journal.add(alarm(7, upload))
+            self.journal.add(ProfileVersion(number=upload, name="x", fingerprint="", points=()))
+        self.clock.advance(BATCH_S)
+        self.assertEqual(len(self.journal), 102)
+        self.assertEqual(self.journal.lost, 0)
+        self.store.error = None
+        self.clock.advance(FIRST_RETRY_S)
+        rows = self.store.batches[-1]
+        self.assertEqual(len(rows), 102)
+        self.assertIn(last("A", 99), rows)
+        self.assertIn(alarm(7, 99), rows)
+
+    def test_a_newer_one_that_came_while_the_store_was_asked(self) -> None:
+        self.store.held = []
+        self.journal.add(last("A", 1))
+        self.clock.advance(BATCH_S)
+        self.journal.add(last("A", 2))
+        self.store.held.pop().errback(StoreUnavailable("away"))
+        self.store.held = None
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertEqual(self.store.batches[1:], [[last("A", 2)]])
+
+    def test_what_is_lost_at_the_end_is_said(self) -> None:
+        self.store.error = StoreUnavailable("disk full")
+        self.journal.add(event(1))
+        self.journal.add(alarm(1, 1))
+        with capturedLogs() as logged:
+            self.successResultOf(self.journal.stop())
+        self.assertIn("which is lost: 1 Alarm, 1 Event", formatEvent(logged[-1]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_only_the_newest_upload_of_a_device_waits_for_the_store(self) -> None:
         self.store.error = StoreUnavailable("disk full")

@@ -10,7 +10,7 @@ from cmmd.modbus.frames import Function
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.records import Device, LastUpload
 from cmmd.wire.messages import ReqData
-from tests.uploads import AT_REST, change_upload, full_upload
+from tests.uploads import AT_REST, HGM6120N_PLAN, change_upload, full_upload
 from tests.world import HOSTID, START_S, World
 
 DEVICE = Device(hostid="A", hostname="", password_hash=None, moduletype="HGM6120N", number=7, registered_at=0)
@@ -35,10 +35,12 @@ class MonitorTests(SynchronousTestCase):
     def test_after_uploads(self) -> None:
         transport = self.world.connect()
         transport.deliver(b'{"method":"LongCon","hostid":"%s"}' % HOSTID.encode())
-        self.world.fleet.uploads.full(full_upload(), historic=False)
+        self.world.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
         self.world.clock.advance(1)
         coils, registers, _ = (full_upload().params or "").split(";")
-        self.world.fleet.uploads.full(ReqData(params=f"{coils};{registers}", hostid=HOSTID), historic=False)
+        self.world.fleet.uploads.full(
+            ReqData(params=f"{coils};{registers}", hostid=HOSTID), HGM6120N_PLAN, historic=False
+        )
         self.world.fleet.uploads.change(change_upload({45: 1}), historic=False)
         monitor = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
         assert monitor is not None
@@ -78,11 +80,16 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(list(live), ["A"])
         self.assertEqual(len(live), 1)
 
-    def test_undecided_registers_of_a_profile_that_knows_now(self) -> None:
-        undecided = RegisterImage()
-        undecided.merge_change(Function.READ_HOLDING_REGISTERS, 6, b"\x88\x13", "little")
-        record = self.live(replace(self.LAST, undecided=undecided.to_bytes()))["A"]
-        self.assertEqual(record.known.register(6), 5000)
+    def test_undecided_registers_are_older_than_nothing(self) -> None:
+        """Nobody knows what they said: what was there before them is not known any more, either."""
+        image, undecided = RegisterImage(), RegisterImage()
+        holding = Function.READ_HOLDING_REGISTERS
+        image.merge_change(holding, 5, bytes(6), "little")
+        undecided.merge_change(holding, 6, b"\x88\x13", "little")
+        record = self.live(replace(self.LAST, image=image.to_bytes(), undecided=undecided.to_bytes()))["A"]
+        assert record.known.older is not None
+        self.assertEqual(record.known.older.registers(holding, 5, 3), (0, None, 0))
+        self.assertEqual(record.known.register(5), None)
         self.assertIsNone(record.known.undecided)
 
 
@@ -95,10 +102,10 @@ class ViewTests(SynchronousTestCase):
         return self.world.fleet.live[HOSTID]
 
     def points(self, record: LiveRecord) -> dict[str, PointNow]:
-        return {point.name: point for point in view_of(record, START_S).points}
+        return {point.name: point for point in view_of(record, START_S, online=True).points}
 
     def test_nothing_yet(self) -> None:
-        view = view_of(self.record(), START_S)
+        view = view_of(self.record(), START_S, online=True)
         self.assertEqual(
             (view.profile, view.upload, view.at, view.freshness_s, view.stale), ("hgm6120n", 0, None, None, True)
         )
@@ -110,8 +117,8 @@ class ViewTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         record = self.record()
-        self.world.fleet.uploads.full(full_upload(), historic=False)
-        view = view_of(record, START_S + 4.5)
+        self.world.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
+        view = view_of(record, START_S + 4.5, online=True)
         self.assertEqual((view.freshness_s, view.stale, view.completeness), (4.5, False, 1.0))
         self.assertEqual((view.engine_state, view.engine_turns, view.mode), ("standby", False, "auto"))
         points = self.points(record)
@@ -126,7 +133,7 @@ class ViewTests(SynchronousTestCase):
     def test_half_of_it(self) -> None:
         record = self.record()
         self.world.fleet.uploads.change(change_upload({6: 5000, 17: 32767}, FireAlarm=1), historic=False)
-        view = view_of(record, START_S)
+        view = view_of(record, START_S, online=True)
         assert view.completeness is not None
         self.assertTrue(0 < view.completeness < 0.05)
         points = self.points(record)
@@ -137,12 +144,38 @@ class ViewTests(SynchronousTestCase):
 
     def test_stale_after_a_restart(self) -> None:
         self.record()
-        self.world.fleet.uploads.full(full_upload(), historic=False)
+        self.world.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
         self.successResultOf(self.world.fleet.save())
         self.world = World(store=self.world.store)
-        view = view_of(self.world.fleet.live[HOSTID], START_S + 100)
-        self.assertEqual((view.stale, view.freshness_s, view.completeness), (True, 100, 1.0))
+        view = view_of(self.world.fleet.live[HOSTID], START_S + 100, online=True)
+        self.assertEqual((view.stale, view.freshness_s, view.completeness), (True, 100, 0))
         self.assertEqual({point.quality for point in view.points}, {"stale"})
+
+    def test_offline(self) -> None:
+        record = self.record()
+        self.world.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
+        view = view_of(record, START_S, online=False)
+        self.assertEqual({point.quality for point in view.points}, {"stale"})
+
+    def test_a_frame_that_did_not_come(self) -> None:
+        record = self.record()
+        self.world.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
+        coils, _, later = (full_upload().params or "").split(";")
+        self.world.fleet.uploads.full(ReqData(params=f"{coils};{later}", hostid=HOSTID), HGM6120N_PLAN, historic=False)
+        points = self.points(record)
+        self.assertEqual((points["mains_frequency"].value, points["mains_frequency"].quality), (50.0, "stale"))
+        self.assertEqual((points["starts"].value, points["starts"].quality), (12, "good"))
+        monitor = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
+        assert monitor is not None
+        self.assertEqual(monitor.mask, {"01": [(0, 90)], "03": [(0, 45), (46, 10)]})
+
+    def test_implausible(self) -> None:
+        record = self.record()
+        self.world.fleet.uploads.full(full_upload({6: 65000, 21: 101}), HGM6120N_PLAN, historic=False)
+        points = self.points(record)
+        self.assertEqual((points["mains_frequency"].value, points["mains_frequency"].quality), (650.0, "implausible"))
+        self.assertEqual(points["fuel_level"].quality, "implausible")
+        self.assertIsNone(record.profile.points(record.known)["fuel_level"])
 
     def test_uncertain(self) -> None:
         """Read little-endian as long as that is plausible, and never as if it were certain."""
@@ -154,16 +187,18 @@ class ViewTests(SynchronousTestCase):
             (points["generator_frequency"].value, points["generator_frequency"].quality), (None, "unknown")
         )
         self.assertEqual((points["mains_voltage_l1_n"].value, points["mains_voltage_l1_n"].quality), (0, "good"))
-        self.assertIsNone(view_of(record, START_S).byte_order)
+        self.assertIsNone(view_of(record, START_S, online=True).byte_order)
 
     def test_a_profile_without_names(self) -> None:
         record = self.record("unheard of")
         self.world.fleet.uploads.change(change_upload({6: 0x0101}, {0: 1}), historic=False)
-        view = view_of(record, START_S)
+        view = view_of(record, START_S, online=True)
         self.assertEqual((view.profile, view.points, view.signals, view.completeness), ("generic", [], [], None))
 
     def test_frames_without_a_place(self) -> None:
         record = self.record()
         foreign = (full_upload(coils=AT_REST).params or "").split(";")[0]
-        self.world.fleet.uploads.full(ReqData(params=f"{foreign};{foreign}", hostid=HOSTID), historic=False)
-        self.assertEqual(view_of(record, START_S).unplaced, (foreign, foreign))
+        self.world.fleet.uploads.full(
+            ReqData(params=f"{foreign};{foreign}", hostid=HOSTID), HGM6120N_PLAN, historic=False
+        )
+        self.assertEqual(view_of(record, START_S, online=True).unplaced, (foreign, foreign))

@@ -59,6 +59,12 @@ class PresenceTests(SynchronousTestCase):
         self.assertIsNone(self.presence.carrier("A"))
         self.assertEqual((len(self.presence), self.presence.session_count), (0, 1))
 
+    def test_history_does_not_push_out_who_carries_commands(self) -> None:
+        live = Connection(self.presence)
+        others = [Connection(self.presence, carries_commands=False) for _ in range(MOST_STANDING + 2)]
+        self.assertIs(self.presence.carrier("A"), live)
+        self.assertEqual(self.presence.sessions("A"), (live, *others[-MOST_STANDING + 1 :]))
+
     def test_events(self) -> None:
         """A device is online while it has a live session: others, older or for history, make no difference."""
         history = Connection(self.presence, carries_commands=False)

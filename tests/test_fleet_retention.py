@@ -35,10 +35,14 @@ class Hungry(MemoryStore):
 
 
 class RetentionTests(SynchronousTestCase):
-    def started(self, store: Hungry) -> tuple[Retention, Clock]:
+    def started(
+        self, store: Hungry, newest_at: int | None = None, now: Callable[[], float] | None = None
+    ) -> tuple[Retention, Clock]:
         clock = Clock()
         clock.advance(1000 * DAY_S)
-        retention = Retention(store, days=400, now=clock.seconds, clock=clock)
+        retention = Retention(
+            store, days=400, newest_at=newest_at, now=now or clock.seconds, monotonic=clock.seconds, clock=clock
+        )
         retention.startService()
         return retention, clock
 
@@ -89,3 +93,39 @@ class RetentionTests(SynchronousTestCase):
         self.assertEqual(store.old, 0)
         clock.advance(PAUSE_S)
         retention.stopService()
+
+    def test_a_clock_that_is_set(self) -> None:
+        """Whatever it was before: nothing is deleted until it has been right for a day."""
+        wrong = [0.0]
+        store = Hungry(10)
+        clock = Clock()
+        clock.advance(1000 * DAY_S)
+        retention = Retention(
+            store,
+            days=400,
+            newest_at=None,
+            now=lambda: clock.seconds() + wrong[0],
+            monotonic=clock.seconds,
+            clock=clock,
+        )
+        wrong[0] = 401 * DAY_S
+        retention.startService()
+        self.assertEqual(store.asked, [])
+        clock.advance(PERIOD_S)
+        wrong[0] = 0
+        clock.pump([PERIOD_S] * 144)
+        self.assertEqual(store.asked, [])
+        clock.pump([PERIOD_S] * 2)
+        self.assertEqual(store.asked[0], (int((clock.seconds() - 400 * DAY_S) * 1000 - PERIOD_S * 1000), BITE))
+        clock.advance(PAUSE_S)
+        retention.stopService()
+
+    def test_long_before_the_start_or_in_the_future(self) -> None:
+        for newest_at, waits in ((None, False), (1000 * DAY_S, False), (970 * DAY_S - 1, True), (1001 * DAY_S, True)):
+            store = Hungry(0)
+            retention, clock = self.started(store, None if newest_at is None else newest_at * 1000)
+            clock.advance(0)
+            self.assertEqual(store.asked == [], waits, newest_at)
+            clock.advance(DAY_S + PERIOD_S)
+            self.assertGreater(len(store.asked), 0)
+            retention.stopService()

@@ -170,6 +170,7 @@ class SomeProfilesTests(SynchronousTestCase):
                 polls = [{unit = 1, function = 1, address = 0, count = 8},
                          {unit = 1, function = 3, address = 0, count = 8}]
                 [enums.state]
+                0 = "standby"
                 1 = "running"
                 [engine]
                 state = "state"

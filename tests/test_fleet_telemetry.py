@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.live import Live, LiveRecord
 from cmmd.fleet.tally import FrameOutcome, Tally
-from cmmd.fleet.telemetry import MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
+from cmmd.fleet.telemetry import LONGEST_UNPLACED, MOST_CHANGES, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, read_response
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ChangeParams, Changes, ReqDataChange
@@ -41,9 +41,12 @@ def from_pymodbus(pdu: ModbusPDU) -> str:
 class TelemetryTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.tally = Tally()
-        self.decided: list[tuple[str, ByteOrder]] = []
+        self.decided: list[tuple[str, ByteOrder | None]] = []
         self.telemetry = Telemetry(self.tally, Clock(), lambda *decided: self.decided.append(decided))
         self.record = self.new_record(HGM6120N)
+
+    def full(self, params: str | None) -> Taken:
+        return self.telemetry.full(self.record, params, self.record.plan)
 
     def new_record(self, device: Device, para_command: str = POLLS) -> LiveRecord:
         live = Live(device=lambda _: replace(device, para_command=para_command), online=lambda _: True, catalog=CATALOG)
@@ -92,7 +95,7 @@ class FullTests(TelemetryTestCase):
         self.assertEqual(points["load"], 45)
 
     def test_an_upload_of_an_hgm6120n_built_by_pymodbus(self) -> None:
-        self.assertIs(self.telemetry.full(self.record, ";".join(self.frames())), Taken.CHANGES)
+        self.assertIs(self.full(";".join(self.frames())), Taken.CHANGES)
         self.assertEqual(self.outcomes(), {"taken": 3})
         self.assert_coils()
         self.assert_later_registers()
@@ -119,7 +122,7 @@ class FullTests(TelemetryTestCase):
     def test_a_broken_crc_spoils_nothing_else(self) -> None:
         coils, registers, later = self.frames()
         broken = registers[:-1] + ("0" if registers[-1] != "0" else "1")
-        self.assertIs(self.telemetry.full(self.record, f"{coils};{broken};{later};"), Taken.CHANGES)
+        self.assertIs(self.full(f"{coils};{broken};{later};"), Taken.CHANGES)
         self.assertEqual(self.outcomes(), {"taken": 2, "bad_crc": 1})
         self.assert_coils()
         self.assert_later_registers()
@@ -128,7 +131,7 @@ class FullTests(TelemetryTestCase):
     def test_an_exception_spoils_nothing_else(self) -> None:
         coils, _, later = self.frames()
         exception = ExceptionResponse(1, HOLDING, 2).to_hex()
-        self.telemetry.full(self.record, f"{coils};{exception};{later}")
+        self.full(f"{coils};{exception};{later}")
         self.assertEqual(self.outcomes(), {"taken": 2, "exception": 1})
         self.assert_coils()
         self.assert_later_registers()
@@ -137,55 +140,55 @@ class FullTests(TelemetryTestCase):
         coils, registers, later = self.frames()
         for upload in (f"{later}; {coils} ;", f";{coils.lower()};;{later}", f"{later};{registers};{coils}"):
             self.record = self.new_record(HGM6120N)
-            self.assertIs(self.telemetry.full(self.record, upload), Taken.CHANGES)
+            self.assertIs(self.full(upload), Taken.CHANGES)
             self.assert_coils()
             self.assert_later_registers()
         self.assertEqual(self.outcomes(), {"taken": 7})
 
     def test_only_what_is_watched_is_a_change(self) -> None:
         coils, registers, later = self.frames()
-        self.telemetry.full(self.record, f"{coils};{registers};{later}")
-        self.assertIs(self.telemetry.full(self.record, f"{coils};{registers};{later}"), Taken.VALUES)
+        self.full(f"{coils};{registers};{later}")
+        self.assertIs(self.full(f"{coils};{registers};{later}"), Taken.VALUES)
         request = self.record.plan.requests[1]
         for register, value, expected in ((6, 4990, Taken.VALUES), (35, 8, Taken.VALUES), (34, 10, Taken.CHANGES)):
             values = {**self.REGISTERS, register: value}
             other = read_response(request, b"".join(values.get(n, 0).to_bytes(2, "big") for n in range(45)))
-            self.assertIs(self.telemetry.full(self.record, f"{coils};{other};{later}"), expected)
-            self.telemetry.full(self.record, f"{coils};{registers};{later}")
+            self.assertIs(self.full(f"{coils};{other};{later}"), expected)
+            self.full(f"{coils};{registers};{later}")
         request = self.record.plan.requests[0]
         for coil, expected in ((56, Taken.VALUES), (72, Taken.VALUES), (19, Taken.CHANGES), (7, Taken.CHANGES)):
             states = sum(1 << n for n in self.COILS ^ {coil})
             other = read_response(request, states.to_bytes(12, "little"))
-            self.assertIs(self.telemetry.full(self.record, f"{other};{registers};{later}"), expected, coil)
-            self.telemetry.full(self.record, f"{coils};{registers};{later}")
+            self.assertIs(self.full(f"{other};{registers};{later}"), expected, coil)
+            self.full(f"{coils};{registers};{later}")
 
     def test_nothing_new(self) -> None:
         for params in (None, "", ";", " ; ;"):
-            self.assertIs(self.telemetry.full(self.record, params), Taken.NOTHING, "nothing is known")
-        self.telemetry.full(self.record, self.frames()[0])
-        self.record.stale = False
-        self.assertIs(self.telemetry.full(self.record, ""), Taken.VALUES, "all is as it was")
-        self.assertEqual(self.outcomes(), {"taken": 1})
+            self.assertIs(self.full(params), Taken.EMPTY)
+        self.full(";".join(self.frames()))
+        self.assertIs(self.full(""), Taken.EMPTY)
+        self.assert_coils()
+        self.assertEqual(self.outcomes(), {"taken": 3})
 
     def test_nothing_that_can_be_taken(self) -> None:
-        self.assertIs(self.telemetry.full(self.record, "no frame;01;0103"), Taken.NOTHING)
+        self.assertIs(self.full("no frame;01;0103"), Taken.NOTHING)
         self.assertEqual(self.outcomes(), {"malformed": 3})
         foreign = read_response(ReadRequest(2, HOLDING, 0, 45), bytes(90))
-        self.assertIs(self.telemetry.full(self.record, foreign), Taken.NOTHING)
+        self.assertIs(self.full(foreign), Taken.NOTHING)
         self.assertEqual(self.outcomes(), {"malformed": 3, "foreign": 1})
         self.assertEqual(self.record.unplaced, (foreign,))
         self.assertFalse(self.record.known.image)
 
     def test_an_echo_of_a_write_is_foreign(self) -> None:
-        self.telemetry.full(self.record, "00050003FF007DEB")
+        self.full("00050003FF007DEB")
         self.assertEqual(self.outcomes(), {"foreign": 1})
 
     def test_no_room(self) -> None:
         """A plan may ask for more than an image holds."""
         requests = [ReadRequest(1, HOLDING, n * 125, 125) for n in range(40)]
         self.record = self.new_record(HGM6120N, plan_of(*requests))
-        self.telemetry.full(self.record, ";".join(read_response(one, bytes(250)) for one in requests))
-        self.assertEqual(self.outcomes(), {"taken": 32, "no_room": 8})
+        self.full(";".join(read_response(one, bytes(250)) for one in requests))
+        self.assertEqual(self.outcomes(), {"taken": 16, "no_room": 24})
 
     def test_a_plan_in_the_store_that_is_none(self) -> None:
         self.assertEqual(self.new_record(HGM6120N, "junk").plan.requests, self.record.plan.requests)
@@ -208,38 +211,48 @@ class TwinsTests(TelemetryTestCase):
         return tuple(self.record.known.register(address) for address in (0, 1, 46, 47))
 
     def test_in_order(self) -> None:
-        self.telemetry.full(self.record, f"{self.first};{self.second};{self.third}")
+        self.full(f"{self.first};{self.second};{self.third}")
         self.assertEqual(self.known(), (1, 2, 3, 4))
         self.assertEqual(self.outcomes(), {"taken": 3})
 
     def test_one_left_out_is_not_guessed(self) -> None:
-        self.telemetry.full(self.record, f"{self.second};{self.third}")
+        self.full(f"{self.second};{self.third}")
         self.assertEqual(self.known(), (None,) * 4)
         self.assertTrue(self.record.known.coil(7))
         self.assertEqual(self.outcomes(), {"taken": 1, "ambiguous": 1})
         self.assertEqual(self.record.unplaced, (self.second,))
 
     def test_out_of_order_is_not_guessed(self) -> None:
-        self.telemetry.full(self.record, f"{self.third};{self.first};{self.second}")
+        self.full(f"{self.third};{self.first};{self.second}")
         self.assertEqual(self.known(), (None,) * 4)
         self.assertEqual(self.outcomes(), {"taken": 1, "ambiguous": 2})
 
     def test_a_broken_frame_keeps_its_place(self) -> None:
         for broken in (self.first[:-4] + "0000", "junk", ExceptionResponse(1, HOLDING, 6).to_hex()):
             self.record = self.new_record(HGM6120N, plan_of(self.FIRST, self.SECOND, self.THIRD))
-            self.telemetry.full(self.record, f"{broken};{self.second};{self.third}")
+            self.full(f"{broken};{self.second};{self.third}")
             self.assertEqual(self.known(), (None, None, 3, 4))
+
+    def test_what_is_left_out_is_outdated(self) -> None:
+        self.full(f"{self.first};{self.second};{self.third}")
+        self.full(f"{self.first};{ExceptionResponse(1, HOLDING, 6).to_hex()};{self.third}")
+        self.assertEqual(self.known(), (1, 2, None, None))
+        assert self.record.known.older is not None
+        self.assertEqual(self.record.known.older.known(HOLDING), (range(46, 48),))
+        self.full(f"{self.first};{self.second};{self.third}")
+        self.assertEqual(self.known(), (1, 2, 3, 4))
+        self.assertIsNone(self.record.known.older)
 
     def test_twice_the_same(self) -> None:
         """Two answers to one request: neither is believed."""
-        self.telemetry.full(self.record, f"{self.third};{self.third}")
+        self.full(f"{self.third};{self.third}")
         self.assertIsNone(self.record.known.coil(7))
         self.assertEqual(self.outcomes(), {"ambiguous": 2})
 
     def test_unplaced_frames_are_kept_until_an_upload_without(self) -> None:
-        self.telemetry.full(self.record, ";".join([self.first] * 20))
+        self.full(";".join([self.first] * 20))
         self.assertEqual(self.record.unplaced, (self.first,) * MOST_UNPLACED)
-        self.telemetry.full(self.record, f"{self.first};{self.second};{self.third}")
+        self.full(f"{self.first};{self.second};{self.third}")
         self.assertEqual(self.record.unplaced, ())
 
 
@@ -303,17 +316,15 @@ class ChangeTests(TelemetryTestCase):
         self.assertNotEqual(self.record.inputs, before)
 
     def test_nothing_new(self) -> None:
-        self.assertIs(self.change(packetnum=3), Taken.NOTHING)
-        self.change(registers=[{"0006": "8813"}])
-        self.record.stale = False
-        self.assertIs(self.change(packetnum=4), Taken.VALUES)
+        self.assertIs(self.change(packetnum=3), Taken.EMPTY)
+        self.assertIs(self.change(registers=[{"0006": "81"}]), Taken.NOTHING)
 
     def test_packets(self) -> None:
-        for packetnum, gaps in ((None, 0), (7, 0), (8, 0), (None, 0), (9, 0), (12, 1), (13, 1), (13, 2), (5, 3), (6, 3),
-                                (1, 3), (2, 3), (0, 3), (1, 3)):  # fmt: skip
+        for packetnum, gaps in ((None, 0), (7, 0), (8, 0), (None, 0), (9, 0), (12, 1), (13, 1), (13, 1), (5, 2), (6, 2),
+                                (1, 2), (2, 2), (0, 2), (1, 2)):  # fmt: skip
             self.change(packetnum=packetnum, registers=[{"0006": "8813"}])
             self.assertEqual(self.tally.packet_gaps, gaps, packetnum)
-        self.assertEqual(self.record.packet_gaps, 3)
+        self.assertEqual(self.record.packet_gaps, 2)
         self.assertEqual(self.outcomes(), {"changed": 14}, "none is rejected")
 
 
@@ -355,17 +366,18 @@ class AutoTests(TelemetryTestCase):
             )
 
     def test_found_out_by_what_was_known_before(self) -> None:
-        """Current has no range that would tell: 300 A, or 11265 A?"""
+        """Some registers have no range that would tell: 300, or 11265?"""
         for order in ("little", "big"):
             self.record = self.new_record(self.device, "")
             registers = [0] * 82
+            registers[66] = 400
             registers[68:70] = [300, 300]
             request = self.record.plan.requests[1]
             payload = b"".join(register.to_bytes(2, "big") for register in registers)
-            self.telemetry.full(self.record, read_response(request, payload))
+            self.full(read_response(request, payload))
             for upload in range(3):
                 self.assertIsNone(self.record.known.byte_order)
-                self.change({68: (301 + upload).to_bytes(2, order)})
+                self.change({66: (405 + upload).to_bytes(2, order), 68: (301 + upload).to_bytes(2, order)})
                 self.assertEqual(self.record.known.register(68), 303 if upload == 2 else None)
                 self.assertEqual(self.record.known.register(69), 300)
             self.assertEqual(self.record.known.byte_order, order)
@@ -382,10 +394,57 @@ class AutoTests(TelemetryTestCase):
         self.change({6: b"\x01\xf4", 13: b"\x01\xf4"})
         request = ReadRequest(1, HOLDING, 6, 1)
         self.record.plan = type(self.record.plan)(request.to_hex())
-        self.telemetry.full(self.record, read_response(request, b"\x01\xf5"))
+        self.full(read_response(request, b"\x01\xf5"))
         self.assertEqual(self.points(), {"mains_frequency": 50.1})
         assert self.record.known.undecided is not None
         self.assertEqual(self.record.known.undecided.known(HOLDING), (range(13, 14),))
+
+    def upload_fully(self, registers: dict[int, int]) -> None:
+        request = self.record.plan.requests[1]
+        self.full(read_response(request, b"".join(registers.get(n, 0).to_bytes(2, "big") for n in range(82))))
+
+    def test_one_register_that_is_near_by_chance_decides_nothing(self) -> None:
+        """A signed one that goes from 10 to -240: read in the wrong order that is 4095, which seems nearer."""
+        self.upload_fully({27: 10})
+        for value in (-240, -241, -242, -243, -244):
+            self.change({27: (value & 0xFFFF).to_bytes(2, "little")})
+        self.assertIsNone(self.record.known.byte_order)
+        self.assertIsNone(self.record.profile.points(self.record.known)["reactive_power"])
+        self.upload_fully({})
+        for value in (256, 512, 768, 1024):
+            self.change({66: value.to_bytes(2, "little")})
+        self.assertIsNone(self.record.known.byte_order)
+
+    def test_what_is_not_plausible_does_not_become_certain(self) -> None:
+        self.change({6: b"\xf4\x01", 13: b"\x01\xf4", 7: b"\xe6\x00", 8: b"\xe6\x00", 9: b"\xe6\x00"})
+        for _ in range(3):
+            self.change({6: b"\xf4\x01"})
+        self.assertEqual(self.record.known.byte_order, "little")
+        points = self.points()
+        self.assertEqual((points["mains_frequency"], points["generator_voltage_l1_n"]), (50.0, 230))
+        self.assertIsNone(self.record.known.register(13), "62465 is no frequency")
+
+    def test_a_wrong_decision_does_not_stand(self) -> None:
+        """What clearly contradicts it is not believed; three such uploads open the question again."""
+        for _ in range(3):
+            self.change({6: b"\x01\xf4"})
+        self.assertEqual(self.record.known.byte_order, "big")
+        for upload in range(6):
+            self.change({6: b"\xf5\x01", 21: b"\x50\x00"})
+            self.assertNotEqual(self.record.known.register(6), 0xF501)
+            self.assertEqual(self.record.known.byte_order, "big" if upload < 2 else None if upload < 5 else "little")
+        self.assertEqual([order for _, order in self.decided], ["big", None, "little"])
+        self.assertEqual((self.points()["mains_frequency"], self.points()["fuel_level"]), (50.1, 80))
+
+    def test_one_odd_upload_changes_nothing(self) -> None:
+        for _ in range(3):
+            self.change({6: b"\xf4\x01"})
+        for _ in range(5):
+            self.change({6: b"\x01\xf5"})
+            self.assertIsNone(self.record.known.register(6))
+            self.change({6: b"\xf6\x01"})
+            self.assertEqual(self.record.known.register(6), 502)
+        self.assertEqual(self.record.known.byte_order, "little")
 
     def test_what_contradicts_itself_decides_nothing(self) -> None:
         for _ in range(20):
@@ -431,7 +490,7 @@ class GarbageTests(TelemetryTestCase):
 
     @given(st.lists(st.text(max_size=30) | HEX | st.binary(min_size=1, max_size=30).map(bytes.hex), max_size=8))
     def test_full(self, items: list[str]) -> None:
-        self.telemetry.full(self.record, ";".join(items))
+        self.full(";".join(items))
 
     @given(
         st.sampled_from(["HGM6120N", "HGM4020N", ""]),
@@ -445,9 +504,18 @@ class GarbageTests(TelemetryTestCase):
         for _ in range(4):
             self.telemetry.change(self.record, ReqDataChange(params=params, hostid=HOSTID))
 
+    def test_as_many_changes_as_fit_into_a_message(self) -> None:
+        params = ChangeParams(f03=[{"0006": "8813"}] * 4000)
+        self.telemetry.change(self.record, ReqDataChange(params=params, hostid=HOSTID))
+        self.assertEqual(self.outcomes(), {"changed": MOST_CHANGES, "no_room": 4000 - MOST_CHANGES})
+
+    def test_a_frame_that_is_mostly_blanks(self) -> None:
+        self.full("0203" + " " * 60_000 + "020000FC44")
+        self.assertLessEqual(len(self.record.unplaced[0]), LONGEST_UNPLACED)
+
     def test_as_many_frames_as_fit_into_a_message(self) -> None:
         frame = read_response(ReadRequest(1, HOLDING, 0, 1), b"\0\0")
-        self.telemetry.full(self.record, ";".join([frame] * 4000))
+        self.full(";".join([frame] * 4000))
         self.assertEqual(self.tally.frames[FrameOutcome.FOREIGN], 4000)
-        self.telemetry.full(self.record, "x;" * 30_000)
+        self.full("x;" * 30_000)
         self.assertEqual(self.tally.frames[FrameOutcome.MALFORMED], MOST_FRAMES)

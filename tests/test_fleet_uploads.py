@@ -1,15 +1,19 @@
 """The way of an upload: live record, events, alarms, history; on a live port and on one for history."""
 
+from itertools import pairwise
+
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.modbus.frames import ExceptionResponse, Function
+from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Query
 from cmmd.wire.messages import ReqData, ReqDataChange
-from tests.uploads import AT_REST, STANDBY, change_upload, full_upload
+from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_upload
 from tests.world import HOSTID, START_S, World, login_params
 
 RUNNING = {**STANDBY, 6: 0, 13: 5001, 34: 9}
@@ -25,7 +29,7 @@ class UploadsTestCase(SynchronousTestCase):
     def take(self, upload: ReqData | ReqDataChange, *, historic: bool = False) -> Deferred[None] | None:
         uploads = self.world.fleet.uploads
         if isinstance(upload, ReqData):
-            return uploads.full(upload, historic=historic)
+            return uploads.full(upload, HGM6120N_PLAN, historic=historic)
         return uploads.change(upload, historic=historic)
 
     def kept(self, upload: ReqData | ReqDataChange, *, historic: bool = False) -> bool:
@@ -95,12 +99,56 @@ class KeptTests(UploadsTestCase):
             count += self.take(full_upload(coils=coils)) is not None
             self.world.clock.advance(0.1)
         self.assertEqual(count, 5)
-        self.world.clock.advance(1)
-        self.assertTrue(self.kept(full_upload()), "what was left out last is owed")
-        self.world.clock.advance(1)
+        self.world.clock.pump([1.0] * 5)
         self.assertFalse(self.kept(full_upload()))
-        self.assertEqual(self.reasons()[1:], [("change", 0)] + [("change", 9)] * 5)
-        self.assertEqual(self.world.tally.suppressed, 45)
+        reasons = self.reasons()[1:]
+        self.assertEqual({reason for reason, _ in reasons}, {"change"})
+        left_out = sum(suppressed for _, suppressed in reasons)
+        self.assertEqual(count + left_out, 50, "each is kept or counted")
+        self.assertEqual(len(reasons), count + 1, "the last one was left out, and made up for")
+        self.assertEqual(self.world.tally.suppressed, sum(suppressed for _, suppressed in reasons))
+        times = [one.reading.at for one in self.readings()[1:]]
+        self.assertGreaterEqual(min(later - at for at, later in pairwise(times)), 900)
+        self.assertLessEqual(len(times), 7)
+
+    def test_the_last_word_before_silence(self) -> None:
+        """A change less than a second after another is kept, though the device says nothing more."""
+        self.kept(full_upload(coils=AT_REST | {24}))
+        self.world.clock.advance(0.5)
+        self.assertIsNone(self.take(full_upload(coils=AT_REST | {24, 8})))
+        for _ in range(3):
+            self.world.clock.advance(1)
+        self.assertEqual(self.reasons(), [("first", 0), ("change", 1)])
+        kept = RegisterImage.from_bytes(self.readings()[-1].reading.image)
+        self.assertTrue(kept.bit(Function.READ_COILS, 8))
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_the_last_word_before_the_end(self) -> None:
+        self.kept(full_upload(coils=AT_REST | {24}))
+        self.world.clock.advance(0.5)
+        self.take(full_upload(coils=AT_REST | {24, 8}))
+        self.successResultOf(self.world.fleet.save())
+        self.assertEqual(self.reasons(), [("first", 0), ("change", 1)])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_empty_uploads_are_no_news(self) -> None:
+        """Nothing new, or a controller that does not answer: the record gets no fresher by them."""
+        self.kept(full_upload())
+        at = self.world.fleet.live[HOSTID].at
+        for _ in range(100):
+            self.world.clock.advance(3)
+            self.assertIsNone(self.take(ReqData(params="", hostid=HOSTID)))
+        self.assertEqual(self.world.fleet.live[HOSTID].at, at)
+        self.assertEqual(len(self.readings()), 1)
+
+    def test_a_frame_that_does_not_come_is_not_kept_as_if_it_did(self) -> None:
+        self.kept(full_upload())
+        coils, _, later = (full_upload().params or "").split(";")
+        self.world.clock.advance(61)
+        self.assertTrue(self.kept(ReqData(params=f"{coils};{later}", hostid=HOSTID)))
+        first, second = self.readings()
+        self.assertEqual((first.points["mains_frequency"], second.points["mains_frequency"]), (50.0, None))
+        self.assertEqual((first.points["starts"], second.points["starts"]), (12, 12))
 
     def test_a_clock_that_goes_back(self) -> None:
         self.kept(full_upload())
@@ -185,6 +233,46 @@ class ToldTests(UploadsTestCase):
         self.kept(full_upload({**STANDBY, 34: 10}))
         self.assertEqual(self.told(), ["alarm_cleared generator_undervoltage_warning"])
 
+    def test_a_coil_that_means_something_only_while_the_engine_runs(self) -> None:
+        """Its frame comes and the one with the engine's state does not: nobody knows whether it means anything."""
+        self.kept(full_upload(RUNNING, AT_REST - {74, 76}))
+        self.world.clock.advance(3)
+        coils, _, later = (full_upload(coils=AT_REST).params or "").split(";")
+        self.take(ReqData(params=f"{coils};{later}", hostid=HOSTID))
+        self.assertEqual(self.told(), [])
+        self.take(full_upload())
+        self.assertEqual(self.told(), ["engine_stopped standby"])
+
+    def test_a_state_that_there_is_not(self) -> None:
+        self.kept(full_upload(RUNNING, AT_REST - {74, 76}))
+        self.world.clock.advance(3)
+        self.take(full_upload({**RUNNING, 34: 99}, AT_REST - {74, 76}))
+        self.assertEqual(self.told(), [])
+
+    def test_a_controller_that_does_not_answer(self) -> None:
+        self.kept(full_upload())
+        silence = ";".join([ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 11).to_hex()] * 3)
+        for told in ([], [], ["alarm_raised controller_silent"], [], []):
+            self.world.clock.advance(3)
+            self.assertIsNone(self.take(ReqData(params=silence, hostid=HOSTID)))
+            self.assertEqual(self.told(), told)
+        self.take(ReqData(params="", hostid=HOSTID))
+        self.take(full_upload())
+        self.assertEqual(self.told(), ["alarm_cleared controller_silent"])
+        self.take(ReqData(params=silence, hostid=HOSTID))
+        self.assertEqual(self.told(), [])
+
+    def test_alarms_that_wait_for_their_end(self) -> None:
+        """A device that had too many is looked at again, whether it says anything more or not."""
+        for n in range(300):
+            self.take(full_upload(coils=AT_REST | ({24} if n % 2 == 0 else set())))
+        self.world.write_batch()
+        self.assertEqual(len(self.world.fleet.alarms.open_alarms(HOSTID)), 1)
+        self.world.clock.pump([1.0] * 60)
+        self.assertEqual(self.world.fleet.alarms.open_alarms(HOSTID), [])
+        self.assertEqual(self.told()[-1], "alarm_cleared high_temperature_warning")
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def test_inputs_of_the_device(self) -> None:
         self.kept(change_upload(FireAlarm=1, InhbitRemote=1))
         self.assertEqual(self.told(), ["alarm_raised fire_alarm"])
@@ -250,7 +338,9 @@ class RestartTests(UploadsTestCase):
         record = self.restarted().fleet.live[HOSTID]
         self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)
         self.assertTrue(record.stale)
-        self.assertEqual(record.known.register(6), 4990)
+        self.assertIsNone(record.known.register(6), "it need not be true any more")
+        assert record.known.older is not None
+        self.assertEqual(record.known.older.register(Function.READ_HOLDING_REGISTERS, 6), 4990)
         self.world.clock.advance(1)
         self.assertTrue(self.kept(change_upload({13: 0})))
         self.assertFalse(record.stale)
@@ -288,6 +378,7 @@ class RestartTests(UploadsTestCase):
             self.world.write_batch()
         record = self.restarted().fleet.live[HOSTID]
         self.assertEqual(record.known.byte_order, "big")
+        self.kept(change_upload({6: 0xF601}))
         self.assertEqual(record.profile.points(record.known)["mains_frequency"], 50.2)
 
     def test_what_is_undecided_is_remembered_as_such(self) -> None:
@@ -300,5 +391,21 @@ class RestartTests(UploadsTestCase):
         self.assertIsNone(named.points["mains_frequency"])
         self.assertEqual(named.points["engine_state"], 0)
         record = self.restarted().fleet.live[HOSTID]
-        self.assertIsNone(record.known.register(6))
-        assert record.known.undecided is not None
+        assert record.known.older is not None
+        holding = Function.READ_HOLDING_REGISTERS
+        self.assertEqual([record.known.older.register(holding, place) for place in (6, 34)], [None, 0])
+
+    def test_what_is_from_before_ends_no_alarm(self) -> None:
+        """What was acknowledged in the moment before a crash is in no table, and the device does not say it again."""
+        self.kept(change_upload({34: 9}, {8: 0}))
+        self.world.clock.advance(0.5)
+        self.assertIsNone(self.take(change_upload({}, {8: 1})))
+        self.world.write_batch()
+        self.assertEqual(self.told()[-1], "alarm_raised emergency_stop_shutdown")
+        self.world = World(store=self.world.store, start_s=self.world.clock.seconds() + 10)
+        self.kept(change_upload({17: 40}))
+        self.assertEqual(self.told(), [])
+        self.assertEqual(len(self.world.fleet.alarms.open_alarms(HOSTID)), 1)
+        self.assertIsNone(self.readings()[-1].points["engine_state"])
+        self.kept(change_upload({}, {8: 0}))
+        self.assertEqual(self.told(), ["alarm_cleared emergency_stop_shutdown"])

@@ -278,11 +278,25 @@ class BoundsTests(SynchronousTestCase):
         self.assertEqual(RegisterImage.from_bytes(image.to_bytes()).to_bytes(), image.to_bytes())
         self.assertRaises(ImageError, image.forget, HOLDING, LAST, 2)
 
+    def test_to_copy(self) -> None:
+        """A part of what another one knows, and only that."""
+        source, target = full_image(), RegisterImage()
+        source.forget(HOLDING, 20, 3)
+        target.merge_change(HOLDING, 30, b"\0\7", "big")
+        target.copy(source, HOLDING, 18, 8)
+        target.copy(source, COILS, 5, 20)
+        self.assertEqual(target.known(HOLDING), (range(18, 20), range(23, 26), range(30, 31)))
+        self.assertEqual(target.registers(HOLDING, 23, 3), source.registers(HOLDING, 23, 3))
+        self.assertEqual(target.known(COILS), (range(5, 25),))
+        self.assertEqual(target.bits(COILS, 5, 20), source.bits(COILS, 5, 20))
+        target.copy(source, INPUTS, 0, 100)
+        self.assertEqual(target.known(INPUTS), ())
+
     def test_all_there_is(self) -> None:
         image = RegisterImage()
         most = MAX_VALUE_BYTES // 2
         image.merge_change(HOLDING, 0, bytes(MAX_VALUE_BYTES - 2), "big")
-        self.assertRaisesRegex(ImageFullError, "8192 bytes", image.merge_change, HOLDING, most - 1, bytes(4), "big")
+        self.assertRaisesRegex(ImageFullError, "4096 bytes", image.merge_change, HOLDING, most - 1, bytes(4), "big")
         self.assertRaises(ImageFullError, image.merge_change, INPUT_REGISTERS, 0, bytes(4), "big")
         self.assertRaises(ImageFullError, RegisterImage().merge_change, HOLDING, 0, bytes(MAX_VALUE_BYTES + 2), "big")
         image.merge_change(HOLDING, most - 1, bytes(2), "big")
@@ -292,9 +306,10 @@ class BoundsTests(SynchronousTestCase):
     def test_all_coils(self) -> None:
         image = RegisterImage()
         changed = image.merge_change(COILS, 0, b"\xa5" * MAX_VALUE_BYTES, "big")
-        self.assertEqual(list(changed), list(range(LAST + 1)))
-        self.assertEqual(image.known(COILS), (range(LAST + 1),))
-        self.assertEqual(RegisterImage.from_bytes(image.to_bytes()).bits(COILS, 65528, 8), image.bits(COILS, 0, 8))
+        count = MAX_VALUE_BYTES * 8
+        self.assertTrue(list(changed) == list(range(count)))
+        self.assertEqual(image.known(COILS), (range(count),))
+        self.assertEqual(RegisterImage.from_bytes(image.to_bytes()).bits(COILS, count - 8, 8), image.bits(COILS, 0, 8))
         self.assertRaises(ImageFullError, image.merge_change, INPUTS, 0, bytes(1), "big")
 
     def test_the_longest_encoding(self) -> None:
@@ -330,7 +345,7 @@ class EncodingTests(SynchronousTestCase):
             ("0103000000010000000003000100000000", "overlap, touch"),
             ("0103000000000000010002000000", "not in order"),
             ("01" + "".join(f"01{place:04X}000001" for place in range(0, 2 * MAX_AREAS + 2, 2)), "128 areas"),
-            ("010300001000" + "0000" * 0x1001, "8192 bytes"),
+            ("010300000800" + "0000" * 0x0801, "4096 bytes"),
         ):
             with self.subTest(complaint), self.assertRaisesRegex(ImageError, complaint):
                 RegisterImage.from_bytes(bytes.fromhex(encoded))

@@ -167,7 +167,7 @@ class MainsFailureTests(ScenarioTestCase):
 
     def test_the_live_record_at_the_end(self) -> None:
         record = self.world.fleet.live[HOSTID]
-        view = view_of(record, self.world.clock.seconds())
+        view = view_of(record, self.world.clock.seconds(), online=True)
         self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
         self.assertEqual(record.upload, 84)
 
@@ -178,7 +178,7 @@ class ChangesOnlyTests(MainsFailureTests):
     data_mode = 0
 
     def test_the_live_record_at_the_end(self) -> None:
-        view = view_of(self.world.fleet.live[HOSTID], self.world.clock.seconds())
+        view = view_of(self.world.fleet.live[HOSTID], self.world.clock.seconds(), online=True)
         self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
         self.assertEqual(view.packet_gaps, 0)
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.tally import FrameOutcome
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.server.receiver import LINGER_S, Limits
 from cmmd.store.memory import MemoryStore
@@ -16,6 +17,7 @@ from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Login, encode
 from tests.support import DOCUMENT_EXAMPLES, EXAMPLES
 from tests.transports import SegmentTransport
+from tests.uploads import full_upload
 from tests.world import HOSTID, START_S, World, login_params
 
 OTHER = "3130373031334717003D002E"
@@ -298,6 +300,23 @@ class MessageTests(SessionTestCase):
         self.assertEqual(self.world.tally.bugs, 1)
         self.assertEqual([failure.type for failure in self.flushLoggedErrors()], [TypeError])
         self.assertFalse(self.world.presence.online(HOSTID))
+
+
+class PlanTests(SessionTestCase):
+    def test_uploads_answer_the_plan_that_the_session_began_with(self) -> None:
+        """A login on another connection changes the plan; a device that has not heard of it goes on as it was told."""
+        transport = self.attached()
+        upload = encode(full_upload())
+        self.ask(transport, upload)
+        self.ask(self.world.connect(), login(moduletype="something else"))
+        self.ask(transport, upload)
+        known = self.world.fleet.live[HOSTID].known
+        self.assertEqual(known.register(6), 5000)
+        self.assertIsNone(self.world.fleet.live[HOSTID].profile.engine_state(known))
+        again = self.attached()
+        before = self.world.tally.frames[FrameOutcome.FOREIGN]
+        self.ask(again, upload)
+        self.assertEqual(self.world.tally.frames["foreign"], before + 3)  # type: ignore[index]
 
 
 class VectorTests(SessionTestCase):

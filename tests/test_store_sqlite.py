@@ -227,6 +227,21 @@ class PlanTests(_Stores):
         )
 
 
+class RemovedTests(TestCase):
+    async def test_a_file_that_is_removed_or_another_takes_no_more(self) -> None:
+        path = Path(self.mktemp())
+        store = SQLiteStore(path, THREADS)
+        await store.open()
+        await store.add_device(PLAIN)
+        path.unlink()
+        with self.assertRaisesRegex(StoreUnavailable, "No such file"):
+            await store.update_device(replace(PLAIN, number=1))
+        path.touch()
+        with self.assertRaisesRegex(StoreUnavailable, "another file"):
+            await store.write([])
+        await store.close()
+
+
 class WriterTests(_Stores):
     async def test_writes_share_transactions(self) -> None:
         await self.store.open()

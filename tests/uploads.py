@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
+from cmmd.fleet.live import Plan
 from cmmd.modbus.frames import parse_plan, read_response
 from cmmd.wire.messages import ChangeParams, Changes, ReqData, ReqDataChange
 from tests.world import HOSTID
 
-__all__ = ["AT_REST", "POLLS", "STANDBY", "change_upload", "full_upload"]
+__all__ = ["AT_REST", "HGM6120N_PLAN", "POLLS", "STANDBY", "change_upload", "full_upload"]
 
 POLLS = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
+
+HGM6120N_PLAN = Plan(POLLS)
 
 AT_REST = frozenset({6, 41, 65, 74, 76})
 """Coils behind healthy mains in auto mode; the last two are set while the generator stands still."""

@@ -82,6 +82,13 @@ class Point(Entry, frozen=True, kw_only=True):
         lowest, highest = self.plausible_range
         return lowest <= value <= highest
 
+    def believed(self, registers: Sequence[int | None]) -> Value:
+        """The same as :meth:`value`, but None for a value that is not plausible."""
+        value = self.value(registers)
+        if value is None or self.plausible_range is None or self.plausible(value):
+            return value
+        return None
+
     def plausible_raw(self, raw: int) -> bool:
         """The same of a register's content, of a point with one register; no data is plausible."""
         value = self.value((raw,))

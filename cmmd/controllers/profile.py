@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from cmmd.controllers.definition import Definition
-from cmmd.controllers.points import NO_DATA, Point, Value
+from cmmd.controllers.points import Point, Value
 from cmmd.controllers.relations import check_relations
 from cmmd.controllers.signals import Mode, Signal
 
@@ -52,7 +52,7 @@ class Profile:
         self._modes = tuple((mode, self.signal_by_name[signal].address) for mode, signal in definition.modes.items())
         self._signals = tuple((one, one.address, one.only_in_engine_states) for one in definition.signals)
         self._values = tuple(
-            (point.value, point.address, point.address + 1 if point.type == "u32" else None)
+            (point.believed, point.address, point.address + 1 if point.type == "u32" else None)
             for point in definition.points
         )
         self._registers = tuple(address for point in definition.points for address in point.addresses)
@@ -69,7 +69,10 @@ class Profile:
         return sum(known) / len(known) if known else None
 
     def values(self, reader: Reader) -> list[Value]:
-        """The engineering values of all points, in the order of ``definition.points``; None: no data, or not known."""
+        """The engineering values of all points, in the order of ``definition.points``.
+
+        None: no data, not known, or not plausible. Likewise below.
+        """
         register = reader.register
         return [
             value((register(address),) if second is None else (register(address), register(second)))
@@ -77,7 +80,7 @@ class Profile:
         ]
 
     def points(self, reader: Reader) -> dict[str, Value]:
-        """The engineering values of all points by name; None: no data, or not known."""
+        """The engineering values of all points by name."""
         return dict(zip(self.point_by_name, self.values(reader), strict=True))
 
     def word(self, point: Point, value: Value) -> str | None:
@@ -87,9 +90,11 @@ class Profile:
         return self._words[point.enum].get(value)
 
     def engine_state_number(self, reader: Reader) -> int | None:
-        """The raw state of the engine; None: no data, not known, or the profile does not say where it is."""
-        state = None if self._engine_point is None else reader.register(self._engine_point.address)
-        return None if state in NO_DATA else state
+        """The raw state of the engine; None: not known, no state that the profile has a word for, or it has none."""
+        if self._engine_point is None:
+            return None
+        state = reader.register(self._engine_point.address)
+        return None if state is None or self.word(self._engine_point, state) is None else state
 
     def engine_state(self, reader: Reader) -> str | None:
         """The state of the engine in a word, such as ``normal running``; None: not known."""

@@ -27,6 +27,12 @@ AlarmSeverity = Literal["alarm", "warning", "shutdown"]
 
 _ALARMING: dict[Severity, AlarmSeverity] = {"alarm": "alarm", "warning": "warning", "shutdown": "shutdown"}
 _INPUTS = {one.name: one for one in INPUTS}
+CONTROLLER_SILENT = Signal(
+    name="controller_silent", title="Nothing readable comes from the controller", address=0, severity="warning"
+)
+"""What a device raises by itself: it uploads, and nothing of it can be taken."""
+
+_NOT_OF_PROFILES = frozenset((*_INPUTS, CONTROLLER_SILENT.name))
 _ALARMING_INPUTS = tuple(one for one in INPUTS if one.severity in _ALARMING)
 
 
@@ -35,12 +41,18 @@ class NoSuchAlarm(LookupError):
 
 
 class _Device:
-    """What is remembered of one device: its open alarms' numbers by signal, ascending, and what it may still cause."""
+    """What is remembered of one device.
 
-    __slots__ = ("allowance", "numbers")
+    :ivar numbers: of its open alarms by signal, ascending.
+    :ivar active: the signals that were active when last known.
+    :ivar allowance: what it may still cause.
+    """
+
+    __slots__ = ("active", "allowance", "numbers")
 
     def __init__(self, now: float) -> None:
         self.numbers: dict[str, int] = {}
+        self.active: frozenset[str] = frozenset()
         self.allowance = Allowance(now, BURST, REFILL_S)
 
 
@@ -79,7 +91,10 @@ class Alarms:
         for alarm in open_alarms:
             self._open[alarm.number] = alarm
             self._counts[alarm.severity] += 1
-            self._device(alarm.hostid).numbers[alarm.signal] = alarm.number
+            device = self._device(alarm.hostid)
+            device.numbers[alarm.signal] = alarm.number
+            if alarm.signal != CONTROLLER_SILENT.name:
+                device.active |= {alarm.signal}
 
     # --- what a device says ------------------------------------------------------------------------------------------
 
@@ -89,28 +104,30 @@ class Alarms:
         :param profile: the device's. Alarms of signals that it does not have are cleared.
         :param reader: the controller's coils and registers.
         :param inputs: the device's own, see :mod:`cmmd.fleet.inputs`.
-        :return: whether any alarm was raised or cleared.
+        :return: whether any signal has become active, or has ended.
         """
         sources = self._sources.get(profile)
         if sources is None:
             sources = self._sources_of(profile)
         device = self._devices.get(hostid)
         numbers: Mapping[str, int] = {} if device is None else device.numbers
+        before: frozenset[str] = frozenset() if device is None else device.active
         signal_state = profile.signal_state
-        different: list[Signal | Input] = [
-            signal
+        states: list[tuple[Signal | Input, bool]] = [
+            (signal, state)
             for name, signal in sources.items()
-            if (state := signal_state(signal, reader)) is not None and state != (name in numbers)
+            if (state := signal_state(signal, reader)) is not None and (state or name in numbers or name in before)
         ]
         if inputs:
-            different += [
-                one
-                for one in _ALARMING_INPUTS
-                if (state := one.state(inputs)) is not None and state != (one.name in numbers)
-            ]
-        begun = [source for source in different if source.name not in numbers]
-        ended = {source.name: "" for source in different if source.name in numbers}
-        ended |= {name: PROFILE_CHANGED for name in numbers if name not in sources and name not in _INPUTS}
+            states += [(one, state) for one in _ALARMING_INPUTS if (state := one.state(inputs)) is not None]
+        active = before.difference(one.name for one, state in states if not state)
+        active = active.union(one.name for one, state in states if state)
+        active = frozenset(name for name in active if name in sources or name in _INPUTS)
+        if active != before:
+            self._device(hostid).active = active
+        begun = [one for one, state in states if state and one.name not in numbers]
+        ended = {one.name: "" for one, state in states if not state and one.name in numbers}
+        ended |= {name: PROFILE_CHANGED for name in numbers if name not in sources and name not in _NOT_OF_PROFILES}
         for source in begun:
             self._raise(hostid, source)
         cleared = [self._clear(hostid, name, why) for name, why in ended.items()]
@@ -118,7 +135,16 @@ class Alarms:
             self._unsettled.discard(hostid)
         else:
             self._unsettled.add(hostid)
-        return bool(begun) or any(cleared)
+        return active != before
+
+    def controller_silent(self, hostid: str, *, silent: bool) -> None:
+        """A device's uploads have brought nothing that can be taken, for some time; or they do again."""
+        device = self._devices.get(hostid)
+        is_open = device is not None and CONTROLLER_SILENT.name in device.numbers
+        if silent and not is_open:
+            self._raise(hostid, CONTROLLER_SILENT)
+        elif is_open and not silent:
+            self._clear(hostid, CONTROLLER_SILENT.name, "")
 
     def unsettled(self, hostid: str) -> bool:
         """Whether alarms of a device are still open only because it had too many: look again, a little later."""
@@ -126,7 +152,9 @@ class Alarms:
 
     def _sources_of(self, profile: Profile) -> dict[str, Signal]:
         """The signals of a profile that raise alarms."""
-        signals = (one for one in profile.definition.signals if one.severity in _ALARMING and one.name not in _INPUTS)
+        signals = (
+            one for one in profile.definition.signals if one.severity in _ALARMING and one.name not in _NOT_OF_PROFILES
+        )
         sources = self._sources[profile] = {one.name: one for one in signals}
         return sources
 

@@ -1,5 +1,7 @@
 """Events in the log, for whoever has nothing else open."""
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -30,9 +32,11 @@ class EventLog:
     """Logs events, of each device as often as anything is logged of it.
 
     :param clock: for that limit.
+    :param name: gives the name of a device, as it says it.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, name: Callable[[str], str]) -> None:
+        self._name = name
         self._limit = LogLimit(clock, burst=20)
 
     def __call__(self, event: Event) -> None:
@@ -44,5 +48,6 @@ class EventLog:
         if more is None:
             return
         position = "closed" if event.details.get("closed") else "open"
-        said = {**event.details, "hostid": event.hostid, "position": position}
+        device = f"{event.hostid} ({self._name(event.hostid)})"
+        said = {**event.details, "hostid": device, "position": position}
         log.info("{said}{more}", said=line.format(**said), more=more)

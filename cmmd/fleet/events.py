@@ -44,6 +44,8 @@ class Kind(StrEnum):
     COMMANDED = "commanded"
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
+    SERVER_STARTED = "server_started"
+    SERVER_STOPPED = "server_stopped"
 
 
 class Entry(Struct, frozen=True):
@@ -84,6 +86,8 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),
     Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
+    Kind.SERVER_STARTED: Entry("cmmd serves from now on; nobody is online yet", ("version",)),
+    Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; nobody is online any more", ()),
 }
 """Every kind. Details are flat, and printable where a peer had a say in them."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.alarms import Alarms
@@ -23,6 +24,8 @@ from cmmd.store.interface import IStore, Kept
 from cmmd.store.records import ByteOrder
 
 __all__ = ["Fleet"]
+
+log = Logger()
 
 
 class Fleet:
@@ -53,7 +56,7 @@ class Fleet:
     ) -> None:
         self.journal = Journal(store, clock)
         self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.last_event)
-        self.events.subscribe(EventLog(clock))
+        self.events.subscribe(EventLog(clock, self._name))
         self.alarms = Alarms(
             events=self.events,
             keep=self.journal.add,
@@ -96,13 +99,20 @@ class Fleet:
             clock=clock,
         )
 
-    def _byte_order_decided(self, hostid: str, byte_order: ByteOrder) -> None:
-        Deferred.fromCoroutine(self.registry.settle_byte_order(hostid, byte_order))
+    def _name(self, hostid: str) -> str:
+        device = self.registry.device(hostid)
+        return "" if device is None else device.hostname
+
+    def _byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
+        self.uploads.byte_order_decided(hostid, byte_order)
+        settled = Deferred.fromCoroutine(self.registry.settle_byte_order(hostid, byte_order))
+        settled.addErrback(lambda failure: log.failure("byte order of {hostid}", failure=failure, hostid=hostid))
 
     def save(self) -> Deferred[None]:
         """At an orderly end: hand what is not in the store yet to it.
 
         :return: fires when that is done, or the store does not take it.
         """
+        self.uploads.stop()
         self.history.save(self.live.values())
-        return self.journal.drain()
+        return self.journal.stop()

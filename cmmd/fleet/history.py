@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.journal import Journal
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally
-from cmmd.store.interface import MOST_A_PAGE, IStore
+from cmmd.store.interface import MOST_A_PAGE, IStore, StoreUnavailable
 from cmmd.store.records import Cursor, PointColumn, ProfileVersion, Query, Reading, Reason
 
 __all__ = ["CHANGE_GAP_MS", "History", "NamedReading", "NoSuchPoint", "Page"]
@@ -83,6 +83,17 @@ class History:
         reason = self._reason(record, record.at, changed)
         return None if reason is None else self._keep(record, reason)
 
+    def make_up(self, record: LiveRecord, now_ms: int | None) -> None:
+        """Keep what is owed of a change that came too soon after another: the device may have nothing more to say.
+
+        It was acknowledged when it came; where the store does not take it, the next upload is kept in its place.
+
+        :param now_ms: Unix time, to see whether it is not too soon now; None: it is the end.
+        """
+        too_soon = now_ms is not None and record.kept_at is not None and 0 <= now_ms - record.kept_at < CHANGE_GAP_MS
+        if record.owed == "change" and record.upload != record.saved and not too_soon:
+            self._keep(record, "change").addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
+
     def _reason(self, record: LiveRecord, at: int, changed: bool) -> Reason | None:
         reason: Reason | None = record.owed or ("change" if changed else None)
         if record.kept_at is None:
@@ -99,6 +110,10 @@ class History:
         return reason or ("interval" if since_ms > self._interval_ms else None)
 
     def _keep(self, record: LiveRecord, reason: Reason) -> Deferred[None]:
+        if not self._journal.up:
+            record.owed = record.owed or reason
+            self._tally.not_kept += 1
+            return fail(StoreUnavailable("the store does not take anything now"))
         last = record.to_save()
         version = self._version(record.profile)
         self._last_number += 1
@@ -119,8 +134,8 @@ class History:
         record.owed = None
         durable = self._journal.add_reading(reading)
         if reason != "historic":
-            self._journal.add(replace(last, kept_at=last.at))
             record.saved = record.upload
+            self._journal.add(replace(last, kept_at=last.at))
 
         def kept(_: None) -> None:
             self._tally.readings[reason] += 1

@@ -1,15 +1,17 @@
 """The way to the store: what is to be kept goes there in batches, in order."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from cmmd.fleet.loglimit import LogLimit
 from cmmd.store.interface import IStore, StoreUnavailable
-from cmmd.store.records import LastUpload, Reading, Row
+from cmmd.store.records import Alarm, Event, LastUpload, Reading, Row
 
 __all__ = ["BATCH_S", "MOST_IN_BATCH", "MOST_WAITING", "Journal"]
 
@@ -20,8 +22,9 @@ BATCH_S = 0.1
 
 MOST_IN_BATCH = 500
 
-MOST_WAITING = 100_000
-"""Rows that may wait: about 100 MB. Readings beyond that are refused; of all else the oldest go."""
+MOST_WAITING = 50_000
+"""Rows that may wait. Readings beyond that are refused, and events are lost. What replaces an older row of its kind
+always has room: it is as many as there are devices and alarms. So have the few profile versions."""
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 
@@ -30,42 +33,71 @@ class _Waiting(NamedTuple):
     """A row, and who waits for it to be durable."""
 
     row: Row
-    durable: Deferred[None] | None
+    durable: Deferred[None] | None = None
+
+
+_Key = tuple[type, str | int]
+
+
+def _key(row: Row) -> _Key | None:
+    """What a row replaces: of those with the same key only the newest counts. None: it stands for itself."""
+    if isinstance(row, LastUpload):
+        return LastUpload, row.hostid
+    return (Alarm, row.number) if isinstance(row, Alarm) else None
 
 
 class Journal:
     """Hands rows to the store: at most :data:`MOST_IN_BATCH` at once, one batch at a time, in the order they came.
 
-    When the store does not take a batch, its readings are lost and those who wait for them hear it; all other rows go
-    into the next attempt. Until one has gone through, new readings are refused at once.
+    Last uploads and alarms replace older ones that wait. When the store does not take a batch, its readings are lost
+    and those who wait for them hear it; all other rows go into the next attempt. Until one has gone through, new
+    readings are refused at once.
 
     :param store: where rows go.
     :param clock: for the pace.
     :ivar up: whether the store took the last batch.
-    :ivar lost: rows other than readings that were given up because too many waited.
+    :ivar lost: events that were given up because too many rows waited.
     """
 
     def __init__(self, store: IStore, clock: IReactorTime) -> None:
         self._store = store
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._newest: dict[_Key, Row] = {}
         self._timer: IDelayedCall | None = None
         self._writing = False
         self._retry_s = FIRST_RETRY_S
         self._drained: list[Deferred[None]] = []
+        self._limit = LogLimit(clock)
         self.up = True
         self.lost = 0
 
     def __len__(self) -> int:
         """Rows that wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._newest)
 
     def add(self, row: Row) -> None:
-        """Keep a row sooner or later."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._give_up()
-        self._waiting.append(_Waiting(row, None))
+        """Keep a row sooner or later; of rows that replace one another the newest."""
+        key = _key(row)
+        if key is not None:
+            self._newest.pop(key, None)
+            self._newest[key] = row
+        elif isinstance(row, Event) and len(self._waiting) >= MOST_WAITING:
+            self._lose(row)
+        else:
+            self._waiting.append(_Waiting(row))
         self._soon()
+
+    def _lose(self, event: Event) -> None:
+        self.lost += 1
+        more = self._limit.allows("lost")
+        if more is not None:
+            log.error(
+                "too many rows wait: event {kind} of {hostid} is lost{more}",
+                kind=event.kind,
+                hostid=event.hostid,
+                more=more,
+            )
 
     def add_reading(self, reading: Reading) -> Deferred[None]:
         """Keep a reading soon, or say that it is not kept.
@@ -80,6 +112,23 @@ class Journal:
         self._soon()
         return durable
 
+    def stop(self) -> Deferred[None]:
+        """The end: write all that waits, and try no more.
+
+        :return: fires when it is written; or when the store did not take it, which is logged.
+        """
+        return self.drain().addCallback(lambda _: self._say_what_is_lost())
+
+    def _say_what_is_lost(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        kinds = Counter(type(one.row).__name__ for one in self._waiting)
+        kinds.update(type(row).__name__ for row in self._newest.values())
+        if kinds:
+            lost = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            log.error("the store does not take what is left, which is lost: {lost}", lost=lost)
+
     def drain(self) -> Deferred[None]:
         """Write all that waits, now.
 
@@ -90,16 +139,10 @@ class Journal:
         self._now()
         return drained
 
-    def _give_up(self) -> None:
-        oldest = next((place for place, one in enumerate(self._waiting) if one.durable is None), None)
-        if oldest is not None:
-            del self._waiting[oldest]
-            self.lost += 1
-
     def _soon(self) -> None:
         if self._writing or not self.up:
             return  # the end of that batch, or the next attempt, takes it along
-        if len(self._waiting) >= MOST_IN_BATCH:
+        if len(self) >= MOST_IN_BATCH:
             self._now()
         elif self._timer is None:
             self._timer = self._clock.callLater(BATCH_S, self._due)
@@ -121,21 +164,27 @@ class Journal:
     async def _write(self) -> None:
         """Write a batch, and further ones while there are full ones or somebody waits for all of it."""
         try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(MOST_IN_BATCH, len(self._waiting)))]
+            while self:
+                batch = self._next_batch()
                 refused = await self._refused_of(batch)
                 if refused:
                     self._wait_for_the_store(refused)
                     return
                 self._is_up()
-                if len(self._waiting) < MOST_IN_BATCH and not self._drained:
+                if len(self) < MOST_IN_BATCH and not self._drained:
                     break
         finally:
             self._writing = False
-        if self._waiting:
+        if self:
             self._soon()
         else:
             self._tell_drained()
+
+    def _next_batch(self) -> list[_Waiting]:
+        keys = list(islice(self._newest, MOST_IN_BATCH // 2))  # neither waits for an end of the others
+        batch = [_Waiting(self._newest.pop(key)) for key in keys]
+        room = min(MOST_IN_BATCH - len(batch), len(self._waiting))
+        return [self._waiting.popleft() for _ in range(room)] + batch
 
     async def _refused_of(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
         """Write a batch; where a row in it is none that a store can take, which is our bug, the others all the same.
@@ -163,7 +212,7 @@ class Journal:
         if not self.up:
             self.up = True
             self._retry_s = FIRST_RETRY_S
-            log.info("the store takes rows again; {waiting} wait", waiting=len(self._waiting))
+            log.info("the store takes rows again; {waiting} wait", waiting=len(self))
 
     def _is_down(self, error: StoreUnavailable) -> None:
         if self.up:
@@ -172,7 +221,12 @@ class Journal:
 
     def _wait_for_the_store(self, refused: Sequence[_Waiting]) -> None:
         waiting = [*refused, *self._waiting]
-        self._waiting = deque(_newest([one for one in waiting if one.durable is None]))
+        self._waiting = deque()
+        for one in waiting:
+            if one.durable is None and (key := _key(one.row)) is not None:
+                self._newest.setdefault(key, one.row)  # unless a newer one has come meanwhile
+            elif one.durable is None:
+                self._waiting.append(one)
         self._timer = self._clock.callLater(self._retry_s, self._due)
         self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
         _settle(waiting, StoreUnavailable("the store does not take anything now"))
@@ -189,9 +243,3 @@ def _settle(batch: Iterable[_Waiting], error: StoreUnavailable | None) -> None:
     for one in batch:
         if one.durable is not None:
             one.durable.callback(None) if error is None else one.durable.errback(error)
-
-
-def _newest(waiting: Sequence[_Waiting]) -> Iterator[_Waiting]:
-    """Without the last uploads of devices that have a newer one."""
-    newest = {one.row.hostid: one for one in waiting if isinstance(one.row, LastUpload)}
-    return (one for one in waiting if not isinstance(one.row, LastUpload) or newest[one.row.hostid] is one)

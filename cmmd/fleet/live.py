@@ -13,7 +13,7 @@ from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, par
 from cmmd.modbus.image import ImageError
 from cmmd.store.records import Device, LastUpload, Reason
 
-__all__ = ["MONITOR", "Live", "LiveRecord", "Monitor", "Plan"]
+__all__ = ["MONITOR", "NO_PLAN", "Live", "LiveRecord", "Monitor", "Plan"]
 
 log = Logger()
 
@@ -36,6 +36,9 @@ class Plan:
         self.expected = tuple(map(ExpectedResponse, self.requests))
 
 
+NO_PLAN = Plan("")
+
+
 class LiveRecord:
     """The newest that is known of one device.
 
@@ -52,6 +55,7 @@ class LiveRecord:
     :ivar unplaced: frames of the last upload that had some which answer no request, or any of several: as they came.
     :ivar stale: nothing has come since the start: what is known is from before.
     :ivar situation: what the genset does, as far as it was ever known.
+    :ivar fruitless: uploads in a row that brought nothing that can be taken.
     :ivar unsettled: changes were noticed that wait for being told.
     :ivar kept_at: when an upload was last kept, in milliseconds UTC; None: never.
     :ivar owed: why one has to be kept as soon as may be.
@@ -62,6 +66,7 @@ class LiveRecord:
     __slots__ = (
         "at",
         "device",
+        "fruitless",
         "hostid",
         "inputs",
         "kept_at",
@@ -98,6 +103,7 @@ class LiveRecord:
         self.owed: Reason | None = "first"
         self.suppressed = 0
         self.saved = 0
+        self.fruitless = 0
         self.forget()
 
     def forget(self) -> None:
@@ -115,9 +121,11 @@ class LiveRecord:
         :raises ImageError: it is damaged; the record is as it was.
         """
         self.known.restore(last.image, last.undecided)
+        before = Known(None)
+        before.image = self.known.all_known()
         self.upload = self.saved = last.upload
         self.at, self.unit, self.inputs, self.kept_at = last.at, last.unit, last.inputs, last.kept_at
-        self.situation = self.watch.situation(self.known)
+        self.situation = self.watch.situation(before)
 
     def to_save(self) -> LastUpload:
         """What a restart needs."""
@@ -129,7 +137,7 @@ class LiveRecord:
             unit=self.unit,
             kept_at=self.kept_at,
             inputs=self.inputs,
-            image=self.known.image.to_bytes(),
+            image=self.known.all_known().to_bytes(),
             undecided=self.known.undecided.to_bytes() if self.known.undecided else b"",
         )
 
@@ -139,7 +147,7 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
     :ivar id: running number of the upload.
     :ivar ymid: the device's registration number.
-    :ivar data: the register image, raw, as RegisterImage.to_bytes.
+    :ivar data: the register image, raw, as RegisterImage.to_bytes; with what is from before, without what is uncertain.
     :ivar mask: which parts of it are known: by function code, ``[first address, count]`` of each run.
     :ivar status: 1 online, 0 offline.
     :ivar itime: time of the last upload, milliseconds UTC; 0: there was none.
@@ -255,15 +263,16 @@ class Live(Mapping[str, LiveRecord]):
             record = self[hostid]
         except KeyError:
             return None
+        image = record.known.all_known()
         return Monitor(
             id=record.upload,
             ymid=record.device.number,
             hostid=hostid,
-            data=record.known.image.to_bytes(),
+            data=image.to_bytes(),
             mask={
                 f"{function:02X}": [(run.start, len(run)) for run in runs]
                 for function in Function
-                if function.reads and (runs := record.known.image.known(function))
+                if function.reads and (runs := image.known(function))
             },
             status=int(self._online(hostid)),
             itime=record.at or 0,

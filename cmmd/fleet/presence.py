@@ -68,7 +68,7 @@ class Presence:
         return next((one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands), None)
 
     def attach(self, hostid: str, session: Attached) -> None:
-        """A session has come; the oldest goes where more than ``MOST_STANDING`` stand."""
+        """A session has come; where more than ``MOST_STANDING`` stand the oldest goes, but not the one for commands."""
         was_online = self.online(hostid)
         standing = self._sessions.setdefault(hostid, [])
         standing.append(session)
@@ -78,7 +78,8 @@ class Presence:
             self._events.emit(Kind.ONLINE, hostid, address=session.peer)
         if len(standing) > MOST_STANDING:
             self._say(f"more than {MOST_STANDING} connections of {hostid}: the oldest goes", hostid)
-            standing[0].close()
+            carrier = self.carrier(hostid)
+            next(one for one in standing if one is not carrier).close()
 
     def detach(self, hostid: str, session: Attached) -> None:
         """A session has gone."""

@@ -160,9 +160,11 @@ class Registry:
                 raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
         else:
             _refuse_disabled(enrolled)
-        self._registering += enrolled is None
+        is_new = enrolled is None
+        self._registering += is_new
         try:
             hashed = await self._passwords.hash(params.password, wanted)
+            enrolled = self._devices.get(params.hostid)  # as it is by now
             if enrolled is None:
                 blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
                 device = replace(self._said(blank, params), registered_at=self._now_ms())
@@ -172,7 +174,7 @@ class Registry:
                 await self._store.update_device(device)
             self._devices[device.hostid] = device
         finally:
-            self._registering -= enrolled is None
+            self._registering -= is_new
         self._passwords.remember(device.hostid, params.password, hashed)
         log.info(
             "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
@@ -231,15 +233,15 @@ class Registry:
         longitude, latitude = (None, None) if place is None else place
         return replace(updated, wgs84_longitude=longitude, wgs84_latitude=latitude)
 
-    async def settle_byte_order(self, hostid: str, byte_order: ByteOrder) -> None:
-        """Remember how a device's change uploads are to be read (protocol section 4.5)."""
+    async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
+        """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""
         try:
             async with self._writing.take(hostid):
                 settled = replace(self._devices[hostid], byte_order=byte_order)
                 await self._store.update_device(settled)
                 self._devices[hostid] = settled
         except (TooManyWaiting, StoreUnavailable) as error:
-            self._not_kept(error, hostid)  # the evidence will come again
+            self._not_kept(error, hostid)  # after the next start the evidence comes again
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

@@ -22,21 +22,49 @@ BITE = 500
 
 PAUSE_S = 0.1
 
+SUSPICIOUS_S = 3600.0
+"""A clock that has gone by so much more or less than time has passed was set, or is wrong."""
+
+SUSPICIOUS_GAP_S = 30 * 86_400.0
+"""So long before the start nothing has been kept: we were away for long, or the clock is wrong."""
+
+PATIENCE_S = 86_400.0
+"""Nothing is deleted for so long after anything suspicious: somebody has time to set the clock right."""
+
 _DAY_MS = 86_400_000
 
 
 class Retention(Service):
     """Deletes readings, events and cleared alarms.
 
+    A clock that is wrong must not delete a history: see the constants of this module.
+
     :param days: how long they stay.
+    :param newest_at: when anything was last kept before the start, in milliseconds; None: nothing was.
     :param now: Unix time in seconds.
+    :param monotonic: seconds that go on evenly, whatever is set.
+    :param clock: for whatever waits.
     """
 
-    def __init__(self, store: IStore, *, days: int, now: Callable[[], float], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        store: IStore,
+        *,
+        days: int,
+        newest_at: int | None,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        clock: IReactorTime,
+    ) -> None:
         self._store = store
         self._days = days
         self._now = now
         self._clock = clock
+        self._monotonic = monotonic
+        self._offset = now() - monotonic()
+        self._trusted_from = monotonic()
+        if newest_at is not None and not 0 <= now() - newest_at / 1000 < SUSPICIOUS_GAP_S:
+            self._distrust("nothing was kept for long, or what was is from the future")
         self._eating: Deferred[None] | None = None
         self._calls = LoopingCall(self._eat)
         self._calls.clock = clock
@@ -54,7 +82,17 @@ class Retention(Service):
         if self._eating is not None:
             self._eating.cancel()
 
-    def _eat(self) -> Deferred[None]:
+    def _distrust(self, why: str) -> None:
+        self._trusted_from = self._monotonic() + PATIENCE_S
+        log.warn("is the clock right? {why}: nothing is deleted for a day", why=why)
+
+    def _eat(self) -> Deferred[None] | None:
+        offset = self._now() - self._monotonic()
+        if abs(offset - self._offset) > SUSPICIOUS_S:
+            self._distrust("it was set")
+            self._offset = offset
+        if self._monotonic() < self._trusted_from:
+            return None
         self._eating = Deferred.fromCoroutine(self._bite_by_bite())
         return self._eating.addErrback(self._ended)
 

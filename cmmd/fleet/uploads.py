@@ -1,33 +1,43 @@
 """The way of an upload through the fleet: image, live record, alarms and events, history."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
 from cmmd.fleet.alarms import Alarms
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history import History
-from cmmd.fleet.live import Live, LiveRecord
+from cmmd.fleet.live import Live, LiveRecord, Plan
 from cmmd.fleet.situation import changed, later
 from cmmd.fleet.telemetry import Taken, Telemetry
-from cmmd.store.records import Device
+from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
 
-__all__ = ["HISTORIC_GAP_S", "Uploads"]
+__all__ = ["HISTORIC_GAP_S", "MOST_HISTORIC", "SILENT_AFTER", "Uploads"]
 
 HISTORIC_GAP_S = 0.1
 """A device that uploads history is answered no sooner than this after its last one: all of it is kept, so it may come
 only as fast as a disk bears from every device."""
+
+MOST_HISTORIC = 1000
+"""Devices whose history uploads are put together at once; the one not heard of longest begins anew."""
+
+SILENT_AFTER = 3
+"""Uploads in a row of which nothing can be taken, before the controller counts as silent."""
+
+LOOK_AGAIN_S = 1.0
+"""When to look again at devices that have something left to tell or to keep, and may be silent meanwhile."""
 
 
 class Uploads:
     """Takes uploads in.
 
     :param now: Unix time in seconds.
-    :param clock: for the pace of history uploads.
+    :param clock: for whatever waits.
     """
 
     def __init__(
@@ -48,19 +58,22 @@ class Uploads:
         self._history = history
         self._now = now
         self._clock = clock
-        self._historic: dict[str, LiveRecord] = {}
+        self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
+        self._unfinished: dict[str, LiveRecord] = {}
+        self._looking: IDelayedCall | None = None
 
-    def full(self, message: ReqData, *, historic: bool) -> Deferred[None] | None:
+    def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
 
+        :param plan: what the device had been told to poll.
         :param historic: it came on a port that is for history only: it goes there, and not to the live record.
         :return: fires when the upload is durable, fails with StoreUnavailable when it is not kept; None: it is not due
             for history.
         """
         if historic:
-            return self._to_history(message.hostid, partial(self._telemetry.full, params=message.params))
+            return self._to_history(message.hostid, partial(self._telemetry.full, params=message.params, plan=plan))
         record = self._live[message.hostid]
-        return self._taken(record, self._telemetry.full(record, message.params))
+        return self._taken(record, self._telemetry.full(record, message.params, plan))
 
     def change(self, message: ReqDataChange, *, historic: bool) -> Deferred[None] | None:
         """The same for a change upload (protocol section 4.5)."""
@@ -68,6 +81,10 @@ class Uploads:
             return self._to_history(message.hostid, partial(self._telemetry.change, message=message))
         record = self._live[message.hostid]
         return self._taken(record, self._telemetry.change(record, message))
+
+    def plan(self, hostid: str) -> Plan:
+        """What a registered device has been told to poll."""
+        return self._live[hostid].plan
 
     def registered(self, device: Device) -> None:
         """A device has logged in: it may have another controller now, or another plan."""
@@ -77,16 +94,56 @@ class Uploads:
             before, after = profiles
             self._events.emit(Kind.PROFILE_CHANGED, device.hostid, before=before, after=after)
 
+    def byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
+        """The byte order of a device's change uploads is decided, by its live or its history uploads, or open again."""
+        for record in (self._live.get(hostid), self._historic.get(hostid)):
+            if record is not None and record.known.byte_order != byte_order:
+                if byte_order is None:
+                    record.known.reopen()
+                else:
+                    record.known.decide(byte_order, record.profile)
+
+    def stop(self) -> None:
+        """The end: keep what is owed."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        for record in self._unfinished.values():
+            self._history.make_up(record, None)
+
+    # --- what follows ------------------------------------------------------------------------------------------------
+
     def _taken(self, record: LiveRecord, taken: Taken) -> Deferred[None] | None:
-        if taken is Taken.NOTHING:
+        if taken is Taken.NOTHING or taken is Taken.EMPTY:
+            self._without_values(record, taken)
             return None
         record.upload += 1
         record.at = int(self._now() * 1000)
+        if record.fruitless or record.stale:
+            self._has_values_again(record)
         has_changed = False
-        if taken is Taken.CHANGES or record.unsettled or record.stale:
-            record.stale = False
+        if taken is Taken.CHANGES or record.unsettled:
             has_changed = self._look(record)
-        return self._history.take(record, changed=has_changed)
+        durable = self._history.take(record, changed=has_changed)
+        if (record.unsettled or record.owed is not None) and record.hostid not in self._unfinished:
+            self._look_again(record)
+        return durable
+
+    def _without_values(self, record: LiveRecord, taken: Taken) -> None:
+        """An upload that says nothing of the genset: what is known gets no newer by it."""
+        if taken is Taken.NOTHING:
+            record.fruitless += 1
+            if record.fruitless == SILENT_AFTER:
+                self._alarms.controller_silent(record.hostid, silent=True)
+        if record.unsettled:
+            self._look(record)
+
+    def _has_values_again(self, record: LiveRecord) -> None:
+        record.fruitless = 0
+        if record.stale:
+            record.stale = False
+            record.unsettled = True  # alarms of before the start
+        self._alarms.controller_silent(record.hostid, silent=False)
 
     def _look(self, record: LiveRecord) -> bool:
         """See what has happened since the upload before; True: something that a reading is kept for."""
@@ -94,16 +151,40 @@ class Uploads:
         now = record.situation = later(before, record.watch.situation(record.known))
         for kind, details in record.watch.changes(before, now):
             self._events.emit(kind, record.hostid, **details)
-        alarms = self._alarms.look(record.hostid, record.profile, record.known, record.inputs)
+        signals = self._alarms.look(record.hostid, record.profile, record.known, record.inputs)
         record.unsettled = self._alarms.unsettled(record.hostid)
-        return alarms or changed(before, now)
+        return signals or changed(before, now)
+
+    def _look_again(self, record: LiveRecord) -> None:
+        """Come back to a device soon, whether it uploads again or not."""
+        self._unfinished[record.hostid] = record
+        if self._looking is None:
+            self._looking = self._clock.callLater(LOOK_AGAIN_S, self._finish)
+
+    def _finish(self) -> None:
+        self._looking = None
+        unfinished, self._unfinished = self._unfinished, {}
+        now_ms = int(self._now() * 1000)
+        for record in unfinished.values():
+            if record.unsettled:
+                self._look(record)
+            self._history.make_up(record, now_ms)
+            if record.unsettled or record.owed is not None:
+                self._look_again(record)
+
+    # --- history uploads ---------------------------------------------------------------------------------------------
 
     def _to_history(self, hostid: str, take: Callable[[LiveRecord], Taken]) -> Deferred[None] | None:
         """Take an upload in that is about some time in the past, nobody says which."""
         record = self._historic.get(hostid)
         if record is None:
-            record = self._historic[hostid] = self._live.new_record(self._live[hostid].device)
-        if take(record) is Taken.NOTHING:
+            live = self._live[hostid]
+            record = self._historic[hostid] = self._live.new_record(live.device)
+            record.known.byte_order, record.known.evidence = live.known.byte_order, live.known.evidence
+            if len(self._historic) > MOST_HISTORIC:
+                self._historic.popitem(last=False)
+        self._historic.move_to_end(hostid)
+        if take(record) in (Taken.NOTHING, Taken.EMPTY):
             return None
         record.upload += 1
         record.at = int(self._now() * 1000)

@@ -7,14 +7,17 @@ from msgspec import Struct
 from cmmd.controllers.points import Point, Value
 from cmmd.controllers.signals import Mode, Severity
 from cmmd.fleet import inputs
+from cmmd.fleet.known import Known
 from cmmd.fleet.live import LiveRecord
 from cmmd.modbus.frames import Function
+from cmmd.modbus.image import RegisterImage
 
 __all__ = ["PointNow", "Quality", "SignalNow", "View", "view_of"]
 
-Quality = Literal["good", "stale", "uncertain", "unknown"]
-"""``stale``: from before the last start. ``uncertain``: read in a byte order that is not decided yet. ``unknown``: no
-data, or never heard of."""
+Quality = Literal["good", "stale", "uncertain", "implausible", "unknown"]
+"""``stale``: it need not be true any more: it is from before the last start, its frame did not come with the last
+upload, or the device is offline. ``uncertain``: read in a byte order that is not decided. ``implausible``: outside of
+what its profile holds for possible. ``unknown``: no data, or never heard of."""
 
 _HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
 
@@ -72,13 +75,15 @@ class View(Struct, frozen=True, kw_only=True):
     unplaced: tuple[str, ...]
 
 
-def view_of(record: LiveRecord, now: float) -> View:
+def view_of(record: LiveRecord, now: float, *, online: bool) -> View:
     """Decode a live record.
 
     :param now: Unix time in seconds.
+    :param online: whether the device is.
     """
     profile, known = record.profile, record.known
-    values = profile.values(known)
+    before = Known(None)
+    before.image = known.older or RegisterImage()
     return View(
         hostid=record.hostid,
         profile=profile.name,
@@ -90,7 +95,7 @@ def view_of(record: LiveRecord, now: float) -> View:
         engine_state=profile.engine_state(known),
         engine_turns=profile.engine_turns(known),
         mode=profile.mode(known),
-        points=[_point(record, *one) for one in zip(profile.definition.points, values, strict=True)],
+        points=[_point(record, point, before, online=online) for point in profile.definition.points],
         signals=[
             SignalNow(name=one.name, title=one.title, severity=one.severity, active=profile.signal_state(one, known))
             for one in profile.definition.signals
@@ -102,11 +107,12 @@ def view_of(record: LiveRecord, now: float) -> View:
     )
 
 
-def _point(record: LiveRecord, point: Point, value: Value) -> PointNow:
-    quality: Quality = "stale" if record.stale else "good"
+def _point(record: LiveRecord, point: Point, before: Known, *, online: bool) -> PointNow:
+    value, quality = _certain(point, record.known, "good" if online else "stale")
     if value is None:
-        value = _uncertain(record, point)
-        quality = "unknown" if value is None else "uncertain"
+        value, quality = _uncertain(point, record.known)
+    if value is None:
+        value, quality = _certain(point, before, "stale")
     return PointNow(
         name=point.name,
         title=point.title,
@@ -117,15 +123,22 @@ def _point(record: LiveRecord, point: Point, value: Value) -> PointNow:
     )
 
 
-def _uncertain(record: LiveRecord, point: Point) -> Value:
+def _certain(point: Point, known: Known, quality: Quality) -> tuple[Value, Quality]:
+    value = point.value([known.register(address) for address in point.addresses])
+    if value is None:
+        return None, "unknown"
+    return value, quality if point.plausible(value) else "implausible"
+
+
+def _uncertain(point: Point, known: Known) -> tuple[Value, Quality]:
     """A value that is plausible if the device's byte order is little-endian, which is not known."""
-    undecided = record.known.undecided
+    undecided = known.undecided
     if undecided is None:
-        return None
+        return None, "unknown"
     raw = [
-        record.known.register(address) if came is None else came
+        known.register(address) if came is None else came
         for address in point.addresses
         for came in [undecided.register(_HOLDING_REGISTERS, address)]
     ]
     value = point.value(raw)
-    return value if value is None or point.plausible(value) else None
+    return (value, "uncertain") if value is not None and point.plausible(value) else (None, "unknown")

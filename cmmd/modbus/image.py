@@ -7,16 +7,25 @@ packed as on the wire. An address outside of all areas is unknown; so the areas 
 differences found as big integers, with one bit a coil and 16 a register.
 """
 
-from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import compress
 from struct import Struct as Layout
 from struct import error as struct_error
 from typing import Literal
 
-from msgspec import Struct
-
+from cmmd.modbus.areas import (
+    ADDRESS_MASK,
+    BIT,
+    FIRST_REGISTER,
+    FUNCTION_SHIFT,
+    NOTHING_CHANGED,
+    REGISTER,
+    Area,
+    ChangedAddresses,
+    part_of,
+    swapped,
+    update_bits,
+    update_registers,
+)
 from cmmd.modbus.envelope import Function, ModbusFrameError, function_of
 from cmmd.modbus.packing import unpack_registers
 from cmmd.modbus.requests import ADDRESSES, ReadRequest
@@ -36,8 +45,8 @@ __all__ = [
 MAX_AREAS = 128
 """Most areas of one image: twice as many as a plan may have requests."""
 
-MAX_VALUE_BYTES = 8192
-"""Most bytes of values in one image: 4096 registers. To poll them at 9600 bit/s takes a device 9 seconds."""
+MAX_VALUE_BYTES = 4096
+"""Most bytes of values in one image: 2048 registers. To poll them at 9600 bit/s takes a device 5 seconds."""
 
 ByteOrder = Literal["little", "big"]
 """How a register stands in a change upload (section 4.5)."""
@@ -47,13 +56,6 @@ _AREA_HEAD = Layout(">BHH")  # function, address, count - 1
 MAX_ENCODED_LENGTH = 1 + MAX_AREAS * _AREA_HEAD.size + MAX_VALUE_BYTES
 """Most bytes that an image may be encoded to."""
 
-# Where something stands: function << 17 | address. One bit more than an address has, so that areas of two functions
-# never touch.
-_FUNCTION_SHIFT = 17
-_FIRST_REGISTER = Function.READ_HOLDING_REGISTERS << _FUNCTION_SHIFT
-_ADDRESS_MASK = ADDRESSES - 1
-_BIT, _REGISTER = 1, 16  # bits per address
-
 
 class ImageError(ValueError):
     """What is no image, or has no place in one; the message says why and holds no peer text."""
@@ -61,51 +63,6 @@ class ImageError(ValueError):
 
 class ImageFullError(ImageError):
     """Values refused because the image would exceed :data:`MAX_AREAS` or :data:`MAX_VALUE_BYTES`."""
-
-
-class ChangedAddresses(Struct, frozen=True, gc=False):
-    """The addresses, of one function, whose values a merge changed or made known, ascending; false: none.
-
-    Which ones is found out when somebody asks: most who merge only want to know whether one of a few is among them.
-
-    :ivar address: where the merged values began.
-    :ivar width: 1 for bits, 16 for registers.
-    :ivar difference: ``width`` bits for each address from ``address`` on, the first lowest; all 0: it did not change.
-    """
-
-    address: int
-    width: int
-    difference: int
-
-    def __bool__(self) -> bool:
-        return self.difference != 0
-
-    def __contains__(self, address: int) -> bool:
-        offset = address - self.address
-        return offset >= 0 and self.difference >> offset * self.width & (1 << self.width) - 1 != 0
-
-    def __iter__(self) -> Iterator[int]:
-        count = -(-self.difference.bit_length() // self.width)
-        if self.width == _BIT:
-            differing: Iterable[object] = map(int, reversed(f"{self.difference:b}"))
-        else:
-            differing = array("H", self.difference.to_bytes(count * 2, "little"))
-        return compress(range(self.address, self.address + count), differing)
-
-
-NOTHING_CHANGED = ChangedAddresses(0, _BIT, 0)
-
-
-class _Area(Struct, gc=False):
-    """Neighbouring addresses of one function, all known. ``values`` as on the wire; bits over are 0."""
-
-    start: int
-    count: int
-    values: bytes
-
-    @property
-    def end(self) -> int:
-        return self.start + self.count
 
 
 class RegisterImage:
@@ -119,7 +76,7 @@ class RegisterImage:
 
     def __init__(self) -> None:
         self._starts: list[int] = []  # of the areas, to find them
-        self._areas: list[_Area] = []
+        self._areas: list[Area] = []
 
     # --- to merge ----------------------------------------------------------------------------------------------------
 
@@ -131,7 +88,7 @@ class RegisterImage:
         :raises ImageError: the payload has another length than the request asks for.
         :raises ImageFullError: the image would grow too large.
         """
-        return self._merge(request.function << _FUNCTION_SHIFT | request.address, request.count, payload)
+        return self._merge(request.function << FUNCTION_SHIFT | request.address, request.count, payload)
 
     def merge_change(self, function: Function, address: int, value: bytes, byte_order: ByteOrder) -> ChangedAddresses:
         """Take over an item of a change upload (section 4.5).
@@ -150,11 +107,11 @@ class RegisterImage:
         else:
             count = len(value) // 2
             if byte_order == "little":
-                value = value[::-1] if count == 1 else _swapped(value)
+                value = value[::-1] if count == 1 else swapped(value)
         return self._merge(_place(function, address, count), count, value)
 
     def _merge(self, place: int, count: int, payload: bytes) -> ChangedAddresses:
-        width = _BIT if place < _FIRST_REGISTER else _REGISTER
+        width = BIT if place < FIRST_REGISTER else REGISTER
         if len(payload) != (count * width + 7) // 8:
             raise ImageError(f"{len(payload)} bytes of values for a count of {count}")
         index = bisect_right(self._starts, place) - 1
@@ -166,9 +123,9 @@ class RegisterImage:
                 first_byte = shift >> 3
                 if not shift & 7 and area.values[first_byte : first_byte + len(payload)] == payload:
                     return NOTHING_CHANGED
-                if width == _BIT:
-                    return _update_bits(area, place, count, payload)
-                return _update_registers(area, place, payload)
+                if width == BIT:
+                    return update_bits(area, place, count, payload)
+                return update_registers(area, place, payload)
         return self._extend(place, count, payload, width)
 
     def _extend(self, place: int, count: int, payload: bytes, width: int) -> ChangedAddresses:
@@ -193,8 +150,18 @@ class RegisterImage:
         difference = (values >> shift ^ int.from_bytes(payload, "little")) & mask
         values ^= difference << shift
         self._starts[first:behind] = [start]
-        self._areas[first:behind] = [_Area(start, end - start, values.to_bytes(length, "little"))]
-        return ChangedAddresses(place & _ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
+        self._areas[first:behind] = [Area(start, end - start, values.to_bytes(length, "little"))]
+        return ChangedAddresses(place & ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
+
+    def copy(self, other: "RegisterImage", function: Function, address: int, count: int) -> None:
+        """Take over what another image knows of these addresses.
+
+        :raises ImageFullError: the image would grow too large.
+        """
+        place = _place(function, address, count)
+        for area in other._areas_within(place, count):
+            first, behind = max(area.start, place), min(area.end, place + count)
+            self._merge(first, behind - first, part_of(area, first, behind).values)
 
     def forget(self, function: Function, address: int, count: int) -> None:
         """Make addresses unknown again.
@@ -208,8 +175,8 @@ class RegisterImage:
         if not touched:
             return
         first = bisect_right(self._starts, touched[0].start) - 1
-        left = [_part(touched[0], touched[0].start, place)] if touched[0].start < place else []
-        right = [_part(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
+        left = [part_of(touched[0], touched[0].start, place)] if touched[0].start < place else []
+        right = [part_of(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
         if len(self._areas) - len(touched) + len(left) + len(right) > MAX_AREAS:
             right = []
         self._areas[first : first + len(touched)] = left + right
@@ -289,14 +256,14 @@ class RegisterImage:
         start = _place(function, 0, 1)
         return tuple(range(area.start - start, area.end - start) for area in self._areas_within(start, ADDRESSES))
 
-    def _area_of(self, place: int) -> _Area | None:
+    def _area_of(self, place: int) -> Area | None:
         """The area that holds this address."""
         index = bisect_right(self._starts, place) - 1
         if index >= 0 and place < self._areas[index].end:
             return self._areas[index]
         return None
 
-    def _areas_within(self, place: int, count: int) -> list[_Area]:
+    def _areas_within(self, place: int, count: int) -> list[Area]:
         """The areas that hold any of these."""
         first = bisect_right(self._starts, place)
         if first and self._areas[first - 1].end > place:
@@ -312,7 +279,7 @@ class RegisterImage:
         """
         parts = [_VERSION]
         for area in self._areas:
-            function, address = area.start >> _FUNCTION_SHIFT, area.start & _ADDRESS_MASK
+            function, address = area.start >> FUNCTION_SHIFT, area.start & ADDRESS_MASK
             parts += _AREA_HEAD.pack(function, address, area.count - 1), area.values
         return b"".join(parts)
 
@@ -346,17 +313,10 @@ def _place(function: Function, address: int, count: int) -> int:
         raise ImageError(f"function {function:02X} reads nothing")
     if address < 0 or count < 1 or address + count > ADDRESSES:
         raise ImageError(f"address {address} and count {count} are not within 0..{ADDRESSES - 1}")
-    return function << _FUNCTION_SHIFT | address
+    return function << FUNCTION_SHIFT | address
 
 
-def _swapped(registers: bytes) -> bytes:
-    """The two bytes of each register the other way round."""
-    swapped = array("H", registers)
-    swapped.byteswap()
-    return swapped.tobytes()
-
-
-def _read_area(encoded: bytes, position: int) -> tuple[_Area, int]:
+def _read_area(encoded: bytes, position: int) -> tuple[Area, int]:
     """Read one area of an encoded image.
 
     :return: the area, and the position behind it.
@@ -369,7 +329,7 @@ def _read_area(encoded: bytes, position: int) -> tuple[_Area, int]:
         raise ImageError("an area without a head") from None
     count = one_less + 1
     start = _place(function, address, count)
-    bits = count * (_BIT if function.reads_bits else _REGISTER)
+    bits = count * (BIT if function.reads_bits else REGISTER)
     length = (bits + 7) // 8
     position += _AREA_HEAD.size
     values = encoded[position : position + length]
@@ -377,31 +337,4 @@ def _read_area(encoded: bytes, position: int) -> tuple[_Area, int]:
         raise ImageError("an area that is cut short")
     if bits & 7 and values[-1] >> (bits & 7):
         raise ImageError("an area with bits over that are not 0")
-    return _Area(start, count, values), position + length
-
-
-def _part(area: _Area, start: int, end: int) -> _Area:
-    """What an area holds from one place to another."""
-    width = _BIT if area.start < _FIRST_REGISTER else _REGISTER
-    bits = (end - start) * width
-    values = int.from_bytes(area.values, "little") >> (start - area.start) * width & (1 << bits) - 1
-    return _Area(start, end - start, values.to_bytes((bits + 7) // 8, "little"))
-
-
-def _update_registers(area: _Area, place: int, payload: bytes) -> ChangedAddresses:
-    """Take over registers that are all known already, and some of which changed."""
-    first = (place - area.start) * 2
-    behind = first + len(payload)
-    values = area.values
-    difference = int.from_bytes(values[first:behind], "little") ^ int.from_bytes(payload, "little")
-    area.values = values[:first] + payload + values[behind:]
-    return ChangedAddresses(place & _ADDRESS_MASK, _REGISTER, difference)
-
-
-def _update_bits(area: _Area, place: int, count: int, payload: bytes) -> ChangedAddresses:
-    """Take over bits that are all known already. What fills up the last byte of the payload does not count."""
-    offset = place - area.start
-    values = int.from_bytes(area.values, "little")
-    difference = (values >> offset ^ int.from_bytes(payload, "little")) & (1 << count) - 1
-    area.values = (values ^ difference << offset).to_bytes(len(area.values), "little")
-    return ChangedAddresses(place & _ADDRESS_MASK, _BIT, difference)
+    return Area(start, count, values), position + length

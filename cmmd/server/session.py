@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.live import NO_PLAN
 from cmmd.fleet.presence import Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
@@ -66,6 +67,7 @@ class Session(JSONReceiver):
         self._gone = gone
         self._life = new_life(self)
         self._waiting: IDelayedCall | None = None
+        self._plan = NO_PLAN
         self.hostid: str | None = None
         self.peer = ""
 
@@ -119,6 +121,7 @@ class Session(JSONReceiver):
     def joined(self, hostid: str) -> None:
         """See Lived."""
         self.hostid = hostid
+        self._plan = self._around.uploads.plan(hostid)
         self._around.presence.attach(hostid, self)
 
     def left(self) -> None:
@@ -150,6 +153,8 @@ class Session(JSONReceiver):
         self._around.tally.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
+        if self.hostid is not None:
+            self._plan = self._around.uploads.plan(hostid)  # from the next upload on
         self.send(encode(answer))
         self._life.login_answered()
 
@@ -170,7 +175,7 @@ class Session(JSONReceiver):
     def _full_upload(self, message: messages.ReqData) -> Deferred[None] | None:
         self._admit("reqdata", message.hostid)
         self._around.tally.uploads["full"] += 1
-        return self._acknowledge(self._around.uploads.full(message, historic=not self._carries_commands))
+        return self._acknowledge(self._around.uploads.full(message, self._plan, historic=not self._carries_commands))
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         self._admit(ANSWERED_AS["reqdatachange"], message.hostid)

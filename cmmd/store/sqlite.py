@@ -87,7 +87,7 @@ class SQLiteStore:
             return fail(error if isinstance(error, StoreError) else StoreUnavailable(f"{self._path}: {error}"))
         writing, reading = connections
         name = str(self._path)
-        self._threads = _Threads(Writer(writing, name, self._reactor), Reader(reading, name, self._reactor))
+        self._threads = _Threads(Writer(writing, self._path, self._reactor), Reader(reading, name, self._reactor))
         return succeed(kept)
 
     def add_device(self, device: Device) -> Deferred[Device]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -30,13 +31,15 @@ class Writer:
     transaction is carried out, and each of them hears StoreUnavailable.
 
     :param connection: closed by :meth:`close`.
-    :param name: of the store, for messages.
+    :param path: of its file; and the store's name in messages.
     :param reactor: where results are delivered.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str, reactor: IReactorFromThreads) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, reactor: IReactorFromThreads) -> None:
         self._connection = connection
-        self._name = name
+        self._name = str(path)
+        self._path = path
+        self._inode = path.stat().st_ino
         self._reactor = reactor
         self._thread = ThreadPool(1, 1, "store-writer")
         self._thread.start()
@@ -78,6 +81,7 @@ class Writer:
     def _transact(self, works: list[Work]) -> list[Any]:
         """Carry a batch out in one transaction, in the writer's thread; one result or Failure each."""
         connection = self._connection
+        self._check_file()
         try:
             connection.execute("BEGIN IMMEDIATE")
             results = [self._outcome(work) for work in works]
@@ -89,6 +93,15 @@ class Writer:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
         return results
+
+    def _check_file(self) -> None:
+        """SQLite writes on to a file that somebody has removed."""
+        try:
+            is_there = self._path.stat().st_ino == self._inode
+        except OSError as error:
+            raise StoreUnavailable(f"{self._name}: {error.strerror}; put it back and start cmmd again") from None
+        if not is_there:
+            raise StoreUnavailable(f"{self._name}: another file than was opened; start cmmd again")
 
     def _outcome(self, work: Work) -> Any:
         self._connection.execute("SAVEPOINT work")
