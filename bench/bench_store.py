@@ -2,8 +2,9 @@
 
 ``python bench/bench_store.py``
 
-A reading is that of an HGM6120N: an image of 160 bytes and 50 points. Batches are written one after another, each
-confirmed before the next one, so this is the pace of the disk; the file is a temporary one (``TMPDIR`` says where).
+A reading is that of an HGM6120N: an image of 160 bytes and 50 points. A command that is accepted is written alone: it
+is not sent before it is durable. Batches are written one after another, each confirmed before the next one, so this is
+the pace of the disk; the file is a temporary one (``TMPDIR`` says where).
 """
 
 import time
@@ -20,11 +21,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from cmmd.store.interface import MOST_A_PAGE
-from cmmd.store.records import Cursor, LastUpload, Query, Reading
+from cmmd.store.records import Command, Cursor, LastUpload, Query, Reading
 from cmmd.store.sqlite import SQLiteStore
 
 DEVICES = 1000
 HISTORY_ROWS = 200_000
+COMMANDS_ALONE = 1_000
+COMMANDS = 50_000
+UNFINISHED = 100
 BATCHES = ((1, 2_000), (50, 20_000), (500, 50_000))
 """Rows of a batch, and of all batches together."""
 
@@ -67,6 +71,54 @@ async def write_uploads(store: SQLiteStore, random: Random) -> None:
     for first in range(0, DEVICES, 500):
         await store.write(rows[first : first + 500])
     report("last uploads replaced in batches of 500, CPU", (time.process_time() - cpu) / DEVICES * 1e6, "µs/row")
+
+
+def new_commands(first: int, how_many: int) -> list[Command]:
+    """As accepted."""
+    return [
+        Command(
+            number=number,
+            hostid=HOSTIDS[number % DEVICES],
+            kind="modbus",
+            name="auto",
+            request="01050003FF007C3A",
+            requester="uid 1000 cmmctl",
+            door="amp",
+            uid=f"{100_000 + number % 900_000}",
+            accepted_at=START_MS + number * 1000,
+        )
+        for number in range(first, first + how_many)
+    ]
+
+
+def ended(command: Command) -> Command:
+    at = command.accepted_at
+    return replace(command, sent_at=at + 1, ended_at=at + 300, outcome="done", reply="1", confirmed=True)
+
+
+async def write_commands(store: SQLiteStore) -> None:
+    alone = new_commands(1, COMMANDS_ALONE)
+    cpu, started = time.process_time(), time.perf_counter()
+    for command in alone:
+        await store.write([command])
+    cpu, took = time.process_time() - cpu, time.perf_counter() - started
+    report("command accepted, alone", took / COMMANDS_ALONE * 1e3, "ms")
+    report("command accepted, alone, CPU", cpu / COMMANDS_ALONE * 1e6, "µs")
+    rest = new_commands(COMMANDS_ALONE + 1, COMMANDS - COMMANDS_ALONE)
+    for first in range(0, len(rest), 500):
+        await store.write(rest[first : first + 500])
+    ends = [ended(command) for command in alone + rest[:-UNFINISHED]]
+    cpu = time.process_time()
+    for first in range(0, len(ends), 500):
+        await store.write(ends[first : first + 500])
+    report("commands replaced in batches of 500, CPU", (time.process_time() - cpu) / len(ends) * 1e6, "µs/row")
+
+
+async def read_commands(store: SQLiteStore) -> None:
+    for name, hostid in (("of all devices", None), ("of one device", HOSTIDS[0])):
+        query = Query(limit=MOST_A_PAGE, newest_first=True, hostid=hostid)
+        rows = len(await store.commands(query))
+        report(f"page of {rows} commands {name}, newest first", await best_ms(partial(store.commands, query)), "ms")
 
 
 async def read_pages(store: SQLiteStore) -> None:
@@ -112,11 +164,14 @@ async def bench(reactor: Any) -> None:
         await write_uploads(store, random)
         await store.write([replace(one, hostid=HOSTIDS[0]) for one in islice(readings, MOST_A_PAGE)])
         await read_pages(store)
-        report("forget 1000 rows", await best_ms(partial(store.forget, 2**62, 1000)), "ms")
+        report("forget 1000 readings", await best_ms(partial(store.forget, 2**62, 1000)), "ms")
+        await write_commands(store)
+        await read_commands(store)
+        report("forget 1000 readings and 1000 commands", await best_ms(partial(store.forget, 2**62, 1000)), "ms")
         await store.close()
         started = time.perf_counter()
-        await store.open()
-        report("open", (time.perf_counter() - started) * 1e3, "ms")
+        kept = await store.open()
+        report(f"open, {len(kept.unfinished)} commands unfinished", (time.perf_counter() - started) * 1e3, "ms")
         await store.close()
 
 

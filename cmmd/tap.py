@@ -29,7 +29,7 @@ from cmmd.daemon import (
     raise_file_limit,
 )
 from cmmd.fleet.events import Kind
-from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.retention import Retention
 from cmmd.fleet.tally import Tally
@@ -170,6 +170,11 @@ class Server(Service):
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
             interval_s=settings.history.interval,
+            commands=CommandTerms(
+                enabled=settings.commands.enabled,
+                timeout_s=settings.commands.timeout,
+                most_waiting=settings.commands.queue,
+            ),
         )
         terms = UploadTerms(
             data_mode=settings.upload.data_mode,
@@ -190,7 +195,7 @@ class Server(Service):
             presence=fleet.presence,
             uploads=fleet.uploads,
             events=fleet.events,
-            desk=LoginDesk(fleet.registry, fleet.uploads, fleet.events, terms, advertised, time.time, self.tally),
+            desk=LoginDesk(fleet.registry, fleet.logged_in, fleet.events, terms, advertised, time.time, self.tally),
             tally=self.tally,
             peerlog=PeerLog(self._reactor),
         )
@@ -224,6 +229,8 @@ class Server(Service):
         try:
             if self._retention is not None:
                 self._retention.stopService()
+            if self.fleet is not None:
+                self.fleet.dispatch.stop()
             if self._sessions is not None:
                 await self._sessions.stop()
             if self.fleet is not None:

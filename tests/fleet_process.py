@@ -14,13 +14,17 @@ class FleetProcess:
     """Simulated devices that report to a port of 127.0.0.1.
 
     :param folder: where its output goes.
+    :param options: more of the command line.
     """
 
-    def __init__(self, folder: Path, port: int, devices: int) -> None:
+    def __init__(self, folder: Path, port: int, devices: int, *options: str) -> None:
         self.devices = devices
         self._output = folder / "fleet"
         self._process: subprocess.Popen[bytes] = twistd(
-            folder, "cmm-sim", "--server", f"127.0.0.1:{port}", "--devices", str(devices), output=self._output
+            folder,
+            "cmm-sim",
+            *("--server", f"127.0.0.1:{port}", "--devices", str(devices), *options),
+            output=self._output,
         )
 
     @property

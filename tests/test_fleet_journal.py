@@ -69,10 +69,10 @@ class JournalTests(SynchronousTestCase):
         ]
 
     def test_what_comes_within_a_moment_goes_together(self) -> None:
-        durable = [self.journal.add_reading(reading(1))]
+        durable = [self.journal.add_durable(reading(1))]
         self.clock.advance(BATCH_S / 2)
         self.journal.add(event(2))
-        durable.append(self.journal.add_reading(reading(3)))
+        durable.append(self.journal.add_durable(reading(3)))
         self.assertEqual((self.numbers(), len(self.journal)), ([], 3))
         self.assertNoResult(durable[0])
         self.clock.advance(BATCH_S / 2)
@@ -103,7 +103,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_durable_when_the_store_says_so(self) -> None:
         self.store.held = []
-        durable = self.journal.add_reading(reading(1))
+        durable = self.journal.add_durable(reading(1))
         self.clock.advance(BATCH_S)
         self.assertNoResult(durable)
         self.store.held.pop().callback(None)
@@ -125,12 +125,12 @@ class JournalTests(SynchronousTestCase):
         """Readings are refused at once; the rest is kept, in order, and written when it is back."""
         self.store.error = StoreUnavailable("disk full")
         self.journal.add(event(1))
-        durable = self.journal.add_reading(reading(2))
+        durable = self.journal.add_durable(reading(2))
         self.journal.add(event(3))
         self.clock.advance(BATCH_S)
         self.failureResultOf(durable, StoreUnavailable)
         self.assertFalse(self.journal.up)
-        self.failureResultOf(self.journal.add_reading(reading(4)), StoreUnavailable)
+        self.failureResultOf(self.journal.add_durable(reading(4)), StoreUnavailable)
         self.journal.add(event(5))
         self.clock.advance(FIRST_RETRY_S)
         self.assertEqual(self.numbers(), [[1, 2, 3], [1, 3, 5]])
@@ -140,10 +140,46 @@ class JournalTests(SynchronousTestCase):
         self.clock.advance(FIRST_RETRY_S)
         self.assertTrue(self.journal.up)
         self.assertEqual(self.numbers()[2:], [[1, 3, 5]])
-        durable = self.journal.add_reading(reading(6))
+        durable = self.journal.add_durable(reading(6))
         self.clock.advance(BATCH_S)
         self.successResultOf(durable)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_back_though_nothing_waits(self) -> None:
+        """All that was refused were readings: nothing is left to try with."""
+        self.store.error = StoreUnavailable("disk full")
+        durable = self.journal.add_durable(reading(1))
+        self.clock.advance(BATCH_S)
+        self.failureResultOf(durable, StoreUnavailable)
+        self.store.error = None
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertTrue(self.journal.up)
+        self.assertEqual(self.numbers(), [[1], []])
+        durable = self.journal.add_durable(reading(2))
+        self.clock.advance(BATCH_S)
+        self.successResultOf(durable)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_urgent(self) -> None:
+        self.store.held = []
+        self.journal.add(event(1))
+        self.journal.add_durable(reading(2), urgent=True)
+        self.assertEqual(self.numbers(), [[1, 2]], "nobody is waited for")
+        durable = self.journal.add_durable(reading(3), urgent=True)
+        self.store.held.pop().callback(None)
+        self.assertEqual(self.numbers(), [[1, 2], [3]])
+        self.store.held.pop().callback(None)
+        self.successResultOf(durable)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_stays(self) -> None:
+        self.store.error = StoreUnavailable("away")
+        durable = self.journal.add_durable(event(1), urgent=True, stays=True)
+        self.failureResultOf(durable, StoreUnavailable)
+        self.failureResultOf(self.journal.add_durable(event(2), stays=True), StoreUnavailable)
+        self.store.error = None
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertEqual(self.numbers(), [[1], [1, 2]])
 
     def test_attempts_end_at_every_half_minute(self) -> None:
         self.store.error = StoreUnavailable("disk full")
@@ -161,7 +197,7 @@ class JournalTests(SynchronousTestCase):
         held = self.store.held.pop()
         for number in range(20):
             self.journal.add(event(number))
-        self.failureResultOf(self.journal.add_reading(reading(1)), StoreUnavailable)
+        self.failureResultOf(self.journal.add_durable(reading(1)), StoreUnavailable)
         self.journal.add(event(99))
         self.assertEqual((len(self.journal), self.journal.lost), (20, 1))
         held.callback(None)
@@ -215,9 +251,9 @@ class JournalTests(SynchronousTestCase):
 
     def test_a_row_that_no_store_can_take_harms_no_other(self) -> None:
         self.store.poison = event(2)
-        durable = [self.journal.add_reading(reading(1))]
+        durable = [self.journal.add_durable(reading(1))]
         self.journal.add(event(2))
-        durable.append(self.journal.add_reading(reading(3)))
+        durable.append(self.journal.add_durable(reading(3)))
         self.clock.advance(BATCH_S)
         self.assertEqual(self.numbers(), [[1, 2, 3], [1], [2], [3]])
         for one in durable:
@@ -225,7 +261,7 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertTrue(self.journal.up)
         self.store.poison = reading(4)
-        refused = self.journal.add_reading(reading(4))
+        refused = self.journal.add_durable(reading(4))
         self.clock.advance(BATCH_S)
         self.failureResultOf(refused, StoreUnavailable)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)

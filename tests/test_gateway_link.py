@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.address import Address
 from cmmd.gateway.link import Link
+from cmmd.gateway.source import Source
 from cmmd.wire.splitter import MAX_FRAME
 from tests.scripted_server import (
     HOSTID,
@@ -42,13 +43,17 @@ class LinkTestCase(SynchronousTestCase):
         self.server = ScriptedServer(self.clock)
         self.source = ScriptedSource()
         self.link = Link(
-            self.source,
+            self.feeding(),
             LOGIN_SERVER,
             clock=self.clock,
             endpoints=self.server.endpoint,
             random=Random(seed),
             **options,
         )
+
+    def feeding(self) -> Source:
+        """What the link is made on."""
+        return self.source
 
     def start(self, seconds: float = 0) -> None:
         self.link.startService()

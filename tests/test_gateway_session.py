@@ -7,16 +7,19 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.gateway.answers import Step, at_once
 from cmmd.gateway.orders import Orders
 from cmmd.gateway.session import WAITING_COMMANDS
-from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult
+from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult, ResetAnswer, WriteConfigAnswer
 from cmmd.wire.reading import read_from_server
-from tests.scripted_server import HOSTID, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.scripted_server import HOSTID, RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.support import FIELD_EXAMPLES, compact
 from tests.test_gateway_link import START, LinkTestCase
 
 AUTO = "00050003FF007DEB"
 STOP = "00050001FF00DC2B"
+ANY = ResetAnswer(hostid=HOSTID)
+"""Stands for whatever the answer is."""
 
 
 def write_config(result: str, uid: str = "123456") -> dict[str, Any]:
@@ -241,6 +244,16 @@ class CommandTests(LinkTestCase):
         live.send(write_config(f" {AUTO}; {STOP};"))
         self.assertEqual(self.answers(live)[0]["params"], f"{AUTO},0;{STOP},1")
 
+    def test_nothing_to_do_is_not_done(self) -> None:
+        self.source.obey = lambda frame: True
+        self.source.port_works = True
+        live = self.attached()
+        for result in ("", " ; ;"):
+            live.send(write_config(result))
+        live.send({"datatype": 1, "uid": "123456", "method": "writeConfig"})
+        self.assertEqual([answer["params"] for answer in self.answers(live)], [",0"] * 3)
+        self.assertEqual((self.source.written, self.source.ports), ([], []))
+
     def test_one_after_the_other(self) -> None:
         waiting: list[Deferred[bool]] = []
 
@@ -322,6 +335,22 @@ class CommandTests(LinkTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assert_comes_back()
 
+    def test_behind_a_reset(self) -> None:
+        live = self.attached()
+        live.send(compact(RESET) + compact(write_config(AUTO)))
+        self.assert_comes_back()
+        self.assertEqual((self.source.written, self.link.counters.commands), ([], 1))
+
+    def test_behind_one_at_work_when_the_line_ends(self) -> None:
+        """Even if the source says that it is done instead of giving up."""
+        at_work: Deferred[bool] = Deferred(lambda cancelled: cancelled.callback(True))
+        self.source.obey = lambda frame: at_work
+        live = self.attached()
+        live.send(compact(write_config(AUTO, "1")) + compact(write_config(STOP, "2")))
+        live.lose()
+        self.assert_comes_back()
+        self.assertEqual(self.source.written, [AUTO])
+
     def test_too_many_at_once(self) -> None:
         self.source.obey = lambda frame: Deferred()
         live = self.attached()
@@ -332,6 +361,90 @@ class CommandTests(LinkTestCase):
         run(self.clock, 0.1)
         self.assertTrue(live.gone)
         self.assert_comes_back()
+
+
+class AnswersTests(LinkTestCase):
+    """Answers that go out otherwise."""
+
+    def answering(self, *steps: Step) -> Accepted:
+        self.prepare(answers=lambda answer: [step._replace(message=step.message and answer) for step in steps])
+        return self.attached()
+
+    def times(self, live: Accepted) -> list[float]:
+        return [round(time - self.sent_at, 3) for time in live.times_of("writeConfig")]
+
+    def send(self, live: Accepted, order: dict[str, Any] | None = None) -> None:
+        live.send(order or write_config(AUTO))
+        self.sent_at = self.clock.seconds()
+
+    def test_at_once(self) -> None:
+        answer = WriteConfigAnswer(params=AUTO + ",1", hostid=HOSTID, uid="1")
+        self.assertEqual(list(at_once(answer)), [Step(0.0, answer)])
+
+    def test_steps_follow_each_other(self) -> None:
+        live = self.answering(Step(2.0, ANY), Step(0.0, ANY), Step(0.5, ANY))
+        self.send(live)
+        run(self.clock, 10)
+        self.assertEqual(self.times(live), [2.0, 2.0, 2.5])
+
+    def test_the_next_order_does_not_wait_for_a_late_answer(self) -> None:
+        live = self.answering(Step(2.0, ANY))
+        self.send(live)
+        run(self.clock, 1)
+        live.send(write_config(STOP, "2"))
+        self.assertEqual(self.source.written, [AUTO, STOP])
+        run(self.clock, 10)
+        self.assertEqual(self.times(live), [2.0, 3.0])
+
+    def test_no_answer(self) -> None:
+        live = self.answering()
+        self.send(live)
+        run(self.clock, 100)
+        self.assertEqual((self.times(live), live.gone, self.source.written), ([], False, [AUTO]))
+
+    def test_the_line_is_dropped(self) -> None:
+        live = self.answering(Step(0.0, None))
+        self.send(live)
+        run(self.clock, 0.1)
+        self.assertEqual((self.times(live), live.gone, self.source.written), ([], True, [AUTO]))
+        self.assert_comes_back()
+
+    def test_nothing_is_carried_out_after_the_end(self) -> None:
+        live = self.answering(Step(0.0, None))
+        live.send(compact(write_config(AUTO)) + compact(write_config(STOP)))
+        self.assertEqual(self.source.written, [AUTO])
+        self.assert_comes_back()
+        self.assertEqual(self.source.written, [AUTO])
+
+    def test_a_late_answer_ends_with_its_session(self) -> None:
+        live = self.answering(Step(50.0, ANY))
+        self.send(live)
+        live.lose()
+        self.assert_comes_back()
+        run(self.clock, 100)
+        self.assertEqual(self.server.last.of("writeConfig"), [])
+        live = self.server.last
+        self.send(live)
+        stopped = self.link.stopService()
+        assert stopped is not None
+        run(self.clock, 0.5)
+        self.successResultOf(stopped)
+        self.assertEqual((self.clock.getDelayedCalls(), live.of("writeConfig")), ([], []))
+
+    def test_a_reset_waits_for_its_answer(self) -> None:
+        live = self.answering(Step(5.0, ANY))
+        self.send(live, RESET)
+        run(self.clock, 4.9)
+        self.assertEqual((live.gone, live.of("reset")), (False, []))
+        run(self.clock, 0.2)
+        self.assertEqual((live.gone, live.of("reset")), (True, [{"method": "reset", "hostid": HOSTID}]))
+        self.assert_comes_back()
+
+    def test_a_reset_without_an_answer_is_none(self) -> None:
+        live = self.answering()
+        self.send(live, RESET)
+        run(self.clock, 100)
+        self.assertEqual((live.gone, live.of("reset"), len(self.server.connections)), (False, [], 2))
 
 
 class OrdersTests(SynchronousTestCase):

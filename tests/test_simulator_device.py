@@ -2,6 +2,7 @@
 
 from random import Random
 from struct import unpack
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +23,14 @@ from cmmd.modbus.frames import (
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.fleet import identities
 from cmmd.simulator.genset import Genset
-from cmmd.simulator.panel import COILS, REGISTERS, Picture
+from cmmd.simulator.misbehaviour import Misbehaviour, parse_turns
+from cmmd.simulator.panel import Picture
 from cmmd.wire.messages import ChangeParams
-from tests.scripted_server import PLAN
+from tests.scripted_server import LIVE_SERVER, LOGIN_SERVER, PLAN, RESET, run
+from tests.test_gateway_link import LinkTestCase
 from tests.test_modbus_frames import requests
+
+REGISTERS, COILS = 56, 90
 
 
 class StillGenset(Genset):
@@ -248,3 +253,74 @@ class OrderTests(SynchronousTestCase):
         for port, baud in ((5, 0), (-1, 0), (0, 3), (0, -1), (99, None), (None, 9600)):
             self.assertFalse(self.set_port(port, baud))
             self.assertEqual(self.wiring(), (4, 0))
+
+    def test_what_says_otherwise_does_nothing(self) -> None:
+        (identity,) = identities(1, 1, "HGM6120N")
+        for manner, said in (("pretends", True), ("refuses", False)):
+            self.device = SimulatedDevice(identity, self.genset, Misbehaviour(parse_turns(manner), Random(1)))
+            self.assertIs(self.write("00050001FF00DC2B"), said)
+            self.assertIs(self.set_port(1, 1), said)
+            self.assertEqual((self.genset.mode, self.wiring()), ("auto", (2, 0)))
+
+
+class WireTests(LinkTestCase):
+    """Orders as they come from a server, and what it gets for them (sections 4.6 and 4.8)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.live = self.attached()
+
+    def feeding(self) -> SimulatedDevice:
+        self.genset = Genset(Random(1), self.clock.seconds, running=False, mains_schedule=False)
+        (self.identity,) = identities(1, 1, "HGM6120N")
+        return SimulatedDevice(self.identity, self.genset)
+
+    def answer(self, **order: Any) -> dict[str, Any]:
+        """What one order is answered with, at once."""
+        before = len(self.live.of("writeConfig"))
+        self.live.send({"datatype": 1, "uid": "100042", "method": "writeConfig", **order})
+        answer: dict[str, Any] = dict(*self.live.of("writeConfig")[before:])
+        self.assertEqual((answer.pop("method"), answer.pop("hostid")), ("writeConfig", self.identity.hostid))
+        self.assertEqual(answer.pop("uid"), "100042")
+        return answer
+
+    def test_a_command_acts_on_the_engine_and_the_next_upload_shows_it(self) -> None:
+        manual, start, stop = "00050004FF00CC2A", "00050000FF008DEB", "00050001FF00DC2B"
+        self.assertEqual(self.answer(result=manual), {"params": manual + ",1"})
+        self.assertEqual(self.answer(result=start), {"params": start + ",1"})
+        run(self.clock, 60)
+        self.assertEqual((self.genset.mode, self.genset.engine_state), ("manual", 9))
+        coils, registers, _ = split_frames(self.live.of("reqdata")[-1]["params"])
+        self.assertEqual(open_frame(coils)[3 + 42 // 8] >> 42 % 8 & 1, 1)
+        self.assertEqual(open_frame(registers)[3 + 2 * 34 : 5 + 2 * 34], b"\x00\x09")
+        self.assertEqual(self.answer(result=stop), {"params": stop + ",1"})
+        self.assertEqual(self.genset.engine_state, 10)
+
+    def test_each_frame_is_answered_in_its_place(self) -> None:
+        """What the controller does not do is 0: a start in auto mode, a wrong sum, no frame, another function."""
+        start, manual, wrong_sum, other = "00050000FF008DEB", "00050004FF00CC2A", "00050003FF007DEC", "00060003FF0039EB"
+        frames = [start, manual, wrong_sum, "nonsense", other, start.lower()]
+        wanted = ";".join(f"{frame},{flag}" for frame, flag in zip(frames, (0, 1, 0, 0, 0, 1), strict=True))
+        self.assertEqual(self.answer(result="; ".join(frames)), {"params": wanted})
+        self.assertEqual((self.genset.mode, self.genset.engine_state), ("manual", 1))
+
+    def test_wiring(self) -> None:
+        self.assertEqual(self.answer(modulePort=1, moduleBaud=2), {"modulePort": 1, "moduleBaud": 2})
+        self.assertEqual(self.answer(moduleBaud=1), {"moduleBaud": 1})
+        self.assertEqual(self.answer(modulePort=5, moduleBaud=0), {"params": ",0"})
+        self.live.send(RESET)
+        run(self.clock, 2)
+        params = self.server.connections[2].of("login")[0]["params"]
+        self.assertEqual((params["modulePort"], params["moduleBaud"]), (1, 1))
+
+    def test_reset_leads_through_login_again(self) -> None:
+        self.answer(result="00050002FF002C2B")
+        self.live.send(RESET)
+        run(self.clock, 2)
+        self.assertEqual(self.live.of("reset"), [{"method": "reset", "hostid": self.identity.hostid}])
+        self.assertEqual([one.address for one in self.server.connections[2:]], [LOGIN_SERVER, LIVE_SERVER])
+        self.assertEqual(self.server.last.methods[0], "LongCon")
+        self.assertEqual((self.link.counters.online, self.link.counters.failures), (1, 0))
+        self.assertEqual(self.genset.mode, "test")  # the module was reset, not the controller
+        self.live = self.server.last
+        self.assertEqual(self.answer(result="00050003FF007DEB"), {"params": "00050003FF007DEB,1"})

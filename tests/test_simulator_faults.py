@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.simulator.delays import MAINS_ABNORMAL_S, START_DELAY_S
 from cmmd.simulator.engine import CRANK_ATTEMPTS
 from cmmd.simulator.faults import FAULTS, Fault
-from cmmd.simulator.panel import hgm6120n
+from cmmd.simulator.panel import DEFAULT_MODEL, panel_of
 from tests.watched_genset import WatchedGenset
 
 ALARM, WARNING, SHUTDOWN = 0, 1, 2
@@ -54,7 +54,9 @@ class FaultTests(SynchronousTestCase):
     def test_every_signal_is_the_panel_s(self) -> None:
         for fault, kind in FAULTS.items():
             with self.subTest(fault=fault):
-                self.assertGreaterEqual(hgm6120n().coils(name for name in (kind.signal, kind.shows) if name), 0)
+                self.assertGreaterEqual(
+                    panel_of(DEFAULT_MODEL).coils(name for name in (kind.signal, kind.shows) if name), 0
+                )
         self.assertEqual(set(FAULTS), set(Fault))
 
     def test_names(self) -> None:

@@ -1,5 +1,6 @@
 """``cmmd.simulator.fleet``: who the devices are, and that a thousand of them run as one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -7,8 +8,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.modbus.frames import open_frame
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.fleet import Fleet, identities
+from cmmd.simulator.misbehaviour import Turn, parse_turns
 from cmmd.wire.messages import Login, encode
 from cmmd.wire.reading import read_from_device
 from tests.scripted_server import LOGIN_SERVER, ScriptedServer, run
@@ -49,7 +52,13 @@ class IdentityTests(SynchronousTestCase):
 
 
 class FleetTests(SynchronousTestCase):
-    def fleet(self, devices: int, data_mode: int | None = None) -> Fleet:
+    def fleet(
+        self,
+        devices: int,
+        data_mode: int | None = None,
+        misbehave: Sequence[Turn] = (),
+        model: str = "HGM6120N",
+    ) -> Fleet:
         self.clock = Clock()
         self.clock.rightNow = 1_700_000_000.0
         self.server = ScriptedServer(self.clock)
@@ -58,8 +67,9 @@ class FleetTests(SynchronousTestCase):
             LOGIN_SERVER,
             devices=devices,
             seed=1,
-            model="HGM6120N",
+            model=model,
             data_mode=data_mode,
+            misbehave=misbehave,
             clock=self.clock,
             endpoints=self.server.endpoint,
             observer=self.events.append,  # type: ignore[arg-type]
@@ -116,6 +126,39 @@ class FleetTests(SynchronousTestCase):
         run(self.clock, 4)
         (upload, *_) = self.server.last.of("reqdata")
         self.assertEqual([frame[:6] for frame in upload["params"].split(";")], ["01010C", "01035A", "010314"])
+
+    def test_they_answer_orders_as_told(self) -> None:
+        self.fleet(2, misbehave=parse_turns("silent,none")).startService()
+        run(self.clock, 1)
+        for live in [one for one in self.server.connections if one.methods[0] == "LongCon"]:
+            for uid in ("1", "2", "3", "4"):
+                live.send({"result": "00050003FF007DEB", "datatype": 1, "uid": uid, "method": "writeConfig"})
+            self.assertEqual([answer["uid"] for answer in live.of("writeConfig")], ["2", "4"])
+        self.assertEqual(self.made.counters.commands, 8)
+
+    def test_something_goes_wrong_within_minutes(self) -> None:
+        self.fleet(10).startService()
+        run(self.clock, 60)
+        self.assertEqual(self.alarms(), 0)
+        run(self.clock, 540)
+        self.assertGreater(self.alarms(), 0)
+
+    def alarms(self) -> int:
+        """How many devices show the common alarm, coil 0, in their last upload."""
+        frames = [one.of("reqdata")[-1]["params"].split(";")[0] for one in self.server.connections if one.of("reqdata")]
+        self.assertEqual(len(frames), 10)
+        return sum(open_frame(frame)[3] & 1 for frame in frames)
+
+    def test_another_model_shows_other_registers(self) -> None:
+        uploads = []
+        for model in ("HGM6120N", "HGM4020N", "HGM6120N"):
+            self.fleet(1, model=model).startService()
+            run(self.clock, 4)
+            self.assertEqual(self.server.connections[0].of("login")[0]["params"]["moduletype"], model)
+            uploads.append(self.server.last.of("reqdata")[0]["params"])
+            self.stop()
+        self.assertEqual(uploads[0], uploads[2])
+        self.assertNotEqual(uploads[0], uploads[1])
 
     def test_data_mode_overridden(self) -> None:
         self.fleet(1, data_mode=0).startService()

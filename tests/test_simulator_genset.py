@@ -14,7 +14,8 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.simulator.engine import EngineState
 from cmmd.simulator.faults import Fault
 from cmmd.simulator.genset import LONGEST_PAUSE_S, Genset
-from cmmd.simulator.panel import COILS, REGISTERS, Picture
+from cmmd.simulator.mains import MainsCondition
+from cmmd.simulator.panel import Panel, Picture, Values
 from cmmd.simulator.transfer import Supply
 from tests.watched_genset import WatchedGenset, coils_of, long_of
 
@@ -48,6 +49,7 @@ PLAUSIBLE = {
     44: (0, 59),
     55: (0, 110),
 }
+REGISTERS, COILS = 56, 90
 NO_DATA = (32766, 32767)
 COUNTERS = (42, 46, 48)
 """Values of two registers: their low words may be anything."""
@@ -165,6 +167,17 @@ class PlausibilityTests(SynchronousTestCase):
             self.assert_plausible(picture, sensor_open=Fault.SENSOR_OPEN in genset.faults)
             self.assert_consistent(genset.rating_kw, picture)
 
+    def test_every_point_of_the_hgm6120n_is_modelled(self) -> None:
+        modelled: set[str] = set()
+
+        def registers(panel: Panel, values: Values) -> tuple[int, ...]:
+            modelled.update(values)
+            return ()
+
+        self.patch(Panel, "registers", registers)
+        WatchedGenset().genset.look()
+        self.assertEqual(modelled, set(self.profile.point_by_name))
+
     def test_standby(self) -> None:
         picture = WatchedGenset(running=False).genset.look()
         registers = picture.registers
@@ -189,6 +202,53 @@ class PlausibilityTests(SynchronousTestCase):
         self.assertEqual(coils_of(picture), {7, 41, 57, 64, 67, 69, 72})
         self.assertEqual((watched.genset.engine_state, watched.genset.mode), (EngineState.RUNNING, "auto"))
         self.assertIs(watched.genset.supply, Supply.GENERATOR)
+
+
+class ModelTests(SynchronousTestCase):
+    """Another controller shows the same genset elsewhere."""
+
+    def genset(self, model: str) -> Genset:
+        return Genset(Random(1), Clock().seconds, running=True, mains_schedule=False, model=model)
+
+    def test_hgm4020n(self) -> None:
+        pictures, scales = {}, {}
+        for model in ("HGM6120N", "HGM4020N"):
+            profile = load_catalog().for_moduletype(model)
+            seen = SeenPicture(self.genset(model).look())
+            pictures[profile.name] = {**profile.points(seen), "mode": profile.mode(seen)}
+            scales[profile.name] = {name: point.scale for name, point in profile.point_by_name.items()}
+            for signal in ("generator_on_load", "generator_normal", "mains_blackout_warning"):
+                self.assertTrue(seen.coil(profile.signal_by_name[signal].address), signal)
+        other, own = pictures["hgm4000n"], pictures["hgm6120n"]
+        both = own.keys() & other.keys()
+        self.assertEqual(len(both), 49)
+        for name in both - {"mode"}:
+            one, same = own[name], other[name]
+            assert one is not None and same is not None
+            coarser = max(scales["hgm6120n"][name], scales["hgm4000n"][name])
+            self.assertLessEqual(abs(float(one) - float(same)), coarser, name)
+        self.assertEqual(own["mode"], other["mode"])
+        self.assertEqual(own.keys() - both, {"remote_start_state", "remote_start_delay"})
+        self.assertEqual(len(self.genset("HGM4020N").look().registers), 82)
+
+    def test_only_its_own_commands(self) -> None:
+        for model, obeys in (("HGM6120N", True), ("HGM4020N", False)):
+            self.assertIs(self.genset(model).write_coil(2), obeys)  # test
+            self.assertTrue(self.genset(model).write_coil(3))
+
+    def test_an_unknown_model_shows_what_the_default_shows(self) -> None:
+        self.assertEqual(self.genset("ABC1").look(), self.genset("HGM6120N").look())
+
+    def test_every_shipped_profile(self) -> None:
+        """All signals that the model sets are somewhere in each of them."""
+        for profile in load_catalog():
+            for model in profile.definition.models:
+                genset = self.genset(model.replace("x", "1"))
+                for fault in Fault:
+                    genset.inject(fault)
+                for condition in MainsCondition:
+                    genset.fail_mains(condition)
+                    self.assertGreater(genset.look().coils, 0)
 
 
 class CurveTests(SynchronousTestCase):

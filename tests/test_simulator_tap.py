@@ -1,8 +1,14 @@
 """``cmmd.simulator.tap``: the command line of cmm-sim."""
 
+import json
 import resource
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,9 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.gateway.address import Address
 from cmmd.gateway.link import Link
 from cmmd.simulator.fleet import Fleet
+from cmmd.simulator.misbehaviour import MANNERS, Turn
 from cmmd.simulator.tap import Options, makeService
+from tests.fleet_process import FleetProcess
+from tests.scripted_server import RESET, ScriptedServer, login_answer
 
 SERVER = ["--server", "127.0.0.1:21318"]
+TEST, AUTO = "00050002FF002C2B", "00050003FF007DEB"
+TIMEOUT_S = 30.0
 
 
 class OptionsTests(SynchronousTestCase):
@@ -25,6 +36,7 @@ class OptionsTests(SynchronousTestCase):
         options = self.options(*SERVER)
         self.assertEqual(options.server, Address("127.0.0.1", 21318))
         self.assertEqual((options.devices, options.seed, options.model, options.data_mode), (1, 1, "HGM6120N", None))
+        self.assertEqual(options.misbehave, ())
 
     def test_all(self) -> None:
         options = self.options(
@@ -50,6 +62,10 @@ class OptionsTests(SynchronousTestCase):
             ([*SERVER, "--model", "M" * 31], "--model"),
             ([*SERVER, "--model", "a\nb"], "--model"),
             ([*SERVER, "--data-mode", "2"], "--data-mode"),
+            ([*SERVER, "--misbehave", "rude"], "--misbehave"),
+            ([*SERVER, "--misbehave", ""], "--misbehave"),
+            ([*SERVER, "--misbehave", "none,late=soon"], "--misbehave"),
+            ([*SERVER, "--misbehave", "a\nb" * 1000], "--misbehave"),
             ([*SERVER, "--colour", "red"], "colour"),
             ([*SERVER, "what"], "what"),
         ):
@@ -60,7 +76,18 @@ class OptionsTests(SynchronousTestCase):
                 self.assertTrue(message.startswith("cmm-sim: "), message)
                 self.assertIn(name, message)
                 self.assertEqual(len(message.splitlines()), 1)
-                self.assertLess(len(message), 200)
+                self.assertLess(len(message), 300)
+
+    def test_misbehave(self) -> None:
+        options = self.options(*SERVER, "--misbehave", "silent,late=5,none")
+        self.assertEqual(options.misbehave, (Turn("silent"), Turn("late", 5.0), Turn("none")))
+
+    def test_every_kind_of_misbehaviour_is_in_the_usage_text(self) -> None:
+        lines = Options().getUsage().splitlines()
+        for name, manner in MANNERS.items():
+            self.assertEqual(
+                [line for line in lines if line.split()[:1] == [name]], [f"      {name:<12}  {manner.title}"]
+            )
 
     def test_no_pidfile_in_the_foreground(self) -> None:
         for nodaemon, before, after in (
@@ -109,3 +136,102 @@ class MakeServiceTests(SynchronousTestCase):
             self.service("--devices", "500")
         self.assertEqual(self.set_to, [(200, 200)])
         self.assertEqual([event["limit"] for event in events], [200])
+
+
+class Caller:
+    """A real connection from a device: what it says is read until something is looked for, and answered as scripted.
+
+    :param listener: where it calls next.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._socket, _ = listener.accept()
+        self._socket.settimeout(TIMEOUT_S)
+        address = "{}:{}".format(*listener.getsockname())
+        self._replies = {**ScriptedServer(Clock()).replies, "login": login_answer(liveData=address, historic=address)}
+        self._received = b""
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._socket.sendall(json.dumps(message).encode())
+
+    def write(self, frame: str, uid: str) -> None:
+        self.send({"result": frame, "datatype": 1, "uid": uid, "method": "writeConfig"})
+
+    def next(self, method: str) -> dict[str, Any] | None:
+        """The next message of a method; None: the device closed before it came."""
+        while True:
+            end = self._received.find(b"}{") + 1 or len(self._received)
+            try:
+                message: dict[str, Any] = json.loads(self._received[:end])
+            except ValueError:
+                piece = self._socket.recv(65536)
+                if not piece:
+                    return None
+                self._received += piece
+                continue
+            self._received = self._received[end:]
+            reply = self._replies.get(message["method"])
+            if isinstance(reply, dict):
+                self.send(reply)
+            if message["method"] == method:
+                return message
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class ProcessTests(SynchronousTestCase):
+    """A real cmm-sim and a server that is nothing but a socket."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="cmm-sim-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(TIMEOUT_S)
+        self.addCleanup(self.listener.close)
+
+    def attached(self) -> Caller:
+        """Let the device log in and attach."""
+        self.caller().next("login")
+        live = self.caller()
+        self.assertIsNotNone(live.next("LongCon"))
+        return live
+
+    def caller(self) -> Caller:
+        caller = Caller(self.listener)
+        self.addCleanup(caller.close)
+        return caller
+
+    def answer(self, live: Caller, frame: str, uid: str) -> tuple[str | None, str]:
+        """uid and params of the answer to a write."""
+        live.write(frame, uid)
+        return self.next_answer(live)
+
+    def next_answer(self, live: Caller) -> tuple[str | None, str]:
+        answer = live.next("writeConfig")
+        assert answer is not None
+        return answer.get("uid"), answer["params"]
+
+    def test_it_obeys_and_misbehaves(self) -> None:
+        port = self.listener.getsockname()[1]
+        fleet = FleetProcess(self.folder, port, 1, "--misbehave", "none,twice,without_uid,refuses,silent,hangs_up,none")
+        self.addCleanup(fleet.terminate)
+        live = self.attached()
+        self.assertEqual(self.answer(live, TEST, "100001"), ("100001", TEST + ",1"))
+        self.assertEqual(self.answer(live, AUTO, "100002"), ("100002", AUTO + ",1"))
+        self.assertEqual(self.next_answer(live), ("100002", AUTO + ",1"))
+        self.assertEqual(self.answer(live, "nonsense", "100003"), (None, "nonsense,0"))
+        self.assertEqual(self.answer(live, TEST, "100004"), ("100004", TEST + ",0"))
+        live.write(TEST, "100005")
+        live.write(TEST, "100006")
+        self.assertIsNone(live.next("writeConfig"), "neither is answered, and the line is dropped")
+        live = self.attached()
+        live.send(RESET)
+        self.assertIsNotNone(live.next("reset"))
+        self.assertIsNone(live.next("reset"))
+        live = self.attached()
+        self.assertEqual(self.answer(live, AUTO, "100008"), ("100008", AUTO + ",1"))
+        self.assertEqual(fleet.terminate(), 0)
+        for word in ("Traceback", "Unhandled"):
+            self.assertNotIn(word, fleet.log)

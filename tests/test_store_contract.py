@@ -1,9 +1,10 @@
 """One contract for every store."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from msgspec.structs import replace
 from twisted.internet import reactor
@@ -16,10 +17,12 @@ from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import (
     Alarm,
+    Command,
     Cursor,
     Device,
     Event,
     LastUpload,
+    Outcome,
     PointColumn,
     ProfileVersion,
     Query,
@@ -49,6 +52,13 @@ FULL = Device(
     wgs84_latitude=-39.9136,
     para_command="01010000005ABC31;01030000002D85D7",
     byte_order="big",
+    history_interval=7.5,
+    data_mode=1,
+    online_rate=3000,
+    offline_rate=2**53,
+    set_port=2,
+    set_baud=1,
+    profile="hgm6120n, 'mine'",
     enabled=False,
     registered_at=2**53,
     last_login_at=1_700_872_746_500,
@@ -77,6 +87,27 @@ FULL_EVENT = Event(
 )
 ALARM = Alarm(number=1, hostid="A", signal="low_oil", title="Low oil", severity="warning", raised_at=1000)
 FULL_ALARM = replace(ALARM, number=2, severity="shutdown", acknowledged_at=1001, acknowledged_by="Zoë", cleared_at=1002)
+COMMAND = Command(
+    number=1, hostid="A", kind="reset", request="", requester="", door="amp", uid="100000", accepted_at=1000
+)
+FULL_COMMAND = Command(
+    number=2,
+    hostid=FULL.hostid,
+    kind="modbus",
+    name="auto",
+    request="01050003FF007C3A;0105000300003DCA",
+    requester='Zoë "the boss" \'; --',
+    door="http",
+    uid="000042",
+    accepted_at=2000,
+    sent_at=2001,
+    ended_at=2**53,
+    outcome="done",
+    reply="1;1",
+    confirmed=True,
+    confirmed_at=2003,
+)
+ENDED = replace(FULL_COMMAND, ended_at=2002)
 UPLOAD = LastUpload(hostid="A", upload=1, at=1000, unit=None, kept_at=None, image=b"")
 FULL_UPLOAD = LastUpload(
     hostid=FULL.hostid, upload=9, at=2000, unit=247, kept_at=1500, inputs=1, image=b"\x00\x01", undecided=b"\x02"
@@ -137,6 +168,17 @@ class DeviceContract(Contract):
         await store.update_device(changed)
         self.assertEqual((await self.reopened(store)).devices, [replace(FULL, number=1), changed])
 
+    async def test_overrides_are_set_and_taken_back(self) -> None:
+        store = await self.opened()
+        device = await store.add_device(PLAIN)
+        numbers = ("history_interval", "data_mode", "online_rate", "offline_rate", "set_port", "set_baud")
+        for override in (*numbers, "profile"):
+            for value in ("" if override == "profile" else 0, None):
+                changed = replace(device, **{override: value})
+                await store.update_device(changed)
+                (kept,) = (await self.reopened(store)).devices
+                self.assertEqual(kept, changed)
+
     async def test_update_of_what_is_not_there(self) -> None:
         store = await self.opened()
         await store.update_device(replace(FULL, number=7))
@@ -191,10 +233,10 @@ class DeviceContract(Contract):
 
 
 class WriteContract(Contract):
-    async def assert_kept(self, store: IStore, *expected: Reading | Alarm | Event) -> None:
-        """These and no other readings, alarms and events are there."""
-        found: list[Reading | Alarm | Event] = []
-        for find in (store.readings, store.alarms, store.events):
+    async def assert_kept(self, store: IStore, *expected: Reading | Alarm | Event | Command) -> None:
+        """These and no other readings, alarms, events and commands are there."""
+        found: list[Reading | Alarm | Event | Command] = []
+        for find in (store.readings, store.alarms, store.events, store.commands):
             found += await find(Query(limit=MOST_A_PAGE))
         self.assertEqual(found, list(expected))
 
@@ -206,11 +248,11 @@ class WriteContract(Contract):
     async def test_every_kind_comes_back(self) -> None:
         store = await self.opened()
         everything: list[Row] = [
-            *(FULL_EVENT, EVENT, PROFILE, READING, FULL_UPLOAD),
-            *(FULL_ALARM, UPLOAD, FULL_READING, ALARM),
+            *(FULL_EVENT, EVENT, PROFILE, READING, FULL_UPLOAD, FULL_COMMAND),
+            *(FULL_ALARM, UPLOAD, FULL_READING, ALARM, COMMAND),
         ]
         await store.write(everything)
-        expected = (READING, FULL_READING, ALARM, FULL_ALARM, EVENT, FULL_EVENT)
+        expected = (READING, FULL_READING, ALARM, FULL_ALARM, EVENT, FULL_EVENT, COMMAND, FULL_COMMAND)
         await self.assert_kept(store, *expected)
         kept = await self.reopened(store)
         await self.assert_kept(store, *expected)
@@ -218,7 +260,8 @@ class WriteContract(Contract):
         self.assertEqual(kept.profiles, [PROFILE])
         self.assertCountEqual(kept.uploads, [UPLOAD, FULL_UPLOAD])
         self.assertEqual(kept.alarms, [ALARM])
-        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (2**53, 2, 2))
+        self.assertEqual(kept.unfinished, [COMMAND])
+        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (2**53, 2, 2, 2))
 
     async def test_readings_and_events_are_left_as_they_are(self) -> None:
         store = await self.opened()
@@ -254,6 +297,48 @@ class WriteContract(Contract):
         self.assertEqual(kept.alarms, [replace(ALARM, number=2)])
         self.assertEqual(kept.last_alarm, 2)
 
+    async def test_commands_are_replaced(self) -> None:
+        store = await self.opened()
+        await store.write([COMMAND])
+        ended = replace(FULL_COMMAND, number=1)
+        for _ in range(2):  # to write one twice is to write it once
+            await store.write([ended, replace(COMMAND, number=2)])
+            await self.assert_kept(store, replace(COMMAND, number=2), ended)
+        kept = await self.reopened(store)
+        await self.assert_kept(store, replace(COMMAND, number=2), ended)
+        self.assertEqual(kept.unfinished, [replace(COMMAND, number=2)])
+        self.assertEqual(kept.last_command, 2)
+
+    async def test_a_command_from_its_beginning_to_its_end(self) -> None:
+        store = await self.opened()
+        sent = replace(COMMAND, sent_at=1001)
+        answered = replace(sent, ended_at=1002, outcome="done", reply="1")
+        shown = replace(answered, confirmed=False, confirmed_at=1003)
+        for step, unfinished in ((COMMAND, [COMMAND]), (sent, [sent]), (answered, []), (shown, [])):
+            await store.write([step])
+            self.assertEqual((await self.reopened(store)).unfinished, unfinished)
+            await self.assert_kept(store, step)
+
+    async def test_every_kind_and_outcome_of_a_command(self) -> None:
+        store = await self.opened()
+        kinds, outcomes = get_args(get_type_hints(Command)["kind"]), get_args(Outcome)
+        every = [
+            replace(COMMAND, number=number, kind=kind, ended_at=5, outcome=outcome, confirmed=confirmed)
+            for number, (kind, outcome, confirmed) in enumerate(product(kinds, outcomes, (None, False, True)), start=1)
+        ]
+        await store.write(every)
+        await self.assert_kept(store, *every)
+        self.assertEqual((await self.reopened(store)).unfinished, [])
+
+    async def test_unfinished_commands_come_by_number(self) -> None:
+        store = await self.opened()
+        commands = [
+            replace(COMMAND if number % 3 else FULL_COMMAND, number=number, accepted_at=100 - number)
+            for number in range(1, 10)
+        ]
+        await store.write(commands[::-1])
+        self.assertEqual((await self.reopened(store)).unfinished, [one for one in commands if one.outcome is None])
+
     async def test_last_uploads_are_replaced(self) -> None:
         store = await self.opened()
         await store.write([FULL_UPLOAD, UPLOAD])
@@ -263,13 +348,14 @@ class WriteContract(Contract):
     async def test_of_several_in_one_batch_the_order_decides(self) -> None:
         store = await self.opened()
         cleared = replace(ALARM, cleared_at=2000)
+        ended = replace(COMMAND, ended_at=2000, outcome="lost")
         await store.write(
             [
-                *(ALARM, UPLOAD, READING, replace(READING, at=5), EVENT, PROFILE),
-                *(replace(PROFILE, name="other"), replace(EVENT, at=5), cleared, replace(UPLOAD, upload=2)),
+                *(ALARM, UPLOAD, READING, replace(READING, at=5), EVENT, PROFILE, COMMAND),
+                *(replace(PROFILE, name="other"), replace(EVENT, at=5), cleared, replace(UPLOAD, upload=2), ended),
             ]
         )
-        await self.assert_kept(store, READING, cleared, EVENT)
+        await self.assert_kept(store, READING, cleared, EVENT, ended)
         kept = await self.reopened(store)
         self.assertEqual((kept.profiles, kept.uploads), ([PROFILE], [replace(UPLOAD, upload=2)]))
 
@@ -281,14 +367,14 @@ class WriteContract(Contract):
 
     async def test_all_or_none(self) -> None:
         store = await self.opened()
-        await store.write([ALARM, UPLOAD])
+        await store.write([ALARM, UPLOAD, COMMAND])
         cleared = replace(ALARM, cleared_at=2000)
         newer = replace(UPLOAD, upload=2)
-        for place in range(6):
-            rows: list[Row] = [READING, EVENT, PROFILE, cleared, newer]
+        for place in range(7):
+            rows: list[Row] = [READING, EVENT, PROFILE, cleared, newer, replace(FULL_COMMAND, number=1)]
             rows.insert(place, UNKEEPABLE)
             await self.assertFailure(store.write(rows), TypeError)
-        await self.assert_kept(store, ALARM)
+        await self.assert_kept(store, ALARM, COMMAND)
         kept = await self.reopened(store)
         self.assertEqual((kept.profiles, kept.uploads, kept.alarms), ([], [UPLOAD], [ALARM]))
         self.assertEqual((kept.last_reading, kept.last_event), (0, 0))
@@ -307,13 +393,12 @@ class WriteContract(Contract):
     async def test_any_number_of_rows(self) -> None:
         store = await self.opened()
         first = 1
-        for count in (1, 89, 90, 91, 500):
+        for count in (1, 59, 60, 61, 89, 90, 91, 500):
             rows = readings(count, first)
             first += count
-            await store.write([row for one in rows for row in (one, replace(EVENT, number=one.number, at=one.at))])
-        await self.assert_kept(
-            store, *readings(771), *[replace(EVENT, number=one.number, at=one.at) for one in readings(771)]
-        )
+            await store.write([row for one in rows for row in (one, *_beside(one))])
+        events, commands = zip(*map(_beside, readings(951)), strict=True)
+        await self.assert_kept(store, *readings(951), *events, *commands)
 
     async def test_the_batch_may_be_changed_afterwards(self) -> None:
         store = await self.opened()
@@ -348,9 +433,10 @@ class WriteContract(Contract):
         store = await self.opened()
         await store.write([replace(READING, number=9), READING, replace(EVENT, number=7), EVENT])
         await store.write([replace(FULL_ALARM, number=8), ALARM, replace(READING, number=3)])
+        await store.write([replace(COMMAND, number=6), COMMAND])
         for _ in range(2):
             kept = await self.reopened(store)
-            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (9, 8, 7))
+            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (9, 8, 7, 6))
 
     async def test_open_alarms_come_by_number(self) -> None:
         store = await self.opened()
@@ -359,13 +445,19 @@ class WriteContract(Contract):
         self.assertEqual((await self.reopened(store)).alarms, [one for one in alarms if one.cleared_at is None])
 
 
+def _beside(reading: Reading) -> tuple[Event, Command]:
+    number, at = reading.number, reading.at
+    return replace(EVENT, number=number, at=at), replace(COMMAND, number=number, accepted_at=at)
+
+
 class PageContract(Contract):
-    """For readings, alarms and events alike."""
+    """For readings, alarms, events and commands alike."""
 
     KINDS: tuple[tuple[str, Callable[[int, str, int], Row]], ...] = (
         ("readings", lambda number, hostid, at: replace(READING, number=number, hostid=hostid, at=at)),
         ("alarms", lambda number, hostid, at: replace(ALARM, number=number, hostid=hostid, raised_at=at)),
         ("events", lambda number, hostid, at: replace(EVENT, number=number, hostid=hostid, at=at)),
+        ("commands", lambda number, hostid, at: replace(COMMAND, number=number, hostid=hostid, accepted_at=at)),
     )
     PLACES = (
         *((1, "A", 50), (2, "A", 40), (3, "B", 40), (4, "A", 40), (5, "A", 40), (6, "B", 30)),
@@ -509,13 +601,14 @@ def _expected(places: Sequence[tuple[int, str, int]], query: Query) -> list[int]
 
 
 class ForgetContract(Contract):
-    async def there(self, store: IStore) -> tuple[list[int], list[int], list[int]]:
-        """The numbers of readings, alarms and events."""
-        found = [await find(Query(limit=1000)) for find in (store.readings, store.alarms, store.events)]
-        readings, alarms, events = ([one.number for one in some] for some in found)
-        return readings, alarms, events
+    async def there(self, store: IStore) -> tuple[list[int], list[int], list[int], list[int]]:
+        """The numbers of readings, alarms, events and commands."""
+        asked = (store.readings, store.alarms, store.events, store.commands)
+        found = [await find(Query(limit=1000)) for find in asked]
+        readings, alarms, events, commands = ([one.number for one in some] for some in found)
+        return readings, alarms, events, commands
 
-    async def test_nothing(self) -> None:
+    async def test_nothing_to_forget(self) -> None:
         store = await self.opened()
         self.assertEqual(await store.forget(10**15, 100), 0)
 
@@ -527,10 +620,11 @@ class ForgetContract(Contract):
                     replace(READING, number=number, at=at),
                     replace(EVENT, number=number, at=at),
                     replace(ALARM, number=number, raised_at=number, cleared_at=at),
+                    replace(COMMAND, number=number, accepted_at=number, ended_at=at, outcome="timeout"),
                 ]
             )
-        self.assertEqual(await store.forget(1000, 100), 6)
-        self.assertEqual(await self.there(store), ([3, 4], [3, 4], [3, 4]))
+        self.assertEqual(await store.forget(1000, 100), 8)
+        self.assertEqual(await self.there(store), ([3, 4], [3, 4], [3, 4], [3, 4]))
         self.assertEqual(await store.forget(1000, 100), 0)
 
     async def test_oldest_first_in_bites(self) -> None:
@@ -539,38 +633,56 @@ class ForgetContract(Contract):
         for number, at in enumerate(ages, start=1):
             await store.write([replace(READING, number=number, at=at), replace(EVENT, number=number, at=at)])
             await store.write([replace(ALARM, number=number, raised_at=10 - at, cleared_at=at)])
+            await store.write([replace(ENDED, number=number, accepted_at=10 - at, ended_at=at)])
         await store.write([replace(EVENT, number=7, at=0)])
-        self.assertEqual(await store.forget(5, 2), 6)
-        self.assertEqual(await self.there(store), ([3, 6, 4, 1], [1, 4, 3, 6], [2, 3, 6, 4, 1]))
-        self.assertEqual([await store.forget(5, 2) for _ in range(4)], [6, 4, 0, 0])
-        self.assertEqual(await self.there(store), ([1], [1], [1]))
+        self.assertEqual(await store.forget(5, 2), 8)
+        self.assertEqual(await self.there(store), ([3, 6, 4, 1], [1, 4, 3, 6], [2, 3, 6, 4, 1], [1, 4, 3, 6]))
+        self.assertEqual([await store.forget(5, 2) for _ in range(4)], [8, 5, 0, 0])
+        self.assertEqual(await self.there(store), ([1], [1], [1], [1]))
 
     async def test_no_bite(self) -> None:
         store = await self.opened()
-        await store.write([READING, EVENT, FULL_ALARM])
+        await store.write([READING, EVENT, FULL_ALARM, ENDED])
         for limit in (0, -1):
             self.assertEqual(await store.forget(10**15, limit), 0)
-        self.assertEqual(await self.there(store), ([1], [2], [1]))
+        self.assertEqual(await self.there(store), ([1], [2], [1], [2]))
+
+    async def test_an_unfinished_command_stays_whatever_its_times_say(self) -> None:
+        store = await self.opened()
+        unfinished = [COMMAND, replace(COMMAND, number=3, sent_at=1), replace(COMMAND, number=4, sent_at=1, ended_at=2)]
+        await store.write([*unfinished, ENDED])
+        self.assertEqual([await store.forget(10**15, 3) for _ in range(2)], [1, 0])
+        kept = await self.reopened(store)
+        self.assertEqual((kept.unfinished, kept.last_command), (unfinished, 4))
 
     async def test_what_stays(self) -> None:
         store = await self.opened()
         device = await store.add_device(PLAIN)
-        await store.write([UPLOAD, PROFILE, ALARM, FULL_ALARM])
-        self.assertEqual(await store.forget(10**15, 100), 1)
+        await store.write([UPLOAD, PROFILE, ALARM, FULL_ALARM, COMMAND, ENDED])
+        self.assertEqual(await store.forget(10**15, 100), 2)
         kept = await self.reopened(store)
-        expected = Kept(devices=[device], profiles=[PROFILE], uploads=[UPLOAD], alarms=[ALARM], last_alarm=2)
+        expected = Kept(
+            devices=[device],
+            profiles=[PROFILE],
+            uploads=[UPLOAD],
+            alarms=[ALARM],
+            unfinished=[COMMAND],
+            last_alarm=2,
+            last_command=2,
+        )
         self.assertEqual(kept, expected)
-        self.assertEqual(await self.there(store), ([], [1], []))
+        self.assertEqual(await self.there(store), ([], [1], [], [1]))
 
     async def test_numbers_never_come_again(self) -> None:
         store = await self.opened()
         await store.write([replace(READING, number=7), replace(FULL_ALARM, number=8), replace(EVENT, number=9)])
-        self.assertEqual(await store.forget(10**15, 100), 3)
-        await store.write([replace(READING, number=3)])
+        await store.write([replace(ENDED, number=10)])
+        self.assertEqual(await store.forget(10**15, 100), 4)
+        await store.write([replace(READING, number=3), replace(COMMAND, number=4)])
         for _ in range(2):
             kept = await self.reopened(store)
-            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event), (7, 8, 9))
-        self.assertEqual(await self.there(store), ([3], [], []))
+            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (7, 8, 9, 10))
+        self.assertEqual(await self.there(store), ([3], [], [], [4]))
 
 
 class WholeContract(DeviceContract, WriteContract, PageContract, ForgetContract):

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, cast
 
+from msgspec import Struct
 from msgspec.structs import asdict, fields, replace
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -20,13 +21,15 @@ from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.records import Cursor, Query, Row
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.sqlite_reader import Reader
-from cmmd.store.sqlite_tables import ALARMS, EVENTS, READINGS, TimedTable
+from cmmd.store.sqlite_tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable
 from cmmd.store.sqlite_writer import Work, Writer
 from tests.test_store_contract import (
     ALARM,
+    COMMAND,
     EVENT,
     FULL,
     FULL_ALARM,
+    FULL_COMMAND,
     FULL_EVENT,
     FULL_READING,
     FULL_UPLOAD,
@@ -145,25 +148,46 @@ class SchemaTests(_Stores):
             await self.store.close()
         self.assertEqual(self.in_the_file("PRAGMA user_version"), [(max(sqlite_schema.schemas()),)])
 
-    async def test_devices_of_the_first_schema(self) -> None:
-        news: dict[str, Any] = {
-            name: getattr(PLAIN, name) for name in ("wgs84_longitude", "wgs84_latitude", "para_command", "byte_order")
-        }
-        known = {name: value for name, value in asdict(replace(FULL, number=7)).items() if name not in news}
-        self.make(1)
+    def insert(self, table: str, record: Struct, **packed: object) -> None:
+        """A row as an earlier version of cmmd wrote it: what has no column is left out."""
+        columns = [name for (name,) in self.in_the_file(f"SELECT name FROM pragma_table_info('{table}')")]
+        values = {**asdict(record), **packed}
         with closing(sqlite3.connect(self.path)) as other, other:
-            names = ", ".join(known)
-            other.execute(f"INSERT INTO device ({names}) VALUES ({', '.join('?' * len(known))})", list(known.values()))
+            places = ", ".join(f":{column}" for column in columns)
+            other.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", values)
+
+    async def test_devices_of_earlier_schemas(self) -> None:
+        first = ("wgs84_longitude", "wgs84_latitude", "para_command", "byte_order")
+        overrides = ("history_interval", "data_mode", "online_rate", "offline_rate", "set_port", "set_baud", "profile")
+        for version, news in ((1, first + overrides), (2, overrides)):
+            self.path.unlink(missing_ok=True)
+            self.make(version)
+            self.insert("device", replace(FULL, number=7))
+            kept = await self.store.open()
+            self.assertEqual(kept.devices, [replace(FULL, number=7, **{name: getattr(PLAIN, name) for name in news})])
+            changed = replace(FULL, number=7)
+            await self.store.update_device(changed)
+            self.assertEqual((await self.store.add_device(PLAIN)).number, 8)
+            await self.store.write([READING, UPLOAD, COMMAND])
+            await self.store.close()
+            kept = await self.store.open()
+            self.assertEqual((kept.devices, kept.uploads), ([changed, replace(PLAIN, number=8)], [UPLOAD]))
+            self.assertEqual((kept.unfinished, kept.last_command), ([COMMAND], 1))
+            await self.store.close()
+
+    async def test_history_of_the_second_schema(self) -> None:
+        self.make(2, "INSERT INTO profile VALUES (1, 'hgm6120n', 'f1')")
+        self.insert("reading", READING, points=b"")
+        self.insert("last_upload", UPLOAD)
+        self.insert("alarm", ALARM)
+        self.insert("event", EVENT, details="{}")
         kept = await self.store.open()
-        old = replace(FULL, number=7, **news)
-        self.assertEqual(kept.devices, [old])
-        changed = replace(FULL, number=7)
-        await self.store.update_device(changed)
-        self.assertEqual((await self.store.add_device(PLAIN)).number, 8)
-        await self.store.write([READING, UPLOAD])
-        await self.store.close()
-        kept = await self.store.open()
-        self.assertEqual((kept.devices, kept.uploads), ([changed, replace(PLAIN, number=8)], [UPLOAD]))
+        self.assertEqual((kept.uploads, kept.alarms), ([UPLOAD], [ALARM]))
+        self.assertEqual(kept.profiles, [replace(PROFILE, points=())])
+        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (1, 1, 1, 0))
+        self.assertEqual(await self.store.readings(Query()), [READING])
+        self.assertEqual(await self.store.events(Query()), [EVENT])
+        self.assertEqual((kept.unfinished, await self.store.commands(Query())), ([], []))
 
     async def test_migration_that_fails_leaves_nothing_half_done(self) -> None:
         newest = max(sqlite_schema.schemas())
@@ -189,7 +213,7 @@ class PlanTests(_Stores):
         await self.store.open()
         time_range = Query(since=1, until=9)
         continued = replace(time_range, after=Cursor(5, 5))
-        for table, at in ((READINGS, "at"), (ALARMS, "raised_at"), (EVENTS, "at")):
+        for table, at in ((READINGS, "at"), (ALARMS, "raised_at"), (EVENTS, "at"), (COMMANDS, "accepted_at")):
             for query in (Query(), time_range, continued, replace(continued, newest_first=True)):
                 await self.assert_page(
                     table, query, f"SEARCH {table.name} USING INDEX {table.name}_by_time ({at}>? AND {at}<?)"
@@ -207,16 +231,25 @@ class PlanTests(_Stores):
     async def test_forgetting(self) -> None:
         await self.store.open()
         for table, index in (
-            (READINGS, "reading_by_time (at<?)"),
-            (ALARMS, "alarm_by_end (cleared_at<?)"),
-            (EVENTS, "event_by_time (at<?)"),
+            (READINGS, "COVERING INDEX reading_by_time (at<?)"),
+            (ALARMS, "COVERING INDEX alarm_by_end (cleared_at<?)"),
+            (EVENTS, "COVERING INDEX event_by_time (at<?)"),
+            (COMMANDS, "INDEX command_by_end (ended_at<?)"),
         ):
             await self.assert_plan(
                 table.forget_statement,
                 [1, 1],
                 f"SEARCH {table.name} USING INTEGER PRIMARY KEY (rowid=?)",
-                f"SEARCH {table.name} USING COVERING INDEX {index}",
+                f"SEARCH {table.name} USING {index}",
             )
+
+    async def test_unfinished_commands(self) -> None:
+        await self.store.open()
+        await self.assert_plan(
+            f"{COMMANDS.select} WHERE outcome IS NULL ORDER BY number",
+            [],
+            "SEARCH command USING INDEX command_unfinished (outcome=?)",
+        )
 
     async def test_open_alarms(self) -> None:
         await self.store.open()
@@ -281,6 +314,7 @@ class WriterTests(_Stores):
             (replace(READING, number=999, image=None), StoreError),
             (replace(READING, number=999, image=object()), StoreError),
             (replace(EVENT, kind=None), StoreError),
+            (replace(COMMAND, requester=None), StoreError),
         ]
         for odd, error in cases:
             before = self.store.write(many[:1])
@@ -441,6 +475,7 @@ class DamageTests(_Stores):
         await self.store.add_device(FULL)
         await self.store.write([UPLOAD, FULL_UPLOAD, ALARM, replace(ALARM, number=3), PROFILE, FULL_ALARM])
         await self.store.write([replace(PROFILE, number=2), READING, FULL_READING, EVENT, FULL_EVENT])
+        await self.store.write([COMMAND, FULL_COMMAND, replace(COMMAND, number=3)])
         await self.store.close()
         self.in_the_file(*statements)
         lines: list[str] = []
@@ -463,14 +498,26 @@ class DamageTests(_Stores):
             "UPDATE device SET module_port = 'x' WHERE number = 2",
             "UPDATE last_upload SET image = 5 WHERE hostid = 'A'",
             "UPDATE alarm SET severity = 'odd' WHERE number = 1",
+            "UPDATE command SET kind = 'odd' WHERE number = 3",
         )
-        for named in ("device 2", "last_upload 'A'", "alarm 1"):
+        for named in ("device 2", "last_upload 'A'", "alarm 1", "command 3"):
             self.assertEqual(len([line for line in lines if f"{self.path}: {named} is damaged: " in line]), 1, lines)
-        self.assertEqual(len(lines), 3)
+        self.assertEqual(len(lines), 4)
         self.assertEqual([device.hostid for device in self.kept.devices], ["A"])
         self.assertEqual(self.kept.uploads, [FULL_UPLOAD])
         self.assertEqual(self.kept.alarms, [replace(ALARM, number=3)])
         self.assertEqual(self.kept.last_alarm, 3)
+        self.assertEqual((self.kept.unfinished, self.kept.last_command), ([COMMAND], 3))
+
+    async def test_truth_that_is_none(self) -> None:
+        (line,) = await self.damaged(
+            "UPDATE device SET enabled = 'perhaps' WHERE number = 2",
+            "UPDATE command SET confirmed = 2 WHERE number = 2",
+        )
+        self.assertIn("device 2 is damaged: ", line)
+        self.assertEqual([device.hostid for device in self.kept.devices], ["A"])
+        self.assertEqual(self.kept.unfinished, [COMMAND, replace(COMMAND, number=3)])
+        await self.assertFailure(self.store.commands(Query()), StoreError)
 
     async def test_profile_version_keeps_its_number(self) -> None:
         (line,) = await self.damaged("UPDATE point SET decimals = 'many' WHERE profile = 2 AND place = 1")
@@ -484,12 +531,14 @@ class DamageTests(_Stores):
             f"UPDATE reading SET points = x'0000803f00' WHERE number = {FULL_READING.number}",
             "UPDATE reading SET at = 'yesterday' WHERE number = 1",
             "UPDATE alarm SET acknowledged_at = 0.5 WHERE number = 2",
+            "UPDATE command SET outcome = 'failed' WHERE number = 2",
         )
         for asked, named in (
             (self.store.events(Query(hostid="A")), "event 1 is damaged"),
             (self.store.events(Query(hostid=FULL.hostid)), "event 2 is damaged"),
             (self.store.readings(Query(hostid=FULL.hostid)), f"reading {FULL_READING.number} is damaged"),
             (self.store.alarms(Query()), "alarm 2 is damaged"),
+            (self.store.commands(Query()), "command 2 is damaged"),
         ):
             failure = await self.assertFailure(cast("Deferred[Any]", asked), StoreError)
             self.assertNotIsInstance(failure, StoreUnavailable)
@@ -509,7 +558,7 @@ class DamageTests(_Stores):
         await self.store.open()
         for table, record in (
             *(("device", PLAIN), ("reading", READING), ("last_upload", UPLOAD)),
-            *(("alarm", ALARM), ("event", EVENT)),
+            *(("alarm", ALARM), ("event", EVENT), ("command", COMMAND)),
         ):
             columns = [name for (name,) in self.in_the_file(f"SELECT name FROM pragma_table_info('{table}')")]
             self.assertCountEqual(columns, [field.name for field in fields(record)])

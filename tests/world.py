@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.journal import BATCH_S
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.registry import Policy
@@ -62,6 +62,7 @@ class World:
         terms: UploadTerms | None = None,
         advertised: Advertised | None = None,
         interval_s: float = 60.0,
+        commands: CommandTerms | None = None,
         start_s: float = START_S,
     ) -> None:
         self.clock = Clock()
@@ -82,6 +83,7 @@ class World:
             policy=policy,
             max_devices=max_devices,
             interval_s=interval_s,
+            commands=commands or CommandTerms(),
         )
         self.throttle = self.fleet.throttle
         self.registry = self.fleet.registry
@@ -98,7 +100,7 @@ class World:
             events=self.fleet.events,
             desk=LoginDesk(
                 self.registry,
-                self.fleet.uploads,
+                self.fleet.logged_in,
                 self.fleet.events,
                 terms or UploadTerms(),
                 advertised or Advertised(),

@@ -42,6 +42,15 @@ class Catalog:
         """The profile of that name; None: there is none."""
         return self._profiles.get(name)
 
+    def of(self, moduletype: str, name: str | None) -> Profile:
+        """The profile of a device.
+
+        :param moduletype: what it says.
+        :param name: of the profile that its owner has chosen; None: none. So counts one that there is not any more.
+        """
+        chosen = None if name is None else self._profiles.get(name)
+        return self.for_moduletype(moduletype) if chosen is None else chosen
+
     def for_moduletype(self, moduletype: str) -> Profile:
         """The profile of a controller.
 

@@ -1,13 +1,16 @@
 """The domain of one daemon, put together."""
 
 from collections.abc import Callable
+from random import SystemRandom
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.eventlog import EventLog
 from cmmd.fleet.events import Events
 from cmmd.fleet.history import History
@@ -19,13 +22,22 @@ from cmmd.fleet.registry import Policy, Registry
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.telemetry import Telemetry
 from cmmd.fleet.throttle import Throttle
+from cmmd.fleet.uids import Uids
 from cmmd.fleet.uploads import Uploads
 from cmmd.store.interface import IStore, Kept
-from cmmd.store.records import ByteOrder
+from cmmd.store.records import ByteOrder, Device
 
-__all__ = ["Fleet"]
+__all__ = ["CommandTerms", "Fleet"]
 
 log = Logger()
+
+
+class CommandTerms(Struct, frozen=True, kw_only=True):
+    """Whether commands are sent; seconds to wait for an answer; how many may wait for one device."""
+
+    enabled: bool = True
+    timeout_s: float = 30.0
+    most_waiting: int = 5
 
 
 class Fleet:
@@ -38,6 +50,7 @@ class Fleet:
     :param clock: for whatever waits.
     :param policy: who may register; :param max_devices: how many.
     :param interval_s: of history, in seconds.
+    :param commands: whether and how commands are sent.
     """
 
     def __init__(
@@ -53,6 +66,7 @@ class Fleet:
         policy: Policy,
         max_devices: int,
         interval_s: float,
+        commands: CommandTerms,
     ) -> None:
         self.journal = Journal(store, clock)
         self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.last_event)
@@ -70,6 +84,7 @@ class Fleet:
             devices=kept.devices,
             catalog=catalog,
             events=self.events,
+            changed=self._changed,
             passwords=passwords,
             throttle=self.throttle,
             now=now,
@@ -98,6 +113,35 @@ class Fleet:
             now=now,
             clock=clock,
         )
+
+        self.dispatch = Dispatch(
+            device=self.registry.device,
+            live=self.live,
+            presence=self.presence,
+            journal=self.journal,
+            store=store,
+            events=self.events,
+            uids=Uids(SystemRandom()),
+            now=now,
+            clock=clock,
+            enabled=commands.enabled,
+            timeout_s=commands.timeout_s,
+            most_waiting=commands.most_waiting,
+            unfinished=kept.unfinished,
+            last_number=kept.last_command,
+        )
+        self.uploads.subscribe(self.dispatch.confirmations.uploaded)
+
+    def logged_in(self, device: Device) -> None:
+        """A device has logged in: it may have another controller now, or another plan; and it has restarted."""
+        self.uploads.registered(device)
+        self.dispatch.confirmations.logged_in(device.hostid)
+
+    def _changed(self, device: Device) -> None:
+        self.uploads.registered(device)
+        if not device.enabled:
+            for session in self.presence.sessions(device.hostid):
+                session.close()
 
     def _name(self, hostid: str) -> str:
         device = self.registry.device(hostid)

@@ -78,7 +78,7 @@ class History:
         assert record.at is not None, "an upload has been taken over"
         if not changed and record.owed is None and record.kept_at is not None:
             since_ms = record.at - record.kept_at
-            if 0 <= since_ms <= self._interval_ms:
+            if 0 <= since_ms <= self._interval(record):
                 return None  # as nearly always
         reason = self._reason(record, record.at, changed)
         return None if reason is None else self._keep(record, reason)
@@ -107,7 +107,11 @@ class History:
                 record.suppressed += 1
                 self._tally.suppressed += 1
             return None
-        return reason or ("interval" if since_ms > self._interval_ms else None)
+        return reason or ("interval" if since_ms > self._interval(record) else None)
+
+    def _interval(self, record: LiveRecord) -> float:
+        own_s = record.device.history_interval
+        return self._interval_ms if own_s is None else own_s * 1000
 
     def _keep(self, record: LiveRecord, reason: Reason) -> Deferred[None]:
         if not self._journal.up:
@@ -132,7 +136,7 @@ class History:
         suppressed, record.suppressed = record.suppressed, 0
         kept_before, record.kept_at = record.kept_at, last.at
         record.owed = None
-        durable = self._journal.add_reading(reading)
+        durable = self._journal.add_durable(reading)
         if reason != "historic":
             record.saved = record.upload
             self._journal.add(replace(last, kept_at=last.at))

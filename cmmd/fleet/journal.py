@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.store.interface import IStore, StoreUnavailable
-from cmmd.store.records import Alarm, Event, LastUpload, Reading, Row
+from cmmd.store.records import Alarm, Event, LastUpload, Row
 
 __all__ = ["BATCH_S", "MOST_IN_BATCH", "MOST_WAITING", "Journal"]
 
@@ -30,10 +30,11 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 
 
 class _Waiting(NamedTuple):
-    """A row, and who waits for it to be durable."""
+    """A row, who waits for it to be durable, and whether it waits on where the store does not take it."""
 
     row: Row
     durable: Deferred[None] | None = None
+    stays: bool = True
 
 
 _Key = tuple[type, str | int]
@@ -66,6 +67,7 @@ class Journal:
         self._newest: dict[_Key, Row] = {}
         self._timer: IDelayedCall | None = None
         self._writing = False
+        self._urgent = False
         self._retry_s = FIRST_RETRY_S
         self._drained: list[Deferred[None]] = []
         self._limit = LogLimit(clock)
@@ -99,17 +101,25 @@ class Journal:
                 more=more,
             )
 
-    def add_reading(self, reading: Reading) -> Deferred[None]:
-        """Keep a reading soon, or say that it is not kept.
+    def add_durable(self, row: Row, *, urgent: bool = False, stays: bool = False) -> Deferred[None]:
+        """Keep a row soon, or say that it is not kept.
 
+        :param urgent: somebody waits for it: it is not held back for others to come along.
+        :param stays: where the store does not take it now, it is kept sooner or later all the same.
         :return: fires when it is durable; fails with StoreUnavailable.
         """
         durable: Deferred[None] = Deferred()
         if not self.up or len(self._waiting) >= MOST_WAITING:
+            if stays:
+                self.add(row)
             durable.errback(StoreUnavailable("the store does not take anything now"))
             return durable
-        self._waiting.append(_Waiting(reading, durable))
-        self._soon()
+        self._waiting.append(_Waiting(row, durable, stays))
+        if urgent and not self._writing:
+            self._now()
+        else:
+            self._urgent = self._urgent or urgent
+            self._soon()
         return durable
 
     def stop(self) -> Deferred[None]:
@@ -164,14 +174,15 @@ class Journal:
     async def _write(self) -> None:
         """Write a batch, and further ones while there are full ones or somebody waits for all of it."""
         try:
-            while self:
+            while self or not self.up:  # where nothing waits, an empty batch tells whether the store is back
+                self._urgent = False
                 batch = self._next_batch()
                 refused = await self._refused_of(batch)
                 if refused:
                     self._wait_for_the_store(refused)
                     return
                 self._is_up()
-                if len(self) < MOST_IN_BATCH and not self._drained:
+                if len(self) < MOST_IN_BATCH and not self._drained and not self._urgent:
                     break
         finally:
             self._writing = False
@@ -223,10 +234,10 @@ class Journal:
         waiting = [*refused, *self._waiting]
         self._waiting = deque()
         for one in waiting:
-            if one.durable is None and (key := _key(one.row)) is not None:
+            if one.stays and (key := _key(one.row)) is not None:
                 self._newest.setdefault(key, one.row)  # unless a newer one has come meanwhile
-            elif one.durable is None:
-                self._waiting.append(one)
+            elif one.stays:
+                self._waiting.append(_Waiting(one.row))
         self._timer = self._clock.callLater(self._retry_s, self._due)
         self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
         _settle(waiting, StoreUnavailable("the store does not take anything now"))

@@ -207,7 +207,7 @@ class Live(Mapping[str, LiveRecord]):
 
     def new_record(self, device: Device) -> LiveRecord:
         """A record that knows nothing yet, for a device as it is registered."""
-        profile = self._catalog.for_moduletype(device.moduletype)
+        profile = self._catalog.of(device.moduletype, device.profile)
         return LiveRecord(device, profile, self._plan(device, profile), self._watches[profile.name])
 
     def _plan(self, device: Device, profile: Profile) -> Plan:
@@ -240,7 +240,7 @@ class Live(Mapping[str, LiveRecord]):
         record = self._records.get(device.hostid)
         if record is None:
             return None
-        profile = self._catalog.for_moduletype(device.moduletype)
+        profile = self._catalog.of(device.moduletype, device.profile)
         record.device = device
         record.plan = self._plan(device, profile)
         if profile is record.profile:

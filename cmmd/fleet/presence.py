@@ -1,19 +1,34 @@
 """Who is connected: the sessions of each device, newest last (protocol section 5)."""
 
+from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.loglimit import LogLimit
+from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 
-__all__ = ["MOST_STANDING", "Attached", "Presence"]
+__all__ = ["MOST_STANDING", "Attached", "Lost", "NoAnswer", "NotSent", "Presence"]
 
 log = Logger()
 
 MOST_STANDING = 4
 """Sessions of one device that may stand at once; one more ends the oldest."""
+
+
+class NotSent(Exception):
+    """A message never left."""
+
+
+class NoAnswer(Exception):
+    """A message was sent and not answered in time: nobody knows what became of it."""
+
+
+class Lost(Exception):
+    """A message was sent, and the connection ended before an answer: nobody knows what became of it."""
 
 
 class Attached(Protocol):
@@ -29,6 +44,22 @@ class Attached(Protocol):
 
     def close(self) -> None:
         """Close the connection; ``detach`` follows."""
+
+    def round_trip(
+        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+    ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
+        """Send a message of ours, and take its answer (protocol sections 4.6 and 4.8).
+
+        Cancelled before it is sent, it is withdrawn; afterwards nobody listens to the answer any more.
+
+        :param message: its uid tells its answer; a reset has none, and one may be in flight.
+        :param timeout_s: seconds to wait for quiet on the connection, and, from when it was sent, for the answer.
+        :param sent: called once, when it has been handed to the transport: from then on it may have reached the device.
+        :return: the answer.
+        :raises NotSent: the connection ended, or there was no quiet on it in time.
+        :raises NoAnswer: sent, and nothing came in time.
+        :raises Lost: sent, and the connection ended before an answer came.
+        """
 
 
 class Presence:

@@ -1,5 +1,6 @@
 """Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Literal
@@ -13,6 +14,7 @@ from cmmd.fleet.coordinates import wgs84
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
+from cmmd.fleet.settings import BadSetting, check_setting
 from cmmd.fleet.throttle import Throttle, Throttled
 from cmmd.fleet.turns import TooManyWaiting, Turns
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
@@ -21,7 +23,17 @@ from cmmd.wire.errors import PeerError, Reason
 from cmmd.wire.messages import LoginParams
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["LoginImpossible", "LoginRefused", "Policy", "Registry"]
+__all__ = [
+    "AlreadyEnrolled",
+    "BadSetting",
+    "HostIdInvalid",
+    "LoginImpossible",
+    "LoginRefused",
+    "NoSuchDevice",
+    "Policy",
+    "Registry",
+    "RegistryFull",
+]
 
 log = Logger()
 
@@ -30,9 +42,28 @@ MOST_WAITING_A_DEVICE = 4
 
 Policy = Literal["open", "known"]
 
+HOSTID = re.compile(r"[!-~]{1,24}")
+LONGEST_NAME, LONGEST_MODEL = 20, 30  # characters (protocol section 4.1)
+
 
 class LoginRefused(PeerError):
     """A login is not taken, for a reason on the device's side; ``retcode`` says which."""
+
+
+class HostIdInvalid(ValueError):
+    """No device can have this hostid."""
+
+
+class AlreadyEnrolled(Exception):
+    """A device with this hostid is there already."""
+
+
+class RegistryFull(Exception):
+    """There are as many devices as there may be."""
+
+
+class NoSuchDevice(LookupError):
+    """No device with this hostid is registered or enrolled."""
 
 
 class LoginImpossible(Exception):
@@ -46,6 +77,7 @@ class Registry:
     :param devices: what the store had when it was opened.
     :param catalog: knows what a controller is polled for.
     :param events: told of first logins.
+    :param changed: told of every device that its owner has changed.
     :param passwords: hashes and checks.
     :param throttle: slows guessing down.
     :param now: Unix time in seconds.
@@ -62,6 +94,7 @@ class Registry:
         devices: Sequence[Device],
         catalog: Catalog,
         events: Events,
+        changed: Callable[[Device], None],
         passwords: Passwords,
         throttle: Throttle,
         now: Callable[[], float],
@@ -72,6 +105,7 @@ class Registry:
         self._store = store
         self._catalog = catalog
         self._events = events
+        self._changed = changed
         self._devices = {device.hostid: device for device in devices}
         self._passwords = passwords
         self._throttle = throttle
@@ -218,8 +252,8 @@ class Registry:
             "module_baud": params.moduleBaud,
         }
         moduletype = _printable(params.moduletype)
-        profile = self._catalog.for_moduletype(moduletype)
-        same_profile = profile is self._catalog.for_moduletype(device.moduletype)
+        profile = self._catalog.of(moduletype, device.profile)
+        same_profile = profile is self._catalog.of(device.moduletype, device.profile)
         updated = replace(
             device,
             hostname=_printable(params.hostname),
@@ -232,6 +266,62 @@ class Registry:
         place = wgs84(updated.longitude, updated.latitude, updated.gpsen)
         longitude, latitude = (None, None) if place is None else place
         return replace(updated, wgs84_longitude=longitude, wgs84_latitude=latitude)
+
+    async def enrol(
+        self, hostid: str, *, hostname: str = "", moduletype: str = "", password: str | None = None
+    ) -> Device:
+        """Make a device known before it logs in.
+
+        :param password: the one it will log in with; None: the one of its first login.
+        :raises HostIdInvalid: see there.
+        :raises AlreadyEnrolled: see there.
+        :raises RegistryFull: see there.
+        :raises StoreUnavailable: see IStore.
+        """
+        if HOSTID.fullmatch(hostid) is None:
+            raise HostIdInvalid("a hostid has 1 to 24 printable ASCII characters, no blanks")
+        if hostid in self._devices:
+            raise AlreadyEnrolled(f"{hostid} is registered or enrolled already")
+        if len(self._devices) + self._registering >= self._max_devices:
+            raise RegistryFull(f"there may be {self._max_devices} devices")
+        self._registering += 1
+        try:
+            hashed = None if password is None else await self._passwords.hash(password, lambda: True)
+            device = Device(
+                hostid=hostid,
+                hostname=_printable(hostname)[:LONGEST_NAME],
+                moduletype=_printable(moduletype)[:LONGEST_MODEL],
+                password_hash=hashed,
+                registered_at=self._now_ms(),
+            )
+            try:
+                device = self._devices[hostid] = await self._store.add_device(device)
+            except DuplicateDevice:
+                raise AlreadyEnrolled(f"{hostid} is registered or enrolled already") from None
+        finally:
+            self._registering -= 1
+        return device
+
+    async def set(self, hostid: str, **changes: object) -> Device:
+        """Change what the owner decides about a device.
+
+        :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
+            (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
+            What a device is told at login it is told at its next one.
+        :raises NoSuchDevice: see there.
+        :raises BadSetting: what cannot be set, or not so.
+        :raises StoreUnavailable: see IStore.
+        """
+        if hostid not in self._devices:
+            raise NoSuchDevice(f"{hostid} is not registered")
+        for name, value in changes.items():
+            check_setting(name, value, self._catalog)
+        async with self._writing.take(hostid):
+            updated = replace(self._devices[hostid], **changes)
+            await self._store.update_device(updated)
+            self._devices[hostid] = updated
+        self._changed(updated)
+        return updated
 
     async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""

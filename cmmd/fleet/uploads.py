@@ -60,6 +60,7 @@ class Uploads:
         self._clock = clock
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
+        self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
         self._looking: IDelayedCall | None = None
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
@@ -103,6 +104,18 @@ class Uploads:
                 else:
                     record.known.decide(byte_order, record.profile)
 
+    def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
+        """Be told of every upload that a live record has taken over. A hook does not raise, and takes no time.
+
+        :return: call it to be told no more.
+        """
+        self._hooks = (*self._hooks, hook)
+
+        def unsubscribe() -> None:
+            self._hooks = tuple(one for one in self._hooks if one is not hook)
+
+        return unsubscribe
+
     def stop(self) -> None:
         """The end: keep what is owed."""
         if self._looking is not None:
@@ -124,6 +137,8 @@ class Uploads:
         has_changed = False
         if taken is Taken.CHANGES or record.unsettled:
             has_changed = self._look(record)
+        for hook in self._hooks:
+            hook(record)
         durable = self._history.take(record, changed=has_changed)
         if (record.unsettled or record.owed is not None) and record.hostid not in self._unfinished:
             self._look_again(record)

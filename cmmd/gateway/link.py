@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.gateway.address import Address, EndpointFactory, parse_address
+from cmmd.gateway.answers import Answers, at_once
 from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.connection import LinkError, ServerConnection
 from cmmd.gateway.orders import LinkCounters, Orders
@@ -60,6 +61,7 @@ class Link(Service):
     :param data_mode: 0 or 1 overrides what the server orders.
     :param heartbeat_interval: seconds.
     :param first_delay: seconds between the start of the service and the first login.
+    :param answers: how answers to the server's orders go out.
     :param log: takes the few lines that a link has to say.
     :ivar session: the session that stands, attached or about to be; None: there is none.
     """
@@ -76,6 +78,7 @@ class Link(Service):
         data_mode: int | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL_S,
         first_delay: float = 0.0,
+        answers: Answers = at_once,
         log: Logger | None = None,
     ) -> None:
         self.counters = LinkCounters() if counters is None else counters
@@ -88,6 +91,7 @@ class Link(Service):
         self._data_mode = data_mode
         self._heartbeat_interval = heartbeat_interval
         self._first_delay = first_delay
+        self._answers = answers
         self._log = Logger() if log is None else log
         self._backoff = Backoff(random)
         self._last_reason = ""
@@ -171,6 +175,7 @@ class Link(Service):
             counters=self.counters,
             log=self._log,
             heartbeat_interval=self._heartbeat_interval,
+            answers=self._answers,
         )
         try:
             await self.session.run()

@@ -1,6 +1,6 @@
 """The long connection of one device: attach, uploads, heartbeats, clock, commands (protocol sections 4.2 to 4.8)."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from math import ceil
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.gateway.answers import Answers, Step
 from cmmd.gateway.connection import Command, LinkError, ServerAnswer, ServerConnection
 from cmmd.gateway.orders import LinkCounters, Orders
 from cmmd.gateway.source import Source
@@ -22,7 +23,6 @@ from cmmd.wire.messages import (
     LongCon,
     ReqData,
     ReqDataChange,
-    Reset,
     ResetAnswer,
     Timing,
     TimingAnswer,
@@ -49,6 +49,7 @@ class Session:
 
     :param connection: just connected to the server's liveData address.
     :param heartbeat_interval: seconds.
+    :param answers: how answers to orders go out.
     :ivar attached_at: when the server accepted LongCon, in seconds of the clock; None: not yet.
     :ivar clock_offset: the server's clock minus ours, in seconds; None: not known.
     """
@@ -64,6 +65,7 @@ class Session:
         counters: LinkCounters,
         log: Logger,
         heartbeat_interval: float,
+        answers: Answers,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -74,8 +76,10 @@ class Session:
         self._counters = counters
         self._log = log
         self._heartbeat_interval = heartbeat_interval
+        self._answers = answers
         self._ended: Deferred[BaseException | None] = Deferred()  # with the reason; None: a reset
         self._commands: DeferredQueue[Command] = DeferredQueue(size=WAITING_COMMANDS)
+        self._tasks: set[Deferred[None]] = set()
         self._packetnum: int | None = None  # of the last change packet; None: a full set is due
         self._refusals = 0
         self.attached_at: float | None = None
@@ -94,20 +98,22 @@ class Session:
         self.attached_at = self._clock.seconds()
         self._counters.online += 1
         self._log.info("{hostid} is online", hostid=self._hostid)
-        tasks = [
-            self._started(task) for task in (self._ask_time(), self._heartbeats(), self._uploads(), self._obedience())
-        ]
+        for task in (self._ask_time(), self._heartbeats(), self._uploads(), self._obedience()):
+            self._start(task)
         try:
             why = await self._ended
         finally:
             self._counters.online -= 1
-            for task in tasks:
-                task.cancel()
+            for running in list(self._tasks):
+                running.cancel()
         if why is not None:
             raise why
 
-    def _started(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return Deferred.fromCoroutine(coroutine).addErrback(self._task_failed)
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until it is done or the session ends."""
+        task = Deferred.fromCoroutine(coroutine)
+        self._tasks.add(task)
+        task.addErrback(self._task_failed).addBoth(lambda _: self._tasks.discard(task))
 
     def _task_failed(self, failure: Failure) -> None:
         cancelled = failure.check(CancelledError)  # by the source: we ourselves cancel only what has ended
@@ -197,33 +203,51 @@ class Session:
             self._end(LinkError(f"more than {WAITING_COMMANDS} commands at once"))
 
     async def _obedience(self) -> None:
-        """Carry commands out, one after the other."""
-        while True:
+        """Carry commands out, one after the other; none after the end, however a source takes being cancelled."""
+        while not self._ended.called:
             command = await self._commands.get()
             self._counters.commands += 1
-            if isinstance(command, Reset):
-                self._connection.send(ResetAnswer(hostid=self._hostid))
-                self._end(None)
+            if isinstance(command, WriteConfig):
+                answer = await self._written(command)
+                if answer is not None:
+                    self._start(self._take(self._answers(answer)))
             else:
-                await self._write(command)
+                await self._reset()
 
-    async def _write(self, command: WriteConfig) -> None:
-        """Carry a writeConfig out and say how it went (4.6): ``<frame>,1`` or ``<frame>,0`` for each frame.
+    async def _reset(self) -> None:
+        """Answer, then restart (4.8); a device that does not answer stays as it is."""
+        steps = tuple(self._answers(ResetAnswer(hostid=self._hostid)))
+        await self._take(steps)
+        if steps:
+            self._end(None)
 
-        Where the source fails, nobody knows how it went: no answer, and the server draws its conclusion from that.
+    async def _written(self, command: WriteConfig) -> WriteConfigAnswer | None:
+        """Carry a writeConfig out (4.6).
+
+        :return: how it went: ``<frame>,1`` or ``<frame>,0`` for each frame, ``,0`` where there was nothing to do. None:
+            the source fails and nobody knows how it went; the server gets no answer and draws its conclusion from that.
         """
         port = None if command.modulePort is UNSET else command.modulePort
         baud = None if command.moduleBaud is UNSET else command.moduleBaud
-        answer = WriteConfigAnswer(params=",0", hostid=self._hostid, uid=command.uid)
+        refused = WriteConfigAnswer(params=",0", hostid=self._hostid, uid=command.uid)
         try:
             if command.result is not UNSET:
                 done = [(frame, await self._source.write(frame)) for frame in split_frames(command.result)]
-                answer = replace(answer, params=";".join(f"{frame},{done:d}" for frame, done in done))
-            elif await self._source.set_port(port, baud):
-                answer = replace(answer, params=None, modulePort=port, moduleBaud=baud)
+                return replace(refused, params=";".join(f"{frame},{obeyed:d}" for frame, obeyed in done) or ",0")
+            if (port, baud) != (None, None) and await self._source.set_port(port, baud):
+                return replace(refused, params=None, modulePort=port, moduleBaud=baud)
         except CancelledError:
             raise
         except Exception:
             self._log.failure("{hostid}: a command was not answered", hostid=self._hostid)
-        else:
-            self._connection.send(answer)
+            return None
+        return refused
+
+    async def _take(self, steps: Iterable[Step]) -> None:
+        """Answer as the steps have it."""
+        for after_s, message in steps:
+            if after_s > 0:
+                await self._sleep(after_s)
+            if message is None:
+                raise LinkError("the line was dropped in place of an answer")
+            self._connection.send(message)

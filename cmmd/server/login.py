@@ -1,13 +1,13 @@
 """The answer to a login: where to upload, what to poll, how often (protocol section 4.1)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import UNSET, Struct
 
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.registry import LoginImpossible, LoginRefused, Registry
 from cmmd.fleet.tally import Tally
-from cmmd.fleet.uploads import Uploads
 from cmmd.store.records import Device
 from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
 from cmmd.wire.retcodes import Retcode
@@ -55,7 +55,7 @@ class LoginDesk:
     """Answers logins.
 
     :param registry: decides.
-    :param uploads: told of every device that has logged in.
+    :param logged_in: told of every device that has logged in.
     :param events: told of refused logins.
     :param terms: what every device is told.
     :param advertised: where devices are sent.
@@ -66,7 +66,7 @@ class LoginDesk:
     def __init__(
         self,
         registry: Registry,
-        uploads: Uploads,
+        logged_in: Callable[[Device], None],
         events: Events,
         terms: UploadTerms,
         advertised: Advertised,
@@ -74,7 +74,7 @@ class LoginDesk:
         tally: Tally,
     ) -> None:
         self._registry = registry
-        self._uploads = uploads
+        self._logged_in = logged_in
         self._events = events
         self._terms = terms
         self._advertised = advertised
@@ -99,7 +99,7 @@ class LoginDesk:
             return self._refused(params.hostid, peer, error.retcode, str(error))
         except LoginImpossible as error:
             return self._refused(params.hostid, peer, Retcode.TRY_AGAIN, str(error))
-        self._uploads.registered(device)
+        self._logged_in(device)
         return self._acceptance(device, *reached)
 
     def _refused(self, hostid: str, peer: str, retcode: Retcode, reason: str) -> LoginAnswer:
@@ -116,12 +116,12 @@ class LoginDesk:
                 realTime=str(int(self._now())),
                 para_command=device.para_command,
                 con_command=device.para_command,
-                online_rate=terms.online_rate,
-                offline_rate=terms.offline_rate,
+                online_rate=_first(device.online_rate, terms.online_rate),
+                offline_rate=_first(device.offline_rate, terms.offline_rate),
                 moduletype=device.moduletype,
-                data_mode=terms.data_mode,
-                modulePort=UNSET if device.module_port is None else device.module_port,
-                moduleBaud=UNSET if device.module_baud is None else device.module_baud,
+                data_mode=_first(device.data_mode, terms.data_mode),
+                modulePort=_first(device.set_port, device.module_port, UNSET),
+                moduleBaud=_first(device.set_baud, device.module_baud, UNSET),
                 reset_packet_num=terms.reset_packet_num or UNSET,
             )
         )
@@ -142,3 +142,8 @@ class LoginDesk:
             offline_rate=self._terms.offline_rate,
         )
         return LoginAnswer(result=result, message=message or UNSET, retcode=retcode.value)
+
+
+def _first(*values: Any) -> Any:
+    """The first of these that is said."""
+    return next(value for value in values if value is not None)

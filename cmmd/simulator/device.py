@@ -1,6 +1,6 @@
 """A simulated CMM module: polls its genset as the server ordered, and feeds a link with what it reads."""
 
-from struct import Struct, pack, unpack
+from struct import pack, unpack
 
 from msgspec.structs import replace
 
@@ -14,7 +14,8 @@ from cmmd.modbus.frames import (
     read_response,
 )
 from cmmd.simulator.genset import Genset
-from cmmd.simulator.panel import REGISTERS, Picture
+from cmmd.simulator.misbehaviour import Misbehaviour
+from cmmd.simulator.panel import Picture
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
 __all__ = ["SimulatedDevice"]
@@ -26,8 +27,6 @@ PORTS = range(5)
 BAUDS = range(3)
 """Codes of the wiring (section 4.1)."""
 
-_REGISTERS = Struct(f">{REGISTERS}H")
-
 
 class SimulatedDevice:
     """A :class:`cmmd.gateway.source.Source` over a :class:`~cmmd.simulator.genset.Genset`.
@@ -35,11 +34,13 @@ class SimulatedDevice:
     It reads any plan: what the genset does not have reads as 0.
 
     :param identity: how it logs in.
+    :param misbehaviour: what is wrong with it; None: nothing.
     """
 
-    def __init__(self, identity: LoginParams, genset: Genset) -> None:
+    def __init__(self, identity: LoginParams, genset: Genset, misbehaviour: Misbehaviour | None = None) -> None:
         self._identity = identity
         self._genset = genset
+        self._misbehaviour = misbehaviour
         self._plan: tuple[ReadRequest, ...] = ()
         self._uploaded: list[bytes] = []  # values of each request of the plan, as last uploaded
 
@@ -83,6 +84,9 @@ class SimulatedDevice:
 
         :return: whether the controller obeyed; what is no command, it does not.
         """
+        says = self._says
+        if says is not None:
+            return says
         try:
             request = parse_request(frame)
         except ModbusFrameError:
@@ -96,6 +100,9 @@ class SimulatedDevice:
 
         :return: whether there is such a wiring.
         """
+        says = self._says
+        if says is not None:
+            return says
         if not (module_port is None or module_port in PORTS) or not (module_baud is None or module_baud in BAUDS):
             return False
         identity = self._identity
@@ -106,10 +113,15 @@ class SimulatedDevice:
         )
         return True
 
+    @property
+    def _says(self) -> bool | None:
+        """What it says instead of obeying; None: it obeys."""
+        return None if self._misbehaviour is None else self._misbehaviour.says
+
     def _read(self) -> list[bytes]:
         """The values that answer the plan, as they stand in the response frames."""
         picture = self._genset.look()
-        registers = _REGISTERS.pack(*picture.registers)
+        registers = pack(f">{len(picture.registers)}H", *picture.registers)
         return [_values(request, picture, registers) for request in self._plan]
 
 

@@ -1,6 +1,6 @@
 """Many simulated devices in one process, each with its own link."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -13,10 +13,12 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from cmmd.gateway.address import Address, EndpointFactory
+from cmmd.gateway.answers import at_once
 from cmmd.gateway.link import Link
 from cmmd.gateway.orders import LinkCounters
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.genset import Genset
+from cmmd.simulator.misbehaviour import Misbehaviour, Turn
 from cmmd.wire.messages import LoginParams
 
 __all__ = ["Fleet", "identities"]
@@ -89,8 +91,9 @@ class Fleet(MultiService):
     :param server: where they log in.
     :param devices: how many.
     :param seed: decides who they are and how their gensets are.
-    :param model: what they report as their controller.
+    :param model: their controllers'; one that no profile describes shows what the default shows.
     :param data_mode: 0 or 1 overrides what the server orders.
+    :param misbehave: how they answer orders, in turn; empty: as they should.
     :param observer: takes the log.
     :ivar counters: what all links together have done.
     """
@@ -105,6 +108,7 @@ class Fleet(MultiService):
         data_mode: int | None,
         clock: IReactorTime,
         endpoints: EndpointFactory,
+        misbehave: Sequence[Turn] = (),
         observer: ILogObserver = globalLogPublisher,
     ) -> None:
         super().__init__()
@@ -121,8 +125,10 @@ class Fleet(MultiService):
         gap = min(START_GAP_S, LONGEST_START_S / devices)
         links_log = Logger(namespace=__name__, observer=self._troubles)
         for index, identity in enumerate(identities(devices, seed, model)):
+            genset = Genset(Random(f"genset {seed} {index}"), clock.seconds, fault_schedule=True, model=model)  # noqa: S311
+            wrong = Misbehaviour(misbehave, Random(f"misbehaviour {seed} {index}")) if misbehave else None  # noqa: S311
             link = Link(
-                SimulatedDevice(identity, Genset(Random(f"genset {seed} {index}"), clock.seconds)),  # noqa: S311
+                SimulatedDevice(identity, genset, wrong),
                 server,
                 clock=clock,
                 endpoints=endpoints,
@@ -130,6 +136,7 @@ class Fleet(MultiService):
                 counters=self.counters,
                 data_mode=data_mode,
                 first_delay=index * gap,
+                answers=at_once if wrong is None else wrong.answers,
                 log=links_log,
             )
             link.setServiceParent(self)

@@ -1,4 +1,4 @@
-"""A genset that does not exist: engine, alternator, mains and load behind the controller HGM6120N.
+"""A genset that does not exist: engine, alternator, mains and load behind a controller such as the HGM6120N.
 
 It lives from event to event (a delay that is over, mains that fail), and between them everything is a function of time.
 So it makes no difference how often somebody looks, and a look costs the same after three seconds as after an hour.
@@ -13,7 +13,8 @@ from cmmd.simulator.engine import TURNING, EngineState
 from cmmd.simulator.faults import FAULTS, Fault
 from cmmd.simulator.machinery import Machinery
 from cmmd.simulator.mains import CONDITIONS, Mains, MainsCondition
-from cmmd.simulator.panel import Picture, hgm6120n
+from cmmd.simulator.mishaps import Mishaps
+from cmmd.simulator.panel import DEFAULT_MODEL, Picture, panel_of
 from cmmd.simulator.transfer import Supply
 
 __all__ = ["Genset"]
@@ -33,6 +34,8 @@ class Genset:
     :param seconds: the time.
     :param running: whether it carries the load through a mains failure at first; None: the seed decides.
     :param mains_schedule: whether the mains fail and return by themselves.
+    :param fault_schedule: whether faults come by themselves, and somebody who repairs them and resets the controller.
+    :param model: the controller's.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Genset:
         *,
         running: bool | None = None,
         mains_schedule: bool = True,
+        fault_schedule: bool = False,
+        model: str = DEFAULT_MODEL,
     ) -> None:
         chance = random.random() < _SHARE_RUNNING
         running = chance if running is None else running
@@ -49,11 +54,12 @@ class Genset:
         self._looked_at = seconds()
         self._now = 0.0  # the genset's own time
         self._lived = 0.0  # until when everything is added up
-        self._panel = hgm6120n()
+        self._panel = panel_of(model)
         self._machinery = Machinery(random, EngineState.RUNNING if running else EngineState.STANDBY)
         self._controller = Controller(running=running, starts=random.randrange(30, 900))
         condition = MainsCondition.BLACKOUT if running else MainsCondition.NORMAL
         self._mains = Mains(random, condition, schedule=mains_schedule)
+        self._mishaps = Mishaps(random, schedule=fault_schedule)
         self._settle(0.0)
 
     # --- what one sees -----------------------------------------------------------------------------------------------
@@ -88,18 +94,20 @@ class Genset:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong with it."""
+        """What is wrong with it now."""
+        self._pass()
         return tuple(self._controller.faults.present)
 
     def look(self) -> Picture:
         """Let the time since the last look pass, and see what the controller shows now."""
         self._pass()
         now = self._now
+        sensor_open = Fault.SENSOR_OPEN in self._controller.faults.present
         values: dict[str, float | None] = {
             **_VERSIONS,
             **self._controller.points(now),
             **self._mains.points(now),
-            **self._machinery.points(now, on_load=self._on_load, sensor_open=Fault.SENSOR_OPEN in self.faults),
+            **self._machinery.points(now, on_load=self._on_load, sensor_open=sensor_open),
         }
         coils = self._panel.with_conclusions(self._event_coils, values)
         return Picture(self._panel.registers(values), coils)
@@ -147,11 +155,7 @@ class Genset:
         """
         fault = Fault(fault)
         self._pass()
-        if fault not in self._controller.faults.present:
-            self._controller.faults.present.append(fault)
-            level = FAULTS[fault].fuel_level
-            if level is not None:
-                self._machinery.drain(level)
+        self._break(fault)
         self._settle(self._now)
 
     def heal(self, fault: Fault | str) -> None:
@@ -161,11 +165,23 @@ class Genset:
         """
         fault = Fault(fault)
         self._pass()
-        if fault in self._controller.faults.present:
-            self._controller.faults.present.remove(fault)
+        self._repair(fault)
+        self._settle(self._now)
+
+    def _break(self, fault: Fault) -> None:
+        present = self._controller.faults.present
+        if fault not in present:
+            present.append(fault)
+            level = FAULTS[fault].fuel_level
+            if level is not None:
+                self._machinery.drain(level)
+
+    def _repair(self, fault: Fault) -> None:
+        present = self._controller.faults.present
+        if fault in present:
+            present.remove(fault)
             if FAULTS[fault].fuel_level is not None:
                 self._machinery.refuel()
-        self._settle(self._now)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -179,8 +195,22 @@ class Genset:
             self._live(min(at, self._now))
             self._controller.elapse(at)
             self._mains.elapse(at)
+            self._have_mishaps(at)
             self._settle(at)
         self._live(self._now)
+
+    def _have_mishaps(self, now: float) -> None:
+        """Have a fault come; or the operator, who repairs it and resets the controller where it stands."""
+        before = self._mishaps.present
+        self._mishaps.elapse(now, turning=self._controller.engine.state in TURNING)
+        after = self._mishaps.present
+        if before is after:
+            return
+        if before is not None:
+            self._repair(before)
+            self._controller.faults.reset()
+        if after is not None:
+            self._break(after)
 
     def _live(self, until: float) -> None:
         turning = self._controller.engine.state in TURNING
@@ -195,4 +225,4 @@ class Genset:
         self._machinery.aim(state, controller.faults.effects(state), now)
         self._on_load = controller.transfer.supply is Supply.GENERATOR
         self._event_coils = self._panel.coils((*controller.signals(), *CONDITIONS[self._mains.condition].signals))
-        self._next_event = min(controller.until, self._mains.until)
+        self._next_event = min(controller.until, self._mains.until, self._mishaps.until)

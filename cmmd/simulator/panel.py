@@ -1,20 +1,17 @@
-"""The controller's panel: named values and signals become registers and coils, where the HGM6120N's profile says."""
+"""The controller's panel: named values and signals become registers and coils, where the controller's profile says."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from cmmd.controllers.catalog import load_catalog
+from cmmd.controllers.catalog import GENERIC, load_catalog
 from cmmd.controllers.profile import Profile
 from cmmd.simulator.threephase import NOMINAL_VOLTAGE
 
-__all__ = ["COILS", "REGISTERS", "Panel", "Picture", "hgm6120n"]
+__all__ = ["DEFAULT_MODEL", "Panel", "Picture", "panel_of"]
 
-REGISTERS = 56
-"""Holding registers from address 0 on."""
-
-COILS = 90
-"""Coils from address 0 on."""
+DEFAULT_MODEL = "HGM6120N"
+"""What controllers are like that no profile describes."""
 
 SENSOR_OPEN = 32766
 
@@ -26,6 +23,12 @@ OVERFREQUENCY, UNDERFREQUENCY = 55.0, 45.0  # Hz
 
 _COMMON = range(8, 64)  # what the common alarms are made of; above it is how mains and generator are
 
+_ELSEWHERE = {
+    "automatic_running_state": "remote_start_state",
+    "automatic_running_delay": "remote_start_delay",
+}
+"""What the HGM4000N calls otherwise, and the name that the model has for it."""
+
 Values = Mapping[str, float | None]
 """Engineering values of all points by name; None: the sensor is open."""
 
@@ -34,7 +37,7 @@ Values = Mapping[str, float | None]
 class Picture:
     """What the controller shows at one moment.
 
-    :ivar registers: holding registers 0 to 55, each 0..65535.
+    :ivar registers: holding registers from address 0 on, each 0..65535.
     :ivar coils: coil *n* is bit *n*.
     """
 
@@ -43,7 +46,7 @@ class Picture:
 
 
 class Panel:
-    """Knows where everything is shown.
+    """Knows where everything is shown. Points that nobody models are 0.
 
     :ivar command_by_coil: coil -> the name of the command that writing it gives.
     """
@@ -59,18 +62,19 @@ class Panel:
             )
             for severity in ("warning", "shutdown")
         )
-        points = profile.definition.points
-        self._single = tuple((one.name, one.address, 1 / one.scale) for one in points if one.type != "u32")
-        self._double = tuple((one.name, one.address) for one in points if one.type == "u32")
+        points = [(_ELSEWHERE.get(one.name, one.name), one) for one in profile.definition.points]
+        self._single = tuple((name, one.address, 1 / one.scale) for name, one in points if one.type != "u32")
+        self._double = tuple((name, one.address) for name, one in points if one.type == "u32")
+        self._blank = [0] * max(one.addresses.stop for _, one in points)
 
     def registers(self, values: Values) -> tuple[int, ...]:
         """The holding registers; what is no point is 0."""
-        registers = [0] * REGISTERS
+        registers = self._blank.copy()
         for name, address, per_unit in self._single:
-            value = values[name]
+            value = values.get(name, 0.0)
             registers[address] = SENSOR_OPEN if value is None else round(value * per_unit) & 0xFFFF
         for name, address in self._double:
-            registers[address], registers[address + 1] = divmod(int(values[name] or 0), 0x1_0000)
+            registers[address], registers[address + 1] = divmod(int(values.get(name) or 0), 0x1_0000)
         return tuple(registers)
 
     def coils(self, signals: Iterable[str]) -> int:
@@ -109,8 +113,8 @@ def _signals_of(values: Values) -> Iterator[str]:
 
 
 @cache
-def hgm6120n() -> Panel:
-    """The panel that the shipped profile describes."""
-    profile = load_catalog().profile("hgm6120n")
-    assert profile is not None  # it is shipped
-    return Panel(profile)
+def panel_of(model: str) -> Panel:
+    """The panel that the shipped profile of a model describes; the default's where there is none."""
+    catalog = load_catalog()
+    profile = catalog.for_moduletype(model)
+    return Panel(catalog.for_moduletype(DEFAULT_MODEL) if profile.name == GENERIC else profile)

@@ -8,6 +8,7 @@ from twisted.python import usage
 from cmmd.daemon import end_orderly_on_signals, foreground_without_pidfile, raise_file_limit
 from cmmd.gateway.address import Address, parse_address, tcp_endpoints
 from cmmd.simulator.fleet import Fleet
+from cmmd.simulator.misbehaviour import MANNERS, Turn, parse_turns
 from cmmd.wire.quoting import quoted
 
 __all__ = ["Options", "makeService"]
@@ -15,6 +16,11 @@ __all__ = ["Options", "makeService"]
 MAX_DEVICES = 50_000
 MAX_MODEL = 30  # characters: moduletype (section 4.1)
 _FILES_BESIDES_DEVICES = 64
+
+_MISBEHAVIOUR = """
+Each order (command, port change, reset) is answered in the next KIND of --misbehave, after the last in the first again:
+with silent,none every other order stays unanswered. A reset has no uid and no frame that could be wrong.
+"""
 
 _log = Logger()
 
@@ -26,22 +32,29 @@ class Options(usage.Options):
     :ivar devices: how many.
     :ivar seed: decides who they are.
     :ivar data_mode: 0 or 1 overrides what the server orders; None: as it orders.
+    :ivar misbehave: how the devices answer orders, in turn; empty: as they should.
     """
 
     synopsis = "--server HOST:PORT [options]"
     optParameters = [  # noqa: RUF012 - Twisted's way
         ["server", None, None, "HOST:PORT of the server that the devices log in at (required)"],
         ["devices", None, "1", "number of devices"],
-        ["model", None, "HGM6120N", "controller model that they report, up to 30 characters"],
+        ["model", None, "HGM6120N", "controller model; one that cmmd does not know shows what an HGM6120N shows"],
         ["seed", None, "1", "a number: the same one gives the same devices"],
         ["data-mode", None, None, "0 upload changes, 1 upload everything (default: as the server says)"],
+        ["misbehave", None, None, "how all devices answer orders: KIND, or KIND,KIND,... in turn (see below)"],
     ]
+    longdesc = (
+        "A genset has about one fault in two hours, the first one within half an hour; somebody repairs it and resets"
+        " the controller after some minutes."
+    )
 
     server: Address
     devices: int
     seed: int
     model: str
     data_mode: int | None
+    misbehave: tuple[Turn, ...]
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the command line.
@@ -52,6 +65,11 @@ class Options(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             raise SystemExit(f"cmm-sim: {error}") from None
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The help text, with the kinds of misbehaviour below."""
+        kinds = "".join(f"      {name:<12}  {manner.title}\n" for name, manner in MANNERS.items())
+        return f"{super().getUsage(width)}{_MISBEHAVIOUR}{kinds}"
 
     def parseArgs(self, *words: str) -> None:
         """Take nothing but options."""
@@ -72,6 +90,10 @@ class Options(usage.Options):
         self.model = self["model"]
         if not (self.model.isprintable() and 1 <= len(self.model) <= MAX_MODEL):
             raise usage.UsageError(f"--model {quoted(self.model)}: not 1 to {MAX_MODEL} printable characters")
+        try:
+            self.misbehave = () if self["misbehave"] is None else parse_turns(self["misbehave"])
+        except ValueError as error:
+            raise usage.UsageError(f"--misbehave {error}") from None
         foreground_without_pidfile(self.parent)
 
     def _number(self, option: str, least: int, most: int) -> int:
@@ -98,4 +120,5 @@ def makeService(options: Options) -> Fleet:
         data_mode=options.data_mode,
         clock=reactor,
         endpoints=tcp_endpoints(reactor),
+        misbehave=options.misbehave,
     )

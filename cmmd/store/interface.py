@@ -6,7 +6,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from cmmd.store.records import Alarm, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
 
 __all__ = ["MOST_A_PAGE", "DuplicateDevice", "IStore", "Kept", "SchemaTooNew", "StoreError", "StoreUnavailable"]
 
@@ -37,16 +37,19 @@ class Kept(Struct, kw_only=True):
     :ivar profiles: every profile version, by number.
     :ivar uploads: the newest upload of each device.
     :ivar alarms: those that are open, by number.
-    :ivar last_reading: the highest number of a reading; likewise for alarms and events; 0: there was none.
+    :ivar unfinished: commands without an outcome, by number.
+    :ivar last_reading: the highest number of a reading; likewise for alarms, events and commands; 0: there was none.
     """
 
     devices: list[Device]
     profiles: list[ProfileVersion]
     uploads: list[LastUpload]
     alarms: list[Alarm]
+    unfinished: list[Command] = []
     last_reading: int = 0
     last_alarm: int = 0
     last_event: int = 0
+    last_command: int = 0
 
 
 class IStore(Interface):
@@ -79,8 +82,8 @@ class IStore(Interface):
     def write(rows: Sequence[Row]) -> Deferred[None]:
         """Keep records, in this order, all of them or none.
 
-        A reading, an event or a profile version whose number is there already is left as it is. An alarm replaces the
-        one with its number, a last upload the one of its device.
+        A reading, an event or a profile version whose number is there already is left as it is. An alarm or a
+        command replaces the one with its number, a last upload the one of its device.
 
         :raises StoreUnavailable: see there.
         """
@@ -103,11 +106,18 @@ class IStore(Interface):
         :raises StoreUnavailable: see there.
         """
 
-    def forget(before: int, limit: int) -> Deferred[int]:
-        """Delete readings, events and cleared alarms that are older, oldest first, at most ``limit`` of each.
+    def commands(query: Query) -> Deferred[list[Command]]:
+        """Commands in the order of ``(accepted_at, number)``.
 
-        :param before: Unix time in milliseconds; an alarm counts from when it was cleared.
-        :return: how many were deleted, of all three together.
+        :raises StoreUnavailable: see there.
+        """
+
+    def forget(before: int, limit: int) -> Deferred[int]:
+        """Delete readings, events, cleared alarms and ended commands that are older, oldest first.
+
+        :param before: Unix time in milliseconds; an alarm counts from when it was cleared, a command from its end.
+        :param limit: how many of each at most.
+        :return: how many were deleted, of all four together.
         :raises StoreUnavailable: see there.
         """
 

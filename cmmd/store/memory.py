@@ -11,11 +11,11 @@ from zope.interface import implementer
 from cmmd.store.interface import DuplicateDevice, IStore, Kept
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
-from cmmd.store.records import Alarm, Cursor, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Cursor, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
 
 __all__ = ["MemoryStore"]
 
-R = TypeVar("R", bound=Reading | Alarm | Event)
+R = TypeVar("R", bound=Reading | Alarm | Event | Command)
 
 
 @implementer(IStore)
@@ -30,6 +30,10 @@ class MemoryStore:
         self._readings = _Shelf[Reading](at=lambda reading: reading.at, old=lambda reading: reading.at)
         self._alarms = _Shelf[Alarm](at=lambda alarm: alarm.raised_at, old=lambda alarm: alarm.cleared_at)
         self._events = _Shelf[Event](at=lambda event: event.at, old=lambda event: event.at)
+        self._commands = _Shelf[Command](
+            at=lambda command: command.accepted_at,
+            old=lambda command: None if command.outcome is None else command.ended_at,
+        )
 
     def open(self) -> Deferred[Kept]:
         """See IStore."""
@@ -39,9 +43,11 @@ class MemoryStore:
                 profiles=[profile for _, profile in sorted(self._profiles.items())],
                 uploads=list(self._uploads.values()),
                 alarms=[alarm for _, alarm in sorted(self._alarms.rows.items()) if alarm.cleared_at is None],
+                unfinished=[command for _, command in sorted(self._commands.rows.items()) if command.outcome is None],
                 last_reading=self._readings.last,
                 last_alarm=self._alarms.last,
                 last_event=self._events.last,
+                last_command=self._commands.last,
             )
         )
 
@@ -76,12 +82,17 @@ class MemoryStore:
         """See IStore."""
         return succeed(self._events.page(query))
 
+    def commands(self, query: Query) -> Deferred[list[Command]]:
+        """See IStore."""
+        return succeed(self._commands.page(query))
+
     def forget(self, before: int, limit: int) -> Deferred[int]:
         """See IStore."""
         return succeed(
             self._readings.forget(before, limit)
             + self._alarms.forget(before, limit)
             + self._events.forget(before, limit)
+            + self._commands.forget(before, limit)
         )
 
     def close(self) -> Deferred[None]:
@@ -97,6 +108,8 @@ class MemoryStore:
                     self._events.add(row)
                 case Alarm():
                     self._alarms.put(row)
+                case Command():
+                    self._commands.put(row)
                 case LastUpload():
                     self._uploads[row.hostid] = row
                 case ProfileVersion():

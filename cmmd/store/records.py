@@ -10,11 +10,13 @@ from msgspec import Struct
 __all__ = [
     "Alarm",
     "ByteOrder",
+    "Command",
     "Cursor",
     "Detail",
     "Device",
     "Event",
     "LastUpload",
+    "Outcome",
     "PointColumn",
     "ProfileVersion",
     "Query",
@@ -29,6 +31,11 @@ ByteOrder = Literal["little", "big"]
 Reason = Literal["first", "change", "interval", "historic"]
 """Why an upload was kept: the first one after a start; a signal or state changed; it was time; it came as history."""
 
+Outcome = Literal["done", "refused", "timeout", "lost", "not sent"]
+"""How a command ended: the device did it; it, or its controller, did not; sent, and no answer came in time; sent, and
+the connection or we ended before an answer came; never sent. Of the third and fourth nobody knows whether it was done.
+"""
+
 Detail = str | int | float | bool | None
 
 
@@ -38,8 +45,10 @@ class Device(Struct, frozen=True, kw_only=True):
     ``number`` is its registration number (the paper's ``ymid``), given by the store; 0 before. ``password_hash`` is
     None until the first login. Texts and numbers are as the device sent them at its last login (protocol section 4.1);
     None: never said. ``wgs84_*``: its coordinates in degrees, converted where it said them as BD-09. ``para_command``:
-    the polling plan it was given at its last login. ``byte_order``: of the registers in its change uploads, once the
-    evidence has decided it; None: not decided, or its profile says it.
+    the polling plan it was given at its last login. ``history_interval`` (seconds), ``data_mode``, ``online_rate``,
+    ``offline_rate`` (milliseconds), ``set_port``, ``set_baud`` (codes of section 4.1) and ``profile`` (its name) are
+    the owner's; None: as the configuration, or the device, says. ``byte_order``: of the registers in its change
+    uploads, once the evidence has decided it; None: not decided, or its profile says it.
     """
 
     number: int = 0
@@ -57,6 +66,13 @@ class Device(Struct, frozen=True, kw_only=True):
     wgs84_latitude: float | None = None
     para_command: str = ""
     byte_order: ByteOrder | None = None
+    history_interval: float | None = None
+    data_mode: int | None = None
+    online_rate: int | None = None
+    offline_rate: int | None = None
+    set_port: int | None = None
+    set_baud: int | None = None
+    profile: str | None = None
     enabled: bool = True
     registered_at: int
     last_login_at: int | None = None
@@ -146,7 +162,34 @@ class Event(Struct, frozen=True, kw_only=True):
     details: dict[str, Detail]
 
 
-Row = Reading | ProfileVersion | LastUpload | Alarm | Event
+class Command(Struct, frozen=True, kw_only=True):
+    """What somebody asked a device to do, from when it was accepted. ``outcome`` None: it has not ended.
+
+    ``name``: of a command of its profile; None: frames as they were given, a port, a reset. ``request``: frames in hex
+    with CRC, joined by ``;``; or ``modulePort=2,moduleBaud=0``; or empty. ``requester`` and ``door``: who asked, and
+    which way. ``uid``: six digits. ``ended_at``: when its outcome was settled; None as long as ``outcome`` is None.
+    ``reply``: what the device answered, printable, at most 1000 characters. ``confirmed``: whether later uploads showed
+    it; None: not settled, or its profile cannot tell.
+    """
+
+    number: int
+    hostid: str
+    kind: Literal["modbus", "port", "reset"]
+    name: str | None = None
+    request: str
+    requester: str
+    door: str
+    uid: str
+    accepted_at: int
+    sent_at: int | None = None
+    ended_at: int | None = None
+    outcome: Outcome | None = None
+    reply: str | None = None
+    confirmed: bool | None = None
+    confirmed_at: int | None = None
+
+
+Row = Reading | ProfileVersion | LastUpload | Alarm | Event | Command
 """What is written in batches."""
 
 

@@ -12,11 +12,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
-from cmmd.store.records import Alarm, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
 from cmmd.store.sqlite_reader import Reader
 from cmmd.store.sqlite_schema import migrate, missing_schemas
 from cmmd.store.sqlite_tables import (
     ALARMS,
+    COMMANDS,
     DEVICES,
     EVENTS,
     LAST_UPLOADS,
@@ -48,8 +49,9 @@ _TABLES: dict[type[Row], Table[Any]] = {
     LastUpload: LAST_UPLOADS,
     Alarm: ALARMS,
     Event: EVENTS,
+    Command: COMMANDS,
 }
-_AGEING = (READINGS, ALARMS, EVENTS)
+_AGEING = (READINGS, ALARMS, EVENTS, COMMANDS)
 
 
 class _Threads(NamedTuple):
@@ -114,6 +116,10 @@ class SQLiteStore:
         """See IStore."""
         return self._ask(lambda connection: EVENTS.page(connection, query))
 
+    def commands(self, query: Query) -> Deferred[list[Command]]:
+        """See IStore."""
+        return self._ask(lambda connection: COMMANDS.page(connection, query))
+
     def forget(self, before: int, limit: int) -> Deferred[int]:
         """See IStore."""
         return self._submit(lambda connection: sum(table.forget(connection, before, limit) for table in _AGEING))
@@ -153,9 +159,11 @@ class SQLiteStore:
             profiles=self._undamaged(read_profiles(connection)),
             uploads=self._undamaged(LAST_UPLOADS.read(connection)),
             alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
+            unfinished=self._undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number")),
             last_reading=READINGS.last_number(connection),
             last_alarm=ALARMS.last_number(connection),
             last_event=EVENTS.last_number(connection),
+            last_command=COMMANDS.last_number(connection),
         )
 
     def _undamaged(self, found: Iterable[T | DamagedRow]) -> list[T]:

@@ -12,10 +12,11 @@ from msgspec.structs import asdict, astuple, fields, replace
 from cmmd.store.interface import DuplicateDevice, StoreError
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
-from cmmd.store.records import Alarm, Device, Event, LastUpload, PointColumn, ProfileVersion, Query, Reading
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, PointColumn, ProfileVersion, Query, Reading
 
 __all__ = [
     "ALARMS",
+    "COMMANDS",
     "DEVICES",
     "EVENTS",
     "LAST_UPLOADS",
@@ -34,9 +35,9 @@ R = TypeVar("R", bound=Struct)
 
 _FAILS, _LEFT, _REPLACED = "", "ON CONFLICT ({key}) DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
 
-ROWS_A_STATEMENT = 90
-"""Rows that one INSERT takes; with 10 columns each that is what any SQLite allows. ``executemany`` makes a step of each
-row, and after each step the thread needs the interpreter back, for which it may wait 5 ms beside a busy reactor."""
+VALUES_A_STATEMENT = 900
+"""Values that one INSERT takes, in so many rows; any SQLite allows that. ``executemany`` makes a step of each row, and
+after each step the thread needs the interpreter back, for which it may wait 5 ms beside a busy reactor."""
 
 
 class DamagedRow(StoreError):
@@ -68,13 +69,14 @@ class Table(Generic[R]):
         updates = ", ".join(f"{column} = excluded.{column}" for column in others)
         self._when_there = when_there.format(key=key, updates=updates)
         self._place = f"({', '.join('?' * len(self._columns))})"
+        self._rows_a_statement = VALUES_A_STATEMENT // len(self._columns)
         self.select = f"SELECT {', '.join(self._columns)} FROM {name}"  # noqa: S608 - our own names, here and below
 
     def insert(self, connection: sqlite3.Connection, records: Sequence[R]) -> None:
         """Keep records, in this order."""
         into = f"INSERT INTO {self.name} ({', '.join(self._columns)}) VALUES "  # noqa: S608
-        for first in range(0, len(records), ROWS_A_STATEMENT):
-            some = records[first : first + ROWS_A_STATEMENT]
+        for first in range(0, len(records), self._rows_a_statement):
+            some = records[first : first + self._rows_a_statement]
             places = ", ".join([self._place] * len(some))
             values = list(chain.from_iterable(map(self._row, some)))
             connection.execute(f"{into}{places} {self._when_there}", values)
@@ -109,6 +111,7 @@ class TimedTable(Table[R]):
 
     :param at: the column by which its records are in order.
     :param old: the column from which they grow old; where it is NULL they do not.
+    :param may_go: without which a row is never deleted, however old, in SQL.
     """
 
     def __init__(
@@ -120,10 +123,11 @@ class TimedTable(Table[R]):
         *,
         at: str = "at",
         old: str = "at",
+        may_go: str = "TRUE",
     ) -> None:
         super().__init__(name, record, when_there, forms)
         self._at = at
-        self._oldest = f"SELECT number FROM {name} WHERE {old} < ? ORDER BY {old}, number LIMIT ?"  # noqa: S608
+        self._oldest = f"SELECT number FROM {name} WHERE {old} < ? AND {may_go} ORDER BY {old}, number LIMIT ?"  # noqa: S608
 
     def page(self, connection: sqlite3.Connection, query: Query) -> list[R]:
         """The records that a query asks for.
@@ -164,11 +168,20 @@ class TimedTable(Table[R]):
         return cast("int", found[0]) if found else 0
 
 
-DEVICES = Table("device", Device, forms={"enabled": Form(bool, bool)})
+_TRUTH = Form(lambda value: value, lambda kept: {0: False, 1: True}.get(kept, kept))
+"""Of a column with 1, 0 and, where its record says so, NULL; anything else there is damage."""
+
+DEVICES = Table("device", Device, forms={"enabled": _TRUTH})
 READINGS = TimedTable("reading", Reading, _LEFT, {"points": Form(pack_points, unpack_points)})
 LAST_UPLOADS = Table("last_upload", LastUpload, _REPLACED)
 ALARMS = TimedTable("alarm", Alarm, _REPLACED, at="raised_at", old="cleared_at")
 EVENTS = TimedTable("event", Event, _LEFT, {"details": Form(pack_details, unpack_details)})
+COMMANDS = TimedTable(
+    *("command", Command, _REPLACED, {"confirmed": _TRUTH}),
+    at="accepted_at",
+    old="ended_at",
+    may_go="outcome IS NOT NULL",
+)
 
 _GIVEN = [field.name for field in fields(Device) if field.name != "number"]
 _ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' + name for name in _GIVEN)})"  # noqa: S608

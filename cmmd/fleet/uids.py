@@ -1,0 +1,43 @@
+"""The uids of commands in flight (protocol section 4.6)."""
+
+from random import Random
+
+__all__ = ["NoUidLeft", "Uids"]
+
+FIRST, LAST = 100_000, 999_999
+
+
+class NoUidLeft(Exception):
+    """All are in flight."""
+
+
+class Uids:
+    """Gives out six decimal digits that no other command in flight has.
+
+    They go round, from a random one on: a uid comes again as late as may be, so that a late answer to a command finds
+    no other command with its uid, not even that of a daemon that has just started.
+
+    :param random: decides the first one.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._next = random.randint(FIRST, LAST)
+        self._in_flight: set[str] = set()
+
+    def take(self) -> str:
+        """A uid, until it is given back.
+
+        :raises NoUidLeft: see there.
+        """
+        if len(self._in_flight) > LAST - FIRST:
+            raise NoUidLeft
+        while True:
+            uid = str(self._next)
+            self._next = self._next + 1 if self._next < LAST else FIRST
+            if uid not in self._in_flight:
+                self._in_flight.add(uid)
+                return uid
+
+    def give_back(self, uid: str) -> None:
+        """Its command has ended."""
+        self._in_flight.discard(uid)
