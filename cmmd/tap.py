@@ -188,6 +188,7 @@ class Server(Service):
                 idle_timeout=settings.server.idle_timeout,
                 login_timeout=settings.server.login_timeout,
                 max_frame=settings.server.max_frame,
+                gap=settings.commands.gap,
             ),
             clock=self._reactor,
             now=time.time,

@@ -1,13 +1,17 @@
 """Presence: sessions of a device come and go."""
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.events import Events
 from cmmd.fleet.presence import MOST_STANDING, Presence
 from cmmd.store.records import Event
+from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 
 
 class Connection:
@@ -23,6 +27,11 @@ class Connection:
 
     def close(self) -> None:
         self._presence.detach(self._hostid, self)
+
+    def round_trip(
+        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+    ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
+        raise NotImplementedError
 
 
 def new_presence(told: list[Event]) -> Presence:

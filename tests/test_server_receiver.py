@@ -11,7 +11,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.server import receiver
+from cmmd.server import receiver, sockets
 from cmmd.server.receiver import JSONReceiver, Limits
 from cmmd.wire.errors import FrameError, MessageError, PeerError, Reason
 from tests.transports import SegmentTransport
@@ -420,7 +420,7 @@ class SocketTests(TestCase):
         handle = made[0].transport.getHandle()
         self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 1)
         self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
-        self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), receiver.KEEPALIVE_IDLE_S)
-        self.assertLessEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 2 * receiver.SEND_BUFFER)
+        self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), sockets.KEEPALIVE_IDLE_S)
+        self.assertLessEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF), 2 * sockets.SEND_BUFFER)
         made[0].close()
         await client.closed

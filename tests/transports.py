@@ -1,5 +1,6 @@
 """An in-memory TCP transport that shows what a real one does with writes: one send for what is unsent at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -17,18 +18,22 @@ __all__ = ["SegmentTransport"]
 class SegmentTransport(StringTransport):
     """Collects what a protocol writes between two turns of the reactor into one segment, as the kernel would.
 
+    :param seconds: the time, for when segments left.
     :ivar segments: what has been sent, one item a send.
+    :ivar left_at: when each of them left.
     :ivar peer_reads: False: nothing leaves any more.
     :ivar write_closed: the protocol has closed its side.
     :ivar aborted: the protocol has given the connection up.
     """
 
-    def __init__(self, protocol: Protocol, peer: str = "192.0.2.7") -> None:
+    def __init__(self, protocol: Protocol, peer: str = "192.0.2.7", seconds: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(
             hostAddress=IPv4Address("TCP", "198.51.100.1", 21318), peerAddress=IPv4Address("TCP", peer, 40000)
         )
         self.protocol = protocol
         self.segments: list[bytes] = []
+        self.left_at: list[float] = []
+        self._seconds = seconds
         self.peer_reads = True
         self.write_closed = False
         self.aborted = False
@@ -53,6 +58,7 @@ class SegmentTransport(StringTransport):
         segment, self._unsent = self._unsent, b""
         if segment:
             self.segments.append(segment)
+            self.left_at.append(self._seconds())
         if self.producer is not None:
             self.producer.resumeProducing()
         return bool(segment)
@@ -73,6 +79,7 @@ class SegmentTransport(StringTransport):
     def _lose(self, reason: Failure) -> None:
         if not self.lost:
             self.lost = True
+            self.producer = None
             self.protocol.connectionLost(reason)
 
     # What the protocol calls.

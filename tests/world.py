@@ -135,7 +135,8 @@ class World:
 
     def connect(self, *, carries_commands: bool = True, peer: str = "192.0.2.7") -> SegmentTransport:
         """A new connection."""
-        transport = SegmentTransport(Session(self.around, carries_commands=carries_commands), peer)
+        session = Session(self.around, carries_commands=carries_commands)
+        transport = SegmentTransport(session, peer, self.clock.seconds)
         transport.connect()
         return transport
 

@@ -13,7 +13,7 @@ from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, par
 from cmmd.modbus.image import ImageError
 from cmmd.store.records import Device, LastUpload, Reason
 
-__all__ = ["MONITOR", "NO_PLAN", "Live", "LiveRecord", "Monitor", "Plan"]
+__all__ = ["MONITOR", "Live", "LiveRecord", "Monitor", "Plan"]
 
 log = Logger()
 
@@ -34,9 +34,6 @@ class Plan:
     def __init__(self, text: str) -> None:
         self.requests = parse_plan(text)
         self.expected = tuple(map(ExpectedResponse, self.requests))
-
-
-NO_PLAN = Plan("")
 
 
 class LiveRecord:

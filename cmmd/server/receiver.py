@@ -3,12 +3,17 @@
 Documents are handled one after the other, the next one only when the answer to the last has left. So answers never
 share a segment (modules parse one object per receive, protocol section 1); a peer that does not read its answers is not
 read from either; and a peer that sends a lot at once gets one turn of the reactor for each document, like any other.
+
+A message of ours, which answers nothing, waits for a pause between documents (``pacing``): nothing unsent, no answer
+being found, and quiet for a while. Where the peer leaves none, one is made: the next document waits.
 """
 
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from math import inf
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -26,6 +31,8 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cmmd.server.pacing import Apart, Pacing
+from cmmd.server.sockets import tune
 from cmmd.wire.errors import FrameError, PeerError, Reason
 from cmmd.wire.splitter import Splitter
 
@@ -40,17 +47,15 @@ MOST_UNSENT = 256 * 1024
 """Bytes waiting for a peer to read them; one more message and the connection is dropped."""
 LINGER_S = 2.0
 """How long a closing connection waits for the peer to take the last answer and close, too."""
-SEND_BUFFER = 64 * 1024
-"""Kernel buffer of a socket, so that a peer that does not read is noticed."""
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 15, 4
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much of a peer is borne. Seconds and bytes."""
+    """How much of a peer is borne. Seconds and bytes. ``gap``: quiet before a message of ours, and after it."""
 
     idle_timeout: float = 180.0
     login_timeout: float = 30.0
     max_frame: int = 64 * 1024
+    gap: float = 0.2
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
@@ -76,6 +81,8 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         self._reading = True
         self._peer_closed = False
         self._has_sent = False
+        self._quiet_since = -inf  # when the last message has left
+        self._pacing: Pacing | None = None  # None: no message of ours waits, or has just gone
         self._ending = False
         self._next_turn: IDelayedCall | None = None
         self._linger: IDelayedCall | None = None
@@ -120,7 +127,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             self.transport.setTcpKeepAlive(True)
             handle = self.transport.getHandle()
             if isinstance(handle, socket.socket):
-                _tune(handle)
+                tune(handle)
         self.setTimeout(self._limits.idle_timeout)
 
     def dataReceived(self, segment: bytes) -> None:
@@ -136,8 +143,17 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
 
     @property
     def _busy(self) -> bool:
-        """Whether the next document has to wait: for an answer to leave or to be found, or for its turn."""
-        return self._sending or self._handling is not None or self._next_turn is not None
+        """Whether the next document has to wait: for an answer to leave or to be found, for its turn, or for ours."""
+        return (
+            self._sending
+            or self._handling is not None
+            or self._next_turn is not None
+            or (self._pacing is not None and self._held_back(self._pacing))
+        )
+
+    def _held_back(self, pacing: Pacing) -> bool:
+        """Whether an answer waits for the pause after ours, or ours for one before."""
+        return bool(self._outbox) or pacing.holds_documents(self.clock.seconds())
 
     def _pump(self) -> None:
         """Handle documents until one has an answer on its way, or others should have a turn."""
@@ -171,9 +187,11 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         """The peer sends no more; what it sent is still answered."""
         self._peer_closed = True
         if self._ending:
-            if not self._sending:
+            if not self._has_unsent:
                 self._vanish()
-        elif not self._busy:
+            return
+        self._withdraw_all()  # nobody would answer; who sent them hears of it when we close
+        if not self._busy:
             self._pump()
 
     def writeConnectionLost(self) -> None:
@@ -184,6 +202,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         if self._ending:
             return
         self.resetTimeout()
+        self._pace()
         if not self._busy:
             self._next_turn = self.clock.callLater(0, self._pump)
 
@@ -220,25 +239,101 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             self.drop(Reason.UNREAD_OUTPUT)
             return
         self._outbox.append(message)
-        if not self._sending:
-            self._sending = True
-            self.transport.registerProducer(self, False)  # calls resumeProducing: now, and when it has sent all
+        if not self._sending and (self._pacing is None or not self._pacing.holds_answers):
+            self._start_sending()
+
+    def send_apart(self, message: bytes, left: Callable[[], None]) -> Callable[[], None]:
+        """Write a message of ours in a pause, in the order in which they came; not before this returns.
+
+        It never goes where the connection ends first, or the peer sends no more.
+
+        :param left: called when it has been handed to the transport; must not raise.
+        :return: withdraws the message, if it has not been handed over.
+        """
+        apart = Apart(message, left, self.clock.seconds())
+        if not (self._ending or self._peer_closed):
+            if self._pacing is None:
+                self._pacing = Pacing(self._limits.gap)
+            self._pacing.add(apart)
+            self._look_later(self._pacing, 0.0)  # we may be called while a document is handled, before its answer
+        return partial(self._withdraw, apart)
+
+    def _withdraw(self, apart: Apart) -> None:
+        if self._pacing is not None:
+            self._pacing.withdraw(apart)
+
+    def _withdraw_all(self) -> None:
+        if self._pacing is not None:
+            self._pacing.withdraw_all()
+
+    def _look_later(self, pacing: Pacing, seconds: float) -> None:
+        if pacing.look is None:
+            pacing.look = self.clock.callLater(seconds, self._look_now)
+
+    def _look_now(self) -> None:
+        assert self._pacing is not None
+        self._pacing.look = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What waits for a pause first, where there is one; else the next document."""
+        self._pace()
+        if self._has_more and not (self._busy or self._ending):
+            self._pump()
+
+    def _pace(self) -> None:
+        """Let one message go where there is a pause, else look again later. After the last one's pause all is over.
+
+        As long as there is pacing, something calls this: the end of a pause, of sending, or of finding an answer.
+        """
+        pacing = self._pacing
+        if pacing is None or pacing.look is not None or self._sending or self._handling is not None:
+            return
+        now = self.clock.seconds()
+        self._quiet_since = min(self._quiet_since, now)  # the clock may have been set back
+        missing = pacing.pause_missing(now - self._quiet_since, self.transport.getHandle())
+        if missing:
+            self._look_later(pacing, missing)
+            return
+        pacing.holds_answers = False
+        if self._outbox or pacing.let_go():
+            self._start_sending()
+        if pacing.over:
+            self._pacing = None
+
+    def _start_sending(self) -> None:
+        self._sending = True
+        self.transport.registerProducer(self, False)  # calls resumeProducing: now, and when it has sent all
 
     def resumeProducing(self) -> None:
         """The transport has nothing unsent: the next message may go."""
         self._unsent -= self._leaving
         self._leaving = 0
-        if self._outbox:
+        if self._outbox and (self._pacing is None or not self._pacing.holds_answers):
             message = self._outbox.popleft()
             self._leaving = len(message)
             self.transport.write(message)
             return
+        if self._pacing is not None:
+            ours = self._pacing.take()
+            if ours is not None:
+                self._has_sent = True
+                self.transport.write(ours.message)
+                ours.left()
+                return
         self._sending = False
+        self._quiet_since = self.clock.seconds()
         self.transport.unregisterProducer()
-        if self._ending:
+        if self._ending and not self._outbox:
             self._close_write()
+        elif self._pacing is not None:
+            self._go_on()
         elif self._has_more and not self._busy:
             self._pump()
+
+    @property
+    def _has_unsent(self) -> bool:
+        return self._sending or bool(self._outbox)
 
     @property
     def _has_more(self) -> bool:
@@ -255,7 +350,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         return self._ending
 
     def end(self) -> None:
-        """Send what is unsent, then close.
+        """Send the answers that are unsent, then close.
 
         The write side is closed first and what still comes is dropped: closing both at once would have the kernel
         answer late bytes with a reset, which could overtake the last answer.
@@ -264,7 +359,8 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             return
         self._ending = True
         self.setTimeout(None)
-        if self._peer_closed and not self._sending:
+        self._withdraw_all()
+        if self._peer_closed and not self._has_unsent:
             self._vanish()
             return
         self._linger = self.clock.callLater(LINGER_S, self.transport.abortConnection)
@@ -272,12 +368,13 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             self.transport.loseConnection()
             return
         self._read(True)
-        if not self._sending:
+        if not self._has_unsent:
             self._close_write()
 
     def drop(self, reason: Reason) -> None:
         """Give the connection up at once, unsent messages with it."""
         self._ending = True
+        self._withdraw_all()
         self.dropped(reason)
         self.transport.abortConnection()
 
@@ -306,14 +403,8 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         """Leave nothing behind."""
         self._ending = True
         self.setTimeout(None)
-        for call in (self._linger, self._next_turn):
+        pacing, self._pacing = self._pacing, None
+        for call in (self._linger, self._next_turn, None if pacing is None else pacing.look):
             if call is not None and call.active():
                 call.cancel()
         self._outbox.clear()
-
-
-def _tune(handle: socket.socket) -> None:
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

@@ -1,19 +1,20 @@
 """One connection from a device: whose it is, and what each message gets for an answer (protocol sections 4 and 5)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.fleet.events import Events, Kind
-from cmmd.fleet.live import NO_PLAN
-from cmmd.fleet.presence import Presence
+from cmmd.fleet.live import Plan
+from cmmd.fleet.presence import NotSent, Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.uploads import Uploads
@@ -21,6 +22,7 @@ from cmmd.server.life import new_life
 from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.server.roundtrips import RoundTrips, Stray
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
@@ -48,6 +50,13 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     peerlog: PeerLog
 
 
+class _Attached(Struct):
+    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do."""
+
+    plan: Plan
+    round_trips: RoundTrips
+
+
 class Session(JSONReceiver):
     """A connection from a device: short for a login, long once it is attached.
 
@@ -67,7 +76,7 @@ class Session(JSONReceiver):
         self._gone = gone
         self._life = new_life(self)
         self._waiting: IDelayedCall | None = None
-        self._plan = NO_PLAN
+        self._attached: _Attached | None = None
         self.hostid: str | None = None
         self.peer = ""
 
@@ -101,6 +110,21 @@ class Session(JSONReceiver):
         if not self.ending:
             self._life.close()
 
+    def round_trip(
+        self, message: messages.WriteConfig | messages.Reset, timeout_s: float, sent: Callable[[], None]
+    ) -> Deferred[messages.WriteConfigAnswer | messages.ResetAnswer]:
+        """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
+        if self._attached is None or self.ending:
+            return fail(NotSent("the connection has ended"))
+        return self._attached.round_trips.begin(message, timeout_s, partial(self._handed_over, sent), self.send_apart)
+
+    def _handed_over(self, sent: Callable[[], None]) -> None:
+        try:
+            sent()
+        except Exception:  # what was sent was sent
+            self._around.tally.bugs += 1
+            log.failure("a message was sent to {peer}, and whoever asked for it failed to note that", peer=self.peer)
+
     def _first_message_overdue(self) -> None:
         self._waiting = None
         self.dropped(Reason.LOGIN_TIMEOUT)
@@ -121,13 +145,16 @@ class Session(JSONReceiver):
     def joined(self, hostid: str) -> None:
         """See Lived."""
         self.hostid = hostid
-        self._plan = self._around.uploads.plan(hostid)
+        self._attached = _Attached(self._around.uploads.plan(hostid), RoundTrips(self.clock))
         self._around.presence.attach(hostid, self)
 
     def left(self) -> None:
         """See Lived."""
         assert self.hostid is not None
-        self._around.presence.detach(self.hostid, self)
+        assert self._attached is not None
+        attached, self._attached = self._attached, None
+        self._around.presence.detach(self.hostid, self)  # first: who hears of an end may send to the next one
+        attached.round_trips.end()
 
     # What comes in.
 
@@ -153,8 +180,8 @@ class Session(JSONReceiver):
         self._around.tally.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
-        if self.hostid is not None:
-            self._plan = self._around.uploads.plan(hostid)  # from the next upload on
+        if self._attached is not None:
+            self._attached.plan = self._around.uploads.plan(hostid)  # from the next upload on
         self.send(encode(answer))
         self._life.login_answered()
 
@@ -174,8 +201,10 @@ class Session(JSONReceiver):
 
     def _full_upload(self, message: messages.ReqData) -> Deferred[None] | None:
         self._admit("reqdata", message.hostid)
+        assert self._attached is not None, "it has just been admitted"
         self._around.tally.uploads["full"] += 1
-        return self._acknowledge(self._around.uploads.full(message, self._plan, historic=not self._carries_commands))
+        plan = self._attached.plan
+        return self._acknowledge(self._around.uploads.full(message, plan, historic=not self._carries_commands))
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
@@ -204,11 +233,19 @@ class Session(JSONReceiver):
 
     def _write_answer(self, message: messages.WriteConfigAnswer) -> None:
         self._admit("writeConfig", message.hostid)
-        self._unexpected("answer to a writeConfig that was not sent", message.uid or "")
+        self._answered(message, "writeConfig", message.uid or message.params or "")
 
     def _reset_answer(self, message: messages.ResetAnswer) -> None:
         self._admit("reset", message.hostid)
-        self._unexpected("answer to a reset that was not sent", message.hostid)
+        self._answered(message, "reset", "")
+
+    def _answered(self, answer: messages.WriteConfigAnswer | messages.ResetAnswer, method: str, said: str) -> None:
+        """Give it to whom it is for; one that is for nobody is counted and harms nothing."""
+        assert self._attached is not None, "answers are taken on attached connections only"
+        stray = self._attached.round_trips.answered(answer)
+        if stray is not None:
+            self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
+            self._around.peerlog.fault(self.peer, _STRAYS[stray].format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
         """Attach a connection that is nobody's yet to the device that speaks; take nothing of any other device.
@@ -253,10 +290,12 @@ class Session(JSONReceiver):
         self._around.tally.peer_errors[reason] += 1
         self._around.peerlog.fault(self.peer, f"dropped: {reason}", self.hostid or "")
 
-    def _unexpected(self, what: str, said: str) -> None:
-        self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
-        self._around.peerlog.fault(self.peer, what, said)
 
+_STRAYS = {
+    Stray.LATE: "answer to a {} came too late",
+    Stray.DUPLICATE: "another answer to a {}",
+    Stray.FOREIGN: "answer to a {} that was not sent on this connection",
+}
 
 _NOT_KEPT = encode(Answer(method="reqdata", message="not kept, try again", retcode=Retcode.TRY_AGAIN.value))
 

@@ -1,0 +1,101 @@
+"""When a message of ours may go: never in one segment with an answer (protocol section 1).
+
+Modules parse one object a receive. So a message of ours goes in a pause: ``gap`` seconds after the last write, and once
+the device has acknowledged what we wrote. For what it has not, there are two reasons to wait: the kernel may send it
+again, together with what follows; and the line may be dead. A command that waits here is known not to have been sent,
+one that waits in the kernel might start an engine when the line comes back.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+from twisted.internet.interfaces import IDelayedCall
+
+from cmmd.server.sockets import unacknowledged, unsent
+
+__all__ = ["PATIENCE_S", "Apart", "Pacing"]
+
+PATIENCE_S = 1.0
+"""How long one of ours waits for a pause that comes by itself; then no more documents are handled until it has gone."""
+LOOK_AGAIN_S = 0.05
+"""How often we look whether what was written has been acknowledged; nobody tells."""
+TICK_S = 0.001
+"""Less is no waiting: rounding."""
+
+
+class Apart(Struct, eq=False):
+    """A message that waits for a pause: ``left`` is called when it has been handed to the transport."""
+
+    message: bytes
+    left: Callable[[], None]
+    since: float
+
+
+class Pacing:
+    """The messages of ours of one connection, from when the first one waits until the pause after the last one.
+
+    It decides, the receiver does.
+
+    :param gap: seconds. With 0 nothing waits for a pause or an acknowledgement, but for what is unsent.
+    :ivar holds_answers: one of ours has gone, and the pause after it is not over.
+    :ivar look: when it is looked at again whether there is a pause.
+    """
+
+    __slots__ = ("_gap", "_may_go", "_waiting", "holds_answers", "look")
+
+    def __init__(self, gap: float) -> None:
+        self._gap = gap
+        self._waiting: deque[Apart] = deque()
+        self._may_go = False
+        self.holds_answers = False
+        self.look: IDelayedCall | None = None
+
+    def add(self, apart: Apart) -> None:
+        """One more waits."""
+        self._waiting.append(apart)
+
+    def withdraw(self, apart: Apart) -> None:
+        """One waits no more, if it still did."""
+        if apart in self._waiting:
+            self._waiting.remove(apart)
+
+    def withdraw_all(self) -> None:
+        """None waits any more."""
+        self._waiting.clear()
+
+    def holds_documents(self, now: float) -> bool:
+        """Whether the next document has to wait, so that there is a pause: one of ours has waited for too long."""
+        return bool(self._waiting) and now - self._waiting[0].since >= PATIENCE_S
+
+    @property
+    def over(self) -> bool:
+        """Whether none waits, and no answer has to wait for one."""
+        return not (self._waiting or self.holds_answers)
+
+    def pause_missing(self, quiet_s: float, handle: object) -> float:
+        """Seconds after which it is to be looked at again; 0: now there is a pause.
+
+        :param quiet_s: seconds since all that was written has left.
+        :param handle: the socket, where there is one.
+        """
+        missing = self._gap - quiet_s
+        if missing >= TICK_S:
+            return missing
+        held_by_kernel = unacknowledged(handle) if self._gap else unsent(handle)
+        return LOOK_AGAIN_S if held_by_kernel else 0.0
+
+    def let_go(self) -> bool:
+        """In a pause: the next one may be taken. False: none waits."""
+        self._may_go = bool(self._waiting)
+        return self._may_go
+
+    def take(self) -> Apart | None:
+        """The one that may go, once; None: there is none."""
+        if not self._may_go:
+            return None
+        self._may_go = False
+        if not self._waiting:  # withdrawn in between
+            return None
+        self.holds_answers = True
+        return self._waiting.popleft()

@@ -1,0 +1,38 @@
+"""What the kernel is told and asked about the socket of a device."""
+
+import socket
+import struct
+from fcntl import ioctl
+
+__all__ = ["tune", "unacknowledged", "unsent"]
+
+SEND_BUFFER = 64 * 1024
+"""Bytes that the kernel takes of us, so that a peer that does not read is noticed."""
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 15, 4
+
+SIOCOUTQ, SIOCOUTQNSD = 0x5411, 0x894B  # of <linux/sockios.h>; the socket module has no names for them
+
+
+def tune(handle: socket.socket) -> None:
+    """Bound what is unsent; notice a peer that has vanished."""
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+
+
+def unacknowledged(handle: object) -> int:
+    """Bytes that the kernel has of us and the peer has not confirmed; 0 for what is no TCP socket, as with TLS."""
+    return _ask(handle, SIOCOUTQ)
+
+
+def unsent(handle: object) -> int:
+    """Those of them that have not even been sent yet."""
+    return _ask(handle, SIOCOUTQNSD)
+
+
+def _ask(handle: object, request: int) -> int:
+    if not isinstance(handle, socket.socket) or handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return 0
+    (count,) = struct.unpack("i", ioctl(handle, request, bytes(4)))
+    return int(count)
