@@ -76,10 +76,20 @@ class Commands(Section, frozen=True, kw_only=True):
     queue: Annotated[int, Meta(ge=0, le=1000)] = 5
 
 
+class ControlTLS(Section, frozen=True, kw_only=True):
+    """``[control.tls]``: where programs come in over a network. All four files and places belong together."""
+
+    listen: Endpoints = field(default_factory=list)
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+
 class Control(Section, frozen=True, kw_only=True):
     """``[control]``: where programs come in (AMP)."""
 
     listen: Endpoints = field(default_factory=lambda: ["unix:control.sock:mode=600"])
+    tls: ControlTLS = field(default_factory=ControlTLS)
 
 
 class Web(Section, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -17,6 +18,7 @@ __all__ = [
     "end_orderly_on_signals",
     "foreground_without_pidfile",
     "lock_state",
+    "on_hangup",
     "raise_file_limit",
 ]
 
@@ -54,6 +56,19 @@ def end_orderly_on_signals(reactor: IReactorCore) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     reactor.callWhenRunning(install)
+
+
+def on_hangup(reactor: IReactorFromThreads, reload: Callable[[], None]) -> Callable[[], None]:
+    """Have something read again on SIGHUP, which would end the process otherwise.
+
+    :return: call it to have SIGHUP do what it did before.
+    """
+    before = signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+
+    def unhook() -> None:
+        signal.signal(signal.SIGHUP, before)
+
+    return unhook
 
 
 def foreground_without_pidfile(parent: Any) -> None:

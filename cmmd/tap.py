@@ -18,6 +18,10 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
+from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
+from cmmd.control.operations import Operations
+from cmmd.control.programs import DoorError, Programs
+from cmmd.control.tls import TLSFiles
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
@@ -26,6 +30,7 @@ from cmmd.daemon import (
     end_orderly_on_signals,
     foreground_without_pidfile,
     lock_state,
+    on_hangup,
     raise_file_limit,
 )
 from cmmd.fleet.events import Kind
@@ -119,6 +124,9 @@ class Server(Service):
         self._catalog = _catalog(settings.controllers.path, state)
         self._store = _store(settings.store.url, state, reactor)
         self._threads: ThreadPool | None = None
+        self._doors = _doors(settings.control, state, reactor)
+        self._programs: Programs | None = None
+        self._unhook: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
         self._retention: Retention | None = None
         self.tally = Tally()
@@ -138,7 +146,7 @@ class Server(Service):
         if not isinstance(failure, Failure):
             return
         self._let_go()
-        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, OSError):
+        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, OSError):
             failure.raiseException()
         if self._foreground:
             raise SystemExit(f"cmmd: {failure.value}")
@@ -204,6 +212,12 @@ class Server(Service):
         await self._sessions.listen(self._listeners)
         advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
         advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
+        operations = Operations(
+            fleet=fleet, dispatch=fleet.dispatch, store=self._store, tally=self.tally, now=time.time
+        )
+        self._programs = Programs(self._doors, operations, self._reactor)
+        await self._programs.listen()
+        self._unhook = on_hangup(self._reactor, self._programs.reload)
         self._retention = Retention(
             self._store,
             days=settings.history.retention_days,
@@ -232,6 +246,9 @@ class Server(Service):
                 self._retention.stopService()
             if self.fleet is not None:
                 self.fleet.dispatch.stop()
+            if self._programs is not None:
+                self._unhook()
+                await self._programs.stop()
             if self._sessions is not None:
                 await self._sessions.stop()
             if self.fleet is not None:
@@ -289,6 +306,19 @@ def _with_backlog(string: str) -> str:
     if scheme not in ("tcp", "tcp6", "ssl") or "backlog=" in string:
         return string
     return f"{string}:backlog={BACKLOG}"
+
+
+def _doors(settings: config.Control, state: Path, reactor: Any) -> list[Door]:
+    tls = settings.tls
+    files = (tls.certificate, tls.key, tls.client_ca)
+    if tls.listen and not all(files):
+        raise config.ConfigError("control.tls: listen needs certificate, key and client_ca")
+    try:
+        doors = unix_doors(settings.listen, state, reactor)
+        doors += tls_doors(TLSSettings(tls.listen, TLSFiles(*(state / file for file in files))), reactor)
+    except ValueError as error:
+        raise config.ConfigError(str(error)) from None
+    return doors
 
 
 def _catalog(path: str, state: Path) -> Catalog:

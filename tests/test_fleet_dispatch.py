@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
-from cmmd.fleet.dispatch import By, NoSuchCommand, Submitted, TooLate
+from cmmd.fleet.dispatch import STARTS_A_TURN, By, NoSuchCommand, Submitted, TooLate
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.modbus.frames import ExceptionResponse, Function
@@ -95,6 +95,7 @@ class DispatchTestCase(SynchronousTestCase):
         self.dispatch.subscribe(self.told.append)
 
     def submit(self, name: str = "auto", hostid: str = HOSTID) -> Submitted:
+        self.world.clock.advance(0)  # a turn of the reactor
         return self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(hostid, name, ALICE)))
 
     def ended(self, submitted: Submitted) -> Command:
@@ -216,6 +217,22 @@ class OutcomeTests(DispatchTestCase):
         submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", by)))
         self.assertEqual(submitted.command.requester[:8], "a b [31m")
         self.assertEqual(len(submitted.command.requester), 100)
+
+
+class ManyAtOnceTests(DispatchTestCase):
+    def test_some_are_sent_in_each_turn_of_the_reactor(self) -> None:
+        """However many come at once: answers are looked at in between, and the order stays."""
+        carriers = [Carrier() for _ in range(3 * STARTS_A_TURN)]
+        for number, carrier in enumerate(carriers):
+            self.world.register(f"MANY{number}")
+            self.world.presence.attach(f"MANY{number}", carrier)
+        self.world.clock.advance(0)
+        for number in range(len(carriers)):
+            self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(f"MANY{number}", "auto", ALICE)))
+        for turn in range(1, 4):
+            sent = [bool(carrier.asked) for carrier in carriers]
+            self.assertEqual(sent, [number < turn * STARTS_A_TURN for number in range(len(carriers))])
+            self.world.clock.advance(0)
 
 
 class AllowedTests(DispatchTestCase):

@@ -207,19 +207,19 @@ class JournalTests(SynchronousTestCase):
     def test_what_replaces_another_always_has_room(self) -> None:
         self.patch(journal, "MOST_WAITING", 0)
         self.store.error = StoreUnavailable("disk full")
-        for upload in range(100):
+        for upload in range(50):
             self.journal.add(last("A", upload))
             self.journal.add(alarm(7, upload))
             self.journal.add(ProfileVersion(number=upload, name="x", fingerprint="", points=()))
         self.clock.advance(BATCH_S)
-        self.assertEqual(len(self.journal), 102)
+        self.assertEqual(len(self.journal), 52)
         self.assertEqual(self.journal.lost, 0)
         self.store.error = None
         self.clock.advance(FIRST_RETRY_S)
         rows = self.store.batches[-1]
-        self.assertEqual(len(rows), 102)
-        self.assertIn(last("A", 99), rows)
-        self.assertIn(alarm(7, 99), rows)
+        self.assertEqual(len(rows), 52)
+        self.assertIn(last("A", 49), rows)
+        self.assertIn(alarm(7, 49), rows)
 
     def test_a_newer_one_that_came_while_the_store_was_asked(self) -> None:
         self.store.held = []

@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,11 +25,14 @@ from cmmd.store.interface import IStore, StoreUnavailable
 from cmmd.store.records import Command, Device, Outcome, Query
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 
-__all__ = ["By", "Dispatch", "NoSuchCommand", "Submitted", "TooLate"]
+__all__ = ["STARTS_A_TURN", "By", "Dispatch", "NoSuchCommand", "Submitted", "TooLate"]
 
 log = Logger()
 
 DATATYPE_MODBUS = 1
+STARTS_A_TURN = 8
+"""Commands that are sent in one turn of the reactor: where hundreds come at once, answers are looked at in between."""
+
 LONGEST_TEXT = 100
 """Characters kept of who asked."""
 
@@ -138,6 +142,10 @@ class Dispatch:
         self._lines: dict[str, _Line] = {}
         self._orders: dict[int, _Order] = {}
         self._hooks: list[Callable[[Command], None]] = []
+        self._clock = clock
+        self._next_turn: IDelayedCall | None = None
+        self._starts_left = 0
+        self._held_up: dict[str, None] = {}  # devices, in the order in which they came
         self.confirmations = Confirmations(clock)
         for command in unfinished:
             self._close(replace(command, outcome="lost", ended_at=self._now_ms()))
@@ -228,6 +236,9 @@ class Dispatch:
             waiting, line.waiting = line.waiting, deque()
             for order in waiting:
                 self._end(order, "not sent", "the server is stopping")
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
         self.confirmations.stop()
 
     # --- interlocks --------------------------------------------------------------------------------------------------
@@ -297,9 +308,28 @@ class Dispatch:
         if line is None:
             return
         while line.current is None and line.waiting and line.waiting[0].audited:
+            if not self._may_start(hostid):
+                return
             order = line.current = line.waiting.popleft()
             self._send(order)
         self._tidy(hostid)
+
+    def _may_start(self, hostid: str) -> bool:
+        """Whether another command may be sent in this turn of the reactor; else the device is remembered."""
+        if self._next_turn is None:
+            self._next_turn = self._clock.callLater(0, self._start_more)
+            self._starts_left = STARTS_A_TURN
+        if self._starts_left > 0:
+            self._starts_left -= 1
+            return True
+        self._held_up[hostid] = None
+        return False
+
+    def _start_more(self) -> None:
+        self._next_turn = None
+        for hostid in list(islice(self._held_up, STARTS_A_TURN)):
+            del self._held_up[hostid]
+            self._advance(hostid)
 
     def _tidy(self, hostid: str) -> None:
         line = self._lines.get(hostid)

@@ -20,7 +20,8 @@ log = Logger()
 BATCH_S = 0.1
 """Seconds that a row waits for others at most, before its batch is handed to the store."""
 
-MOST_IN_BATCH = 500
+MOST_IN_BATCH = 100
+"""Everybody who waits for a batch is told in the same turn of the reactor: more would hold it up, and gain little."""
 
 MOST_WAITING = 50_000
 """Rows that may wait. Readings beyond that are refused, and events are lost. What replaces an older row of its kind

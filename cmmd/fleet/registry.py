@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -120,6 +120,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._devices)
+
+    def devices(self) -> Iterator[Device]:
+        """All records, by number."""
+        return iter(tuple(self._devices.values()))
 
     def device(self, hostid: str) -> Device | None:
         """The record of a device; None where it has never logged in."""

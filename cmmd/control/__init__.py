@@ -1,0 +1,1 @@
+"""Where programs come in: AMP commands, their responder, a client."""

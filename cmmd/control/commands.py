@@ -1,0 +1,313 @@
+"""The AMP commands, their arguments and answers. docs/control.md is the same for users.
+
+``requester`` is what the client says who asks; the audit has it together with what the door knows of him.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.protocols import amp
+
+from cmmd.control import records
+from cmmd.control.errors import BY_CODE, BadArgument
+from cmmd.store import records as kept
+
+__all__ = [
+    "JSON",
+    "AcknowledgeAlarm",
+    "CancelCommand",
+    "Enrol",
+    "Event",
+    "GetCommand",
+    "GetDevice",
+    "GetHistory",
+    "GetLive",
+    "ListAlarms",
+    "ListCommands",
+    "ListDevices",
+    "ListEvents",
+    "Reset",
+    "SendCommand",
+    "SetDevice",
+    "Status",
+    "Unwatch",
+    "Watch",
+    "WriteConfig",
+    "WritePort",
+]
+
+_Arguments = list[tuple[bytes, amp.Argument]]
+
+
+class JSON(amp.Argument):
+    """A value as JSON. What is longer than AMP's 65,535 bytes goes on in ``<name>2``, ``<name>3`` and so on.
+
+    :param kind: what it is decoded to.
+    """
+
+    def __init__(self, kind: Any, optional: bool = False) -> None:
+        super().__init__(optional)
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, Any], _: object) -> None:
+        """Encode it."""
+        value = objects.get(name.decode())
+        if value is None and self.optional:
+            return
+        text = msgspec.json.encode(value)
+        for part, start in enumerate(range(0, len(text), amp.MAX_VALUE_LENGTH), 1):
+            strings[_part_name(name, part)] = text[start : start + amp.MAX_VALUE_LENGTH]
+
+    def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, Any], _: object) -> None:
+        """Decode it.
+
+        :raises msgspec.MsgspecError: it is something else. :raises KeyError: it is missing.
+        """
+        if self.optional and name not in strings:
+            objects[name.decode()] = None
+            return
+        parts, number = [strings[name]], 2
+        while (further := strings.get(_part_name(name, number))) is not None:
+            parts.append(further)
+            number += 1
+        objects[name.decode()] = self._decoder.decode(b"".join(parts))
+
+
+def _part_name(name: bytes, part: int) -> bytes:
+    return name if part == 1 else b"%s%d" % (name, part)
+
+
+class _Command(amp.Command):
+    """A command that may be answered with any of our codes."""
+
+    errors: ClassVar[dict[type[Exception], bytes]] = {
+        kind: code.upper().encode("ascii") for code, kind in BY_CODE.items()
+    }
+
+    @classmethod
+    def parseArguments(cls, box: amp.Box, protocol: object) -> dict[str, Any]:
+        """Read the arguments.
+
+        :raises BadArgument: one is missing or wrong.
+        """
+        strings, arguments = box.copy(), dict[str, Any]()
+        for name, argument in cls.arguments:
+            try:
+                argument.fromBox(name, strings, arguments, protocol)
+            except KeyError:
+                raise BadArgument(f"{name.decode()}: missing") from None
+            except (ValueError, TypeError, msgspec.MsgspecError) as error:
+                raise BadArgument(f"{name.decode()}: {_cut(error)}") from None
+        return arguments
+
+
+def _cut(error: Exception) -> str:
+    """What is the matter, without the peer's text where that may be long."""
+    return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+
+
+_TEXT, _NUMBER = amp.Unicode(), amp.Integer()
+_MAYBE_TEXT, _MAYBE_NUMBER, _MAYBE_SECONDS = (
+    amp.Unicode(optional=True),
+    amp.Integer(optional=True),
+    amp.Float(optional=True),
+)
+_MAYBE = amp.Boolean(optional=True)
+_HOSTID = (b"hostid", _TEXT)
+_REQUESTER = (b"requester", _MAYBE_TEXT)
+_TIMEOUT = (b"timeout", _MAYBE_SECONDS)
+_PAGE: _Arguments = [(b"after", _MAYBE_TEXT), (b"limit", _MAYBE_NUMBER)]
+_SPAN: _Arguments = [(b"since", _MAYBE_NUMBER), (b"until", _MAYBE_NUMBER), (b"newestFirst", _MAYBE), *_PAGE]
+_NEXT = (b"next", _MAYBE_TEXT)
+
+
+# --- what there is ---------------------------------------------------------------------------------------------------
+
+
+class Status(_Command):
+    """How the daemon does."""
+
+    arguments: ClassVar[_Arguments] = []
+    response: ClassVar[_Arguments] = [(b"status", JSON(records.StatusNow))]
+
+
+class ListDevices(_Command):
+    """The devices, by registration number. ``online``: only those that are, or are not."""
+
+    arguments: ClassVar[_Arguments] = [(b"online", _MAYBE), *_PAGE]
+    response: ClassVar[_Arguments] = [(b"devices", JSON(list[records.DeviceRow])), _NEXT]
+
+
+class GetDevice(_Command):
+    """One device: registration, settings, commands."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class GetLive(_Command):
+    """What a device reports now. ``raw``: with all coils and registers that are known."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"raw", _MAYBE)]
+    response: ClassVar[_Arguments] = [(b"live", JSON(records.LiveNow))]
+
+
+class GetHistory(_Command):
+    """The kept uploads of a device. ``points``: names separated by commas; without it all."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"points", _MAYBE_TEXT), *_SPAN]
+    response: ClassVar[_Arguments] = [(b"readings", JSON(list[records.ReadingRow])), _NEXT]
+
+
+class ListEvents(_Command):
+    """What has happened, of a device or of all."""
+
+    arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), *_SPAN]
+    response: ClassVar[_Arguments] = [(b"events", JSON(list[kept.Event])), _NEXT]
+
+
+class ListAlarms(_Command):
+    """The open alarms, of a device or of all.
+
+    ``ended``: all there ever were, in the order in which they were raised; ``since``, ``until`` and ``newestFirst`` are
+    for these.
+    """
+
+    arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), (b"ended", _MAYBE), *_SPAN]
+    response: ClassVar[_Arguments] = [(b"alarms", JSON(list[kept.Alarm])), _NEXT]
+
+
+class AcknowledgeAlarm(_Command):
+    """Somebody has seen an open alarm. The first one counts."""
+
+    arguments: ClassVar[_Arguments] = [(b"alarm", _NUMBER), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"alarm", JSON(kept.Alarm))]
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+class SetDevice(_Command):
+    """Change an owner's settings of a device: a JSON object with those that change; null: back to the default."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"changes", JSON(records.Changes)), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class Enrol(_Command):
+    """Make a device known ahead of its first login. Without a password the first one it comes with is taken."""
+
+    arguments: ClassVar[_Arguments] = [
+        _HOSTID,
+        (b"hostname", _MAYBE_TEXT),
+        (b"moduletype", _MAYBE_TEXT),
+        (b"password", _MAYBE_TEXT),
+        _REQUESTER,
+    ]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+# --- what goes to a device -------------------------------------------------------------------------------------------
+
+
+class _ToDevice(_Command):
+    """Answered when the outcome is known, at most ``timeout`` seconds after it was sent; without it as configured."""
+
+    response: ClassVar[_Arguments] = [
+        (b"commandId", _NUMBER),
+        (b"uid", _TEXT),
+        (b"outcome", _TEXT),
+        (b"reply", _TEXT),
+        (b"seconds", amp.Float()),
+    ]
+
+
+class SendCommand(_ToDevice):
+    """A command of the device's profile, such as ``auto``."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"name", _TEXT), _REQUESTER, _TIMEOUT]
+
+
+class WriteConfig(_ToDevice):
+    """Modbus writes: ``result`` in hex, separated by ``;``, with CRC or without. ``datatype``: 1, or left out."""
+
+    arguments: ClassVar[_Arguments] = [
+        _HOSTID,
+        (b"result", _TEXT),
+        (b"datatype", _MAYBE_NUMBER),
+        _REQUESTER,
+        _TIMEOUT,
+    ]
+
+
+class WritePort(_ToDevice):
+    """The module's wiring to the controller, in the codes of protocol section 4.1."""
+
+    arguments: ClassVar[_Arguments] = [
+        _HOSTID,
+        (b"modulePort", _NUMBER),
+        (b"moduleBaud", _NUMBER),
+        _REQUESTER,
+        _TIMEOUT,
+    ]
+
+
+class Reset(_ToDevice):
+    """Restart the module."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER, _TIMEOUT]
+
+
+class ListCommands(_Command):
+    """The audit, of a device or of all, in the order in which commands were accepted; it may be a moment behind."""
+
+    arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), *_SPAN]
+    response: ClassVar[_Arguments] = [(b"commands", JSON(list[kept.Command])), _NEXT]
+
+
+class GetCommand(_Command):
+    """One command, under way or among the last 10,000 of the audit."""
+
+    arguments: ClassVar[_Arguments] = [(b"commandId", _NUMBER)]
+    response: ClassVar[_Arguments] = [(b"command", JSON(kept.Command))]
+
+
+class CancelCommand(_Command):
+    """Take a command back that waits behind another one; it ends as ``not sent``."""
+
+    arguments: ClassVar[_Arguments] = [(b"commandId", _NUMBER), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"command", JSON(kept.Command))]
+
+
+# --- news ------------------------------------------------------------------------------------------------------------
+
+
+class Watch(_Command):
+    """Be sent ``Event`` from now on, for what happens to a device or to all.
+
+    ``live``: also for new uploads; ``commands``: also for every change of a command. A second Watch takes the place of
+    the first. ``lastEvent``: the number of the last event before.
+    """
+
+    arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), (b"live", _MAYBE), (b"commands", _MAYBE)]
+    response: ClassVar[_Arguments] = [(b"lastEvent", _NUMBER)]
+
+
+class Unwatch(_Command):
+    """Be sent no more."""
+
+    arguments: ClassVar[_Arguments] = []
+    response: ClassVar[_Arguments] = []
+
+
+class Event(amp.Command):
+    """From the daemon to a watcher. The next one is not sent before this one is answered; see records.News."""
+
+    arguments: ClassVar[_Arguments] = [
+        (b"events", JSON(list[kept.Event])),
+        (b"live", JSON(dict[str, int])),
+        (b"commands", JSON(list[kept.Command])),
+        (b"missed", _NUMBER),
+    ]
+    response: ClassVar[_Arguments] = []

@@ -1,0 +1,246 @@
+"""One connection of a program: limits, back-pressure, and what becomes of a request that fails."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from cmmd.control import commands, errors
+from cmmd.control.operations import Operations
+from cmmd.control.peers import requester, why
+from cmmd.control.refusals import refusal
+from cmmd.fleet.loglimit import LogLimit
+from cmmd.wire.quoting import quoted
+
+__all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "Around", "Connection"]
+
+log = Logger()
+
+MOST_IN_FLIGHT = 10_000
+"""Requests of one connection that may be unanswered. More are refused: one that waits is carried out when nobody
+expects it any more."""
+
+MOST_BOX_BYTES = 256 * 1024
+"""Of one request. AMP limits keys and values, but not how many there are."""
+
+BYTES_A_RECEIVE = 4096
+"""Of a program with hundreds of requests at once some are carried out in one turn of the reactor; others have theirs."""
+
+HANDSHAKE_S = 10.0
+"""Seconds that a peer has to show its certificate."""
+
+LONGEST_TEXT = 1000
+"""Characters of an error's text."""
+
+
+class Around(Struct, frozen=True):
+    """What every connection works with."""
+
+    operations: Operations
+    clock: IReactorTime
+    log_limit: LogLimit
+
+
+@implementer(IHandshakeListener)
+class Connection(amp.AMP):
+    """Takes the requests of one program. Answers come in any order.
+
+    What is read is looked at only while what was answered leaves: a peer that does not read is not read from.
+
+    :param around: what it works with.
+    :param known: says who is at the other end of a transport, as far as the door knows.
+    :param gone: called once, when the connection has ended.
+    :param handshake: the peer has to show a certificate first.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        around: Around,
+        *,
+        known: Callable[[Any], str],
+        gone: Callable[["Connection"], None],
+        handshake: bool = False,
+    ) -> None:
+        super().__init__()
+        self.around = around
+        self._known = known
+        self._gone = gone
+        self._handshake_timer: IDelayedCall | None = None
+        self._needs_handshake = handshake
+        self._closing = False
+        self._parsing = False
+        self._box_bytes = 0
+        self._in_flight = 0
+
+    # --- the connection ----------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: Any) -> None:
+        """A program has come."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)  # AMP's own logs every one
+        transport.bufferSize = BYTES_A_RECEIVE  # of a socket, or of the one below TLS; no matter where it is neither
+        transport.registerProducer(self, True)
+        if self._needs_handshake:
+            self._handshake_timer = self.around.clock.callLater(HANDSHAKE_S, self._no_handshake)
+
+    def handshakeCompleted(self) -> None:
+        """Its certificate is good."""
+        self._needs_handshake = False
+        self._stop_timer()
+
+    def _no_handshake(self) -> None:
+        self._handshake_timer = None
+        self.fault("no certificate in time")
+
+    def _stop_timer(self) -> None:
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It has gone. What it has asked for goes on; what it watched does not."""
+        self._stop_timer()
+        if self._needs_handshake and not self._closing:
+            self._log(f"no TLS connection: {why(reason.value)}")
+        self._closing = True
+        self.ending()
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
+        self._gone(self)
+
+    def close(self) -> None:
+        """End the connection when all that was answered has left."""
+        self._closing = True
+        self.ending()
+        if self.transport is not None:
+            self.transport.unregisterProducer()  # TLS would wait for it
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def ending(self) -> None:
+        """The connection ends: for those that have something to let go. It may come more than once."""
+
+    def fault(self, what: str) -> None:
+        """The peer has done what no program of ours does."""
+        if not self._closing:
+            self._log(what)
+            self.abort()
+
+    def _log(self, what: str) -> None:
+        peer = getattr(self.transport.getPeer(), "host", "a local program")
+        more = self.around.log_limit.allows(peer)
+        if more is not None:
+            log.warn("control: {peer}: {what}{more}", peer=peer, what=what, more=more)
+
+    # --- what comes in -----------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._parsing = True
+        try:
+            super().dataReceived(data)
+        finally:
+            self._parsing = False
+
+    def resumeProducing(self) -> None:
+        """What was answered has left: look at what has come meanwhile."""
+        self.paused = False
+        if self.transport is not None and not self._closing:
+            self.transport.resumeProducing()
+            if not self._parsing:  # else whoever parses goes on by himself, and nothing is done twice
+                self.dataReceived(b"")
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
+        self.paused = True
+
+    def stringReceived(self, string: bytes) -> None:
+        """A key or a value has come."""
+        self._box_bytes += len(string)
+        if self._box_bytes > MOST_BOX_BYTES:
+            self.fault("request too long")
+        if not self._closing:
+            super().stringReceived(string)
+            if self.state == "init":
+                self._box_bytes = 0
+
+    def lengthLimitExceeded(self, _: int) -> None:
+        """What has come is no AMP."""
+        self.fault("not AMP")
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """Nobody has asked for that."""
+        os.close(descriptor)
+        self.fault("a file descriptor")
+
+    def ampBoxReceived(self, box: amp.AmpBox) -> None:
+        """A request, or the answer to news."""
+        if amp.COMMAND in box and amp.ASK not in box:
+            self.fault("a request that wants no answer")
+            return
+        try:
+            super().ampBoxReceived(box)
+        except (KeyError, amp.AmpError):
+            self.fault("an answer to nothing, or no AMP")
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def locateResponder(self, name: bytes) -> Any:
+        """Only our own: no StartTLS."""
+        return amp.CommandLocator.locateResponder(self, name) if name in _OURS else None
+
+    def dispatchCommand(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
+        """Carry a request out; whatever becomes of it, the connection lives."""
+        if self._in_flight >= MOST_IN_FLIGHT:
+            return fail(_remote(errors.TooManyRequests(f"{MOST_IN_FLIGHT} requests are unanswered")))
+        self._in_flight += 1
+        answer: Deferred[amp.AmpBox] = super().dispatchCommand(box)
+        answer.addBoth(self._one_less)
+        return answer.addErrback(self._refused, quoted(box[amp.COMMAND]))
+
+    def _one_less(self, outcome: object) -> object:
+        self._in_flight -= 1
+        return outcome
+
+    def _refused(self, failure: Failure, name: str) -> Failure:
+        error = failure.value
+        if isinstance(error, amp.RemoteAmpError):
+            error.description = error.description[:LONGEST_TEXT]  # has what the peer sent in it
+            return failure
+        known = refusal(error)
+        if known is None:
+            log.failure("control: {name}", failure, name=name)
+            known = errors.InternalError("internal error; the log has more")
+        return Failure(_remote(known))
+
+    def who(self, said: str | None) -> str:
+        """Who asks, for the audit.
+
+        :param said: what the client says.
+        """
+        return requester(said, self._known(self.transport))
+
+
+_OURS = frozenset(
+    kind.commandName
+    for kind in vars(commands).values()
+    if isinstance(kind, type) and issubclass(kind, amp.Command) and kind is not commands.Event
+)
+
+
+def _remote(error: errors.ControlError) -> amp.RemoteAmpError:
+    return amp.RemoteAmpError(error.code.upper().encode("ascii"), str(error)[:LONGEST_TEXT])

@@ -1,0 +1,108 @@
+"""The fleet as programs are told of it."""
+
+from cmmd import __version__
+from cmmd.control.records import CommandInfo, DeviceDetails, DeviceRow, RawRun, Settings, StatusNow
+from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.live import LiveRecord
+from cmmd.fleet.tally import Tally
+from cmmd.modbus.frames import Function
+from cmmd.store.records import Device
+
+__all__ = ["details_of", "raw_of", "row_of", "status_of"]
+
+
+def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNow:
+    """How the daemon does; times in milliseconds UTC."""
+    return StatusNow(
+        version=__version__,
+        now=now,
+        started_at=started_at,
+        devices=len(fleet.registry),
+        online=len(fleet.presence),
+        sessions=fleet.presence.session_count,
+        alarms=dict(fleet.alarms.counts),
+        store_up=fleet.journal.up,
+        backlog=len(fleet.journal),
+        bytes_received=tally.bytes_received,
+        messages=dict(tally.messages),
+        uploads=dict(tally.uploads),
+        readings=dict(tally.readings),
+        logins=dict(tally.logins),
+        peer_errors={str(reason): count for reason, count in tally.peer_errors.items()},
+        bugs=tally.bugs,
+    )
+
+
+def row_of(fleet: Fleet, device: Device) -> DeviceRow:
+    """A device in a list."""
+    record = fleet.live[device.hostid]
+    carrier = fleet.presence.carrier(device.hostid)
+    profile, known = record.profile, record.known
+    return DeviceRow(
+        number=device.number,
+        hostid=device.hostid,
+        hostname=device.hostname,
+        moduletype=device.moduletype,
+        profile=profile.name,
+        enabled=device.enabled,
+        online=carrier is not None,
+        address=None if carrier is None else carrier.peer,
+        last_login_at=device.last_login_at,
+        upload=record.upload,
+        at=record.at,
+        stale=record.stale,
+        engine_state=profile.engine_state(known),
+        engine_turns=profile.engine_turns(known),
+        mode=profile.mode(known),
+        alarms=len(fleet.alarms.open_alarms(device.hostid)),
+    )
+
+
+def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
+    """All that is known of a device but what it uploads; never its password, hashed or not."""
+    sessions = [session.peer for session in fleet.presence.sessions(device.hostid)]
+    return DeviceDetails(
+        row=row_of(fleet, device),
+        registered_at=device.registered_at,
+        has_password=device.password_hash is not None,
+        module_port=device.module_port,
+        module_baud=device.module_baud,
+        longitude=device.longitude,
+        latitude=device.latitude,
+        altitude=device.altitude,
+        gpsen=device.gpsen,
+        wgs84_longitude=device.wgs84_longitude,
+        wgs84_latitude=device.wgs84_latitude,
+        para_command=device.para_command,
+        byte_order=device.byte_order,
+        settings=Settings(**{name: getattr(device, name) for name in Settings.__struct_fields__}),
+        sessions=sessions,
+        commands=[
+            CommandInfo(
+                name=one.name,
+                title=one.title,
+                idempotent=one.idempotent,
+                only_in_mode=one.only_in_mode,
+                confirmable=one.confirmed_by is not None,
+            )
+            for one in fleet.live[device.hostid].profile.definition.commands
+        ],
+    )
+
+
+def raw_of(record: LiveRecord) -> list[RawRun]:
+    """All coils and registers that are known; None for a register of which only something uncertain is newer."""
+    runs: list[RawRun] = []
+    image, undecided = record.known.image, record.known.undecided
+    for function in (one for one in Function if one.reads):
+        for run in image.known(function):
+            values: list[int | None]
+            if function.reads_bits:
+                values = [int(bit) for bit in image.bits(function, run.start, len(run)) if bit is not None]
+            else:
+                values = list(image.registers(function, run.start, len(run)))
+                if undecided is not None:
+                    newer = undecided.registers(function, run.start, len(run))
+                    values = [None if other is not None else one for one, other in zip(values, newer, strict=True)]
+            runs.append(RawRun(function=int(function), address=run.start, values=values))
+    return runs

@@ -1,0 +1,279 @@
+"""What programs can have the daemon do, in terms of the fleet. Nothing here knows AMP."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import dropwhile, islice
+from typing import TypeVar
+
+from msgspec import UNSET, Raw, Struct
+from msgspec.structs import asdict, replace
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cmmd.control.describe import details_of, raw_of, row_of, status_of
+from cmmd.control.errors import BadArgument, NoSuchCommand, UnknownDevice
+from cmmd.control.paging import Filled, cursor_from, cursor_text, fill
+from cmmd.control.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.dispatch import By, Dispatch, Submitted
+from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.tally import Tally
+from cmmd.fleet.view import view_of
+from cmmd.store.interface import MOST_A_PAGE, IStore
+from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
+
+__all__ = ["DOOR", "Operations", "Page", "limited"]
+
+log = Logger()
+
+_Record = TypeVar("_Record")
+
+DOOR = "amp"
+"""How the audit calls this way in."""
+
+MODBUS = 1
+"""``datatype`` of Modbus frames (protocol section 4.6)."""
+
+PAGE_OF_READINGS = 200
+PAGES_SEARCHED = 10
+LONGEST_TIMEOUT_S = 86_400.0
+
+
+class Page(Struct, frozen=True):
+    """Records as a JSON list, and what to ask for the next ones with; None: there are no more now."""
+
+    text: Raw
+    next: str | None
+
+
+class Operations:
+    """Reads and changes what a daemon has.
+
+    :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
+    :param tally: what has been counted.
+    :param now: Unix time in seconds.
+    """
+
+    def __init__(
+        self, *, fleet: Fleet, dispatch: Dispatch, store: IStore, tally: Tally, now: Callable[[], float]
+    ) -> None:
+        self.fleet = fleet
+        self.dispatch = dispatch
+        self._store = store
+        self._tally = tally
+        self._now = now
+        self._started_at = int(now() * 1000)
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def status(self) -> StatusNow:
+        """How the daemon does."""
+        return status_of(self.fleet, self._tally, int(self._now() * 1000), self._started_at)
+
+    def devices(self, *, online: bool | None, after: str | None, limit: int | None) -> Page:
+        """The devices, by registration number.
+
+        :param online: only those that are, or are not.
+        :raises BadArgument: see there.
+        """
+        start, limit = _number_of(cursor_from(after)), limited(limit)
+        presence = self.fleet.presence
+        found = dropwhile(lambda one: one.number <= start, self.fleet.registry.devices())
+        wanted = (one for one in found if online is None or presence.online(one.hostid) == online)
+        rows: list[DeviceRow] = []
+
+        def made() -> Iterator[DeviceRow]:
+            for device in islice(wanted, limit):
+                rows.append(row_of(self.fleet, device))
+                yield rows[-1]
+
+        return _page(fill(made()), rows, limit, lambda one: Cursor(0, one.number))
+
+    def device(self, hostid: str) -> DeviceDetails:
+        """One device.
+
+        :raises UnknownDevice: see there.
+        """
+        return details_of(self.fleet, self._device(hostid))
+
+    def _device(self, hostid: str) -> Device:
+        device = self.fleet.registry.device(hostid)
+        if device is None:
+            raise UnknownDevice("no such device is registered")
+        return device
+
+    def live(self, hostid: str, *, raw: bool) -> LiveNow:
+        """What a device reports now.
+
+        :raises UnknownDevice: see there.
+        """
+        self._device(hostid)
+        record = self.fleet.live[hostid]
+        return LiveNow(
+            online=self.fleet.presence.online(hostid),
+            view=view_of(record, self._now(), online=self.fleet.presence.online(record.hostid)),
+            raw=raw_of(record) if raw else None,
+        )
+
+    async def history(self, query: Query, points: str | None) -> Page:
+        """The kept uploads of a device.
+
+        :param points: names separated by commas; None: all.
+        :raises UnknownDevice: see there. :raises NoSuchPoint: see there.
+        """
+        assert query.hostid is not None, "readings are a device's"
+        self._device(query.hostid)
+        names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]
+        limit = min(query.limit, PAGE_OF_READINGS)
+        found = await self.fleet.history.page(replace(query, limit=limit), names)
+        rows = [
+            ReadingRow(
+                number=one.reading.number,
+                at=one.reading.at,
+                reason=one.reading.reason,
+                suppressed=one.reading.suppressed,
+                points=one.points,
+            )
+            for one in found.readings
+        ]
+        return _page(fill(rows), rows, limit, lambda one: Cursor(one.at, one.number))
+
+    async def events(self, query: Query) -> Page:
+        """Events, of a hostid or of all. Some are about hostids that are not registered."""
+        found: list[Event] = await self._store.events(query)
+        return _page(fill(found), found, query.limit, lambda one: Cursor(one.at, one.number))
+
+    async def alarms(self, query: Query, *, ended: bool) -> Page:
+        """The open alarms; ``ended``: all there ever were."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        if ended:
+            found: list[Alarm] = await self._store.alarms(query)
+        else:
+            start = _number_of(query.after)
+            found = [one for one in self.fleet.alarms.open_alarms(query.hostid) if one.number > start][: query.limit]
+        return _page(fill(found), found, query.limit, lambda one: Cursor(one.raised_at, one.number))
+
+    def acknowledge(self, alarm: int, who: str) -> Alarm:
+        """Somebody has seen an open alarm."""
+        return self.fleet.alarms.acknowledge(alarm, who)
+
+    # --- devices -----------------------------------------------------------------------------------------------------
+
+    async def set_device(self, hostid: str, changes: Changes, who: str) -> DeviceDetails:
+        """Change an owner's settings of a device.
+
+        :raises UnknownDevice: see there. :raises BadArgument: a setting cannot have this value.
+        """
+        named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
+        await self.fleet.registry.set(hostid, **named)
+        log.info("settings of {hostid}: {changes}, by {who}", hostid=hostid, changes=named, who=who)
+        return self.device(hostid)
+
+    async def enrol(
+        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, who: str
+    ) -> DeviceDetails:
+        """Make a device known ahead of its first login.
+
+        :raises AlreadyEnrolled: see there. :raises RegistryFull: see there. :raises BadArgument: no hostid.
+        """
+        await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
+        log.info("enrolled {hostid}, by {who}", hostid=hostid, who=who)
+        return self.device(hostid)
+
+    # --- what goes to a device ---------------------------------------------------------------------------------------
+
+    async def send_command(self, hostid: str, name: str, who: str, timeout_s: float | None) -> Ended:
+        """Have a command of the device's profile carried out.
+
+        :param timeout_s: seconds to wait for the answer; None: as configured. Likewise below.
+        :raises NotAllowed: nothing was sent. Likewise below.
+        :raises BadArgument: a timeout that cannot be. Likewise below.
+        """
+        return await _ended(self.dispatch.command(hostid, name, By(who, DOOR), _timeout(timeout_s)))
+
+    async def write_config(
+        self, hostid: str, result: str, datatype: int | None, who: str, timeout_s: float | None
+    ) -> Ended:
+        """Have Modbus writes carried out: frames in hex, separated by ``;``."""
+        if datatype not in (None, MODBUS):
+            raise BadArgument(f"datatype: {MODBUS} (Modbus) is all that is sent")
+        return await _ended(self.dispatch.write(hostid, result, By(who, DOOR), _timeout(timeout_s)))
+
+    async def write_port(self, hostid: str, port: int, baud: int, who: str, timeout_s: float | None) -> Ended:
+        """Change the module's wiring to the controller."""
+        return await _ended(self.dispatch.port(hostid, port, baud, By(who, DOOR), _timeout(timeout_s)))
+
+    async def reset(self, hostid: str, who: str, timeout_s: float | None) -> Ended:
+        """Restart the module."""
+        return await _ended(self.dispatch.reset(hostid, By(who, DOOR), _timeout(timeout_s)))
+
+    async def commands(self, query: Query) -> Page:
+        """The audit, of a device or of all."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        found = await self.dispatch.page(query)
+        return _page(fill(found), found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
+
+    async def command(self, number: int) -> Command:
+        """One command, under way or among the last ones of the audit.
+
+        :raises NoSuchCommand: see there.
+        """
+        found = self.dispatch.under_way(number)
+        query = Query(limit=MOST_A_PAGE, newest_first=True)
+        for _ in range(PAGES_SEARCHED):
+            if found is not None:
+                return found
+            page = await self.dispatch.page(query)
+            found = next((one for one in page if one.number == number), None)
+            if page:
+                query = replace(query, after=Cursor(page[-1].accepted_at, page[-1].number))
+            if len(page) < query.limit:
+                break
+        if found is None:
+            raise NoSuchCommand(f"no command {number} among the last ones")
+        return found
+
+    def cancel(self, number: int, who: str) -> Command:
+        """Take a command back that waits.
+
+        :raises NoSuchCommand: see there. :raises TooLate: see there.
+        """
+        command = self.dispatch.cancel(number)
+        log.info("command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=who)
+        return command
+
+
+def _timeout(seconds: float | None) -> float | None:
+    if seconds is None or 1.0 <= seconds <= LONGEST_TIMEOUT_S:
+        return seconds
+    raise BadArgument(f"timeout: 1 to {LONGEST_TIMEOUT_S:g} seconds")
+
+
+async def _ended(asking: Awaitable[Submitted]) -> Ended:
+    submitted = await asking
+    # What waits here may go away; the command goes on all the same.
+    ended: Deferred[Command] = submitted.ended
+    command = await ended
+    assert command.outcome is not None and command.ended_at is not None, "it has ended"
+    return Ended(
+        number=command.number,
+        uid=command.uid,
+        outcome=command.outcome,
+        reply=command.reply or "",
+        seconds=max(command.ended_at - command.accepted_at, 0) / 1000,
+    )
+
+
+def limited(limit: int | None) -> int:
+    """How many records a page has at most, whatever was asked for."""
+    return MOST_A_PAGE if limit is None else min(max(limit, 1), MOST_A_PAGE)
+
+
+def _number_of(cursor: Cursor | None) -> int:
+    return 0 if cursor is None else cursor.number
+
+
+def _page(filled: Filled, records: Sequence[_Record], limit: int, place: Callable[[_Record], Cursor]) -> Page:
+    """A page of these records, or of as many as fitted."""
+    more = filled.count > 0 and (filled.full or filled.count == limit)
+    return Page(filled.text, cursor_text(place(records[filled.count - 1])) if more else None)

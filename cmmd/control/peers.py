@@ -1,0 +1,61 @@
+"""Who a program is, as far as the door knows, and what the audit says of who asks."""
+
+import socket
+import struct
+from typing import Any
+
+__all__ = ["LONGEST_REQUESTER", "requester", "tls_peer", "unix_peer", "why"]
+
+LONGEST_REQUESTER = 64
+"""Characters. What the door knows is never cut for what the client says."""
+
+LONGEST_NAME = 48
+
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+
+
+def unix_peer(transport: Any) -> str:
+    """The user at the other end of a UNIX socket, from the kernel (SO_PEERCRED)."""
+    credentials = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    return f"uid {uid} pid {pid}"
+
+
+def tls_peer(transport: Any) -> str:
+    """The common name of the certificate at the other end, which has been checked against the CA."""
+    from cryptography.x509.oid import NameOID
+
+    certificate = transport.getPeerCertificate().to_cryptography()
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if names:
+        return f"CN {_plain(str(names[0].value))[:LONGEST_NAME]}"
+    return f"certificate {certificate.serial_number:x}"[:LONGEST_NAME]
+
+
+def requester(said: str | None, known: str) -> str:
+    """What the audit has: ``alice (uid 1000 pid 4711)``.
+
+    :param said: what the client says; nothing in it looks like what the door knows.
+    :param known: what the door knows.
+    """
+    room = LONGEST_REQUESTER - len(known) - len(" ()")
+    text = _plain(said or "")[: max(room, 0)].strip()
+    return f"{text} ({known})" if text else f"({known})"
+
+
+def _plain(text: str) -> str:
+    """One printable line without brackets."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return shown.translate({ord("("): "[", ord(")"): "]"})
+
+
+def why(error: BaseException | None) -> str:
+    """Why there is no connection, in a line for people."""
+    if type(error).__name__ == "TimeoutError":  # there are several
+        return "no answer in time"
+    if type(error).__name__ == "VerificationError":  # of service_identity, which need not be imported to say so
+        return "the certificate at the other end is not for the name that was asked for"
+    details = error.args[0] if error is not None and error.args else None
+    if isinstance(details, list):  # OpenSSL's queue of errors
+        return "TLS: " + ("; ".join(str(item[-1]) for item in details if item) or "failed")
+    return str(error)[:200] or type(error).__name__

@@ -1,0 +1,189 @@
+"""What the daemon answers to each command."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from cmmd.control import commands
+from cmmd.control.connection import Connection
+from cmmd.control.operations import Page, limited
+from cmmd.control.paging import cursor_from
+from cmmd.control.records import Changes, Ended
+from cmmd.control.watching import Watcher
+from cmmd.store.records import Query
+
+__all__ = ["Responder"]
+
+
+class Responder(Connection):
+    """Answers one program."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._do = self.around.operations
+        self._watcher: Watcher | None = None
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    @commands.Status.responder
+    def _status(self) -> dict[str, object]:
+        return {"status": self._do.status()}
+
+    @commands.ListDevices.responder
+    def _list_devices(self, online: bool | None, after: str | None, limit: int | None) -> dict[str, object]:
+        return _paged("devices", self._do.devices(online=online, after=after, limit=limit))
+
+    @commands.GetDevice.responder
+    def _get_device(self, hostid: str) -> dict[str, object]:
+        return {"device": self._do.device(hostid)}
+
+    @commands.GetLive.responder
+    def _get_live(self, hostid: str, raw: bool | None) -> dict[str, object]:
+        return {"live": self._do.live(hostid, raw=bool(raw))}
+
+    @commands.GetHistory.responder
+    async def _get_history(self, points: str | None, **span: Any) -> dict[str, object]:
+        return _paged("readings", await self._do.history(_query(**span), points))
+
+    @commands.ListEvents.responder
+    async def _list_events(self, **span: Any) -> dict[str, object]:
+        return _paged("events", await self._do.events(_query(**span)))
+
+    @commands.ListAlarms.responder
+    async def _list_alarms(self, ended: bool | None, **span: Any) -> dict[str, object]:
+        return _paged("alarms", await self._do.alarms(_query(**span), ended=bool(ended)))
+
+    @commands.AcknowledgeAlarm.responder
+    def _acknowledge_alarm(self, alarm: int, requester: str | None) -> dict[str, object]:
+        return {"alarm": self._do.acknowledge(alarm, self.who(requester))}
+
+    # --- devices -----------------------------------------------------------------------------------------------------
+
+    @commands.SetDevice.responder
+    async def _set_device(self, hostid: str, changes: Changes, requester: str | None) -> dict[str, object]:
+        return {"device": await self._do.set_device(hostid, changes, self.who(requester))}
+
+    @commands.Enrol.responder
+    async def _enrol(
+        self,
+        hostid: str,
+        hostname: str | None,
+        moduletype: str | None,
+        password: str | None,
+        requester: str | None,
+    ) -> dict[str, object]:
+        device = await self._do.enrol(
+            hostid,
+            hostname=hostname or "",
+            moduletype=moduletype or "",
+            password=password,
+            who=self.who(requester),
+        )
+        return {"device": device}
+
+    # --- what goes to a device ---------------------------------------------------------------------------------------
+
+    @commands.SendCommand.responder
+    async def _send_command(
+        self, hostid: str, name: str, requester: str | None, timeout: float | None
+    ) -> dict[str, object]:
+        return _ended(await self._do.send_command(hostid, name, self.who(requester), timeout))
+
+    @commands.WriteConfig.responder
+    async def _write_config(
+        self, hostid: str, result: str, datatype: int | None, requester: str | None, timeout: float | None
+    ) -> dict[str, object]:
+        return _ended(await self._do.write_config(hostid, result, datatype, self.who(requester), timeout))
+
+    @commands.WritePort.responder
+    async def _write_port(
+        self, hostid: str, requester: str | None, timeout: float | None, **wiring: int
+    ) -> dict[str, object]:
+        port, baud = wiring["modulePort"], wiring["moduleBaud"]
+        return _ended(await self._do.write_port(hostid, port, baud, self.who(requester), timeout))
+
+    @commands.Reset.responder
+    async def _reset(self, hostid: str, requester: str | None, timeout: float | None) -> dict[str, object]:
+        return _ended(await self._do.reset(hostid, self.who(requester), timeout))
+
+    @commands.ListCommands.responder
+    async def _list_commands(self, **span: Any) -> dict[str, object]:
+        return _paged("commands", await self._do.commands(_query(**span)))
+
+    @commands.GetCommand.responder
+    async def _get_command(self, commandId: int) -> dict[str, object]:  # noqa: N803 - AMP's names, likewise below
+        return {"command": await self._do.command(commandId)}
+
+    @commands.CancelCommand.responder
+    def _cancel_command(self, commandId: int, requester: str | None) -> dict[str, object]:  # noqa: N803
+        return {"command": self._do.cancel(commandId, self.who(requester))}
+
+    # --- news --------------------------------------------------------------------------------------------------------
+
+    @commands.Watch.responder
+    def _watch(self, hostid: str | None, live: bool | None, commands: bool | None) -> dict[str, object]:
+        self._stop_watching()
+        fleet = self._do.fleet
+        watcher = self._watcher = Watcher(
+            send=self._tell, give_up=self._give_up, clock=self.around.clock, hostid=hostid
+        )
+        watcher.follow(fleet.events.subscribe(watcher.event))
+        if live:
+            watcher.follow(fleet.uploads.subscribe(watcher.upload))
+        if commands:
+            watcher.follow(self._do.dispatch.subscribe(watcher.command))
+        return {"lastEvent": fleet.events.last_number}
+
+    @commands.Unwatch.responder
+    def _unwatch(self) -> dict[str, object]:
+        self._stop_watching()
+        return {}
+
+    def _tell(self, news: dict[str, object]) -> Deferred[object]:
+        told: Deferred[object] = self.callRemote(commands.Event, **news)
+        return told
+
+    def _give_up(self, why: str) -> None:
+        self._watcher = None
+        self.fault(why)
+
+    def ending(self) -> None:
+        """The connection ends."""
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+
+def _query(
+    hostid: str | None,
+    since: int | None,
+    until: int | None,
+    newestFirst: bool | None,  # noqa: N803 - AMP's name
+    after: str | None,
+    limit: int | None,
+) -> Query:
+    return Query(
+        hostid=hostid,
+        since=since,
+        until=until,
+        after=cursor_from(after),
+        limit=limited(limit),
+        newest_first=bool(newestFirst),
+    )
+
+
+def _paged(name: str, page: Page) -> dict[str, object]:
+    return {name: page.text, "next": page.next}
+
+
+def _ended(ended: Ended) -> dict[str, object]:
+    return {
+        "commandId": ended.number,
+        "uid": ended.uid,
+        "outcome": ended.outcome,
+        "reply": ended.reply,
+        "seconds": ended.seconds,
+    }

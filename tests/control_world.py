@@ -1,0 +1,286 @@
+"""A fleet with a way in for programs, and devices that answer commands as a test tells them."""
+
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from cmmd.control.connection import Around
+from cmmd.control.doors import Door
+from cmmd.control.operations import Operations
+from cmmd.control.programs import Programs
+from cmmd.control.responder import Responder
+from cmmd.control.tls import TLSFiles
+from cmmd.fleet.dispatch import Dispatch
+from cmmd.fleet.loglimit import LogLimit
+from cmmd.fleet.uids import Uids
+from cmmd.store.interface import IStore
+from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
+from tests.world import HOSTID, World
+
+__all__ = ["Authority", "ControlWorld", "Plain", "Sent", "folder", "now", "opened", "until"]
+
+T = TypeVar("T")
+
+reactor: Any = _reactor
+
+
+class Sent:
+    """A message that a device has been sent."""
+
+    def __init__(self, message: WriteConfig | Reset, timeout_s: float) -> None:
+        self.message = message
+        self.timeout_s = timeout_s
+        self.answer: Deferred[WriteConfigAnswer | ResetAnswer] = Deferred()
+
+    def obeyed(self, status: int = 1) -> None:
+        """The device answers that it has, or has not, done it."""
+        if isinstance(self.message, Reset):
+            self.answer.callback(ResetAnswer(hostid=HOSTID))
+        else:
+            answered = WriteConfigAnswer(
+                params=f"{self.message.result},{status}", hostid=HOSTID, uid=self.message.uid or ""
+            )
+            self.answer.callback(answered)
+
+
+class _Session:
+    """A live session; what it is sent waits for the test's answer."""
+
+    carries_commands = True
+    peer = "192.0.2.9"
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def close(self) -> None:
+        """Nothing stands."""
+
+    def round_trip(
+        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+    ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
+        self.sent.append(Sent(message, timeout_s))
+        sent()
+        return self.sent[-1].answer
+
+
+class ControlWorld:
+    """A fleet and the operations on it.
+
+    :ivar session: of :data:`HOSTID`, once it is ``online``.
+    """
+
+    def __init__(
+        self, *, store: IStore | None = None, max_devices: int = 100, enabled: bool = True, most_waiting: int = 5
+    ) -> None:
+        self.world = World(store=store, max_devices=max_devices)
+        self.fleet, self.clock = self.world.fleet, self.world.clock
+        self.dispatch = Dispatch(
+            device=self.fleet.registry.device,
+            live=self.fleet.live,
+            presence=self.fleet.presence,
+            journal=self.fleet.journal,
+            store=self.world.store,
+            events=self.fleet.events,
+            uids=Uids(Random(1)),
+            now=self.clock.seconds,
+            clock=self.clock,
+            enabled=enabled,
+            timeout_s=30.0,
+            most_waiting=most_waiting,
+        )
+        self.operations = Operations(
+            fleet=self.fleet,
+            dispatch=self.dispatch,
+            store=self.world.store,
+            tally=self.world.tally,
+            now=self.clock.seconds,
+        )
+        self.session = _Session()
+
+    @property
+    def sent(self) -> list[Sent]:
+        """What :data:`HOSTID` has been sent."""
+        return self.session.sent
+
+    def online(self) -> None:
+        """Have :data:`HOSTID` registered and connected."""
+        self.world.register()
+        self.fleet.presence.attach(HOSTID, self.session)
+
+    def around(self, clock: IReactorTime | None = None) -> Around:
+        return Around(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))
+
+
+class _PlainClient(amp.AMP):
+    """Twisted's own AMP, with nothing of ours."""
+
+    def makeConnection(self, transport: Any) -> None:
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+
+
+class Plain:
+    """A program with a responder at the other end, in memory.
+
+    :ivar reads: False: what the responder writes stays in its transport.
+    """
+
+    def __init__(self, control: ControlWorld, known: str = "uid 1000 pid 77") -> None:
+        self.gone: list[object] = []
+        self.client = _PlainClient()
+        self.responder = Responder(control.around(), known=lambda _: known, gone=self.gone.append)
+        self._to_server, self.from_server = StringTransport(), StringTransport()
+        self.client.makeConnection(self._to_server)
+        self.responder.makeConnection(self.from_server)
+        self.reads = True
+
+    def pump(self) -> None:
+        """Carry bytes until none are left."""
+        while True:
+            asked = self._to_server.value()
+            self._to_server.clear()
+            answered = self.from_server.value() if self.reads else b""
+            if self.reads:
+                self.from_server.clear()
+            if not asked and not answered:
+                return
+            if asked:
+                self.responder.dataReceived(asked)
+            if answered:
+                self.client.dataReceived(answered)
+
+    def begin(self, command: type[amp.Command], **arguments: Any) -> Deferred[dict[str, Any]]:
+        """Ask, and do not wait for the answer."""
+        answer: Deferred[dict[str, Any]] = Deferred()
+        # At once: AMP has its own way with an error that nobody has asked for when it comes.
+        self.client.callRemote(command, **arguments).addCallbacks(answer.callback, answer.errback)
+        self.pump()
+        return answer
+
+    def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
+        """The answer, which is there at once; or its error is raised."""
+        return now(self.begin(command, **arguments))
+
+    def raw(self, segment: bytes) -> None:
+        """Send bytes of any kind."""
+        self.responder.dataReceived(segment)
+
+
+def now(waiting: Deferred[T] | Coroutine[Deferred[Any], Any, T]) -> T:
+    """What a Deferred has fired with; what it has failed with is raised."""
+    outcome: list[Any] = []
+    deferred = waiting if isinstance(waiting, Deferred) else Deferred.fromCoroutine(waiting)
+    deferred.addBoth(outcome.append)
+    assert outcome, "it waits for something"
+    if isinstance(outcome[0], Failure):
+        raise outcome[0].value  # type: ignore[misc]
+    result: T = outcome[0]
+    return result
+
+
+async def opened(test: TestCase, control: ControlWorld, doors: Sequence[Door]) -> Programs:
+    """Real sockets, until the test ends."""
+    programs = Programs(doors, control.operations, reactor)
+    await programs.listen()
+    test.addCleanup(lambda: Deferred.fromCoroutine(programs.stop()))
+    return programs
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let the reactor turn until something holds; the test's timeout ends it."""
+    while not holds():
+        await deferLater(reactor, 0.005)
+
+
+def folder(test: SynchronousTestCase) -> Path:
+    """A directory with a short name, which goes with the test: the path of a UNIX socket has at most 107 bytes."""
+    made = Path(mkdtemp(prefix="cmmd-"))
+    test.addCleanup(shutil.rmtree, made)
+    return made
+
+
+class Authority:
+    """A CA of the test's own.
+
+    :param where: the folder for all files.
+    """
+
+    def __init__(self, where: Path, name: str = "ca") -> None:
+        self._folder = where
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.certificate = where / f"{name}.pem"
+        built = self._builder(self._name, self._key, days=10).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self._write(self.certificate, built.sign(self._key, hashes.SHA256()))
+
+    def issue(
+        self,
+        name: str,
+        *,
+        host: str | None = None,
+        days: int = 10,
+        trusts: "Authority | None" = None,
+        passphrase: bytes | None = None,
+    ) -> TLSFiles:
+        """A certificate.
+
+        :param name: its common name; :param host: what a server's is for, a name or an address.
+        :param days: until it expires; below 0: it has.
+        :param trusts: whom its owner trusts; None: this one.
+        :param passphrase: of the key.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else []), key, days)
+        if host is not None:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
+        certificate, private = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        self._write(certificate, builder.sign(self._key, hashes.SHA256()))
+        locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if passphrase is not None:
+            locked = serialization.BestAvailableEncryption(passphrase)
+        private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+        return TLSFiles(certificate=certificate, key=private, ca=(trusts or self).certificate)
+
+    def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
+        today = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(today - timedelta(days=30))
+            .not_valid_after(today + timedelta(days=days))
+        )
+
+    def _write(self, path: Path, certificate: x509.Certificate) -> None:
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
