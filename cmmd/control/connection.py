@@ -32,7 +32,7 @@ MOST_BOX_BYTES = 256 * 1024
 """Of one request. AMP limits keys and values, but not how many there are."""
 
 BYTES_A_RECEIVE = 4096
-"""Of a program with hundreds of requests at once some are carried out in one turn of the reactor; others have theirs."""
+"""Of a program with hundreds of requests at once some are carried out in one turn of the reactor, not all."""
 
 HANDSHAKE_S = 10.0
 """Seconds that a peer has to show its certificate."""
