@@ -145,6 +145,9 @@ class Server(Service):
         failure = outcome[0] if outcome else Failure(StartFailed("an endpoint or the store cannot be had at once"))
         if not isinstance(failure, Failure):
             return
+        for listening in (self._sessions, self._programs):
+            if listening is not None:
+                Deferred.fromCoroutine(listening.stop())
         self._let_go()
         if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, OSError):
             failure.raiseException()
@@ -246,11 +249,11 @@ class Server(Service):
                 self._retention.stopService()
             if self.fleet is not None:
                 self.fleet.dispatch.stop()
+            if self._sessions is not None:
+                await self._sessions.stop()
             if self._programs is not None:
                 self._unhook()
                 await self._programs.stop()
-            if self._sessions is not None:
-                await self._sessions.stop()
             if self.fleet is not None:
                 self.fleet.events.emit(Kind.SERVER_STOPPED, "")
                 await self.fleet.save()

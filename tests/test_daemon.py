@@ -92,6 +92,29 @@ class PidfileTests(SynchronousTestCase):
         foreground_without_pidfile(None)
 
 
+HUNG_UP = """
+import os, signal
+from twisted.internet import reactor
+from cmmd.daemon import on_hangup
+def reload():
+    print("read again")
+    unhook()
+    reactor.stop()
+unhook = on_hangup(reactor, reload)
+reactor.callWhenRunning(os.kill, os.getpid(), signal.SIGHUP)
+reactor.run()
+print(signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)
+"""
+
+
+class HangupTests(SynchronousTestCase):
+    def test_reads_again(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", HUNG_UP], capture_output=True, text=True, timeout=60, check=False, env=environment()
+        )
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "read again\nTrue\n", ""))
+
+
 class SignalTests(SynchronousTestCase):
     def test_both_signals_end_orderly(self) -> None:
         """The first one comes before the reactor runs, where it is not empty."""

@@ -11,13 +11,14 @@ from twisted.python import usage
 from twisted.trial.unittest import TestCase
 
 from cmmd import tap
-from cmmd.config import Config, ConfigError, Controllers, Server, Store
+from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store
 from cmmd.daemon import StateInUse, lock_state
 from cmmd.server.login import Advertised
 from cmmd.server.sessions import Listener, Role
 from cmmd.store.memory import MemoryStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.tap import Options
+from tests.daemon import endpoint, service_port
 
 HERE = "tcp:0:interface=127.0.0.1"
 LOCAL = Server(login=[HERE], live=[HERE], historic=[HERE])
@@ -117,6 +118,19 @@ class WiringTests(TestCase):
             self.assertIn(f"server.live: {endpoint}: ", said)
             self.assertIn("Address already in use", said)
 
+    async def test_door_in_use(self) -> None:
+        """A failed start leaves nothing behind that listens."""
+        state = Path(self.mktemp())
+        state.mkdir()
+        (state / "control.sock").touch()
+        port = service_port()
+        here = [endpoint(port)]
+        settings = Config(server=Server(login=here, live=here, historic=here))
+        server = self.server(settings, state)
+        self.assertIn("control.sock is there and no socket", str(self.assertRaises(SystemExit, server.startService)))
+        await deferLater(cast("Any", reactor), 0)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port))
+
     async def test_failed_start_in_the_background(self) -> None:
         state = Path(self.mktemp())
         state.touch()
@@ -155,6 +169,12 @@ class WiringTests(TestCase):
             (Config(store=Store(url="postgresql://localhost/cmmd")), "store.url"),
             (Config(store=Store(url="sqlite:")), "store.url"),
             (Config(store=Store(url="memory:x")), "store.url"),
+            (Config(control=Control(listen=["tcp:1"])), "control.listen: 'tcp:1'"),
+            (Config(control=Control(tls=ControlTLS(listen=["tcp:1"]))), "control.tls: listen needs certificate"),
+            (
+                Config(control=Control(tls=ControlTLS(listen=["tcp:1"], certificate="c", key="k", client_ca="a"))),
+                "No such file",
+            ),
             (Config(controllers=Controllers(path="/nowhere")), "controllers.path: /nowhere: No such file"),
         ):
             self.assertIn(key, str(self.assertRaises(ConfigError, self.server, settings)))

@@ -35,7 +35,7 @@ _DAY_MS = 86_400_000
 
 
 class Retention(Service):
-    """Deletes readings, events and cleared alarms.
+    """Deletes readings, events, cleared alarms and ended commands.
 
     A clock that is wrong must not delete a history: see the constants of this module.
 
