@@ -145,6 +145,7 @@ class Link:
         self._waiting: list[Deferred[_Protocol]] = []
         self._failed: str | None = "not started"
         self._stopping = False
+        self._telling = False
 
     async def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
         """See Ask. While a connection is being made it waits for that; between two attempts it fails at once.
@@ -178,7 +179,10 @@ class Link:
         running, self._running, self._stopping = self._running, None, True
         if running is None:
             return succeed(None)
-        running.cancel()
+        if self._telling:  # whoever is told stops us, and what tells him is still at it
+            self._clock.callLater(0, running.cancel)
+        else:
+            running.cancel()
         return running
 
     async def _run(self) -> None:
@@ -193,6 +197,9 @@ class Link:
                 while await protocol.stands_for(ALIVE_S):
                     await self._still_alive(protocol)
                 self._unready(protocol.lost)
+            except GeneratorExit:  # nobody runs us any more, and nothing can be waited for
+                protocol = None
+                raise
             except Exception as error:
                 failures += 1
                 self._unready(why(error) if protocol is None or protocol.standing else protocol.lost)
@@ -219,13 +226,16 @@ class Link:
 
     def _ready(self, protocol: _Protocol) -> None:
         self._protocol = protocol
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(protocol)
+        self._tell(lambda one: one.callback(protocol))
 
     def _unready(self, reason: str) -> None:
         self._protocol = None
-        self._failed = "stopped" if self._stopping else reason
+        failed = self._failed = "stopped" if self._stopping else reason
+        self._tell(lambda one: one.errback(CannotConnect(failed)))
+
+    def _tell(self, tell: Callable[[Deferred[_Protocol]], None]) -> None:
         waiting, self._waiting = self._waiting, []
+        self._telling = True
         for one in waiting:
-            one.errback(CannotConnect(self._failed))
+            tell(one)
+        self._telling = False
