@@ -210,6 +210,7 @@ class Server(Service):
             desk=LoginDesk(fleet.registry, fleet.logged_in, fleet.events, terms, advertised, time.time, self.tally),
             tally=self.tally,
             peerlog=PeerLog(self._reactor),
+            ours=fleet.uids.ours,
         )
         self._sessions = Sessions(around, settings.server.max_connections)
         await self._sessions.listen(self._listeners)
@@ -252,13 +253,13 @@ class Server(Service):
             if self._sessions is not None:
                 await self._sessions.stop()
             if self._programs is not None:
-                self._unhook()
                 await self._programs.stop()
             if self.fleet is not None:
                 self.fleet.events.emit(Kind.SERVER_STOPPED, "")
                 await self.fleet.save()
         finally:
             await self._let_go()
+            self._unhook()
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:

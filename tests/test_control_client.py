@@ -436,4 +436,4 @@ class DocumentTests(TestCase):
         await until(lambda: control.sent)
         control.sent[0].obeyed()
         await ran
-        self.assertEqual(printed, [("Genset 1", "done", "00050003FF007DEB,1")])
+        self.assertEqual(printed, [(HOSTID, "done", "00050003FF007DEB,1")])

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
-from cmmd.fleet.dispatch import STARTS_A_TURN, By, NoSuchCommand, Submitted, TooLate
+from cmmd.fleet.dispatch import LONGEST_WAIT_S, STARTS_A_TURN, By, NoSuchCommand, Submitted, TooLate
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.modbus.frames import ExceptionResponse, Function
@@ -39,6 +39,7 @@ class Carrier:
     def __init__(self) -> None:
         self.asked: list[WriteConfig | Reset] = []
         self.timeouts: list[float] = []
+        self.sent = False
         self._trips: list[tuple[Deferred[Any], Callable[[], None]]] = []
 
     def close(self) -> None:
@@ -47,22 +48,28 @@ class Carrier:
     def round_trip(
         self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
-        answered: Deferred[WriteConfigAnswer | ResetAnswer] = Deferred()
+        answered: Deferred[WriteConfigAnswer | ResetAnswer] = Deferred(self._withdrawn)
         self.asked.append(message)
         self.timeouts.append(timeout_s)
+        self.sent = False
         self._trips.append((answered, sent))
         return answered
+
+    def _withdrawn(self, _: object) -> None:
+        self._trips.pop()
 
     @property
     def busy(self) -> bool:
         return bool(self._trips)
 
     def send(self) -> None:
+        self.sent = True
         self._trips[-1][1]()
 
     def answer(self, params: str | None = None, **port: int) -> None:
         """Send, and answer; by default as a device does that has done it."""
-        self.send()
+        if not self.sent:
+            self.send()
         answered, _ = self._trips.pop()
         message = self.asked[-1]
         if isinstance(message, Reset):
@@ -74,7 +81,7 @@ class Carrier:
         answered.callback(WriteConfigAnswer(params=params, hostid=HOSTID, uid=message.uid, **port))
 
     def fail(self, error: Exception, *, sent: bool = True) -> None:
-        if sent:
+        if sent and not self.sent:
             self.send()
         self._trips.pop()[0].errback(error)
 
@@ -235,6 +242,129 @@ class ManyAtOnceTests(DispatchTestCase):
         self.assertTrue(all(len(carrier.asked) == 1 for carrier in carriers))
 
 
+class TakenBackTests(DispatchTestCase):
+    """What was not sent in its time, or is not what it was, is not sent."""
+
+    def test_held_up_behind_what_was_cancelled(self) -> None:
+        carriers = [Carrier() for _ in range(3 * STARTS_A_TURN)]
+        submitted = []
+        for number, carrier in enumerate(carriers):
+            self.world.register(f"MANY{number}")
+            self.world.presence.attach(f"MANY{number}", carrier)
+        self.world.clock.advance(0)
+        for number in range(len(carriers)):
+            asking = Deferred.fromCoroutine(self.dispatch.command(f"MANY{number}", "auto", ALICE))
+            submitted.append(self.successResultOf(asking))
+        for one in submitted[STARTS_A_TURN : 2 * STARTS_A_TURN]:
+            self.dispatch.cancel(one.command.number, "bob")
+        self.world.clock.advance(0)
+        self.assertEqual([len(carrier.asked) for carrier in carriers], [1] * 8 + [0] * 8 + [1] * 8)
+
+    def test_too_old(self) -> None:
+        first, second = self.submit(), self.submit("start")
+        self.carrier.send()
+        self.world.clock.advance(LONGEST_WAIT_S)
+        command = self.ended(second)
+        self.assertEqual((command.outcome, command.reply), ("not sent", "it waited too long"))
+        self.carrier.answer()
+        self.assertEqual(self.ended(first).outcome, "done")
+        self.assertEqual(len(self.carrier.asked), 1)
+
+    def test_no_quiet_on_the_line_for_too_long(self) -> None:
+        submitted = self.submit()
+        self.world.clock.advance(LONGEST_WAIT_S)
+        self.assertEqual(self.ended(submitted).outcome, "not sent")
+        self.submit()
+        self.assertEqual(len(self.carrier.asked), 2)
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        store = Held()
+        self.world = World(store=store)
+        registering = self.world.register
+        registering()
+        self.prepare(self.world)
+        asking = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
+        self.assertNoResult(asking)
+        self.world.clock.advance(LONGEST_WAIT_S)
+        self.failureResultOf(asking, allowed.NotAudited)
+        while store.held:
+            store.held.pop(0).callback(None)
+        self.world.clock.pump([1.0] * 10)
+        self.assertEqual(self.carrier.asked, [])
+
+    def test_an_outcome_does_not_wait_for_the_store_for_ever(self) -> None:
+        submitted = self.submit()
+        self.patch(self.world.store, "write", lambda _: Deferred())
+        self.carrier.answer()
+        self.assertNoResult(submitted.ended)
+        self.world.clock.advance(10)
+        self.assertEqual(self.ended(submitted).outcome, "done")
+
+    def test_cancelled_before_it_is_sent(self) -> None:
+        submitted = self.submit()
+        self.assertEqual(self.dispatch.cancel(submitted.command.number, "bob").outcome, "not sent")
+        self.assertEqual(self.ended(submitted).reply, "cancelled by bob")
+        self.submit()
+        self.assertEqual(len(self.carrier.asked), 2)
+
+    def test_another_controller(self) -> None:
+        first, second = self.submit(), self.submit("start")
+        self.carrier.send()
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile="hgm4000n")))
+        self.carrier.answer()
+        self.ended(first)
+        command = self.ended(second)
+        self.assertEqual(command.outcome, "not sent")
+        self.assertIn("another controller profile", command.reply or "")
+
+    def test_behind_a_reset(self) -> None:
+        reset = self.successResultOf(Deferred.fromCoroutine(self.dispatch.reset(HOSTID, ALICE)))
+        second = self.submit("start")
+        self.carrier.answer()
+        self.assertEqual(self.ended(reset).outcome, "done")
+        self.assertEqual(self.ended(second).reply, "the module restarts")
+
+    def test_a_bug_in_between_holds_nobody_up(self) -> None:
+        self.patch(self.carrier, "round_trip", lambda *_: 1 / 0)
+        submitted = self.submit()
+        self.assertEqual(self.ended(submitted).outcome, "lost")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_burst_before_the_store_has_answered(self) -> None:
+        store = Held()
+        self.prepare(World(store=store))
+        asking = [Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", ALICE)) for _ in range(20)]
+        refused = [one for one in asking if one.called]
+        self.assertEqual(len(refused), 20 - 6)
+        for one in refused:
+            self.failureResultOf(one, allowed.QueueFull)
+        for one in asking:
+            one.addErrback(lambda _: None)
+
+
+class LockedTests(DispatchTestCase):
+    def lock(self) -> None:
+        self.world.fleet.uploads.change(change_upload({}, {0: 1 << 4}), historic=False)
+        self.assert_not_allowed(allowed.RemoteLocked)
+
+    def test_a_lock_outlasts_a_restart(self) -> None:
+        self.lock()
+        self.successResultOf(self.world.fleet.save())
+        self.prepare(World(store=self.world.store, start_s=self.world.clock.seconds() + 60))
+        self.assert_not_allowed(allowed.RemoteLocked)
+        self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
+        self.submit()
+
+    def test_a_lock_outlasts_another_controller(self) -> None:
+        self.lock()
+        for profile in ("hgm4000n", None):
+            self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile=profile)))
+            self.world.fleet.uploads.change(change_upload({6: 0x0101}), historic=False)
+            self.assert_not_allowed(allowed.RemoteLocked)
+        self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
+        self.submit()
+
+
 class AllowedTests(DispatchTestCase):
     def test_interlocks(self) -> None:
         self.assert_not_allowed(allowed.UnknownDevice, hostid="nobody")
@@ -318,10 +448,11 @@ class QueueTests(DispatchTestCase):
 
     def test_cancelled_while_it_waits(self) -> None:
         first, second, third = (self.submit() for _ in range(3))
-        self.assertEqual(self.dispatch.cancel(second.command.number).outcome, "not sent")
-        self.assertEqual(self.ended(second).reply, "cancelled")
-        self.assertRaises(TooLate, self.dispatch.cancel, first.command.number)
-        self.assertRaises(NoSuchCommand, self.dispatch.cancel, second.command.number)
+        self.assertEqual(self.dispatch.cancel(second.command.number, "bob").outcome, "not sent")
+        self.assertEqual(self.ended(second).reply, "cancelled by bob")
+        self.carrier.send()
+        self.assertRaises(TooLate, self.dispatch.cancel, first.command.number, "bob")
+        self.assertRaises(NoSuchCommand, self.dispatch.cancel, second.command.number, "bob")
         self.carrier.answer()
         self.carrier.answer()
         self.assertEqual((self.ended(first).outcome, self.ended(third).outcome), ("done", "done"))
@@ -530,7 +661,7 @@ class Interleaving(RuleBasedStateMachine):
     def cancel(self, place: int) -> None:
         if place < len(self.accepted):
             with contextlib.suppress(TooLate, NoSuchCommand):
-                self.dispatch.cancel(self.accepted[place].command.number)
+                self.dispatch.cancel(self.accepted[place].command.number, "bob")
 
     @rule(ok=st.booleans())
     def confirm_a_write(self, ok: bool) -> None:

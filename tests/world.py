@@ -109,6 +109,7 @@ class World:
             ),
             tally=self.tally,
             peerlog=PeerLog(self.clock),
+            ours=self.fleet.uids.ours,
         )
 
     def _compute(self, work: Callable[[], Any]) -> Deferred[Any]:

@@ -34,7 +34,7 @@ MODBUS = 1
 
 PAGE_OF_READINGS = 200
 PAGES_SEARCHED = 10
-LONGEST_TIMEOUT_S = 86_400.0
+LONGEST_TIMEOUT_S = 300.0
 
 
 class Page(Struct, frozen=True):
@@ -238,7 +238,7 @@ class Operations:
 
         :raises NoSuchCommand: see there. :raises TooLate: see there.
         """
-        command = self.dispatch.cancel(number)
+        command = self.dispatch.cancel(number, who)
         log.info("command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=who)
         return command
 

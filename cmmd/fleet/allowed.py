@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from cmmd.controllers.profile import Profile
 from cmmd.fleet.inputs import REMOTE_INHIBITED
 from cmmd.fleet.live import LiveRecord
 from cmmd.modbus.frames import BadCRCError, ModbusFrameError, ReadRequest, WriteRequest, build_frame, parse_request
@@ -103,17 +102,16 @@ class NotAudited(NotAllowed):
 
 
 def check_remote_control(record: LiveRecord) -> None:
-    """Look at the interlocks that the device and its controller report. What is not known allows.
+    """Look at the interlocks that the device and its controller report. What was never heard of allows; what was last
+    heard of counts, also from before a restart, and from before another controller has said anything.
 
     :raises RemoteInhibited: see there.
     :raises RemoteLocked: see there.
     """
     if REMOTE_INHIBITED.state(record.inputs):
         raise RemoteInhibited(f"{record.hostid}: {REMOTE_INHIBITED.title}")
-    profile: Profile = record.profile
-    for signal in profile.definition.signals:
-        if signal.severity == "inhibit" and profile.signal_state(signal, record.known):
-            raise RemoteLocked(f"{record.hostid}: {signal.title}")
+    if record.remote_locked:
+        raise RemoteLocked(f"{record.hostid}: remote control is locked at its panel, as far as was ever heard")
 
 
 def checked_frames(text: str) -> str:

@@ -7,12 +7,14 @@ from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.controllers.commands import Confirmation
+from cmmd.controllers.profile import Profile
 from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import Confirmations, Shown, Watched, shown_by
 from cmmd.fleet.events import Events, Kind
@@ -30,6 +32,12 @@ __all__ = ["STARTS_A_TURN", "By", "Dispatch", "NoSuchCommand", "Submitted", "Too
 log = Logger()
 
 DATATYPE_MODBUS = 1
+LONGEST_WAIT_S = 60.0
+"""Seconds after which a command that could not be sent is not: no engine starts when nobody expects it any more."""
+
+LONGEST_AUDIT_S = 5.0
+"""Seconds that whoever asked waits for the record of an outcome that is known."""
+
 STARTS_A_TURN = 8
 """Commands that are sent in one turn of the reactor: where hundreds come at once, answers are looked at in between."""
 
@@ -56,7 +64,8 @@ class Submitted(Struct):
     """A command that was accepted and is in the audit.
 
     :ivar command: as it was accepted.
-    :ivar ended: fires with the command when its outcome is known and audited; it never fails.
+    :ivar ended: fires with the command when its outcome is known, and audited if the store takes it within some
+        seconds; it never fails.
     """
 
     command: Command
@@ -67,10 +76,25 @@ class _Order:
     """A command under way.
 
     :ivar audited: it may be sent: its record is durable.
+    :ivar profile: the device's, when it was accepted.
+    :ivar patience: ends its wait.
+    :ivar why_not: why it was taken back.
     :ivar confirmation: how it shows itself; None: nobody can tell.
     """
 
-    __slots__ = ("audited", "command", "confirmation", "ended", "message", "sending", "timeout_s", "watched")
+    __slots__ = (
+        "audited",
+        "command",
+        "confirmation",
+        "ended",
+        "message",
+        "patience",
+        "profile",
+        "sending",
+        "timeout_s",
+        "watched",
+        "why_not",
+    )
 
     def __init__(
         self, command: Command, message: WriteConfig | Reset, timeout_s: float, confirmation: Confirmation | None
@@ -82,6 +106,9 @@ class _Order:
         self.audited = False
         self.sending: Deferred[WriteConfigAnswer | ResetAnswer] | None = None
         self.watched: Watched | None = None
+        self.profile: Profile | None = None
+        self.patience: IDelayedCall | None = None
+        self.why_not = ""
         self.ended: Deferred[Command] = Deferred()
 
 
@@ -148,7 +175,7 @@ class Dispatch:
         self._held_up: dict[str, None] = {}  # devices, in the order in which they came
         self.confirmations = Confirmations(clock)
         for command in unfinished:
-            self._close(replace(command, outcome="lost", ended_at=self._now_ms()))
+            self._close(replace(command, outcome="lost", ended_at=self._now_ms())).addErrback(lambda _: None)
 
     # --- to ask ------------------------------------------------------------------------------------------------------
 
@@ -186,21 +213,27 @@ class Dispatch:
         self._check(hostid)
         return await self._submit(hostid, "reset", by, timeout_s, "")
 
-    def cancel(self, number: int) -> Command:
-        """Take a command back that waits.
+    def cancel(self, number: int, who: str) -> Command:
+        """Take a command back that has not been sent.
 
+        :param who: takes it back, for the audit.
         :return: the command, ended as ``not sent``.
-        :raises TooLate: it has been sent, or is being sent.
+        :raises TooLate: it has been sent.
         :raises NoSuchCommand: see there.
         """
         order = self._orders.get(number)
         if order is None:
             raise NoSuchCommand(number)
         line = self._lines[order.command.hostid]
+        order.why_not = f"cancelled by {_printable(who)}"
         if order is line.current:
-            raise TooLate(number)
+            if order.command.sent_at is not None or order.sending is None:
+                order.why_not = ""
+                raise TooLate(number)
+            order.sending.cancel()
+            return order.command
         line.waiting.remove(order)
-        self._end(order, "not sent", "cancelled")
+        self._end(order, "not sent", order.why_not)
         self._tidy(order.command.hostid)
         return order.command
 
@@ -272,7 +305,7 @@ class Dispatch:
         confirmation: Confirmation | None = None,
     ) -> Submitted:
         line = self._lines.setdefault(hostid, _Line())
-        if line.current is not None and len(line.waiting) >= self._most_waiting:
+        if len(line.waiting) + (line.current is not None) > self._most_waiting:
             raise allowed.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
         self._last_number += 1
         command = Command(
@@ -287,20 +320,35 @@ class Dispatch:
             accepted_at=self._now_ms(),
         )
         order = _Order(command, _message(command), timeout_s or self._timeout_s, confirmation)
+        order.profile = self._live[hostid].profile
         line.waiting.append(order)
         self._orders[command.number] = order
+        order.patience = self._clock.callLater(LONGEST_WAIT_S, self._waited_too_long, order)
         try:
-            await self._journal.add_durable(command, urgent=True)
-        except StoreUnavailable as error:
-            if order in line.waiting:
+            await self._journal.add_durable(command, urgent=True).addTimeout(LONGEST_WAIT_S / 2, self._clock)
+        except (StoreUnavailable, TimedOut) as error:
+            if command.number in self._orders:
                 line.waiting.remove(order)
-                self._forget(order)
+                self._end(order, "not sent", "it could not be audited")  # it may be in the store all the same
                 self._advance(hostid)
-            raise allowed.NotAudited(str(error)) from None
-        order.audited = True
-        self._tell(command)
-        self._advance(hostid)
+            raise allowed.NotAudited(str(error) or "the store does not answer") from None
+        if command.number in self._orders:
+            order.audited = True
+            self._tell(command)
+            self._advance(hostid)
         return Submitted(command, order.ended)
+
+    def _waited_too_long(self, order: _Order) -> None:
+        """What could not be sent in its time is not sent when nobody expects it any more."""
+        line = self._lines[order.command.hostid]
+        if order is line.current:
+            if order.command.sent_at is None and order.sending is not None:
+                order.why_not = "it waited too long"
+                order.sending.cancel()
+            return
+        line.waiting.remove(order)
+        self._end(order, "not sent", "it waited too long")
+        self._tidy(order.command.hostid)
 
     def _advance(self, hostid: str) -> None:
         """Send what is next, if nothing is in flight. Orders overtake none whose record is being written."""
@@ -330,6 +378,9 @@ class Dispatch:
         for hostid in list(islice(self._held_up, STARTS_A_TURN)):
             del self._held_up[hostid]
             self._advance(hostid)
+        if self._held_up and self._next_turn is None:  # nothing of those was to be sent
+            self._next_turn = self._clock.callLater(0, self._start_more)
+            self._starts_left = STARTS_A_TURN
 
     def _tidy(self, hostid: str) -> None:
         line = self._lines.get(hostid)
@@ -340,16 +391,19 @@ class Dispatch:
         hostid = order.command.hostid
         try:
             self._check(hostid)  # while it waited, things may have changed
+            if self._live[hostid].profile is not order.profile and order.command.kind == "modbus":
+                raise allowed.UnknownCommand("the device has another controller profile by now")
+            carrier = self._presence.carrier(hostid)
+            assert carrier is not None, "it was just there"
+            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._sent(order))
         except allowed.NotAllowed as error:
             self._ended(order, "not sent", str(error))
-            return
-        carrier = self._presence.carrier(hostid)
-        assert carrier is not None, "it was just there"
-        self._watch(order)
-        sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._sent(order))
-        order.sending = sending
-        sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
-        sending.addErrback(self._our_bug, order)
+        except Exception:
+            self._our_bug(Failure(), order)
+        else:
+            order.sending = sending
+            sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
+            sending.addErrback(self._our_bug, order)
 
     def _watch(self, order: _Order) -> None:
         shown: Shown | None = None
@@ -361,6 +415,7 @@ class Dispatch:
             )
 
     def _sent(self, order: _Order) -> None:
+        self._watch(order)
         self._change(order, replace(order.command, sent_at=self._now_ms()))
 
     def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: _Order) -> None:
@@ -368,7 +423,7 @@ class Dispatch:
 
     def _failed(self, failure: Failure, order: _Order) -> None:
         kind = failure.trap(*_OUTCOMES)
-        self._ended(order, _OUTCOMES[kind], str(failure.value) or None)
+        self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
 
     def _our_bug(self, failure: Failure, order: _Order) -> None:
         """It may have been sent, or not: nobody knows."""
@@ -380,19 +435,25 @@ class Dispatch:
         line = self._lines[order.command.hostid]
         line.current = None
         self._end(order, outcome, reply)
+        if order.command.kind == "reset" and outcome == "done":
+            waiting, line.waiting = line.waiting, deque()
+            for one in waiting:
+                self._end(one, "not sent", "the module restarts")
         self._advance(order.command.hostid)
 
     def _end(self, order: _Order, outcome: Outcome, reply: str | None) -> None:
         """The outcome of an order is known."""
-        if order.watched is not None:
-            if outcome in ("refused", "not sent"):
-                order.watched.drop()
-            else:
-                order.watched.ended()
         command = replace(order.command, outcome=outcome, reply=reply, ended_at=self._now_ms())
+        if order.watched is not None and outcome in ("refused", "not sent"):
+            order.watched.drop()
+            command = replace(command, confirmed=None, confirmed_at=None)  # what was seen was not its doing
+        elif order.watched is not None:
+            order.watched.ended()
         order.command = command
         self._forget(order)
-        written = self._close(command)
+        if order.patience is not None and order.patience.active():
+            order.patience.cancel()
+        written = self._close(command).addTimeout(LONGEST_AUDIT_S, self._clock)
         written.addBoth(lambda _: order.ended.callback(order.command))
 
     def _forget(self, order: _Order) -> None:
@@ -434,7 +495,12 @@ class Dispatch:
         return int(self._now() * 1000)
 
 
-_OUTCOMES: dict[type[Exception], Outcome] = {NotSent: "not sent", NoAnswer: "timeout", Lost: "lost"}
+_OUTCOMES: dict[type[Exception], Outcome] = {
+    NotSent: "not sent",
+    CancelledError: "not sent",  # which is done before it is sent only
+    NoAnswer: "timeout",
+    Lost: "lost",
+}
 
 
 def _message(command: Command) -> WriteConfig | Reset:

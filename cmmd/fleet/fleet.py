@@ -114,6 +114,7 @@ class Fleet:
             clock=clock,
         )
 
+        self.uids = Uids(SystemRandom())
         self.dispatch = Dispatch(
             device=self.registry.device,
             live=self.live,
@@ -121,7 +122,7 @@ class Fleet:
             journal=self.journal,
             store=store,
             events=self.events,
-            uids=Uids(SystemRandom()),
+            uids=self.uids,
             now=now,
             clock=clock,
             enabled=commands.enabled,

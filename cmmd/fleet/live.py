@@ -61,6 +61,8 @@ class LiveRecord:
     """
 
     __slots__ = (
+        "_inhibits",
+        "_was_locked",
         "at",
         "device",
         "fruitless",
@@ -103,8 +105,23 @@ class LiveRecord:
         self.fruitless = 0
         self.forget()
 
-    def forget(self) -> None:
-        """Know nothing of the controller any more: another one has come."""
+    @property
+    def remote_locked(self) -> bool:
+        """Whether the controller has said, when it last said anything of it, that its panel locks remote control."""
+        if self._inhibits:
+            last = self.known.all_known()
+            states = [last.bit(Function.READ_COILS, address) for address in self._inhibits]
+            if any(states) or None not in states:
+                return any(states)
+        return self._was_locked
+
+    def forget(self, *, was_locked: bool = False) -> None:
+        """Know nothing of the controller any more: another one has come.
+
+        :param was_locked: whether the one before locked remote control.
+        """
+        self._was_locked = was_locked
+        self._inhibits = [one.address for one in self.profile.definition.signals if one.severity == "inhibit"]
         settled = self.profile.definition.change_byte_order
         self.known = Known(self.device.byte_order if settled == "auto" else settled)
         self.packetnum: int | None = None
@@ -242,8 +259,9 @@ class Live(Mapping[str, LiveRecord]):
         record.plan = self._plan(device, profile)
         if profile is record.profile:
             return None
+        was_locked = record.remote_locked
         before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]
-        record.forget()
+        record.forget(was_locked=was_locked)
         record.unsettled = True  # alarms of signals that the new profile does not have
         return before, profile.name
 

@@ -208,9 +208,11 @@ class Registry:
                 device = replace(self._said(blank, params), registered_at=self._now_ms())
                 device = await self._store.add_device(device)
             else:
-                device = self._said(replace(enrolled, password_hash=hashed), params)
-                await self._store.update_device(device)
-            self._devices[device.hostid] = device
+                async with self._writing.take(params.hostid):
+                    device = self._said(replace(self._devices[params.hostid], password_hash=hashed), params)
+                    await self._store.update_device(device)
+                    self._devices[device.hostid] = device
+            self._devices.setdefault(device.hostid, device)
         finally:
             self._registering -= is_new
         self._passwords.remember(device.hostid, params.password, hashed)

@@ -1,10 +1,12 @@
 """The uids of commands in flight (protocol section 4.6)."""
 
+from collections import OrderedDict
 from random import Random
 
 __all__ = ["NoUidLeft", "Uids"]
 
 FIRST, LAST = 100_000, 999_999
+REMEMBERED = 20_000
 
 
 class NoUidLeft(Exception):
@@ -23,6 +25,7 @@ class Uids:
     def __init__(self, random: Random) -> None:
         self._next = random.randint(FIRST, LAST)
         self._in_flight: set[str] = set()
+        self._given: OrderedDict[str, None] = OrderedDict()
 
     def take(self) -> str:
         """A uid, until it is given back.
@@ -36,7 +39,14 @@ class Uids:
             self._next = self._next + 1 if self._next < LAST else FIRST
             if uid not in self._in_flight:
                 self._in_flight.add(uid)
+                self._given[uid] = None
+                if len(self._given) > REMEMBERED:
+                    self._given.popitem(last=False)
                 return uid
+
+    def ours(self, uid: str | None) -> bool:
+        """Whether it was given to a command not long ago: its answer is for that one and for no other."""
+        return uid in self._given
 
     def give_back(self, uid: str) -> None:
         """Its command has ended."""

@@ -55,12 +55,14 @@ class RoundTrips:
     one has had no answer in time and the next is in flight, an answer that comes is taken for the next one's.
 
     :param clock: for the timeouts.
+    :param ours: knows the uids that were given to commands not long ago: an answer with one is for no other command.
     """
 
-    __slots__ = ("_clock", "_ended", "_standing")
+    __slots__ = ("_clock", "_ended", "_ours", "_standing")
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, ours: Callable[[str | None], bool] = lambda _: False) -> None:
         self._clock = clock
+        self._ours = ours
         self._standing: dict[object, _RoundTrip] = {}
         self._ended: dict[object, tuple[Message, Stray]] = {}  # and what one more answer is; the newest last
 
@@ -105,6 +107,8 @@ class RoundTrips:
             return self._ended[key][1]
         if isinstance(answer, ResetAnswer):
             return Stray.FOREIGN
+        if self._ours(answer.uid):
+            return Stray.LATE  # to a command that went over another connection
         writes = [trip for trip in self._standing.values() if trip.in_flight and isinstance(trip.message, WriteConfig)]
         if len(writes) == 1 and _echoes(answer, writes[0].message):
             return writes[0]

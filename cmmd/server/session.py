@@ -36,7 +36,7 @@ log = Logger()
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
-    """What every session works with. ``now`` is Unix time in seconds."""
+    """What every session works with. ``now`` is Unix time in seconds; ``ours`` knows the uids of our commands."""
 
     limits: Limits
     clock: IReactorTime
@@ -48,6 +48,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     desk: LoginDesk
     tally: Tally
     peerlog: PeerLog
+    ours: Callable[[str | None], bool]
 
 
 class _Attached(Struct):
@@ -145,7 +146,7 @@ class Session(JSONReceiver):
     def joined(self, hostid: str) -> None:
         """See Lived."""
         self.hostid = hostid
-        self._attached = _Attached(self._around.uploads.plan(hostid), RoundTrips(self.clock))
+        self._attached = _Attached(self._around.uploads.plan(hostid), RoundTrips(self.clock, self._around.ours))
         self._around.presence.attach(hostid, self)
 
     def left(self) -> None:
