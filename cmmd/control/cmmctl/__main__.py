@@ -1,0 +1,5 @@
+"""``python -m cmmd.control.cmmctl``."""
+
+from cmmd.control.cmmctl.main import main
+
+main()
