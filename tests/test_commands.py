@@ -1,7 +1,9 @@
 """Commands from end to end: a program, a real daemon, real processes of simulated devices, and what each misbehaviour
 becomes."""
 
+import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
@@ -11,12 +13,13 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import OutcomeUnknown
 from cmmd.store.records import Command
-from tests.daemon import DEADLINE_S, Daemon
+from tests.daemon import DEADLINE_S, Daemon, environment
 from tests.fleet_process import FleetProcess
 
 reactor: Any = cast("Any", _reactor)
@@ -87,6 +90,34 @@ class ObedientTests(CommandsTestCase):
             self.assertEqual(ended.outcome, "done")
             ended = await client.write_config(hostid, "000600000001")
             self.assertEqual(ended.outcome, "refused", "the controller has no such register to write")
+
+
+class CommandLineTests(CommandsTestCase):
+    async def test_send_auto(self) -> None:
+        """As an operator does it: cmmctl, a daemon, a simulated device."""
+        self.start()
+        async with self.client() as client:
+            hostid = await self.until(client)
+            arguments = (
+                "-m",
+                "cmmd.control.cmmctl",
+                "--state",
+                str(self.daemon.state),
+                "--json",
+                "send",
+                hostid,
+                "auto",
+            )
+            out, err, status = await getProcessOutputAndValue(sys.executable, arguments, environment())
+            self.assertEqual((err, status), (b"", 0))
+            said = json.loads(out)
+            self.assertEqual((said["outcome"], said["confirmed"], said["name"]), ("done", True, "auto"))
+            (command,) = [one async for one in client.commands(hostid)]
+            self.assertEqual((command.number, command.outcome, command.confirmed), (said["commandId"], "done", True))
+            out, err, status = await getProcessOutputAndValue(
+                sys.executable, (*arguments[:-2], "NOBODY", "auto"), environment()
+            )
+            self.assertEqual(status, 1)
 
 
 class MisbehaviourTests(CommandsTestCase):

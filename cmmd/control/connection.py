@@ -31,7 +31,7 @@ expects it any more."""
 MOST_BOX_BYTES = 256 * 1024
 """Of one request. AMP limits keys and values, but not how many there are."""
 
-BYTES_A_RECEIVE = 4096
+BYTES_A_RECEIVE = 2048
 """Of a program with hundreds of requests at once some are carried out in one turn of the reactor, not all."""
 
 HANDSHAKE_S = 10.0
@@ -76,7 +76,7 @@ class Connection(amp.AMP):
         self._known = known
         self._gone = gone
         self._handshake_timer: IDelayedCall | None = None
-        self._needs_handshake = handshake
+        self.needs_handshake = handshake
         self._closing = False
         self._parsing = False
         self._box_bytes = 0
@@ -89,12 +89,12 @@ class Connection(amp.AMP):
         amp.BinaryBoxProtocol.makeConnection(self, transport)  # AMP's own logs every one
         transport.bufferSize = BYTES_A_RECEIVE  # of a socket, or of the one below TLS; no matter where it is neither
         transport.registerProducer(self, True)
-        if self._needs_handshake:
+        if self.needs_handshake:
             self._handshake_timer = self.around.clock.callLater(HANDSHAKE_S, self._no_handshake)
 
     def handshakeCompleted(self) -> None:
         """Its certificate is good."""
-        self._needs_handshake = False
+        self.needs_handshake = False
         self._stop_timer()
 
     def _no_handshake(self) -> None:
@@ -109,7 +109,7 @@ class Connection(amp.AMP):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It has gone. What it has asked for goes on; what it watched does not."""
         self._stop_timer()
-        if self._needs_handshake and not self._closing:
+        if self.needs_handshake and not self._closing:
             self._log(f"no TLS connection: {why(reason.value)}")
         self._closing = True
         self.ending()

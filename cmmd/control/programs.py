@@ -48,11 +48,11 @@ class _Programs(Factory):
     def __init__(self, door: Door, around: Around) -> None:
         self._door = door
         self._around = around
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # the oldest first
         self.all_gone: Deferred[None] | None = None
 
     def buildProtocol(self, _: IAddress | None) -> Protocol:
-        if len(self.connections) >= MOST_CONNECTIONS:
+        if len(self.connections) >= MOST_CONNECTIONS and not self._makes_room():
             more = self._around.log_limit.allows(self._door.string)
             if more is not None:
                 log.warn("control: {door}: too many connections; one closed{more}", door=self._door.string, more=more)
@@ -63,11 +63,19 @@ class _Programs(Factory):
             gone=self._gone,
             handshake=self._door.tls is not None,
         )
-        self.connections.add(connection)
+        self.connections[connection] = None
         return connection
 
+    def _makes_room(self) -> bool:
+        """End the oldest connection that has not shown a certificate yet: strangers lock nobody out who has one."""
+        stranger = next((one for one in self.connections if one.needs_handshake), None)
+        if stranger is None:
+            return False
+        stranger.abort()
+        return True
+
     def _gone(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if not self.connections and self.all_gone is not None:
             self.all_gone.callback(None)
 

@@ -38,7 +38,7 @@ LONGEST_WAIT_S = 60.0
 LONGEST_AUDIT_S = 5.0
 """Seconds that whoever asked waits for the record of an outcome that is known."""
 
-STARTS_A_TURN = 8
+STARTS_A_TURN = 4
 """Commands that are sent in one turn of the reactor: where hundreds come at once, answers are looked at in between."""
 
 LONGEST_TEXT = 100

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.live import Plan
-from cmmd.fleet.presence import NotSent, Presence
+from cmmd.fleet.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.uploads import Uploads
@@ -23,6 +23,7 @@ from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import JSONReceiver, Limits
 from cmmd.server.roundtrips import RoundTrips, Stray
+from cmmd.server.sockets import unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
@@ -117,7 +118,14 @@ class Session(JSONReceiver):
         """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
-        return self._attached.round_trips.begin(message, timeout_s, partial(self._handed_over, sent), self.send_apart)
+        begun = self._attached.round_trips.begin(message, timeout_s, partial(self._handed_over, sent), self.send_apart)
+        return begun.addErrback(self._not_answered)
+
+    def _not_answered(self, failure: Failure) -> Failure:
+        """Drop a line that is dead: what the kernel still holds for it must not start an engine when it comes back."""
+        if failure.check(NoAnswer) is not None and not self.ending and unacknowledged(self.transport.getHandle()):
+            self.drop(Reason.UNREAD_OUTPUT)
+        return failure
 
     def _handed_over(self, sent: Callable[[], None]) -> None:
         try:
