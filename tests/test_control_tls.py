@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from cmmd.control import connection
+from cmmd.control import programs as programs_module
 from cmmd.control.client import ControlClient
 from cmmd.control.doors import TLSSettings, tls_doors
 from cmmd.control.errors import CannotConnect
@@ -149,6 +150,17 @@ class TLSTests(TestCase):
         return protocol
 
     # --- who gets in -------------------------------------------------------------------------------------------------
+
+    async def test_strangers_lock_nobody_out(self) -> None:
+        """Those who have shown no certificate make room for one who has."""
+        self.patch(programs_module, "MOST_CONNECTIONS", 3)
+        await self.open()
+        strangers = [await self.stranger(b"") for _ in range(5)]
+        async with self.client() as client:
+            await client.status()
+        for one in strangers:
+            if one.transport is not None:
+                one.transport.loseConnection()
 
     async def test_good_certificates(self) -> None:
         await self.open()

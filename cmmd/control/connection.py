@@ -17,6 +17,7 @@ from cmmd.control import commands, errors
 from cmmd.control.operations import Operations
 from cmmd.control.peers import requester, why
 from cmmd.control.refusals import refusal
+from cmmd.fleet.allowed import NotAllowed
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.wire.quoting import quoted
 
@@ -225,6 +226,8 @@ class Connection(amp.AMP):
         if known is None:
             log.failure("control: {name}", failure, name=name)
             known = errors.InternalError("internal error; the log has more")
+        elif isinstance(error, NotAllowed):
+            self._log(f"{name} of {self.who(None)} is not allowed: {error}")
         return Failure(_remote(known))
 
     def who(self, said: str | None) -> str:
