@@ -102,7 +102,7 @@ def _put_back(before: dict[str, str | None]) -> None:
 class CmmctlTestCase(TestCase):
     """Has a daemon with one device that is online, and does what the test tells it."""
 
-    timeout = 20
+    timeout = 60
     control: ControlWorld
     programs: Programs
     state: Path
@@ -114,6 +114,10 @@ class CmmctlTestCase(TestCase):
         self.control.online()
         self.control.fleet.uploads.subscribe(self.control.dispatch.confirmations.uploaded)
         await self.open()
+        await self.prepare()
+
+    async def prepare(self) -> None:
+        """What a test case needs besides."""
 
     async def open(self) -> None:
         self.programs = await opened(self, self.control, unix_doors(["unix:control.sock"], self.state, reactor))
@@ -156,8 +160,8 @@ class CmmctlTestCase(TestCase):
 
     async def watched(self) -> None:
         """Wait until somebody watches."""
-        subscribed = len(self.control.fleet.events._subscriptions)
-        await until(lambda: len(self.control.fleet.events._subscriptions) > subscribed)
+        connections = [factory.connections for factory in self.programs._factories]
+        await until(lambda: any(getattr(one, "_watcher", None) for standing in connections for one in standing))
 
     # --- in a process of its own -------------------------------------------------------------------------------------
 

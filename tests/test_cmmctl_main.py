@@ -1,17 +1,22 @@
 """cmmctl as a process: exit statuses, terminals, signals, TLS, completion."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd import __version__
-from cmmd.control.cmmctl.ends import ADVICE
+from cmmd.control.cmmctl.ends import ADVICE, Status
+from cmmd.control.cmmctl.main import cli
+from cmmd.control.cmmctl.texts import KEYS
 from cmmd.control.doors import TLSSettings, tls_doors
 from cmmd.fleet.presence import Lost
 from tests.cmmctl_world import Called, CmmctlTestCase, reactor
 from tests.control_world import Authority, opened, until
+from tests.support import REPOSITORY
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.world import HOSTID
 
@@ -19,8 +24,7 @@ OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 class ProcessTests(CmmctlTestCase):
-    async def setUp(self) -> None:  # type: ignore[override]
-        await super().setUp()
+    async def prepare(self) -> None:
         self.at = ["--state", str(self.state)]
 
     def begin_process(self, *arguments: str) -> Deferred[Called]:
@@ -115,7 +119,7 @@ class ProcessTests(CmmctlTestCase):
     async def test_view_at_a_terminal(self) -> None:
         self.control.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
         process = self.spawn(*self.at, "watch", HOSTID, terminal=True)
-        await until(lambda: "mains_frequency" in process.out)
+        await until(lambda: "Mains frequency" in process.out)
         process.transport.write(b"\x03")
         self.assertEqual(await process.ended, 0, process.out)
         self.assertNotIn("Traceback", process.out)
@@ -179,8 +183,7 @@ class ProcessTests(CmmctlTestCase):
 class TLSTests(CmmctlTestCase):
     """Over a network; tests of the client say who gets in."""
 
-    async def setUp(self) -> None:  # type: ignore[override]
-        await super().setUp()
+    async def prepare(self) -> None:
         authority = Authority(self.state)
         server = authority.issue("cmmd", host="127.0.0.1")
         self.files = authority.issue("alice")
@@ -213,3 +216,16 @@ class TLSTests(CmmctlTestCase):
         ):
             called = await self.process(*options, "status")
             self.assertEqual((called.status, called.out, len(called.err.splitlines())), (2, "", 1), called.err)
+
+
+class DocumentTests(SynchronousTestCase):
+    """docs/cmmctl.md names what there is."""
+
+    def test_every_command_and_status(self) -> None:
+        text = (REPOSITORY / "docs" / "cmmctl.md").read_text(encoding="utf-8")
+        examples = set(re.findall(r"^ {4}cmmctl (\w+)", text, re.MULTILINE))
+        self.assertEqual(examples, set(cli.commands))
+        statuses = {int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+        self.assertEqual(statuses, set(Status))
+        for key in KEYS:
+            self.assertIn(f"`{key}`", text)

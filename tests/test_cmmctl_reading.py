@@ -9,7 +9,7 @@ from cmmd.control.cmmctl.reading import write_csv
 from cmmd.control.cmmctl.shape import NEWEST
 from cmmd.control.records import ReadingRow
 from cmmd.fleet.events import Kind
-from tests.cmmctl_world import CmmctlTestCase
+from tests.cmmctl_world import CmmctlTestCase, Terminal
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID
 
@@ -47,6 +47,15 @@ class ReadingTests(CmmctlTestCase):
         self.assertEqual([one["hostid"] for one in listed], [HOSTID, OTHER])
         self.assertEqual([one["hostid"] for one in (await self.done("--json", "devices", "--online")).json], [HOSTID])
         self.assertEqual([one["hostid"] for one in (await self.done("--json", "devices", "--offline")).json], [OTHER])
+
+    async def test_devices_at_a_terminal(self) -> None:
+        self.control.world.register(OTHER, hostname=NASTY)
+        terminal = Terminal(self)
+        called = await self.begin("devices", out=terminal.out)
+        self.assertEqual(called.status, 0)
+        for expected in (HOSTID, OTHER, "Genset 1", "[red]\\[/]", ":smile:"):
+            self.assertIn(expected, terminal.seen)
+        self.assertNotIn("\x1b[2J", terminal.seen)
 
     async def test_list_without_anything_in_it(self) -> None:
         for name in ("alarms", "commands"):

@@ -189,8 +189,7 @@ class RefusalTests(_TestCase):
 class QuestionTests(_TestCase):
     """Somebody sits at a terminal."""
 
-    async def setUp(self) -> None:  # type: ignore[override]
-        await super().setUp()
+    async def prepare(self) -> None:
         self.terminal = Terminal(self)
 
     def asking(self, *arguments: str) -> Deferred[Called]:

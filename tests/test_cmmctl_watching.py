@@ -20,8 +20,7 @@ OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 class WatchTests(CmmctlTestCase):
-    async def setUp(self) -> None:  # type: ignore[override]
-        await super().setUp()
+    async def prepare(self) -> None:
         self.out = io.StringIO()
 
     async def watch(self, *arguments: str, out: Any = None) -> Deferred[Called]:
@@ -102,7 +101,7 @@ class WatchTests(CmmctlTestCase):
         self.upload()
         terminal = Terminal(self)
         watching = await self.watch("watch", HOSTID, out=terminal.out)
-        await self.seen(terminal, "Genset 1", "online", "mains_frequency", "50.0 Hz", "auto_mode", "Ctrl-C")
+        await self.seen(terminal, "Genset 1", "online", "Mains frequency", "50.0 Hz", "Auto mode", "Ctrl-C")
         self.upload(r6=5012)
         await self.seen(terminal, "50.12 Hz")
         asked = self.begin("send", HOSTID, "auto", "--confirm", "0")

@@ -9,10 +9,11 @@ from msgspec import Struct
 from rich.text import Text
 
 from cmmd.control.client import ControlClient
+from cmmd.control.cmmctl.details import device_facts
 from cmmd.control.cmmctl.ends import Ends, Status, ending, once
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, hostid_argument
-from cmmd.control.cmmctl.tables import Columns, device_facts
+from cmmd.control.cmmctl.tables import Columns
 from cmmd.control.cmmctl.texts import KEYS, changes, plain
 from cmmd.control.errors import ControlError
 from cmmd.control.records import DeviceDetails

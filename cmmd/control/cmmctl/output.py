@@ -10,13 +10,16 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from cmmd.control.cmmctl.ends import Ends
-from cmmd.control.cmmctl.tables import Columns, table
+from cmmd.control.cmmctl.tables import Columns, table, text_lines
 from cmmd.control.cmmctl.texts import plain
 
 __all__ = ["Output"]
 
 WIDEST = 10_000
 """Columns of what is no terminal: nothing is cut or folded there."""
+
+MOST_DRAWN = 500
+"""Rows of a table that is drawn: it takes long, because every cell is measured and folded."""
 
 
 class Output:
@@ -92,7 +95,10 @@ class Output:
     async def _table(self, found: AsyncIterator[Struct], columns: Columns, limit: int | None) -> None:
         shown = [record async for record in _first(found, None if limit is None else limit + 1)]
         more = limit is not None and len(shown) > limit
-        self.console.print(table(columns, shown[:limit]))
+        if self._out.isatty() and len(shown) <= MOST_DRAWN:
+            self.console.print(table(columns, shown[:limit]))
+        else:
+            self._out.writelines(f"{line}\n" for line in text_lines(columns, shown[:limit]))
         self._out.flush()
         if more:
             self.note(f"there are more than {limit}: see --limit, --since and --until")
@@ -149,8 +155,6 @@ def _console(stream: TextIO) -> Console:
 
 async def _first(found: AsyncIterator[Any], limit: int | None) -> AsyncIterator[Any]:
     left = limit
-    if left == 0:
-        return
     async for record in found:
         yield record
         if left is not None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from cmmd.control.client import ControlClient
-from cmmd.control.cmmctl import tables
+from cmmd.control.cmmctl import details, tables
 from cmmd.control.cmmctl.ends import Status
 from cmmd.control.cmmctl.output import Output
 from cmmd.control.cmmctl.session import Session
@@ -40,7 +40,7 @@ def add_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             now = await client.status()
-            session.output.show(now, lambda: tables.show_status(now))
+            session.output.show(now, lambda: details.show_status(now))
             return Status.DONE
 
         return session.carry_out(work)
@@ -64,7 +64,7 @@ def add_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             shown = Shown(await client.device(hostid), await client.live(hostid, raw=raw))
-            session.output.show(shown, lambda: tables.show_device(shown.device, shown.live))
+            session.output.show(shown, lambda: details.show_device(shown.device, shown.live))
             return Status.DONE
 
         return session.carry_out(work)

@@ -1,93 +1,27 @@
 """Commands to devices: send, write, port, reset, cancel. Each is sent once, or not at all."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
 
 import click
-from msgspec import Struct
 from rich.text import Text
-from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred
 
 from cmmd.control.client import ControlClient
 from cmmd.control.cmmctl import tables
 from cmmd.control.cmmctl.asking import ask, can_ask
-from cmmd.control.cmmctl.ends import ADVICE, BY_OUTCOME, Ends, Status, once
+from cmmd.control.cmmctl.ends import Ends, Status, once
+from cmmd.control.cmmctl.order import Order, carry_out
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, hostid_argument, name_argument
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, code_of, plain
 from cmmd.control.errors import UnknownCommand
-from cmmd.control.records import CommandInfo, DeviceDetails, Ended, News
+from cmmd.control.records import CommandInfo, DeviceDetails
 
-__all__ = ["Result", "add_to"]
+__all__ = ["add_to"]
 
 CONFIRM_S = 10.0
 """Seconds that a command of the profile has to show itself, where nobody says otherwise: some uploads."""
 
 MOVES = "This moves an engine or a breaker. Make sure that nobody is near it."
-
-
-class Result(Struct, frozen=True, kw_only=True):
-    """``cmmctl --json send``, ``write``, ``port`` and ``reset``; docs/control.md says what the outcomes mean.
-
-    :ivar commandId: its number in the audit.
-    :ivar name: of a command of the profile; None: it is another kind.
-    :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or nobody can tell.
-    """
-
-    commandId: int
-    hostid: str
-    kind: str
-    name: str | None
-    uid: str
-    outcome: str
-    reply: str
-    seconds: float
-    confirmed: bool | None
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """What is to be sent.
-
-    :ivar kind: as in the audit; :ivar name: likewise.
-    :ivar title: what people call it.
-    :ivar send: sends it, once.
-    :ivar confirm_s: seconds to wait for it to show itself after it was done; 0: nobody waits.
-    """
-
-    hostid: str
-    kind: str
-    name: str | None = None
-    title: str
-    send: Callable[[], Awaitable[Ended]]
-    confirm_s: float
-
-
-class _Confirmations:
-    """Hears which commands have shown themselves."""
-
-    def __init__(self) -> None:
-        self._settled: dict[int, bool] = {}
-        self._waiting: dict[int, Deferred[bool]] = {}
-
-    def hear(self, news: News) -> None:
-        for one in news.commands:
-            if one.confirmed is not None:
-                self._settled[one.number] = one.confirmed
-                waiting = self._waiting.pop(one.number, None)
-                if waiting is not None:
-                    waiting.callback(one.confirmed)
-
-    async def of(self, number: int, within_s: float, reactor: Any) -> bool | None:
-        """Whether a command has shown itself; None: that has not come out in time, or nobody waits any more."""
-        if number in self._settled:
-            return self._settled[number]
-        waiting = self._waiting[number] = Deferred()
-        try:
-            return await waiting.addTimeout(within_s, reactor)
-        except (defer.TimeoutError, CancelledError):
-            return None
 
 
 def add_to(group: click.Group) -> None:
@@ -130,7 +64,7 @@ def add_to(group: click.Group) -> None:
                 send=lambda: client.send_command(hostid, name, timeout=timeout),
                 confirm_s=confirm if wanted.confirmable else 0.0,
             )
-            return await _carry_out(session, client, order)
+            return await carry_out(session, client, order)
 
         return session.carry_out(work)
 
@@ -156,7 +90,7 @@ def add_to(group: click.Group) -> None:
                 send=lambda: client.write_config(hostid, ";".join(frames), timeout=timeout),
                 confirm_s=0.0,
             )
-            return await _carry_out(session, client, order)
+            return await carry_out(session, client, order)
 
         return session.carry_out(work)
 
@@ -180,7 +114,7 @@ def add_to(group: click.Group) -> None:
                 send=lambda: client.write_port(hostid, port_code, baud_code, timeout=timeout),
                 confirm_s=0.0,
             )
-            return await _carry_out(session, client, order)
+            return await carry_out(session, client, order)
 
         return session.carry_out(work)
 
@@ -199,7 +133,7 @@ def add_to(group: click.Group) -> None:
                 send=lambda: client.reset(hostid, timeout=timeout),
                 confirm_s=confirm,
             )
-            return await _carry_out(session, client, order)
+            return await carry_out(session, client, order)
 
         return session.carry_out(work)
 
@@ -242,44 +176,3 @@ def _mode(device: DeviceDetails, wanted: CommandInfo) -> list[str]:
     if wanted.only_in_mode is None or device.row.mode == wanted.only_in_mode:
         return []
     return [f"The controller obeys in {wanted.only_in_mode} mode only; its mode is {device.row.mode or 'unknown'}."]
-
-
-async def _carry_out(session: Session, client: ControlClient, order: Order) -> int:
-    confirmations = _Confirmations()
-    if order.confirm_s:
-        await client.watch(confirmations.hear, hostid=order.hostid, commands=True)
-    confirmed: bool | None = None
-    with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
-        ended = await once(order.send(), ADVICE.format(hostid=order.hostid))
-        if ended.outcome == "done" and order.confirm_s:
-            confirmed = await confirmations.of(ended.number, order.confirm_s, session.reactor)
-    result = Result(
-        commandId=ended.number,
-        hostid=order.hostid,
-        kind=order.kind,
-        name=order.name,
-        uid=ended.uid,
-        outcome=ended.outcome,
-        reply=ended.reply,
-        seconds=ended.seconds,
-        confirmed=confirmed,
-    )
-    status = BY_OUTCOME.get(ended.outcome, Status.UNKNOWN)
-    with suppress(OSError):  # whoever does not read the outcome is still told it by the status
-        session.output.show(result, lambda: Text(plain(_sentence(order, result))))
-    if status is Status.UNKNOWN:
-        session.output.note(ADVICE.format(hostid=order.hostid))
-    return status
-
-
-def _sentence(order: Order, result: Result) -> str:
-    shown = {
-        True: ", confirmed",
-        False: ", but later uploads do not show it",
-        None: f", not confirmed within {order.confirm_s:g} s" if order.confirm_s and result.outcome == "done" else "",
-    }[result.confirmed]
-    reply = f": {result.reply}" if result.reply and result.outcome != "done" else ""
-    return (
-        f"{order.title} to {order.hostid}: {result.outcome}{shown}{reply}"
-        f" (command {result.commandId}, {result.seconds:.1f} s)"
-    )

@@ -1,15 +1,13 @@
 """Records as tables for people. What a device says is text here and never markup."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from cmmd.control.cmmctl.texts import BAUDS, PORTS, duration, moment_text, plain
-from cmmd.control.records import DeviceDetails, LiveNow, StatusNow
-from cmmd.fleet.view import PointNow
+from cmmd.control.cmmctl.texts import moment_text, plain
 from cmmd.store.records import Command, Detail, Event
 
 __all__ = [
@@ -22,14 +20,13 @@ __all__ = [
     "command_line",
     "command_text",
     "details_text",
-    "device_facts",
     "event_line",
     "facts",
-    "live_tables",
+    "online_text",
     "reading_columns",
-    "show_device",
-    "show_status",
+    "style_of",
     "table",
+    "text_lines",
 ]
 
 Columns = Sequence[tuple[str, Callable[[Any], object]]]
@@ -44,14 +41,22 @@ _STYLES = {
 """Of words that are a whole cell."""
 
 
-def _cell(value: object) -> Text:
+def style_of(word: str) -> str:
+    """The style of a word that stands by itself."""
+    return _STYLES.get(word, "")
+
+
+def _word(value: object) -> str:
     if value is None:
-        text = "-"
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    else:
-        text = plain(value)
-    return Text(text, style=_STYLES.get(text, ""))
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return plain(value)
+
+
+def _cell(value: object) -> Text:
+    text = _word(value)
+    return Text(text, style=style_of(text))
 
 
 def table(columns: Columns, records: Iterable[object], *, title: str | None = None) -> Table:
@@ -62,6 +67,15 @@ def table(columns: Columns, records: Iterable[object], *, title: str | None = No
     for record in records:
         made.add_row(*(_cell(value(record)) for _, value in columns))
     return made
+
+
+def text_lines(columns: Columns, records: Iterable[object]) -> Iterator[str]:
+    """The same as lines of text, quickly, for what is no terminal: nothing is folded or cut."""
+    rows = [[heading for heading, _ in columns], *([_word(value(one)) for _, value in columns] for one in records)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Table:
@@ -77,7 +91,8 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 
-def _online(online: bool) -> str:
+def online_text(online: bool) -> str:
+    """Whether a device is online."""
     return "online" if online else "offline"
 
 
@@ -86,7 +101,7 @@ DEVICES: Columns = (
     ("hostid", lambda one: one.hostid),
     ("name", lambda one: one.hostname or None),
     ("controller", lambda one: one.moduletype or None),
-    ("is", lambda one: _online(one.online) if one.enabled else f"disabled, {_online(one.online)}"),
+    ("is", lambda one: online_text(one.online) if one.enabled else f"disabled, {online_text(one.online)}"),
     ("mode", lambda one: one.mode),
     ("engine", lambda one: one.engine_state),
     ("alarms", lambda one: one.alarms or None),
@@ -164,111 +179,3 @@ READINGS: Columns = (
 def reading_columns(points: Sequence[str]) -> Columns:
     """Columns of readings, with the values of these points."""
     return (*READINGS[:2], *((name, lambda one, name=name: one.points.get(name)) for name in points))
-
-
-# --- single records --------------------------------------------------------------------------------------------------
-
-
-def show_status(status: StatusNow) -> RenderableType:
-    """How the daemon does."""
-    alarms = ", ".join(f"{count} {severity}" for severity, count in status.alarms.items() if count)
-    counted = (
-        ("messages", status.messages),
-        ("uploads", status.uploads),
-        ("readings kept", status.readings),
-        ("logins", status.logins),
-        ("not taken", status.peer_errors),
-    )
-    return facts(
-        [
-            ("version", status.version),
-            ("up since", f"{moment_text(status.started_at)} ({duration((status.now - status.started_at) / 1000)})"),
-            ("devices", f"{status.online} online of {status.devices}"),
-            ("open alarms", alarms or "none"),
-            ("store", "up" if status.store_up else "DOWN"),
-            ("rows waiting", status.backlog),
-            ("bugs met", status.bugs),
-            *((name, ", ".join(f"{count} {key}" for key, count in counts.items()) or None) for name, counts in counted),
-        ]
-    )
-
-
-def device_facts(device: DeviceDetails) -> Table:
-    """What is registered of a device, and what its owner has set."""
-    row, settings = device.row, device.settings
-    place = None
-    if device.wgs84_latitude is not None and device.wgs84_longitude is not None:
-        place = f"{device.wgs84_latitude:.6f}, {device.wgs84_longitude:.6f}"
-    owners = {name: getattr(settings, name) for name in settings.__struct_fields__ if name != "enabled"}
-    given = ", ".join(f"{name.replace('_', '-')}={value}" for name, value in owners.items() if value is not None)
-    return facts(
-        [
-            ("hostid", row.hostid),
-            ("name", row.hostname or None),
-            ("controller", f"{row.moduletype or '-'} (profile {row.profile})"),
-            ("is", f"{_online(row.online)}{f' from {row.address}' if row.address else ''}"),
-            ("enabled", row.enabled),
-            ("registered", f"{moment_text(device.registered_at)} (number {row.number})"),
-            ("last login", moment_text(row.last_login_at)),
-            ("password", "known" if device.has_password else "taken from the next login"),
-            ("wiring", f"{_called(device.module_port, PORTS)}, {_called(device.module_baud, BAUDS)} bit/s"),
-            ("place", place),
-            ("settings", given or "all by default"),
-            ("commands", ", ".join(one.name for one in device.commands) or None),
-        ]
-    )
-
-
-def _called(code: int | None, names: Sequence[str]) -> str:
-    return names[code] if code is not None and code in range(len(names)) else "?"
-
-
-def _value(point: PointNow) -> str | None:
-    if point.word is not None:
-        return point.word
-    return None if point.value is None else f"{point.value} {point.unit}".rstrip()
-
-
-_POINTS: Columns = (
-    ("point", lambda one: one.name),
-    ("", lambda one: one.title),
-    ("value", _value),
-    ("is", lambda one: one.quality),
-)
-
-_SIGNALS: Columns = (
-    ("signal", lambda one: one.name),
-    ("", lambda one: one.title),
-    ("severity", lambda one: one.severity),
-)
-
-
-def live_tables(live: LiveNow) -> list[RenderableType]:
-    """What a device reports now: how it is, known points, active signals."""
-    view = live.view
-    age = None if view.freshness_s is None else f"{moment_text(view.at)} ({duration(view.freshness_s)} ago)"
-    inputs = ", ".join(name for name, active in view.inputs.items() if active)
-    return [
-        facts(
-            [
-                ("last upload", age),
-                ("mode", view.mode),
-                ("engine", view.engine_state),
-                ("inputs set", inputs or None),
-                ("known", None if view.completeness is None else f"{view.completeness:.0%}"),
-            ]
-        ),
-        table(_POINTS, [one for one in view.points if one.value is not None]),
-        table(_SIGNALS, [one for one in view.signals if one.active]),
-    ]
-
-
-def show_device(device: DeviceDetails, live: LiveNow) -> RenderableType:
-    """All that is known of a device."""
-    shown: list[RenderableType] = [device_facts(device)]
-    for part in live_tables(live):
-        shown += [Text(), part]
-    for run in live.raw or ():
-        words = " ".join("-" if value is None else str(value) for value in run.values)
-        shown += [Text(), Text(f"function {run.function}, from {run.address}: {words}")]
-    return Group(*shown)

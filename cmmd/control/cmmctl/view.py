@@ -1,4 +1,4 @@
-"""The view of ``cmmctl watch`` at a terminal: drawn anew when something happens, and every second."""
+"""The view of ``cmmctl watch`` at a terminal: drawn anew when something happens, and from time to time."""
 
 import time
 from collections import deque
@@ -7,20 +7,22 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 from twisted.internet.defer import Deferred
 
 from cmmd.control.client import ControlClient
+from cmmd.control.cmmctl.details import live_parts
 from cmmd.control.cmmctl.session import Session
-from cmmd.control.cmmctl.tables import DEVICES, command_line, event_line, live_tables, table
+from cmmd.control.cmmctl.tables import DEVICES, command_line, event_line, table
 from cmmd.control.cmmctl.texts import duration, moment_text, plain
 from cmmd.control.errors import ControlError
 from cmmd.control.records import DeviceRow, News
 
 __all__ = ["DeviceView", "FleetView", "View", "show_view"]
 
-REDRAW_S = 1.0
+LEAST_S = 0.1
+"""Seconds between two drawings, at least."""
+
 MOST_LINES = 200
 """Of what has happened, that are remembered."""
 
@@ -34,6 +36,9 @@ class View(Protocol):
     live: bool
     """Whether new uploads are of interest, too."""
 
+    every_s: float
+    """Seconds between two questions to the daemon, at least."""
+
     async def fetch(self, height: int) -> Sequence[RenderableType]:
         """Ask the daemon how it looks now.
 
@@ -46,6 +51,7 @@ class FleetView:
     """All devices, as many as there is room for."""
 
     live = False
+    every_s = 2.0
 
     def __init__(self, client: ControlClient) -> None:
         self._client = client
@@ -73,6 +79,7 @@ class DeviceView:
     """One device: state, points, active signals."""
 
     live = True
+    every_s = 0.5
 
     def __init__(self, client: ControlClient, hostid: str) -> None:
         self._client = client
@@ -85,10 +92,7 @@ class DeviceView:
         is_ = "online" if row.online else "offline"
         head = Text(plain(f"{row.hostid}  {row.hostname}  {row.moduletype}  "), style="bold")
         head.append(is_, style="green" if row.online else "red")
-        state, points, signals = live_tables(now)
-        beside = Table.grid(padding=(0, 4))
-        beside.add_row(points, Group(state, Text(), signals))
-        return [head, Text(), beside]
+        return [head, *live_parts(now)]
 
 
 async def show_view(view: View, client: ControlClient, session: Session, hostid: str | None) -> None:
@@ -108,19 +112,19 @@ async def show_view(view: View, client: ControlClient, session: Session, hostid:
 
     await client.watch(hear, hostid=hostid, live=view.live, commands=True)
     parts: Sequence[RenderableType] = []
-    asked_at = time.time()
+    asked_at, next_at, wrong = time.time(), 0.0, ""
     with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            room = console.size.height
-            wrong = ""
-            try:
-                parts = await view.fetch(room - FEWEST_LINES - 2)
-                asked_at = time.time()
-            except ControlError as error:
-                age = duration(time.time() - asked_at)
-                wrong = f"as of {moment_text(int(asked_at * 1000))}, {age} ago: {error}"
+            if reactor.seconds() >= next_at:
+                try:
+                    parts = await view.fetch(console.size.height - FEWEST_LINES - 2)
+                    asked_at, wrong = time.time(), ""
+                except ControlError as error:
+                    age = duration(time.time() - asked_at)
+                    wrong = f"as of {moment_text(int(asked_at * 1000))}, {age} ago: {error}"
+                next_at = reactor.seconds() + view.every_s
             live.update(_drawn(console, parts, happened, wrong), refresh=True)
-            await changed.within(REDRAW_S)
+            await changed.within(max(next_at - reactor.seconds(), LEAST_S))
 
 
 class _Changed:
@@ -138,6 +142,7 @@ class _Changed:
             waiting.callback(None)
 
     async def within(self, seconds: float) -> None:
+        """Wait for something to change, so many seconds at most."""
         if not self._already:
             self._waiting = Deferred()
             timer = self._reactor.callLater(seconds, self.now)

@@ -1,0 +1,126 @@
+"""The way of one command to a device: sent once, its outcome waited for and told."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from msgspec import Struct
+from rich.text import Text
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+
+from cmmd.control.client import ControlClient
+from cmmd.control.cmmctl.ends import ADVICE, BY_OUTCOME, Status, once
+from cmmd.control.cmmctl.session import Session
+from cmmd.control.cmmctl.texts import plain
+from cmmd.control.records import Ended, News
+
+__all__ = ["Order", "Result", "carry_out"]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """``cmmctl --json send``, ``write``, ``port`` and ``reset``; docs/control.md says what the outcomes mean.
+
+    :ivar commandId: its number in the audit.
+    :ivar name: of a command of the profile; None: it is another kind.
+    :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or nobody can tell.
+    """
+
+    commandId: int
+    hostid: str
+    kind: str
+    name: str | None
+    uid: str
+    outcome: str
+    reply: str
+    seconds: float
+    confirmed: bool | None
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is to be sent.
+
+    :ivar kind: as in the audit; :ivar name: likewise.
+    :ivar title: what people call it.
+    :ivar send: sends it, once.
+    :ivar confirm_s: seconds to wait for it to show itself after it was done; 0: nobody waits.
+    """
+
+    hostid: str
+    kind: str
+    name: str | None = None
+    title: str
+    send: Callable[[], Awaitable[Ended]]
+    confirm_s: float
+
+
+class _Confirmations:
+    """Hears which commands have shown themselves."""
+
+    def __init__(self) -> None:
+        self._settled: dict[int, bool] = {}
+        self._waiting: dict[int, Deferred[bool]] = {}
+
+    def hear(self, news: News) -> None:
+        for one in news.commands:
+            if one.confirmed is not None:
+                self._settled[one.number] = one.confirmed
+                waiting = self._waiting.pop(one.number, None)
+                if waiting is not None:
+                    waiting.callback(one.confirmed)
+
+    async def of(self, number: int, within_s: float, reactor: Any) -> bool | None:
+        """Whether a command has shown itself; None: that has not come out in time, or nobody waits any more."""
+        if number in self._settled:
+            return self._settled[number]
+        waiting = self._waiting[number] = Deferred()
+        try:
+            return await waiting.addTimeout(within_s, reactor)
+        except (defer.TimeoutError, CancelledError):
+            return None
+
+
+async def carry_out(session: Session, client: ControlClient, order: Order) -> int:
+    """Send it, wait for its outcome, and for it to show itself, and say all that.
+
+    :return: the exit status.
+    :raises Ends: nobody knows what became of it. :raises ControlError: it was not sent.
+    """
+    confirmations = _Confirmations()
+    if order.confirm_s:
+        await client.watch(confirmations.hear, hostid=order.hostid, commands=True)
+    confirmed: bool | None = None
+    with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
+        ended = await once(order.send(), ADVICE.format(hostid=order.hostid))
+        if ended.outcome == "done" and order.confirm_s:
+            confirmed = await confirmations.of(ended.number, order.confirm_s, session.reactor)
+    result = Result(
+        commandId=ended.number,
+        hostid=order.hostid,
+        kind=order.kind,
+        name=order.name,
+        uid=ended.uid,
+        outcome=ended.outcome,
+        reply=ended.reply,
+        seconds=ended.seconds,
+        confirmed=confirmed,
+    )
+    status = BY_OUTCOME.get(ended.outcome, Status.UNKNOWN)
+    with suppress(OSError):  # whoever does not read the outcome is still told it by the status
+        session.output.show(result, lambda: Text(plain(_sentence(order, result))))
+    if status is Status.UNKNOWN:
+        session.output.note(ADVICE.format(hostid=order.hostid))
+    return status
+
+
+def _sentence(order: Order, result: Result) -> str:
+    shown = {
+        True: ", confirmed",
+        False: ", but later uploads do not show it",
+        None: f", not confirmed within {order.confirm_s:g} s" if order.confirm_s and result.outcome == "done" else "",
+    }[result.confirmed]
+    reply = f": {result.reply}" if result.reply and result.outcome != "done" else ""
+    return (
+        f"{order.title} to {order.hostid}: {result.outcome}{shown}{reply}"
+        f" (command {result.commandId}, {result.seconds:.1f} s)"
+    )
