@@ -131,6 +131,24 @@ class KeptTests(UploadsTestCase):
         self.assertEqual(self.reasons(), [("first", 0), ("change", 1)])
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
+    def test_the_last_word_while_the_store_is_away(self) -> None:
+        """It is kept when the store is back, though the device has fallen silent."""
+        self.kept(full_upload())
+        self.world.clock.advance(10)
+        store = self.world.store
+        assert isinstance(store, MemoryStore)
+        self.patch(store, "write", lambda _: fail(StoreUnavailable("disk full")))
+        durable = self.take(full_upload(coils=AT_REST | {8}))
+        assert durable is not None
+        self.world.write_batch()
+        self.failureResultOf(durable, StoreUnavailable)
+        self.world.clock.pump([1.0] * 5)
+        del store.write
+        self.world.clock.pump([1.0] * 40)
+        self.assertEqual(self.reasons(), [("first", 0), ("change", 0)])
+        self.assertEqual(self.world.tally.not_kept, 1)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
     def test_empty_uploads_are_no_news(self) -> None:
         """Nothing new, or a controller that does not answer: the record gets no fresher by them."""
         self.kept(full_upload())

@@ -137,14 +137,17 @@ class Alarms:
             self._unsettled.add(hostid)
         return active != before
 
-    def controller_silent(self, hostid: str, *, silent: bool) -> None:
-        """A device's uploads have brought nothing that can be taken, for some time; or they do again."""
+    def controller_silent(self, hostid: str) -> None:
+        """A device's uploads have brought nothing that can be taken, several in a row."""
+        self._raise(hostid, CONTROLLER_SILENT)
+
+    def controller_answers(self, hostid: str) -> bool:
+        """They bring something again.
+
+        :return: False: the device has had too many alarms, and this one has to wait for its end.
+        """
         device = self._devices.get(hostid)
-        is_open = device is not None and CONTROLLER_SILENT.name in device.numbers
-        if silent and not is_open:
-            self._raise(hostid, CONTROLLER_SILENT)
-        elif is_open and not silent:
-            self._clear(hostid, CONTROLLER_SILENT.name, "")
+        return device is None or self._clear(hostid, CONTROLLER_SILENT.name, "")
 
     def unsettled(self, hostid: str) -> bool:
         """Whether alarms of a device are still open only because it had too many: look again, a little later."""

@@ -91,7 +91,7 @@ class History:
         :param now_ms: Unix time, to see whether it is not too soon now; None: it is the end.
         """
         too_soon = now_ms is not None and record.kept_at is not None and 0 <= now_ms - record.kept_at < CHANGE_GAP_MS
-        if record.owed == "change" and record.upload != record.saved and not too_soon:
+        if record.owed == "change" and self._journal.up and not too_soon:
             self._keep(record, "change").addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
 
     def _reason(self, record: LiveRecord, at: int, changed: bool) -> Reason | None:

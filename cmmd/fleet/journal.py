@@ -179,7 +179,7 @@ class Journal:
                 self._urgent = False
                 batch = self._next_batch()
                 refused = await self._refused_of(batch)
-                if refused:
+                if refused is not None:
                     self._wait_for_the_store(refused)
                     return
                 self._is_up()
@@ -198,10 +198,10 @@ class Journal:
         room = min(MOST_IN_BATCH - len(batch), len(self._waiting))
         return [self._waiting.popleft() for _ in range(room)] + batch
 
-    async def _refused_of(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting]:
+    async def _refused_of(self, batch: Sequence[_Waiting]) -> Sequence[_Waiting] | None:
         """Write a batch; where a row in it is none that a store can take, which is our bug, the others all the same.
 
-        :return: what the store does not take now.
+        :return: what is left because the store takes nothing now; None: it has taken all.
         """
         try:
             await self._store.write([one.row for one in batch])
@@ -211,14 +211,14 @@ class Journal:
         except Exception:
             if len(batch) > 1:
                 for place, one in enumerate(batch):
-                    if await self._refused_of([one]):
+                    if await self._refused_of([one]) is not None:
                         return batch[place:]
-                return ()
+                return None
             log.failure("a row that cannot be kept: {row!r}", row=batch[0].row)
             _settle(batch, StoreUnavailable("it cannot be kept"))
         else:
             _settle(batch, None)
-        return ()
+        return None
 
     def _is_up(self) -> None:
         if not self.up:

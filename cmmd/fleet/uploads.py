@@ -7,6 +7,7 @@ from functools import partial
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from cmmd.fleet.alarms import Alarms
 from cmmd.fleet.events import Events, Kind
@@ -140,25 +141,30 @@ class Uploads:
         for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if (record.unsettled or record.owed is not None) and record.hostid not in self._unfinished:
+        if record.unsettled or record.owed == "change":
             self._look_again(record)
-        return durable
+        return None if durable is None else durable.addErrback(self._not_kept, record)
+
+    def _not_kept(self, failure: Failure, record: LiveRecord) -> Failure:
+        if record.owed == "change":
+            self._look_again(record)
+        return failure
 
     def _without_values(self, record: LiveRecord, taken: Taken) -> None:
         """An upload that says nothing of the genset: what is known gets no newer by it."""
         if taken is Taken.NOTHING:
             record.fruitless += 1
             if record.fruitless == SILENT_AFTER:
-                self._alarms.controller_silent(record.hostid, silent=True)
+                self._alarms.controller_silent(record.hostid)
         if record.unsettled:
             self._look(record)
 
     def _has_values_again(self, record: LiveRecord) -> None:
-        record.fruitless = 0
         if record.stale:
             record.stale = False
             record.unsettled = True  # alarms of before the start
-        self._alarms.controller_silent(record.hostid, silent=False)
+        if self._alarms.controller_answers(record.hostid):
+            record.fruitless = 0  # else again with the next one
 
     def _look(self, record: LiveRecord) -> bool:
         """See what has happened since the upload before; True: something that a reading is kept for."""
@@ -184,7 +190,7 @@ class Uploads:
             if record.unsettled:
                 self._look(record)
             self._history.make_up(record, now_ms)
-            if record.unsettled or record.owed is not None:
+            if record.unsettled or record.owed == "change":
                 self._look_again(record)
 
     # --- history uploads ---------------------------------------------------------------------------------------------
