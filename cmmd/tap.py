@@ -44,8 +44,7 @@ from cmmd.server.receiver import Limits
 from cmmd.server.session import Surroundings
 from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
 from cmmd.store.interface import IStore, StoreError
-from cmmd.store.memory import MemoryStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.urls import store_at
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -333,26 +332,7 @@ def _catalog(path: str, state: Path) -> Catalog:
 
 
 def _store(url: str, state: Path, reactor: Any) -> IStore:
-    scheme, _, rest = url.partition(":")
-    make = _STORES.get(scheme)
-    if make is None:
-        raise config.ConfigError(f"store.url: {scheme!r} is none of {', '.join(sorted(_STORES))}")
-    return make(rest, state, reactor)
-
-
-def _memory(rest: str, _state: Path, _reactor: Any) -> IStore:
-    if rest:
-        raise config.ConfigError("store.url: nothing may follow memory:")
-    return MemoryStore()
-
-
-def _sqlite(path: str, state: Path, reactor: Any) -> IStore:
-    if not path:
-        raise config.ConfigError("store.url: sqlite:FILE needs the file")
-    return SQLiteStore(state / path, reactor)
-
-
-_STORES: dict[str, Callable[[str, Path, Any], IStore]] = {
-    "memory": _memory,
-    "sqlite": _sqlite,
-}
+    try:
+        return store_at(url, state, reactor)
+    except ValueError as error:
+        raise config.ConfigError(f"store.url: {error}") from None

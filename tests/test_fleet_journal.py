@@ -65,7 +65,8 @@ class JournalTests(SynchronousTestCase):
 
     def numbers(self) -> list[list[int]]:
         return [
-            [row.upload if isinstance(row, LastUpload) else row.number for row in batch] for batch in self.store.batches
+            [getattr(row, "upload" if isinstance(row, LastUpload) else "number") for row in batch]
+            for batch in self.store.batches
         ]
 
     def test_what_comes_within_a_moment_goes_together(self) -> None:

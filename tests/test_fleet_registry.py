@@ -1,5 +1,7 @@
 """The registry: registration, enrolment, passwords, what is kept of a device."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
@@ -8,7 +10,7 @@ from cmmd.fleet import passwords
 from cmmd.fleet.registry import MOST_WAITING_A_DEVICE, LoginImpossible, LoginRefused
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
-from cmmd.store.records import Device
+from cmmd.store.records import Device, Row
 from cmmd.wire.errors import Reason
 from cmmd.wire.retcodes import Retcode
 from tests.world import HOSTID, START_S, World, login_params
@@ -28,8 +30,10 @@ class HeldStore(MemoryStore):
     def add_device(self, device: Device) -> Deferred[Device]:
         return self._held().addCallback(lambda _: super(HeldStore, self).add_device(device))
 
-    def update_device(self, device: Device) -> Deferred[None]:
-        return self._held().addCallback(lambda _: super(HeldStore, self).update_device(device))
+    def write(self, rows: Sequence[Row]) -> Deferred[None]:
+        if not any(isinstance(row, Device) for row in rows):
+            return super().write(rows)
+        return self._held().addCallback(lambda _: super(HeldStore, self).write(rows))
 
 
 class BrokenStore(MemoryStore):
@@ -40,8 +44,8 @@ class BrokenStore(MemoryStore):
     def add_device(self, device: Device) -> Deferred[Device]:
         return fail(StoreUnavailable("disk full")) if self.broken else super().add_device(device)
 
-    def update_device(self, device: Device) -> Deferred[None]:
-        return fail(StoreUnavailable("disk full")) if self.broken else super().update_device(device)
+    def write(self, rows: Sequence[Row]) -> Deferred[None]:
+        return fail(StoreUnavailable("disk full")) if self.broken else super().write(rows)
 
 
 class RegistryTests(SynchronousTestCase):

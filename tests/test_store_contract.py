@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept
+from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import (
     Alarm,
@@ -22,6 +22,7 @@ from cmmd.store.records import (
     Device,
     Event,
     LastUpload,
+    Numbers,
     Outcome,
     PointColumn,
     ProfileVersion,
@@ -149,7 +150,8 @@ class DeviceContract(Contract):
 
     async def test_empty(self) -> None:
         store = self.make()
-        self.assertEqual(await store.open(), Kept(devices=[], profiles=[], uploads=[], alarms=[]))
+        kept = await store.open()
+        self.assertEqual(kept, Kept(devices=[], profiles=[], uploads=[], alarms=[], identity=kept.identity))
         await store.close()
         await store.close()
 
@@ -165,7 +167,7 @@ class DeviceContract(Contract):
         await store.add_device(FULL)
         device = await store.add_device(PLAIN)
         changed = replace(FULL, number=device.number, hostid="A")
-        await store.update_device(changed)
+        await store.write([changed])
         self.assertEqual((await self.reopened(store)).devices, [replace(FULL, number=1), changed])
 
     async def test_overrides_are_set_and_taken_back(self) -> None:
@@ -175,14 +177,38 @@ class DeviceContract(Contract):
         for override in (*numbers, "profile"):
             for value in ("" if override == "profile" else 0, None):
                 changed = replace(device, **{override: value})
-                await store.update_device(changed)
+                await store.write([changed])
                 (kept,) = (await self.reopened(store)).devices
                 self.assertEqual(kept, changed)
 
-    async def test_update_of_what_is_not_there(self) -> None:
+    async def test_a_device_that_is_written_keeps_its_number(self) -> None:
         store = await self.opened()
-        await store.update_device(replace(FULL, number=7))
-        self.assertEqual((await self.reopened(store)).devices, [])
+        await store.write([replace(FULL, number=7), replace(PLAIN, number=3)])
+        kept = await self.reopened(store)
+        self.assertEqual(kept.devices, [replace(PLAIN, number=3), replace(FULL, number=7)])
+        added = await store.add_device(replace(PLAIN, hostid="B"))
+        self.assertEqual(added.number, 8)
+        await self.assertFailure(store.add_device(FULL), DuplicateDevice)
+
+    async def test_no_two_devices_have_one_hostid(self) -> None:
+        store = await self.opened()
+        device = await store.add_device(PLAIN)
+        await self.assertFailure(store.write([EVENT, replace(device, number=2)]), StoreError)
+        self.assertEqual((await self.reopened(store)).devices, [device])
+        self.assertEqual(await store.events(Query()), [])
+        renamed = replace(device, hostid="B")
+        await store.write([renamed])
+        again = await store.add_device(PLAIN)
+        self.assertEqual((await self.reopened(store)).devices, [renamed, again])
+
+    async def test_who_writes(self) -> None:
+        store = await self.opened()
+        before = await self.reopened(store)
+        self.assertEqual((len(before.identity) >= 32, before.writer), (True, ""))
+        for writer in ("me", "another"):
+            await store.claim(writer)
+            kept = await self.reopened(store)
+            self.assertEqual((kept.identity, kept.writer), (before.identity, writer))
 
     async def test_duplicate_spoils_nothing_else(self) -> None:
         store = await self.opened()
@@ -196,7 +222,7 @@ class DeviceContract(Contract):
         store = await self.opened()
         device = await store.add_device(PLAIN)
         names = [f"name {number}" for number in range(100)]
-        await gatherResults([store.update_device(replace(device, hostname=name)) for name in names])
+        await gatherResults([store.write([replace(device, hostname=name)]) for name in names])
         self.assertEqual([one.hostname for one in (await self.reopened(store)).devices], names[-1:])
 
     async def test_many_at_once(self) -> None:
@@ -261,12 +287,12 @@ class WriteContract(Contract):
         self.assertCountEqual(kept.uploads, [UPLOAD, FULL_UPLOAD])
         self.assertEqual(kept.alarms, [ALARM])
         self.assertEqual(kept.unfinished, [COMMAND])
-        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (2**53, 2, 2, 2))
+        self.assertEqual(kept.numbers, Numbers(reading=2**53, alarm=2, event=2, command=2))
 
     async def test_readings_and_events_are_left_as_they_are(self) -> None:
         store = await self.opened()
         await store.write([READING, EVENT])
-        other_reading = replace(READING, hostid="B", at=5, points=(1.0,))
+        other_reading = replace(READING, hostid="B", points=(1.0,))
         other_event = replace(EVENT, hostid="B", kind="other")
         await store.write([replace(READING, number=2), other_reading, other_event, replace(EVENT, number=2)])
         await self.assert_kept(store, READING, replace(READING, number=2), EVENT, replace(EVENT, number=2))
@@ -295,7 +321,7 @@ class WriteContract(Contract):
         await self.assert_kept(store, replace(FULL_ALARM, number=1), replace(ALARM, number=2))
         kept = await self.reopened(store)
         self.assertEqual(kept.alarms, [replace(ALARM, number=2)])
-        self.assertEqual(kept.last_alarm, 2)
+        self.assertEqual(kept.numbers, Numbers(alarm=2))
 
     async def test_commands_are_replaced(self) -> None:
         store = await self.opened()
@@ -307,7 +333,7 @@ class WriteContract(Contract):
         kept = await self.reopened(store)
         await self.assert_kept(store, replace(COMMAND, number=2), ended)
         self.assertEqual(kept.unfinished, [replace(COMMAND, number=2)])
-        self.assertEqual(kept.last_command, 2)
+        self.assertEqual(kept.numbers, Numbers(command=2))
 
     async def test_a_command_from_its_beginning_to_its_end(self) -> None:
         store = await self.opened()
@@ -351,7 +377,7 @@ class WriteContract(Contract):
         ended = replace(COMMAND, ended_at=2000, outcome="lost")
         await store.write(
             [
-                *(ALARM, UPLOAD, READING, replace(READING, at=5), EVENT, PROFILE, COMMAND),
+                *(ALARM, UPLOAD, READING, replace(READING, hostid="B"), EVENT, PROFILE, COMMAND),
                 *(replace(PROFILE, name="other"), replace(EVENT, at=5), cleared, replace(UPLOAD, upload=2), ended),
             ]
         )
@@ -377,7 +403,7 @@ class WriteContract(Contract):
         await self.assert_kept(store, ALARM, COMMAND)
         kept = await self.reopened(store)
         self.assertEqual((kept.profiles, kept.uploads, kept.alarms), ([], [UPLOAD], [ALARM]))
-        self.assertEqual((kept.last_reading, kept.last_event), (0, 0))
+        self.assertEqual(kept.numbers, Numbers(alarm=1, command=1))
 
     async def test_a_write_that_fails_spoils_no_other(self) -> None:
         store = await self.opened()
@@ -436,7 +462,7 @@ class WriteContract(Contract):
         await store.write([replace(COMMAND, number=6), COMMAND])
         for _ in range(2):
             kept = await self.reopened(store)
-            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (9, 8, 7, 6))
+            self.assertEqual(kept.numbers, Numbers(reading=9, alarm=8, event=7, command=6))
 
     async def test_open_alarms_come_by_number(self) -> None:
         store = await self.opened()
@@ -653,7 +679,7 @@ class ForgetContract(Contract):
         await store.write([*unfinished, ENDED])
         self.assertEqual([await store.forget(10**15, 3) for _ in range(2)], [1, 0])
         kept = await self.reopened(store)
-        self.assertEqual((kept.unfinished, kept.last_command), (unfinished, 4))
+        self.assertEqual((kept.unfinished, kept.numbers.command), (unfinished, 4))
 
     async def test_what_stays(self) -> None:
         store = await self.opened()
@@ -667,8 +693,8 @@ class ForgetContract(Contract):
             uploads=[UPLOAD],
             alarms=[ALARM],
             unfinished=[COMMAND],
-            last_alarm=2,
-            last_command=2,
+            numbers=Numbers(alarm=2, command=2),
+            identity=kept.identity,
         )
         self.assertEqual(kept, expected)
         self.assertEqual(await self.there(store), ([], [1], [], [1]))
@@ -681,8 +707,15 @@ class ForgetContract(Contract):
         await store.write([replace(READING, number=3), replace(COMMAND, number=4)])
         for _ in range(2):
             kept = await self.reopened(store)
-            self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (7, 8, 9, 10))
+            self.assertEqual(kept.numbers, Numbers(reading=7, alarm=8, event=9, command=10))
         self.assertEqual(await self.there(store), ([3], [], [], [4]))
+
+    async def test_numbers_that_are_reserved(self) -> None:
+        store = await self.opened()
+        await store.write([Numbers(reading=100, command=7), EVENT, replace(COMMAND, number=9)])
+        for _ in range(2):
+            self.assertEqual((await self.reopened(store)).numbers, Numbers(reading=100, event=1, command=9))
+            await store.write([READING, Numbers(reading=99, event=1)])
 
 
 class WholeContract(DeviceContract, WriteContract, PageContract, ForgetContract):

@@ -18,7 +18,7 @@ from zope.interface import provider
 
 from cmmd.store import sqlite_reader, sqlite_schema
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
-from cmmd.store.records import Cursor, Query, Row
+from cmmd.store.records import Cursor, Numbers, Query, Row
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.sqlite_reader import Reader
 from cmmd.store.sqlite_tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable
@@ -166,13 +166,13 @@ class SchemaTests(_Stores):
             kept = await self.store.open()
             self.assertEqual(kept.devices, [replace(FULL, number=7, **{name: getattr(PLAIN, name) for name in news})])
             changed = replace(FULL, number=7)
-            await self.store.update_device(changed)
+            await self.store.write([changed])
             self.assertEqual((await self.store.add_device(PLAIN)).number, 8)
             await self.store.write([READING, UPLOAD, COMMAND])
             await self.store.close()
             kept = await self.store.open()
             self.assertEqual((kept.devices, kept.uploads), ([changed, replace(PLAIN, number=8)], [UPLOAD]))
-            self.assertEqual((kept.unfinished, kept.last_command), ([COMMAND], 1))
+            self.assertEqual((kept.unfinished, kept.numbers.command), ([COMMAND], 1))
             await self.store.close()
 
     async def test_history_of_the_second_schema(self) -> None:
@@ -184,7 +184,7 @@ class SchemaTests(_Stores):
         kept = await self.store.open()
         self.assertEqual((kept.uploads, kept.alarms), ([UPLOAD], [ALARM]))
         self.assertEqual(kept.profiles, [replace(PROFILE, points=())])
-        self.assertEqual((kept.last_reading, kept.last_alarm, kept.last_event, kept.last_command), (1, 1, 1, 0))
+        self.assertEqual(kept.numbers, Numbers(reading=1, alarm=1, event=1))
         self.assertEqual(await self.store.readings(Query()), [READING])
         self.assertEqual(await self.store.events(Query()), [EVENT])
         self.assertEqual((kept.unfinished, await self.store.commands(Query())), ([], []))
@@ -268,7 +268,7 @@ class RemovedTests(TestCase):
         await store.add_device(PLAIN)
         path.unlink()
         with self.assertRaisesRegex(StoreUnavailable, "No such file"):
-            await store.update_device(replace(PLAIN, number=1))
+            await store.write([replace(PLAIN, number=1)])
         path.touch()
         with self.assertRaisesRegex(StoreUnavailable, "another file"):
             await store.write([])
@@ -506,8 +506,8 @@ class DamageTests(_Stores):
         self.assertEqual([device.hostid for device in self.kept.devices], ["A"])
         self.assertEqual(self.kept.uploads, [FULL_UPLOAD])
         self.assertEqual(self.kept.alarms, [replace(ALARM, number=3)])
-        self.assertEqual(self.kept.last_alarm, 3)
-        self.assertEqual((self.kept.unfinished, self.kept.last_command), ([COMMAND], 3))
+        self.assertEqual(self.kept.numbers.alarm, 3)
+        self.assertEqual((self.kept.unfinished, self.kept.numbers.command), ([COMMAND], 3))
 
     async def test_truth_that_is_none(self) -> None:
         (line,) = await self.damaged(

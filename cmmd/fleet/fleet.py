@@ -69,14 +69,14 @@ class Fleet:
         commands: CommandTerms,
     ) -> None:
         self.journal = Journal(store, clock)
-        self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.last_event)
+        self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.numbers.event)
         self.events.subscribe(EventLog(clock, self._name))
         self.alarms = Alarms(
             events=self.events,
             keep=self.journal.add,
             now=now,
             open_alarms=kept.alarms,
-            last_number=kept.last_alarm,
+            last_number=kept.numbers.alarm,
         )
         self.throttle = Throttle(clock)
         self.registry = Registry(
@@ -101,7 +101,7 @@ class Fleet:
             store=store,
             interval_s=interval_s,
             versions=kept.profiles,
-            last_number=kept.last_reading,
+            last_number=kept.numbers.reading,
             tally=tally,
         )
         self.uploads = Uploads(
@@ -129,7 +129,7 @@ class Fleet:
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
             unfinished=kept.unfinished,
-            last_number=kept.last_command,
+            last_number=kept.numbers.command,
         )
         self.uploads.subscribe(self.dispatch.confirmations.uploaded)
 

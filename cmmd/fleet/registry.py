@@ -210,7 +210,7 @@ class Registry:
             else:
                 async with self._writing.take(params.hostid):
                     device = self._said(replace(self._devices[params.hostid], password_hash=hashed), params)
-                    await self._store.update_device(device)
+                    await self._store.write([device])
                     self._devices[device.hostid] = device
             self._devices.setdefault(device.hostid, device)
         finally:
@@ -239,11 +239,11 @@ class Registry:
         if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._writing:
             # Nothing new but the time: the device need not wait for that.
             self._devices[device.hostid] = updated
-            self._store.update_device(updated).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
+            self._store.write([updated]).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
             return updated
         async with self._writing.take(params.hostid):
             updated = self._said(self._devices[params.hostid], params)
-            await self._store.update_device(updated)
+            await self._store.write([updated])
             self._devices[params.hostid] = updated
         return updated
 
@@ -324,7 +324,7 @@ class Registry:
             check_setting(name, value, self._catalog)
         async with self._writing.take(hostid):
             updated = replace(self._devices[hostid], **changes)
-            await self._store.update_device(updated)
+            await self._store.write([updated])
             self._devices[hostid] = updated
         self._changed(updated)
         return updated
@@ -334,7 +334,7 @@ class Registry:
         try:
             async with self._writing.take(hostid):
                 settled = replace(self._devices[hostid], byte_order=byte_order)
-                await self._store.update_device(settled)
+                await self._store.write([settled])
                 self._devices[hostid] = settled
         except (TooManyWaiting, StoreUnavailable) as error:
             self._not_kept(error, hostid)  # after the next start the evidence comes again

@@ -6,7 +6,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Query, Reading, Row
 
 __all__ = ["MOST_A_PAGE", "DuplicateDevice", "IStore", "Kept", "SchemaTooNew", "StoreError", "StoreUnavailable"]
 
@@ -38,7 +38,9 @@ class Kept(Struct, kw_only=True):
     :ivar uploads: the newest upload of each device.
     :ivar alarms: those that are open, by number.
     :ivar unfinished: commands without an outcome, by number.
-    :ivar last_reading: the highest number of a reading; likewise for alarms, events and commands; 0: there was none.
+    :ivar numbers: the highest ones so far; 0: there was none.
+    :ivar identity: of this store, for as long as it exists; random.
+    :ivar writer: the identity of what claimed it last; empty: nothing has.
     """
 
     devices: list[Device]
@@ -46,10 +48,9 @@ class Kept(Struct, kw_only=True):
     uploads: list[LastUpload]
     alarms: list[Alarm]
     unfinished: list[Command] = []
-    last_reading: int = 0
-    last_alarm: int = 0
-    last_event: int = 0
-    last_command: int = 0
+    numbers: Numbers = Numbers()
+    identity: str = ""
+    writer: str = ""
 
 
 class IStore(Interface):
@@ -73,17 +74,12 @@ class IStore(Interface):
         :raises StoreUnavailable: see there.
         """
 
-    def update_device(device: Device) -> Deferred[None]:
-        """Replace the record that has this number.
-
-        :raises StoreUnavailable: see there.
-        """
-
     def write(rows: Sequence[Row]) -> Deferred[None]:
         """Keep records, in this order, all of them or none.
 
-        A reading, an event or a profile version whose number is there already is left as it is. An alarm or a
-        command replaces the one with its number, a last upload the one of its device.
+        A reading, an event or a profile version whose number (a reading's: and time) is there already is left as it is.
+        A device, an alarm or a command replaces the one with its number, a last upload the one of its device. Numbers
+        are raised, never lowered.
 
         :raises StoreUnavailable: see there.
         """
@@ -118,6 +114,13 @@ class IStore(Interface):
         :param before: Unix time in milliseconds; an alarm counts from when it was cleared, a command from its end.
         :param limit: how many of each at most.
         :return: how many were deleted, of all four together.
+        :raises StoreUnavailable: see there.
+        """
+
+    def claim(writer: str) -> Deferred[None]:
+        """Note who writes here from now on: rows that somebody else still holds may have numbers that are taken.
+
+        :param writer: an identity, see Kept.
         :raises StoreUnavailable: see there.
         """
 

@@ -3,15 +3,28 @@
 from collections.abc import Callable, Sequence
 from heapq import nlargest, nsmallest
 from typing import Generic, TypeVar
+from uuid import uuid4
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
-from cmmd.store.interface import DuplicateDevice, IStore, Kept
+from cmmd.store.interface import DuplicateDevice, IStore, Kept, StoreError
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
-from cmmd.store.records import Alarm, Command, Cursor, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import (
+    Alarm,
+    Command,
+    Cursor,
+    Device,
+    Event,
+    LastUpload,
+    Numbers,
+    ProfileVersion,
+    Query,
+    Reading,
+    Row,
+)
 
 __all__ = ["MemoryStore"]
 
@@ -23,6 +36,8 @@ class MemoryStore:
     """Keeps records as long as the object lives, with what a database would do to their values."""
 
     def __init__(self) -> None:
+        self._identity = uuid4().hex
+        self._writer = ""
         self._devices: dict[int, Device] = {}
         self._numbers: dict[str, int] = {}
         self._profiles: dict[int, ProfileVersion] = {}
@@ -39,15 +54,19 @@ class MemoryStore:
         """See IStore."""
         return succeed(
             Kept(
-                devices=list(self._devices.values()),
+                devices=[device for _, device in sorted(self._devices.items())],
                 profiles=[profile for _, profile in sorted(self._profiles.items())],
                 uploads=list(self._uploads.values()),
                 alarms=[alarm for _, alarm in sorted(self._alarms.rows.items()) if alarm.cleared_at is None],
                 unfinished=[command for _, command in sorted(self._commands.rows.items()) if command.outcome is None],
-                last_reading=self._readings.last,
-                last_alarm=self._alarms.last,
-                last_event=self._events.last,
-                last_command=self._commands.last,
+                numbers=Numbers(
+                    reading=self._readings.last,
+                    alarm=self._alarms.last,
+                    event=self._events.last,
+                    command=self._commands.last,
+                ),
+                identity=self._identity,
+                writer=self._writer,
             )
         )
 
@@ -55,16 +74,9 @@ class MemoryStore:
         """See IStore."""
         if device.hostid in self._numbers:
             return fail(DuplicateDevice(device.hostid))
-        number = len(self._devices) + 1
-        self._numbers[device.hostid] = number
-        self._devices[number] = replace(device, number=number)
-        return succeed(self._devices[number])
-
-    def update_device(self, device: Device) -> Deferred[None]:
-        """See IStore."""
-        if device.number in self._devices:
-            self._devices[device.number] = device
-        return succeed(None)
+        added = replace(device, number=max(self._devices, default=0) + 1)
+        self._put_device(added)
+        return succeed(added)
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """See IStore."""
@@ -95,13 +107,20 @@ class MemoryStore:
             + self._commands.forget(before, limit)
         )
 
+    def claim(self, writer: str) -> Deferred[None]:
+        """See IStore."""
+        self._writer = writer
+        return succeed(None)
+
     def close(self) -> Deferred[None]:
         """See IStore."""
         return succeed(None)
 
     def _write(self, rows: Sequence[Row]) -> None:
-        for row in [_as_kept(row) for row in rows]:  # what cannot be kept shows before anything is
+        for row in [self._as_kept(row) for row in rows]:  # what cannot be kept shows before anything is
             match row:
+                case Device():
+                    self._put_device(row)
                 case Reading():
                     self._readings.add(row)
                 case Event():
@@ -114,15 +133,28 @@ class MemoryStore:
                     self._uploads[row.hostid] = row
                 case ProfileVersion():
                     self._profiles.setdefault(row.number, row)
+                case Numbers():
+                    self._readings.raise_to(row.reading)
+                    self._alarms.raise_to(row.alarm)
+                    self._events.raise_to(row.event)
+                    self._commands.raise_to(row.command)
 
+    def _put_device(self, device: Device) -> None:
+        before = self._devices.get(device.number)
+        if before is not None:
+            del self._numbers[before.hostid]
+        self._numbers[device.hostid] = device.number
+        self._devices[device.number] = device
 
-def _as_kept(row: Row) -> Row:
-    match row:
-        case Reading():
-            return replace(row, points=unpack_points(pack_points(row.points)))
-        case Event():
-            return replace(row, details=unpack_details(pack_details(row.details)))
-    return row
+    def _as_kept(self, row: Row) -> Row:
+        match row:
+            case Reading():
+                return replace(row, points=unpack_points(pack_points(row.points)))
+            case Event():
+                return replace(row, details=unpack_details(pack_details(row.details)))
+            case Device() if self._numbers.get(row.hostid, row.number) != row.number:
+                raise StoreError(f"{row.hostid} has another number")
+        return row
 
 
 class _Shelf(Generic[R]):
@@ -145,7 +177,10 @@ class _Shelf(Generic[R]):
 
     def put(self, row: R) -> None:
         self.rows[row.number] = row
-        self.last = max(self.last, row.number)
+        self.raise_to(row.number)
+
+    def raise_to(self, number: int) -> None:
+        self.last = max(self.last, number)
 
     def page(self, query: Query) -> list[R]:
         start, end = span(query)

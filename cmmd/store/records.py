@@ -16,6 +16,7 @@ __all__ = [
     "Device",
     "Event",
     "LastUpload",
+    "Numbers",
     "Outcome",
     "PointColumn",
     "ProfileVersion",
@@ -189,7 +190,16 @@ class Command(Struct, frozen=True, kw_only=True):
     confirmed_at: int | None = None
 
 
-Row = Reading | ProfileVersion | LastUpload | Alarm | Event | Command
+class Numbers(Struct, frozen=True, kw_only=True):
+    """The highest numbers that have been given so far, or are reserved: none up to them is given again."""
+
+    reading: int = 0
+    alarm: int = 0
+    event: int = 0
+    command: int = 0
+
+
+Row = Device | Reading | ProfileVersion | LastUpload | Alarm | Event | Command | Numbers
 """What is written in batches."""
 
 

@@ -6,13 +6,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
+from msgspec.structs import asdict
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
-from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import (
+    Alarm,
+    Command,
+    Device,
+    Event,
+    LastUpload,
+    Numbers,
+    ProfileVersion,
+    Query,
+    Reading,
+    Row,
+)
 from cmmd.store.sqlite_reader import Reader
 from cmmd.store.sqlite_schema import migrate, missing_schemas
 from cmmd.store.sqlite_tables import (
@@ -24,10 +36,10 @@ from cmmd.store.sqlite_tables import (
     READINGS,
     DamagedRow,
     Table,
+    TimedTable,
     add_device,
     add_profile,
     read_profiles,
-    update_device,
 )
 from cmmd.store.sqlite_writer import Writer
 
@@ -45,13 +57,15 @@ _SETTINGS = (
 )
 
 _TABLES: dict[type[Row], Table[Any]] = {
+    Device: DEVICES,
     Reading: READINGS,
     LastUpload: LAST_UPLOADS,
     Alarm: ALARMS,
     Event: EVENTS,
     Command: COMMANDS,
 }
-_AGEING = (READINGS, ALARMS, EVENTS, COMMANDS)
+_NUMBERED: dict[str, TimedTable[Any]] = {"reading": READINGS, "alarm": ALARMS, "event": EVENTS, "command": COMMANDS}
+"""Those whose numbers the daemon gives, and whose old rows are deleted; by the field of Numbers."""
 
 
 class _Threads(NamedTuple):
@@ -96,10 +110,6 @@ class SQLiteStore:
         """See IStore."""
         return self._submit(lambda connection: add_device(connection, device))
 
-    def update_device(self, device: Device) -> Deferred[None]:
-        """See IStore."""
-        return self._submit(lambda connection: update_device(connection, device))
-
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """See IStore."""
         return self._submit(partial(_insert, list(rows)))
@@ -122,7 +132,11 @@ class SQLiteStore:
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
         """See IStore."""
-        return self._submit(lambda connection: sum(table.forget(connection, before, limit) for table in _AGEING))
+        return self._submit(lambda connection: sum(one.forget(connection, before, limit) for one in _NUMBERED.values()))
+
+    def claim(self, writer: str) -> Deferred[None]:
+        """See IStore."""
+        return self._submit(lambda connection: _claim(connection, writer))
 
     def close(self) -> Deferred[None]:
         """See IStore. Queries that are not answered within some seconds fail; writes take as long as the disk does."""
@@ -154,16 +168,16 @@ class SQLiteStore:
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         migrate(connection, missing)
+        identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
         return Kept(
             devices=self._undamaged(DEVICES.read(connection, "ORDER BY number")),
             profiles=self._undamaged(read_profiles(connection)),
             uploads=self._undamaged(LAST_UPLOADS.read(connection)),
             alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
             unfinished=self._undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number")),
-            last_reading=READINGS.last_number(connection),
-            last_alarm=ALARMS.last_number(connection),
-            last_event=EVENTS.last_number(connection),
-            last_command=COMMANDS.last_number(connection),
+            numbers=Numbers(**{name: table.last_number(connection) for name, table in _NUMBERED.items()}),
+            identity=identity,
+            writer=writer,
         )
 
     def _undamaged(self, found: Iterable[T | DamagedRow]) -> list[T]:
@@ -182,6 +196,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _claim(connection: sqlite3.Connection, writer: str) -> None:
+    connection.execute("UPDATE store SET writer = ?", (writer,))
+
+
 def _insert(rows: Sequence[Row], connection: sqlite3.Connection) -> None:
     """Keep records of any kinds. Only within one kind does their order matter."""
     by_kind: dict[type[Row], list[Row]] = {}
@@ -189,5 +207,8 @@ def _insert(rows: Sequence[Row], connection: sqlite3.Connection) -> None:
         by_kind.setdefault(type(row), []).append(row)
     for profile in cast("list[ProfileVersion]", by_kind.pop(ProfileVersion, [])):
         add_profile(connection, profile)
+    for numbers in cast("list[Numbers]", by_kind.pop(Numbers, [])):
+        for name, number in asdict(numbers).items():
+            _NUMBERED[name].raise_number(connection, number)
     for kind, some in by_kind.items():
         _TABLES[kind].insert(connection, some)

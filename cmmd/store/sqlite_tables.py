@@ -28,7 +28,6 @@ __all__ = [
     "add_device",
     "add_profile",
     "read_profiles",
-    "update_device",
 ]
 
 R = TypeVar("R", bound=Struct)
@@ -162,6 +161,12 @@ class TimedTable(Table[R]):
         """What deletes rows older than the first place, at most as many as the second."""
         return f"DELETE FROM {self.name} WHERE number IN ({self._oldest})"  # noqa: S608
 
+    def raise_number(self, connection: sqlite3.Connection, number: int) -> None:
+        """Have :meth:`last_number` be at least this."""
+        if self.last_number(connection) < number:
+            connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (self.name,))
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (self.name, number))
+
     def last_number(self, connection: sqlite3.Connection) -> int:
         """The highest number that a row has ever had; 0: there was none."""
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.name,)).fetchone()
@@ -171,7 +176,7 @@ class TimedTable(Table[R]):
 _TRUTH = Form(lambda value: value, lambda kept: {0: False, 1: True}.get(kept, kept))
 """Of a column with 1, 0 and, where its record says so, NULL; anything else there is damage."""
 
-DEVICES = Table("device", Device, forms={"enabled": _TRUTH})
+DEVICES = Table("device", Device, _REPLACED, {"enabled": _TRUTH})
 READINGS = TimedTable("reading", Reading, _LEFT, {"points": Form(pack_points, unpack_points)})
 LAST_UPLOADS = Table("last_upload", LastUpload, _REPLACED)
 ALARMS = TimedTable("alarm", Alarm, _REPLACED, at="raised_at", old="cleared_at")
@@ -185,7 +190,6 @@ COMMANDS = TimedTable(
 
 _GIVEN = [field.name for field in fields(Device) if field.name != "number"]
 _ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' + name for name in _GIVEN)})"  # noqa: S608
-_UPDATE_DEVICE = f"UPDATE device SET {', '.join(f'{name} = :{name}' for name in _GIVEN)} WHERE number = :number"  # noqa: S608
 
 
 def add_device(connection: sqlite3.Connection, device: Device) -> Device:
@@ -198,11 +202,6 @@ def add_device(connection: sqlite3.Connection, device: Device) -> Device:
     except sqlite3.IntegrityError:
         raise DuplicateDevice(device.hostid) from None
     return replace(device, number=cast("int", added.lastrowid))
-
-
-def update_device(connection: sqlite3.Connection, device: Device) -> None:
-    """Replace a device, see IStore."""
-    connection.execute(_UPDATE_DEVICE, asdict(device))
 
 
 _POINT_COLUMNS = [field.name for field in fields(PointColumn)]
