@@ -8,7 +8,16 @@ from zope.interface import Interface
 
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Query, Reading, Row
 
-__all__ = ["MOST_A_PAGE", "DuplicateDevice", "IStore", "Kept", "SchemaTooNew", "StoreError", "StoreUnavailable"]
+__all__ = [
+    "MOST_A_PAGE",
+    "DuplicateDevice",
+    "Health",
+    "IStore",
+    "Kept",
+    "SchemaTooNew",
+    "StoreError",
+    "StoreUnavailable",
+]
 
 MOST_A_PAGE = 1000
 """Most records that one query returns, whatever its limit."""
@@ -28,6 +37,13 @@ class SchemaTooNew(StoreError):
 
 class DuplicateDevice(StoreError):
     """A device with this hostid is there already."""
+
+
+class Health(Struct, frozen=True):
+    """Whether the store takes rows, and how many wait elsewhere for it."""
+
+    up: bool = True
+    backlog: int = 0
 
 
 class Kept(Struct, kw_only=True):
@@ -80,6 +96,12 @@ class IStore(Interface):
         A reading, an event or a profile version whose number (a reading's: and time) is there already is left as it is.
         A device, an alarm or a command replaces the one with its number, a last upload the one of its device. Numbers
         are raised, never lowered.
+
+        :raises StoreUnavailable: see there.
+        """
+
+    def device(hostid: str) -> Deferred[Device | None]:
+        """One device; None: there is none with this hostid.
 
         :raises StoreUnavailable: see there.
         """

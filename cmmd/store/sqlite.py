@@ -4,43 +4,19 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-from msgspec.structs import asdict
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
-from cmmd.store.records import (
-    Alarm,
-    Command,
-    Device,
-    Event,
-    LastUpload,
-    Numbers,
-    ProfileVersion,
-    Query,
-    Reading,
-    Row,
-)
+from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
 from cmmd.store.sqlite_reader import Reader
+from cmmd.store.sqlite_rows import NUMBERED, add_device, find_device, highest_numbers, insert, read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas
-from cmmd.store.sqlite_tables import (
-    ALARMS,
-    COMMANDS,
-    DEVICES,
-    EVENTS,
-    LAST_UPLOADS,
-    READINGS,
-    DamagedRow,
-    Table,
-    TimedTable,
-    add_device,
-    add_profile,
-    read_profiles,
-)
+from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS, DamagedRow
 from cmmd.store.sqlite_writer import Writer
 
 __all__ = ["SQLiteStore"]
@@ -55,17 +31,6 @@ _SETTINGS = (
     "temp_store = MEMORY",  # what a savepoint may have to bring back; else that is written to files in /tmp
     "wal_autocheckpoint = 4000",  # pages, 16 MB; 1000 is the default, and the same pages go to their place more often
 )
-
-_TABLES: dict[type[Row], Table[Any]] = {
-    Device: DEVICES,
-    Reading: READINGS,
-    LastUpload: LAST_UPLOADS,
-    Alarm: ALARMS,
-    Event: EVENTS,
-    Command: COMMANDS,
-}
-_NUMBERED: dict[str, TimedTable[Any]] = {"reading": READINGS, "alarm": ALARMS, "event": EVENTS, "command": COMMANDS}
-"""Those whose numbers the daemon gives, and whose old rows are deleted; by the field of Numbers."""
 
 
 class _Threads(NamedTuple):
@@ -112,10 +77,14 @@ class SQLiteStore:
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """See IStore."""
-        return self._submit(partial(_insert, list(rows)))
+        return self._submit(partial(insert, list(rows)))
+
+    def device(self, hostid: str) -> Deferred[Device | None]:
+        """See IStore. A damaged one: StoreError; likewise below."""
+        return self._ask(partial(find_device, hostid))
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore. A damaged one among them: StoreError; likewise below."""
+        """See IStore."""
         return self._ask(lambda connection: READINGS.page(connection, query))
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
@@ -132,7 +101,7 @@ class SQLiteStore:
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
         """See IStore."""
-        return self._submit(lambda connection: sum(one.forget(connection, before, limit) for one in _NUMBERED.values()))
+        return self._submit(lambda connection: sum(one.forget(connection, before, limit) for one in NUMBERED.values()))
 
     def claim(self, writer: str) -> Deferred[None]:
         """See IStore."""
@@ -175,7 +144,7 @@ class SQLiteStore:
             uploads=self._undamaged(LAST_UPLOADS.read(connection)),
             alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
             unfinished=self._undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number")),
-            numbers=Numbers(**{name: table.last_number(connection) for name, table in _NUMBERED.items()}),
+            numbers=highest_numbers(connection),
             identity=identity,
             writer=writer,
         )
@@ -198,17 +167,3 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _claim(connection: sqlite3.Connection, writer: str) -> None:
     connection.execute("UPDATE store SET writer = ?", (writer,))
-
-
-def _insert(rows: Sequence[Row], connection: sqlite3.Connection) -> None:
-    """Keep records of any kinds. Only within one kind does their order matter."""
-    by_kind: dict[type[Row], list[Row]] = {}
-    for row in rows:
-        by_kind.setdefault(type(row), []).append(row)
-    for profile in cast("list[ProfileVersion]", by_kind.pop(ProfileVersion, [])):
-        add_profile(connection, profile)
-    for numbers in cast("list[Numbers]", by_kind.pop(Numbers, [])):
-        for name, number in asdict(numbers).items():
-            _NUMBERED[name].raise_number(connection, number)
-    for kind, some in by_kind.items():
-        _TABLES[kind].insert(connection, some)

@@ -1,18 +1,18 @@
 """The tables of the embedded store: records to rows and back, and the statements for both."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from msgspec import MsgspecError, Struct, convert
-from msgspec.structs import asdict, astuple, fields, replace
+from msgspec.structs import astuple, fields
 
-from cmmd.store.interface import DuplicateDevice, StoreError
+from cmmd.store.interface import StoreError
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
-from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, PointColumn, ProfileVersion, Query, Reading
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Query, Reading
 
 __all__ = [
     "ALARMS",
@@ -25,9 +25,6 @@ __all__ = [
     "Form",
     "Table",
     "TimedTable",
-    "add_device",
-    "add_profile",
-    "read_profiles",
 ]
 
 R = TypeVar("R", bound=Struct)
@@ -65,6 +62,7 @@ class Table(Generic[R]):
         self._columns = [field.name for field in fields(record)]
         self._forms = [(place, forms[column]) for place, column in enumerate(self._columns) if column in forms]
         key, *others = self._columns
+        self._key = self._order = key
         updates = ", ".join(f"{column} = excluded.{column}" for column in others)
         self._when_there = when_there.format(key=key, updates=updates)
         self._place = f"({', '.join('?' * len(self._columns))})"
@@ -85,6 +83,17 @@ class Table(Generic[R]):
     ) -> Iterator[R | DamagedRow]:
         """The records of the rows that ``rest`` selects, and what is the matter with those that are none."""
         return map(self._read, connection.execute(f"{self.select} {rest}", values).fetchall())
+
+    def first(self, connection: sqlite3.Connection, limit: int) -> Iterator[R | DamagedRow]:
+        """Its first records, in order."""
+        return self.read(connection, f"ORDER BY {self._order} LIMIT ?", (limit,))
+
+    def discard(self, connection: sqlite3.Connection, records: Iterable[R]) -> None:
+        """Delete records; those that are there in another form stay."""
+        places = ", ".join("?" * len(self._columns))
+        statement = f"DELETE FROM {self.name} WHERE {self._key} = ? AND ({', '.join(self._columns)}) IS ({places})"  # noqa: S608
+        for row in map(self._row, records):
+            connection.execute(statement, (row[0], *row))
 
     def _read(self, row: Sequence[Any]) -> R | DamagedRow:
         values = list(row)
@@ -126,6 +135,7 @@ class TimedTable(Table[R]):
     ) -> None:
         super().__init__(name, record, when_there, forms)
         self._at = at
+        self._order = f"{at}, number"
         self._oldest = f"SELECT number FROM {name} WHERE {old} < ? AND {may_go} ORDER BY {old}, number LIMIT ?"  # noqa: S608
 
     def page(self, connection: sqlite3.Connection, query: Query) -> list[R]:
@@ -187,53 +197,3 @@ COMMANDS = TimedTable(
     old="ended_at",
     may_go="outcome IS NOT NULL",
 )
-
-_GIVEN = [field.name for field in fields(Device) if field.name != "number"]
-_ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' + name for name in _GIVEN)})"  # noqa: S608
-
-
-def add_device(connection: sqlite3.Connection, device: Device) -> Device:
-    """Keep a new device, see IStore.
-
-    :raises DuplicateDevice: see there.
-    """
-    try:
-        added = connection.execute(_ADD_DEVICE, asdict(device))
-    except sqlite3.IntegrityError:
-        raise DuplicateDevice(device.hostid) from None
-    return replace(device, number=cast("int", added.lastrowid))
-
-
-_POINT_COLUMNS = [field.name for field in fields(PointColumn)]
-
-
-def add_profile(connection: sqlite3.Connection, profile: ProfileVersion) -> None:
-    """Keep a profile version with its points; where its number is there already, nothing changes."""
-    added = connection.execute(
-        "INSERT INTO profile (number, name, fingerprint) VALUES (?, ?, ?) ON CONFLICT (number) DO NOTHING",
-        (profile.number, profile.name, profile.fingerprint),
-    )
-    if added.rowcount:
-        connection.executemany(
-            f"INSERT INTO point (profile, place, {', '.join(_POINT_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-            [(profile.number, place, *astuple(point)) for place, point in enumerate(profile.points)],
-        )
-
-
-def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | DamagedRow]:
-    """Every profile version, by number, and what is the matter with those that are none.
-
-    Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings bear.
-    """
-    select = f"SELECT profile, {', '.join(_POINT_COLUMNS)} FROM point ORDER BY profile, place"  # noqa: S608
-    points = {
-        number: [dict(zip(_POINT_COLUMNS, values, strict=True)) for _, *values in rows]
-        for number, rows in groupby(connection.execute(select).fetchall(), key=lambda row: row[0])
-    }
-    for number, name, fingerprint in connection.execute("SELECT number, name, fingerprint FROM profile").fetchall():
-        values = {"number": number, "name": name, "fingerprint": fingerprint, "points": points.get(number, [])}
-        try:
-            yield convert(values, ProfileVersion)
-        except MsgspecError as error:
-            yield ProfileVersion(number=number, name=str(name), fingerprint="", points=())
-            yield DamagedRow(f"profile {number} is damaged: {error}")
