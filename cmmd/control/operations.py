@@ -13,8 +13,9 @@ from cmmd.control.describe import details_of, raw_of, row_of, status_of
 from cmmd.control.errors import BadArgument, NoSuchCommand, UnknownDevice
 from cmmd.control.paging import Filled, cursor_from, cursor_text, fill
 from cmmd.control.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
-from cmmd.fleet.dispatch import By, Dispatch, Submitted
+from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.orders import By, Submitted
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
@@ -210,7 +211,7 @@ class Operations:
         """The audit, of a device or of all."""
         if query.hostid is not None:
             self._device(query.hostid)
-        found = await self.dispatch.page(query)
+        found = await self.dispatch.audit.page(query)
         return _page(fill(found), found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
 
     async def command(self, number: int) -> Command:
@@ -223,7 +224,7 @@ class Operations:
         for _ in range(PAGES_SEARCHED):
             if found is not None:
                 return found
-            page = await self.dispatch.page(query)
+            page = await self.dispatch.audit.page(query)
             found = next((one for one in page if one.number == number), None)
             if page:
                 query = replace(query, after=Cursor(page[-1].accepted_at, page[-1].number))

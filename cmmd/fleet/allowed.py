@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from cmmd.fleet.inputs import REMOTE_INHIBITED
-from cmmd.fleet.live import LiveRecord
 from cmmd.modbus.frames import BadCRCError, ModbusFrameError, ReadRequest, WriteRequest, build_frame, parse_request
 
 __all__ = [
@@ -20,7 +18,6 @@ __all__ = [
     "RemoteLocked",
     "UnknownCommand",
     "UnknownDevice",
-    "check_remote_control",
     "checked_frames",
     "checked_port",
 ]
@@ -99,19 +96,6 @@ class NotAudited(NotAllowed):
     """The store does not take the record of the command, and nothing is sent without one."""
 
     code = "not_audited"
-
-
-def check_remote_control(record: LiveRecord) -> None:
-    """Look at the interlocks that the device and its controller report. What was never heard of allows; what was last
-    heard of counts, also from before a restart, and from before another controller has said anything.
-
-    :raises RemoteInhibited: see there.
-    :raises RemoteLocked: see there.
-    """
-    if REMOTE_INHIBITED.state(record.inputs):
-        raise RemoteInhibited(f"{record.hostid}: {REMOTE_INHIBITED.title}")
-    if record.remote_locked:
-        raise RemoteLocked(f"{record.hostid}: remote control is locked at its panel, as far as was ever heard")
 
 
 def checked_frames(text: str) -> str:

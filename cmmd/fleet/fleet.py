@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.audit import Audit
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.eventlog import EventLog
 from cmmd.fleet.events import Events
@@ -119,17 +120,19 @@ class Fleet:
             device=self.registry.device,
             live=self.live,
             presence=self.presence,
-            journal=self.journal,
-            store=store,
-            events=self.events,
+            audit=Audit(
+                journal=self.journal,
+                store=store,
+                events=self.events,
+                now=now,
+                unfinished=kept.unfinished,
+                last_number=kept.last_command,
+            ),
             uids=self.uids,
-            now=now,
             clock=clock,
             enabled=commands.enabled,
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
-            unfinished=kept.unfinished,
-            last_number=kept.last_command,
         )
         self.uploads.subscribe(self.dispatch.confirmations.uploaded)
 
