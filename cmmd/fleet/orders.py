@@ -12,6 +12,7 @@ from cmmd.controllers.profile import Profile
 from cmmd.fleet.confirmation import Watched
 from cmmd.store.records import Command
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
+from cmmd.wire.quoting import printable
 
 __all__ = ["Asked", "By", "Line", "Order", "Submitted", "who_text"]
 
@@ -42,7 +43,7 @@ class Asked(Struct, frozen=True):
 
 def who_text(name: str) -> str:
     """Who asks, as the audit has it: printable, :data:`LONGEST_WHO` characters at most."""
-    return "".join(character if character.isprintable() else " " for character in name[:LONGEST_WHO]).strip()
+    return printable(name[:LONGEST_WHO]).strip()
 
 
 class Submitted(Struct):
