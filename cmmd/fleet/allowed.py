@@ -8,6 +8,7 @@ __all__ = [
     "MOST_FRAMES",
     "BadFrame",
     "BadPort",
+    "Coded",
     "CommandsDisabled",
     "DeviceDisabled",
     "DeviceOffline",
@@ -26,10 +27,16 @@ MOST_FRAMES = 16
 """Frames of one write: each takes the device's serial bus for a moment."""
 
 
-class NotAllowed(Exception):
-    """Nothing was sent. ``code`` is for programs and stays as it is; the text is for people."""
+class Coded(Exception):
+    """Something was not done. ``code`` is for programs and stays as it is; the text is for people."""
 
-    code: ClassVar[str] = "not_allowed"
+    code: ClassVar[str]
+
+
+class NotAllowed(Coded):
+    """Nothing was sent to the device, for a reason that has no code of its own."""
+
+    code = "not_allowed"
 
 
 class UnknownDevice(NotAllowed):
@@ -57,7 +64,7 @@ class BadPort(NotAllowed):
 
 
 class CommandsDisabled(NotAllowed):
-    """The configuration lets nothing be sent."""
+    """The configuration lets nothing be sent, or the daemon is stopping."""
 
     code = "commands_disabled"
 
