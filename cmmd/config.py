@@ -12,6 +12,7 @@ __all__ = ["Config", "ConfigError", "load"]
 
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
+Mebibytes = Annotated[int, Meta(ge=16, le=1_048_576)]
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HostPort = Annotated[str, Meta(pattern=rf"\A(?!tcp6?:|ssl:)(|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):{_PORT})\Z")]
 Endpoints = list[Annotated[str, Meta(min_length=1)]]
@@ -65,6 +66,9 @@ class Store(Section, frozen=True, kw_only=True):
     """``[store]``: where it is kept."""
 
     url: Annotated[str, Meta(min_length=1)] = "sqlite:cmmd.sqlite"
+    password_file: str = ""
+    spool_max: Mebibytes = 1024
+    spool_spare: Annotated[int, Meta(ge=0, le=1_048_576)] = 256
 
 
 class Commands(Section, frozen=True, kw_only=True):

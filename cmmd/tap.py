@@ -43,7 +43,12 @@ from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Surroundings
 from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
-from cmmd.store.interface import IStore, StoreError
+from cmmd.store.interface import Health, IStore, StoreError
+from cmmd.store.known import Known
+from cmmd.store.memory import MemoryStore
+from cmmd.store.spool import Spool
+from cmmd.store.spooled import SpooledStore
+from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
 
 __all__ = ["Options", "Server", "makeService"]
@@ -121,7 +126,7 @@ class Server(Service):
         self._lock: IO[str] | None = None
         self._listeners = _listeners(settings.server, reactor)
         self._catalog = _catalog(settings.controllers.path, state)
-        self._store = _store(settings.store.url, state, reactor)
+        self._store = _store(settings.store, state, reactor)
         self._threads: ThreadPool | None = None
         self._doors = _doors(settings.control, state, reactor)
         self._programs: Programs | None = None
@@ -185,6 +190,7 @@ class Server(Service):
                 timeout_s=settings.commands.timeout,
                 most_waiting=settings.commands.queue,
             ),
+            store_health=self._store.health if isinstance(self._store, SpooledStore) else Health,
         )
         terms = UploadTerms(
             data_mode=settings.upload.data_mode,
@@ -331,8 +337,13 @@ def _catalog(path: str, state: Path) -> Catalog:
         raise config.ConfigError(f"controllers.path: {error}") from None
 
 
-def _store(url: str, state: Path, reactor: Any) -> IStore:
+def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
     try:
-        return store_at(url, state, reactor)
+        store = store_at(settings.url, state, reactor)
     except ValueError as error:
         raise config.ConfigError(f"store.url: {error}") from None
+    if isinstance(store, MemoryStore):
+        return store  # never away
+    buffer = partial(Spool, reactor=reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare)
+    known = None if isinstance(store, SQLiteStore) else Known(buffer(state / "known.sqlite"), reactor)
+    return SpooledStore(store, buffer(state / "spool.sqlite"), known, reactor)

@@ -28,6 +28,7 @@ from cmmd.control.operations import Operations
 from cmmd.control.programs import Programs
 from cmmd.control.responder import Responder
 from cmmd.control.tls import TLSFiles
+from cmmd.fleet.audit import Audit
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.uids import Uids
@@ -96,11 +97,13 @@ class ControlWorld:
             device=self.fleet.registry.device,
             live=self.fleet.live,
             presence=self.fleet.presence,
-            journal=self.fleet.journal,
-            store=self.world.store,
-            events=self.fleet.events,
+            audit=Audit(
+                journal=self.fleet.journal,
+                store=self.world.store,
+                events=self.fleet.events,
+                now=self.clock.seconds,
+            ),
             uids=Uids(Random(1)),
-            now=self.clock.seconds,
             clock=self.clock,
             enabled=enabled,
             timeout_s=30.0,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -307,6 +308,18 @@ class CommandTests(_TestCase):
         self.control.world.register(OTHER)
         self.assertRaises(errors.DeviceOffline, self.ask, commands.Reset, hostid=OTHER)
         self.assertEqual(self.control.sent, [])
+
+    def test_what_is_not_allowed_is_in_the_log(self) -> None:
+        """With who asked; a question about a device that there is not is none of that."""
+        with capturedLogs() as logged:
+            self.assertRaises(errors.UnknownDevice, self.ask, commands.GetDevice, hostid="nobody")
+            self.assertRaises(errors.UnknownDevice, self.ask, commands.SendCommand, hostid="nobody", name="auto")
+            self.assertRaises(errors.BadPort, self.ask, commands.WritePort, hostid=HOSTID, modulePort=9, moduleBaud=0)
+        said = [formatEvent(event).partition("control: ")[2].partition(": ")[2] for event in logged]
+        self.assertEqual(
+            [line.partition(": ")[0] for line in said if line],
+            [f"'{name}' of (uid 1000 pid 77) is not allowed" for name in ("SendCommand", "WritePort")],
+        )
 
     def test_queue(self) -> None:
         asked = [self.plain.begin(commands.SendCommand, hostid=HOSTID, name="auto") for _ in range(6)]

@@ -12,9 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
-from cmmd.fleet.dispatch import LONGEST_WAIT_S, STARTS_A_TURN, By, NoSuchCommand, Submitted, TooLate
+from cmmd.fleet.dispatch import LONGEST_WAIT_S, NoSuchCommand, TooLate
 from cmmd.fleet.fleet import CommandTerms
+from cmmd.fleet.orders import By, Submitted
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
+from cmmd.fleet.starts import STARTS_A_TURN
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
@@ -99,7 +101,7 @@ class DispatchTestCase(SynchronousTestCase):
         world.presence.attach(HOSTID, self.carrier)
         world.write_batch()
         self.told: list[Command] = []
-        self.dispatch.subscribe(self.told.append)
+        self.dispatch.audit.subscribe(self.told.append)
 
     def submit(self, name: str = "auto", hostid: str = HOSTID) -> Submitted:
         self.world.clock.advance(0)  # a turn of the reactor
@@ -110,7 +112,7 @@ class DispatchTestCase(SynchronousTestCase):
 
     def audit(self) -> list[Command]:
         self.world.write_batch()
-        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.page(Query(limit=1000))))
+        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.audit.page(Query(limit=1000))))
 
     def assert_not_allowed(self, kind: type[allowed.NotAllowed], asked: Any = None, hostid: str = HOSTID) -> None:
         before = len(self.carrier.asked)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.wire.quoting import LONGEST, quoted
+from cmmd.wire.quoting import LONGEST, printable, quoted
 
 
 class QuotedTests(SynchronousTestCase):
@@ -35,3 +35,17 @@ class QuotedTests(SynchronousTestCase):
             for said in (text, text.encode(), text.encode() + b"\xff"):
                 self.assertNotIn("s3c", quoted(said), text)
                 self.assertIn("***", quoted(said), text)
+
+
+class PrintableTests(SynchronousTestCase):
+    @given(st.text(st.characters()))
+    def test_one_line_of_the_same_length_that_can_be_stored(self, text: str) -> None:
+        line = printable(text)
+        self.assertTrue(line.isprintable())
+        self.assertEqual(len(line), len(text))
+        self.assertEqual(line.encode().decode(), line)
+        self.assertEqual(printable(line), line)
+
+    def test_what_becomes_of_it(self) -> None:
+        self.assertEqual(printable("Grüße, 发电机 1"), "Grüße, 发电机 1")
+        self.assertEqual(printable(" a\r\nb\x1b[31m\0\u2028\u202ec\ud800 "), " a  b [31m   c  ")

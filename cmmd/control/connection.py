@@ -17,7 +17,6 @@ from cmmd.control import commands, errors
 from cmmd.control.operations import Operations
 from cmmd.control.peers import requester, why
 from cmmd.control.refusals import refusal
-from cmmd.fleet.allowed import NotAllowed
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.wire.quoting import quoted
 
@@ -219,15 +218,16 @@ class Connection(amp.AMP):
 
     def _refused(self, failure: Failure, name: str) -> Failure:
         error = failure.value
-        if isinstance(error, amp.RemoteAmpError):
+        if isinstance(error, amp.RemoteAmpError):  # AMP has found its code
+            cause = None if error.local is None else error.local.value
+            if isinstance(cause, errors.NotAllowed):
+                self._log(f"{name} of {self.who(None)} is not allowed: {cause}")
             error.description = error.description[:LONGEST_TEXT]  # has what the peer sent in it
             return failure
         known = refusal(error)
         if known is None:
             log.failure("control: {name}", failure, name=name)
             known = errors.InternalError("internal error; the log has more")
-        elif isinstance(error, NotAllowed):
-            self._log(f"{name} of {self.who(None)} is not allowed: {error}")
         return Failure(_remote(known))
 
     def who(self, said: str | None) -> str:

@@ -13,6 +13,7 @@ __all__ = ["details_of", "raw_of", "row_of", "status_of"]
 
 def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNow:
     """How the daemon does; times in milliseconds UTC."""
+    health = fleet.store_health()
     return StatusNow(
         version=__version__,
         now=now,
@@ -21,8 +22,8 @@ def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNo
         online=len(fleet.presence),
         sessions=fleet.presence.session_count,
         alarms=dict(fleet.alarms.counts),
-        store_up=fleet.journal.up,
-        backlog=len(fleet.journal),
+        store_up=health.up,
+        backlog=health.backlog,
         bytes_received=tally.bytes_received,
         messages=dict(tally.messages),
         uploads=dict(tally.uploads),

@@ -1,9 +1,24 @@
 """Why something was not done: one exception for each code, the same ones on both sides of the connection.
 
-A code is for programs and stays as it is; the text is for people. On the wire a code stands in capitals.
+What speaks against sending to a device is as the fleet has it; for what else goes wrong there, see ``refusals``. A code
+is for programs and stays as it is; the text is for people. On the wire a code stands in capitals.
 """
 
-from typing import ClassVar
+from cmmd.fleet.allowed import (
+    BadFrame,
+    BadPort,
+    Coded,
+    CommandsDisabled,
+    DeviceDisabled,
+    DeviceOffline,
+    NotAllowed,
+    NotAudited,
+    QueueFull,
+    RemoteInhibited,
+    RemoteLocked,
+    UnknownCommand,
+    UnknownDevice,
+)
 
 __all__ = [
     "BY_CODE",
@@ -36,82 +51,8 @@ __all__ = [
 ]
 
 
-class ControlError(Exception):
-    """The daemon has not done what it was asked."""
-
-    code: ClassVar[str]
-
-
-class NotAllowed(ControlError):
-    """Nothing was sent to the device, for a reason that has no code of its own."""
-
-    code = "not_allowed"
-
-
-class UnknownDevice(NotAllowed):
-    """No device with this hostid is registered."""
-
-    code = "unknown_device"
-
-
-class UnknownCommand(NotAllowed):
-    """The device's profile has no command of this name."""
-
-    code = "unknown_command"
-
-
-class BadFrame(NotAllowed):
-    """What should be written is no Modbus write."""
-
-    code = "bad_frame"
-
-
-class BadPort(NotAllowed):
-    """There is no such port or baud rate."""
-
-    code = "bad_port"
-
-
-class CommandsDisabled(NotAllowed):
-    """The configuration lets nothing be sent, or the daemon is stopping."""
-
-    code = "commands_disabled"
-
-
-class DeviceDisabled(NotAllowed):
-    """The owner has disabled the device."""
-
-    code = "device_disabled"
-
-
-class DeviceOffline(NotAllowed):
-    """The device has no live session."""
-
-    code = "device_offline"
-
-
-class RemoteInhibited(NotAllowed):
-    """The device's input says that remote control is inhibited."""
-
-    code = "remote_inhibited"
-
-
-class RemoteLocked(NotAllowed):
-    """The controller's panel says that remote control is locked."""
-
-    code = "remote_locked"
-
-
-class QueueFull(NotAllowed):
-    """So many commands wait for this device already."""
-
-    code = "queue_full"
-
-
-class NotAudited(NotAllowed):
-    """The store does not take the record of the command, and nothing is sent without one."""
-
-    code = "not_audited"
+ControlError = Coded
+"""The daemon has not done what it was asked; all of these are kinds of it."""
 
 
 class NoSuchPoint(ControlError):

@@ -10,11 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cmmd.control.describe import details_of, raw_of, row_of, status_of
-from cmmd.control.errors import BadArgument, NoSuchCommand, UnknownDevice
+from cmmd.control.errors import BadArgument, NoSuchCommand
 from cmmd.control.paging import Filled, cursor_from, cursor_text, fill
 from cmmd.control.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
-from cmmd.fleet.dispatch import By, Dispatch, Submitted
+from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.orders import By, Submitted
+from cmmd.fleet.registry import NoSuchDevice
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
@@ -90,20 +92,20 @@ class Operations:
     def device(self, hostid: str) -> DeviceDetails:
         """One device.
 
-        :raises UnknownDevice: see there.
+        :raises NoSuchDevice: see there.
         """
         return details_of(self.fleet, self._device(hostid))
 
     def _device(self, hostid: str) -> Device:
         device = self.fleet.registry.device(hostid)
         if device is None:
-            raise UnknownDevice("no such device is registered")
+            raise NoSuchDevice(f"{hostid} is not registered")
         return device
 
     def live(self, hostid: str, *, raw: bool) -> LiveNow:
         """What a device reports now.
 
-        :raises UnknownDevice: see there.
+        :raises NoSuchDevice: see there.
         """
         self._device(hostid)
         record = self.fleet.live[hostid]
@@ -117,7 +119,7 @@ class Operations:
         """The kept uploads of a device.
 
         :param points: names separated by commas; None: all.
-        :raises UnknownDevice: see there. :raises NoSuchPoint: see there.
+        :raises NoSuchDevice: see there. :raises NoSuchPoint: see there.
         """
         assert query.hostid is not None, "readings are a device's"
         self._device(query.hostid)
@@ -161,7 +163,7 @@ class Operations:
     async def set_device(self, hostid: str, changes: Changes, who: str) -> DeviceDetails:
         """Change an owner's settings of a device.
 
-        :raises UnknownDevice: see there. :raises BadArgument: a setting cannot have this value.
+        :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
         await self.fleet.registry.set(hostid, **named)
@@ -210,7 +212,7 @@ class Operations:
         """The audit, of a device or of all."""
         if query.hostid is not None:
             self._device(query.hostid)
-        found = await self.dispatch.page(query)
+        found = await self.dispatch.audit.page(query)
         return _page(fill(found), found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
 
     async def command(self, number: int) -> Command:
@@ -223,7 +225,7 @@ class Operations:
         for _ in range(PAGES_SEARCHED):
             if found is not None:
                 return found
-            page = await self.dispatch.page(query)
+            page = await self.dispatch.audit.page(query)
             found = next((one for one in page if one.number == number), None)
             if page:
                 query = replace(query, after=Cursor(page[-1].accepted_at, page[-1].number))

@@ -4,6 +4,8 @@ import socket
 import struct
 from typing import Any
 
+from cmmd.wire.quoting import printable
+
 __all__ = ["LONGEST_REQUESTER", "requester", "tls_peer", "unix_peer", "why"]
 
 LONGEST_REQUESTER = 64
@@ -45,8 +47,7 @@ def requester(said: str | None, known: str) -> str:
 
 def _plain(text: str) -> str:
     """One printable line without brackets."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    return shown.translate({ord("("): "[", ord(")"): "]"})
+    return printable(text).translate({ord("("): "[", ord(")"): "]"})
 
 
 def why(error: BaseException | None) -> str:

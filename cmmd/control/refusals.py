@@ -2,7 +2,6 @@
 
 from cmmd.control import errors
 from cmmd.fleet.alarms import NoSuchAlarm
-from cmmd.fleet.allowed import NotAllowed
 from cmmd.fleet.dispatch import NoSuchCommand, TooLate
 from cmmd.fleet.history import NoSuchPoint
 from cmmd.fleet.passwords import TooBusy
@@ -34,8 +33,6 @@ def refusal(error: BaseException | None) -> errors.ControlError | None:
     """What to answer instead of an exception of the fleet; None: it is a bug."""
     if isinstance(error, errors.ControlError):
         return error
-    if isinstance(error, NotAllowed):
-        return errors.BY_CODE.get(error.code, errors.NotAllowed)(str(error))
     for kind in type(error).__mro__:
         found = _KINDS.get(kind)
         if found is not None:

@@ -131,7 +131,7 @@ class Responder(Connection):
         if live:
             watcher.follow(fleet.uploads.subscribe(watcher.upload))
         if commands:
-            watcher.follow(self._do.dispatch.subscribe(watcher.command))
+            watcher.follow(self._do.dispatch.audit.subscribe(watcher.command))
         return {"lastEvent": fleet.events.last_number}
 
     @commands.Unwatch.responder

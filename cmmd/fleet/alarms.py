@@ -11,6 +11,7 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.inputs import INPUTS, Input
 from cmmd.fleet.loglimit import Allowance
 from cmmd.store.records import Alarm
+from cmmd.wire.quoting import printable
 
 __all__ = ["PROFILE_CHANGED", "AlarmSeverity", "Alarms", "NoSuchAlarm"]
 
@@ -241,7 +242,7 @@ class Alarms:
             raise NoSuchAlarm(number)
         if alarm.acknowledged_at is not None:
             return alarm
-        name = "".join(character if character.isprintable() else " " for character in by[:LONGEST_BY]).strip()
+        name = printable(by[:LONGEST_BY]).strip()
         at = max(int(self._now() * 1000), alarm.raised_at)
         alarm = self._open[number] = replace(alarm, acknowledged_at=at, acknowledged_by=name)
         self._keep(alarm)

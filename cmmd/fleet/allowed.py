@@ -2,14 +2,13 @@
 
 from typing import ClassVar
 
-from cmmd.fleet.inputs import REMOTE_INHIBITED
-from cmmd.fleet.live import LiveRecord
 from cmmd.modbus.frames import BadCRCError, ModbusFrameError, ReadRequest, WriteRequest, build_frame, parse_request
 
 __all__ = [
     "MOST_FRAMES",
     "BadFrame",
     "BadPort",
+    "Coded",
     "CommandsDisabled",
     "DeviceDisabled",
     "DeviceOffline",
@@ -20,7 +19,6 @@ __all__ = [
     "RemoteLocked",
     "UnknownCommand",
     "UnknownDevice",
-    "check_remote_control",
     "checked_frames",
     "checked_port",
 ]
@@ -29,10 +27,16 @@ MOST_FRAMES = 16
 """Frames of one write: each takes the device's serial bus for a moment."""
 
 
-class NotAllowed(Exception):
-    """Nothing was sent. ``code`` is for programs and stays as it is; the text is for people."""
+class Coded(Exception):
+    """Something was not done. ``code`` is for programs and stays as it is; the text is for people."""
 
-    code: ClassVar[str] = "not_allowed"
+    code: ClassVar[str]
+
+
+class NotAllowed(Coded):
+    """Nothing was sent to the device, for a reason that has no code of its own."""
+
+    code = "not_allowed"
 
 
 class UnknownDevice(NotAllowed):
@@ -60,7 +64,7 @@ class BadPort(NotAllowed):
 
 
 class CommandsDisabled(NotAllowed):
-    """The configuration lets nothing be sent."""
+    """The configuration lets nothing be sent, or the daemon is stopping."""
 
     code = "commands_disabled"
 
@@ -99,19 +103,6 @@ class NotAudited(NotAllowed):
     """The store does not take the record of the command, and nothing is sent without one."""
 
     code = "not_audited"
-
-
-def check_remote_control(record: LiveRecord) -> None:
-    """Look at the interlocks that the device and its controller report. What was never heard of allows; what was last
-    heard of counts, also from before a restart, and from before another controller has said anything.
-
-    :raises RemoteInhibited: see there.
-    :raises RemoteLocked: see there.
-    """
-    if REMOTE_INHIBITED.state(record.inputs):
-        raise RemoteInhibited(f"{record.hostid}: {REMOTE_INHIBITED.title}")
-    if record.remote_locked:
-        raise RemoteLocked(f"{record.hostid}: remote control is locked at its panel, as far as was ever heard")
 
 
 def checked_frames(text: str) -> str:

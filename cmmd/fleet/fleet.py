@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.audit import Audit
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.eventlog import EventLog
 from cmmd.fleet.events import Events
@@ -24,7 +25,7 @@ from cmmd.fleet.telemetry import Telemetry
 from cmmd.fleet.throttle import Throttle
 from cmmd.fleet.uids import Uids
 from cmmd.fleet.uploads import Uploads
-from cmmd.store.interface import IStore, Kept
+from cmmd.store.interface import Health, IStore, Kept
 from cmmd.store.records import ByteOrder, Device
 
 __all__ = ["CommandTerms", "Fleet"]
@@ -51,6 +52,7 @@ class Fleet:
     :param policy: who may register; :param max_devices: how many.
     :param interval_s: of history, in seconds.
     :param commands: whether and how commands are sent.
+    :param store_health: tells how the store is, where it may be away.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Fleet:
         max_devices: int,
         interval_s: float,
         commands: CommandTerms,
+        store_health: Callable[[], Health] = Health,
     ) -> None:
+        self._store_health = store_health
         self.journal = Journal(store, clock)
         self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.numbers.event)
         self.events.subscribe(EventLog(clock, self._name))
@@ -119,19 +123,26 @@ class Fleet:
             device=self.registry.device,
             live=self.live,
             presence=self.presence,
-            journal=self.journal,
-            store=store,
-            events=self.events,
+            audit=Audit(
+                journal=self.journal,
+                store=store,
+                events=self.events,
+                now=now,
+                unfinished=kept.unfinished,
+                last_number=kept.numbers.command,
+            ),
             uids=self.uids,
-            now=now,
             clock=clock,
             enabled=commands.enabled,
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
-            unfinished=kept.unfinished,
-            last_number=kept.numbers.command,
         )
         self.uploads.subscribe(self.dispatch.confirmations.uploaded)
+
+    def store_health(self) -> Health:
+        """Whether what is kept reaches the store, and how many rows wait for it."""
+        store = self._store_health()
+        return Health(up=store.up and self.journal.up, backlog=store.backlog + len(self.journal))
 
     def logged_in(self, device: Device) -> None:
         """A device has logged in: it may have another controller now, or another plan; and it has restarted."""

@@ -21,6 +21,7 @@ from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.errors import PeerError, Reason
 from cmmd.wire.messages import LoginParams
+from cmmd.wire.quoting import printable
 from cmmd.wire.retcodes import Retcode
 
 __all__ = [
@@ -257,12 +258,12 @@ class Registry:
             "module_port": params.modulePort,
             "module_baud": params.moduleBaud,
         }
-        moduletype = _printable(params.moduletype)
+        moduletype = printable(params.moduletype).strip()
         profile = self._catalog.of(moduletype, device.profile)
         same_profile = profile is self._catalog.of(device.moduletype, device.profile)
         updated = replace(
             device,
-            hostname=_printable(params.hostname),
+            hostname=printable(params.hostname).strip(),
             moduletype=moduletype,
             para_command=profile.plan,
             byte_order=device.byte_order if same_profile else None,
@@ -295,8 +296,8 @@ class Registry:
             hashed = None if password is None else await self._passwords.hash(password, lambda: True)
             device = Device(
                 hostid=hostid,
-                hostname=_printable(hostname)[:LONGEST_NAME],
-                moduletype=_printable(moduletype)[:LONGEST_MODEL],
+                hostname=printable(hostname).strip()[:LONGEST_NAME],
+                moduletype=printable(moduletype).strip()[:LONGEST_MODEL],
                 password_hash=hashed,
                 registered_at=self._now_ms(),
             )
@@ -351,8 +352,3 @@ class Registry:
 def _refuse_disabled(device: Device) -> None:
     if not device.enabled:
         raise LoginRefused(Reason.NOT_ENROLLED, "device is disabled", Retcode.NOT_ENROLLED)
-
-
-def _printable(text: str) -> str:
-    """A name without control characters, which neither a log nor a database bears."""
-    return "".join(character if character.isprintable() else " " for character in text).strip()

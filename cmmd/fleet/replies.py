@@ -3,6 +3,7 @@
 from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_response
 from cmmd.store.records import Command, Outcome
 from cmmd.wire.messages import ResetAnswer, WriteConfigAnswer
+from cmmd.wire.quoting import printable
 
 __all__ = ["LONGEST_REPLY", "outcome_of", "reply_text"]
 
@@ -16,7 +17,7 @@ def reply_text(answer: WriteConfigAnswer | ResetAnswer) -> str:
         return "reset"
     if answer.params is None:
         return f"modulePort={answer.modulePort},moduleBaud={answer.moduleBaud}"
-    return "".join(one if one.isprintable() else " " for one in answer.params[:LONGEST_REPLY])
+    return printable(answer.params[:LONGEST_REPLY])
 
 
 def outcome_of(command: Command, answer: WriteConfigAnswer | ResetAnswer) -> Outcome:

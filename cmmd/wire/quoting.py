@@ -1,14 +1,22 @@
-"""A peer's text, made fit for a log or an error: one line, printable, cut, without passwords."""
+"""What others wrote, made fit for people: one line, printable; for a log or an error also cut, without passwords."""
 
 import re
 
-__all__ = ["LONGEST", "quoted"]
+__all__ = ["LONGEST", "printable", "quoted"]
 
 LONGEST = 120
 """Characters that are shown of a peer's text, at most."""
 
 # From the key on nothing is shown: where its value ends cannot be told in text that is not even JSON.
 _PASSWORD = re.compile(r"(pass|\\u00).*", re.IGNORECASE | re.DOTALL)
+
+
+def printable(text: str) -> str:
+    """A text on one line, which logs, terminals and databases bear; for what is shown or kept without quotes.
+
+    :return: as long as it was; what is not printable is a blank, and so is every line's end.
+    """
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def quoted(text: object) -> str:

@@ -1,0 +1,126 @@
+"""The audit: every command there ever was, from before it is sent, kept in the store and told to whoever listens."""
+
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.journal import Journal
+from cmmd.fleet.orders import Asked, By, who_text
+from cmmd.store.interface import IStore
+from cmmd.store.records import Command, Query
+
+__all__ = ["Audit"]
+
+log = Logger()
+
+
+class Audit:
+    """Numbers commands, keeps what becomes of them, and tells it.
+
+    :param journal: where records go. :param store: where they are read from.
+    :param now: Unix time in seconds.
+    :param unfinished: commands that were under way when the last process ended: nobody knows what became of them.
+    :param last_number: the number of the last command there ever was.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        store: IStore,
+        events: Events,
+        now: Callable[[], float],
+        unfinished: Iterable[Command] = (),
+        last_number: int = 0,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._events = events
+        self._now = now
+        self._last_number = last_number
+        self._hooks: list[Callable[[Command], None]] = []
+        for command in unfinished:
+            lost = replace(command, outcome="lost", ended_at=self.now_ms())
+            self.close(lost).addErrback(lambda _: None)
+
+    # --- to read -----------------------------------------------------------------------------------------------------
+
+    async def page(self, query: Query) -> list[Command]:
+        """Commands of the audit, in the order of time; they may be a moment behind.
+
+        :raises StoreUnavailable: see IStore.
+        """
+        return await self._store.commands(query)
+
+    def subscribe(self, hook: Callable[[Command], None]) -> Callable[[], None]:
+        """Be told of every change of every command.
+
+        :return: call it to be told no more.
+        """
+        self._hooks.append(hook)
+
+        def unsubscribe() -> None:
+            if hook in self._hooks:
+                self._hooks.remove(hook)
+
+        return unsubscribe
+
+    # --- to write ----------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The time that records bear: milliseconds since 1970, UTC."""
+        return int(self._now() * 1000)
+
+    def accepted(self, hostid: str, asked: Asked, by: By, uid: str) -> Command:
+        """The record of a new command, under the next number; it is not kept yet."""
+        self._last_number += 1
+        return Command(
+            number=self._last_number,
+            hostid=hostid,
+            kind=asked.kind,
+            name=asked.name,
+            request=asked.request,
+            requester=who_text(by.requester),
+            door=by.door,
+            uid=uid,
+            accepted_at=self.now_ms(),
+        )
+
+    def open(self, command: Command) -> Deferred[None]:
+        """Keep the record of a command that is to be sent. Nobody is told: it may not be taken.
+
+        :return: fires when it is durable; fails with StoreUnavailable.
+        """
+        return self._journal.add_durable(command, urgent=True)
+
+    def change(self, command: Command) -> None:
+        """Keep a command as it is now, sooner or later, and tell it."""
+        self._journal.add(command)
+        self.tell(command)
+
+    def close(self, command: Command) -> Deferred[None]:
+        """Keep the end of a command, and tell it.
+
+        :return: fires when that is durable; fails where it is not yet, and will be sooner or later.
+        """
+        self.tell(command)
+        self._events.emit(
+            Kind.COMMANDED,
+            command.hostid,
+            command=command.number,
+            name=command.name or command.kind,
+            requester=command.requester,
+            outcome=command.outcome,
+        )
+        return self._journal.add_durable(command, urgent=True, stays=True)
+
+    def tell(self, command: Command) -> None:
+        """Tell those who have subscribed. What one of them raises is logged, and the others are told all the same."""
+        for hook in tuple(self._hooks):
+            try:
+                hook(command)
+            except Exception:
+                log.failure("while telling of command {number}", number=command.number)
