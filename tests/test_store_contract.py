@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError
+from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import (
     Alarm,
@@ -30,6 +31,8 @@ from cmmd.store.records import (
     Reading,
     Row,
 )
+from cmmd.store.spool import Spool
+from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -200,6 +203,14 @@ class DeviceContract(Contract):
         await store.write([renamed])
         again = await store.add_device(PLAIN)
         self.assertEqual((await self.reopened(store)).devices, [renamed, again])
+
+    async def test_one_device(self) -> None:
+        store = await self.opened()
+        self.assertIsNone(await store.device("A"))
+        plain, full = await store.add_device(PLAIN), await store.add_device(FULL)
+        self.assertEqual((await store.device("A"), await store.device(FULL.hostid)), (plain, full))
+        await store.write([replace(plain, hostid="B")])
+        self.assertEqual((await store.device("A"), await store.device("B")), (None, replace(plain, hostid="B")))
 
     async def test_who_writes(self) -> None:
         store = await self.opened()
@@ -695,6 +706,7 @@ class ForgetContract(Contract):
             unfinished=[COMMAND],
             numbers=Numbers(alarm=2, command=2),
             identity=kept.identity,
+            writer=kept.writer,
         )
         self.assertEqual(kept, expected)
         self.assertEqual(await self.there(store), ([], [1], [], [1]))
@@ -731,3 +743,28 @@ class SQLiteContract(WholeContract, TestCase):
     def setUp(self) -> None:
         path = Path(self.mktemp())
         self.make = lambda: SQLiteStore(path, cast("IReactorFromThreads", reactor))
+
+
+class SpooledContract(WholeContract, TestCase):
+    """A store that is never away, with all that is there for when it is."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+
+        def buffer(name: str) -> Spool:
+            return Spool(folder / name, cast("IReactorFromThreads", reactor), most_mib=100, spare_mib=0)
+
+        store = SQLiteStore(folder / "cmmd.sqlite", cast("IReactorFromThreads", reactor))
+        clock = cast("IReactorTime", reactor)
+        self.spool = buffer("spool.sqlite")
+        self.make = lambda: SpooledStore(store, self.spool, Known(buffer("known.sqlite"), clock), clock)
+
+    async def test_who_writes(self) -> None:
+        """It claims the store itself, for its spool."""
+        store = await self.opened()
+        await store.add_device(PLAIN)
+        kept = await self.reopened(store)
+        await store.close()
+        self.assertEqual(kept.writer, (await self.spool.open()).identity)
+        await self.spool.close()

@@ -16,6 +16,7 @@ from cmmd.daemon import StateInUse, lock_state
 from cmmd.server.login import Advertised
 from cmmd.server.sessions import Listener, Role
 from cmmd.store.memory import MemoryStore
+from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.tap import Options
 from tests.daemon import endpoint, service_port
@@ -199,7 +200,10 @@ class WiringTests(TestCase):
         self.assertEqual(said, f"controllers.path: {file}: title: Expected `str`, got `int`")
 
     def test_stores(self) -> None:
-        self.assertIsInstance(self.server(Config())._store, SQLiteStore)
+        spooled = self.server(Config())._store
+        assert isinstance(spooled, SpooledStore)
+        self.assertIsInstance(spooled._store, SQLiteStore)
+        self.assertIsNone(spooled._known)
         self.assertIsInstance(self.server(Config(store=Store(url="memory:")))._store, MemoryStore)
 
     def test_make_service(self) -> None:

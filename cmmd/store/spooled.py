@@ -93,6 +93,7 @@ class SpooledStore:
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> Kept:
+        self._route, self._up, self._before = _Route.STORE, True, None
         try:
             self._identity = (await self._spool.open()).identity
             before = None if self._known is None else await self._known.open()
@@ -217,14 +218,12 @@ class SpooledStore:
         return succeed(None) if self._known is None else self._known.follow(rows)
 
     def add_device(self, device: Device) -> Deferred[Device]:
-        """See IStore. While the store is away nobody can know whether a device is new."""
+        """See IStore. While the store is away nobody knows whether a device is new."""
         added: Deferred[Device] = Deferred()
         Deferred.fromCoroutine(self._add_device(device)).addBoth(added.callback)
         return added
 
     async def _add_device(self, device: Device) -> Device:
-        if not self._up:
-            raise StoreUnavailable(self._why)
         try:
             added = await self._store.add_device(device)
         except StoreUnavailable as error:
@@ -238,6 +237,7 @@ class SpooledStore:
             added = replace(device, number=there.number)  # nobody was told of that one
             await self.write([added])
         self._perhaps_added.discard(device.hostid)
+        self._has_taken([added])
         await self._follow([added])
         return added
 
