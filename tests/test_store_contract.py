@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 
 from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError
 from cmmd.store.memory import MemoryStore
+from cmmd.store.postgres import PostgresStore
 from cmmd.store.records import (
     Alarm,
     Command,
@@ -31,6 +32,7 @@ from cmmd.store.records import (
     Row,
 )
 from cmmd.store.sqlite import SQLiteStore
+from tests.postgres import cluster
 
 if TYPE_CHECKING:
     _Base = TestCase
@@ -731,3 +733,12 @@ class SQLiteContract(WholeContract, TestCase):
     def setUp(self) -> None:
         path = Path(self.mktemp())
         self.make = lambda: SQLiteStore(path, cast("IReactorFromThreads", reactor))
+
+
+class PostgresContract(WholeContract, TestCase):
+    timeout = 60.0
+
+    def setUp(self) -> None:
+        url = cluster().new_database()
+        self.addCleanup(cluster().drop_database, url)
+        self.make = lambda: PostgresStore(url, reactor)

@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file, one thread that writes and one that reads."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from cmmd.store.damage import undamaged
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.records import (
     Alarm,
@@ -34,7 +35,6 @@ from cmmd.store.sqlite_tables import (
     EVENTS,
     LAST_UPLOADS,
     READINGS,
-    DamagedRow,
     Table,
     TimedTable,
     add_device,
@@ -169,25 +169,17 @@ class SQLiteStore:
             connection.execute(f"PRAGMA {setting}")
         migrate(connection, missing)
         identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
+        name = str(self._path)
         return Kept(
-            devices=self._undamaged(DEVICES.read(connection, "ORDER BY number")),
-            profiles=self._undamaged(read_profiles(connection)),
-            uploads=self._undamaged(LAST_UPLOADS.read(connection)),
-            alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
-            unfinished=self._undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number")),
+            devices=undamaged(DEVICES.read(connection, "ORDER BY number"), name, log),
+            profiles=undamaged(read_profiles(connection), name, log),
+            uploads=undamaged(LAST_UPLOADS.read(connection), name, log),
+            alarms=undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number"), name, log),
+            unfinished=undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number"), name, log),
             numbers=Numbers(**{name: table.last_number(connection) for name, table in _NUMBERED.items()}),
             identity=identity,
             writer=writer,
         )
-
-    def _undamaged(self, found: Iterable[T | DamagedRow]) -> list[T]:
-        undamaged = []
-        for one in found:
-            if isinstance(one, DamagedRow):
-                log.warn("{path}: {damage}; it is left out", path=self._path, damage=one)
-            else:
-                undamaged.append(one)
-        return undamaged
 
 
 def _connect(path: Path) -> sqlite3.Connection:
