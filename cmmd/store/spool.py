@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from cmmd.store.damage import DamagedRow
 from cmmd.store.interface import Kept, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.sqlite_rows import KINDS, discard, first, highest_numbers, insert
-from cmmd.store.sqlite_tables import DamagedRow
 
 __all__ = ["MIB", "Spool"]
 

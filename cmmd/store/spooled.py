@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -12,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.store.interface import DuplicateDevice, Health, IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import Health, IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.known import Known
 from cmmd.store.overlay import highest, with_rows
 from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Query, Reading, Row
@@ -75,7 +74,6 @@ class SpooledStore:
         self._before: Kept | None = None  # what was known, as long as the store has not been opened
         self._flying = 0
         self._waiting: list[_Waiting] = []
-        self._perhaps_added: set[str] = set()
         self._starting: IDelayedCall | None = None
         self._recovering: Deferred[None] | None = None
 
@@ -227,16 +225,8 @@ class SpooledStore:
         try:
             added = await self._store.add_device(device)
         except StoreUnavailable as error:
-            self._perhaps_added.add(device.hostid)
             self._go_away(error)
             raise
-        except DuplicateDevice:
-            there = await self._store.device(device.hostid) if device.hostid in self._perhaps_added else None
-            if there is None:
-                raise
-            added = replace(device, number=there.number)  # nobody was told of that one
-            await self.write([added])
-        self._perhaps_added.discard(device.hostid)
         self._has_taken([added])
         await self._follow([added])
         return added
@@ -250,10 +240,6 @@ class SpooledStore:
         return self._store.forget(before, limit)
 
     # --- to read: what waits in the spool is not found ---------------------------------------------------------------
-
-    def device(self, hostid: str) -> Deferred[Device | None]:
-        """See IStore."""
-        return self._store.device(hostid)
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """See IStore."""

@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file, one thread that writes and one that reads."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -11,12 +11,13 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from cmmd.store.damage import undamaged
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
 from cmmd.store.sqlite_reader import Reader
-from cmmd.store.sqlite_rows import NUMBERED, add_device, find_device, highest_numbers, insert, read_profiles
+from cmmd.store.sqlite_rows import NUMBERED, add_device, highest_numbers, insert, read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas
-from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS, DamagedRow
+from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
 from cmmd.store.sqlite_writer import Writer
 
 __all__ = ["SQLiteStore"]
@@ -79,12 +80,8 @@ class SQLiteStore:
         """See IStore."""
         return self._submit(partial(insert, list(rows)))
 
-    def device(self, hostid: str) -> Deferred[Device | None]:
-        """See IStore. A damaged one: StoreError; likewise below."""
-        return self._ask(partial(find_device, hostid))
-
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore."""
+        """See IStore. A damaged one among them: StoreError; likewise below."""
         return self._ask(lambda connection: READINGS.page(connection, query))
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
@@ -138,25 +135,17 @@ class SQLiteStore:
             connection.execute(f"PRAGMA {setting}")
         migrate(connection, missing)
         identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
+        name = str(self._path)
         return Kept(
-            devices=self._undamaged(DEVICES.read(connection, "ORDER BY number")),
-            profiles=self._undamaged(read_profiles(connection)),
-            uploads=self._undamaged(LAST_UPLOADS.read(connection)),
-            alarms=self._undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number")),
-            unfinished=self._undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number")),
+            devices=undamaged(DEVICES.read(connection, "ORDER BY number"), name, log),
+            profiles=undamaged(read_profiles(connection), name, log),
+            uploads=undamaged(LAST_UPLOADS.read(connection), name, log),
+            alarms=undamaged(ALARMS.read(connection, "WHERE cleared_at IS NULL ORDER BY number"), name, log),
+            unfinished=undamaged(COMMANDS.read(connection, "WHERE outcome IS NULL ORDER BY number"), name, log),
             numbers=highest_numbers(connection),
             identity=identity,
             writer=writer,
         )
-
-    def _undamaged(self, found: Iterable[T | DamagedRow]) -> list[T]:
-        undamaged = []
-        for one in found:
-            if isinstance(one, DamagedRow):
-                log.warn("{path}: {damage}; it is left out", path=self._path, damage=one)
-            else:
-                undamaged.append(one)
-        return undamaged
 
 
 def _connect(path: Path) -> sqlite3.Connection:

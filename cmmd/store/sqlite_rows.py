@@ -8,6 +8,7 @@ from typing import Any, cast
 from msgspec import MsgspecError, convert
 from msgspec.structs import asdict, astuple, fields, replace
 
+from cmmd.store.damage import DamagedRow
 from cmmd.store.interface import DuplicateDevice
 from cmmd.store.records import (
     Alarm,
@@ -28,7 +29,6 @@ from cmmd.store.sqlite_tables import (
     EVENTS,
     LAST_UPLOADS,
     READINGS,
-    DamagedRow,
     Table,
     TimedTable,
 )
@@ -38,7 +38,6 @@ __all__ = [
     "NUMBERED",
     "add_device",
     "discard",
-    "find_device",
     "first",
     "highest_numbers",
     "insert",
@@ -59,18 +58,6 @@ def add_device(connection: sqlite3.Connection, device: Device) -> Device:
     except sqlite3.IntegrityError:
         raise DuplicateDevice(device.hostid) from None
     return replace(device, number=cast("int", added.lastrowid))
-
-
-def find_device(hostid: str, connection: sqlite3.Connection) -> Device | None:
-    """One device, see IStore.
-
-    :raises DamagedRow: it is damaged.
-    """
-    for one in DEVICES.read(connection, "WHERE hostid = ?", (hostid,)):
-        if isinstance(one, DamagedRow):
-            raise one
-        return one
-    return None
 
 
 _POINT_COLUMNS = [field.name for field in fields(PointColumn)]

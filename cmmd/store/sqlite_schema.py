@@ -1,22 +1,17 @@
 """The schema of the embedded store: numbered SQL files, applied in order."""
 
-import re
 import sqlite3
-from importlib import resources
 from pathlib import Path
 
 from cmmd.store.interface import SchemaTooNew
+from cmmd.store.schema_files import schema_files
 
 __all__ = ["migrate", "missing_schemas", "schemas"]
 
 
 def schemas() -> dict[int, str]:
     """The numbered SQL files, by number."""
-    found = {}
-    for file in resources.files("cmmd.store").joinpath("schema").iterdir():
-        if name := re.fullmatch(r"sqlite-(\d{4})\.sql", file.name):
-            found[int(name[1])] = file.read_text(encoding="utf-8")
-    return dict(sorted(found.items()))
+    return schema_files("sqlite")
 
 
 def missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from msgspec import MsgspecError, Struct, convert
 from msgspec.structs import astuple, fields
 
-from cmmd.store.interface import StoreError
+from cmmd.store.damage import DamagedRow, all_or_damage
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Query, Reading
@@ -21,7 +21,6 @@ __all__ = [
     "EVENTS",
     "LAST_UPLOADS",
     "READINGS",
-    "DamagedRow",
     "Form",
     "Table",
     "TimedTable",
@@ -34,10 +33,6 @@ _FAILS, _LEFT, _REPLACED = "", "ON CONFLICT ({key}) DO NOTHING", "ON CONFLICT ({
 VALUES_A_STATEMENT = 900
 """Values that one INSERT takes, in so many rows; any SQLite allows that. ``executemany`` makes a step of each row, and
 after each step the thread needs the interpreter back, for which it may wait 5 ms beside a busy reactor."""
-
-
-class DamagedRow(StoreError):
-    """A row that no cmmd has written; the message names table and key."""
 
 
 class Form(NamedTuple):
@@ -143,12 +138,7 @@ class TimedTable(Table[R]):
 
         :raises DamagedRow: one of them is damaged.
         """
-        records: list[R] = []
-        for one in self.read(connection, *self.page_statement(query)):
-            if isinstance(one, DamagedRow):
-                raise one
-            records.append(one)
-        return records
+        return all_or_damage(self.read(connection, *self.page_statement(query)))
 
     def page_statement(self, query: Query) -> tuple[str, list[Any]]:
         """What stands behind the SELECT of such a page, and the values for its places."""

@@ -1,0 +1,93 @@
+"""Where a PostgreSQL database is, and how to get in."""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+__all__ = ["Address"]
+
+_DEFAULTS: Mapping[str, Any] = {
+    "application_name": "cmmd",
+    "target_session_attrs": "read-write",  # of several hosts that one; a standby is no store
+    "keepalives": 1,
+    "keepalives_idle": 30,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds that what was sent may stay unconfirmed
+}
+"""What libpq is told where the URL says nothing else."""
+
+_IMPOSED: Mapping[str, Any] = {"client_encoding": "UTF8"}
+"""What it is told in any case."""
+
+
+class Address:
+    """A database, from a URL as libpq takes it.
+
+    What libpq itself finds (``PGPASSWORD``, ``~/.pgpass``, ``PGHOST`` and so on) counts as usual.
+
+    :param url: ``postgresql://[user[:password]@]host[:port]/database[?option=value...]``.
+    :param password_file: has the password, which is read anew for each connection; None: it comes another way.
+    :ivar name: names the database in messages; without a password, whatever is wrong with the URL.
+    :raises ValueError: it is none; one line that says what is wrong, without any part of it.
+    """
+
+    def __init__(self, url: str, password_file: Path | None = None) -> None:
+        try:
+            given = parse_dsn(url)
+        except (psycopg2.Error, UnicodeError, ValueError):
+            raise ValueError(f"not a URL of PostgreSQL; it looks like {_EXAMPLE}") from None
+        ports, database = given.get("port", ""), given.get("dbname", "")
+        # An odd character in a password makes the rest of it a port or a database: nobody may read it in a message.
+        if not re.fullmatch(r"[0-9,]*", ports) or "@" in database:
+            raise ValueError(
+                f"its port or its database is none; {_EXAMPLE}, where a / in a password is %2F, a @ is %40"
+            )
+        self._given = {name: value for name, value in given.items() if value}
+        self._password_file = password_file
+        where = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST", "")
+        self.name = f"postgresql://{where}{':' if ports else ''}{ports}/{database}"
+
+    def settings(self) -> dict[str, Any]:
+        """What ``psycopg2.connect`` is called with.
+
+        :raises OSError: the file with the password cannot be read.
+        """
+        settings = {**_DEFAULTS, **self._given, **_IMPOSED}
+        if self._password_file is not None:
+            settings["password"] = self._password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        return settings
+
+    def resolved_settings(self) -> dict[str, Any]:
+        """The same, with the addresses of the host: libpq looks for them in the calling thread. This blocks, too.
+
+        :raises OSError: nobody knows the host, or the file with the password cannot be read.
+        """
+        settings = self.settings()
+        host = settings.get("host") or os.environ.get("PGHOST", "")
+        if host and not _needs_no_lookup(host) and not (settings.get("hostaddr") or os.environ.get("PGHOSTADDR")):
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+            settings["host"] = ",".join([host] * len(addresses))
+            settings["hostaddr"] = ",".join(addresses)
+        return settings
+
+
+_EXAMPLE = "postgresql://user:password@host:5432/database"
+
+
+def _needs_no_lookup(host: str) -> bool:
+    if host.startswith(("/", "@")) or "," in host:  # Unix sockets; several
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

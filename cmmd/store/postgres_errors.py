@@ -1,0 +1,50 @@
+"""What PostgreSQL says when it does not do what it was asked, as errors of a store."""
+
+import psycopg2
+
+from cmmd.store.interface import StoreError, StoreUnavailable
+
+__all__ = ["Away", "Rejected", "as_store_error", "one_line"]
+
+
+class Rejected(StoreError):
+    """Something is wrong with the values.
+
+    :ivar sqlstate: PostgreSQL's code for what it is.
+    """
+
+    def __init__(self, message: str, sqlstate: str) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class Away(StoreUnavailable):
+    """The database did not take it now.
+
+    :ivar sqlstate: PostgreSQL's code for why; empty: it did not say.
+    """
+
+    def __init__(self, message: str, sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+_OF_VALUES = ("22", "23", "54")
+"""Classes of codes: data exceptions, violated constraints, more than an index can take."""
+
+
+def as_store_error(error: Exception, name: str) -> Rejected | Away:
+    """What an error of psycopg2 or of the system means.
+
+    :param name: of the database, for the message.
+    """
+    sqlstate = (error.pgcode if isinstance(error, psycopg2.Error) else None) or ""
+    message = f"{name}: {one_line(error)}"
+    return Rejected(message, sqlstate) if sqlstate.startswith(_OF_VALUES) else Away(message, sqlstate)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says first."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    lines = (text or type(error).__name__).strip().splitlines()
+    return lines[0].rstrip() if lines else type(error).__name__

@@ -1,0 +1,86 @@
+"""What is too old goes: whole partitions, and the rest in bites."""
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from cmmd.store.postgres_connection import Link, Links
+from cmmd.store.postgres_errors import Away
+from cmmd.store.postgres_partitions import bite, drop, older, partitions_ahead
+from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, moment
+
+__all__ = ["Forgetting"]
+
+log = Logger()
+
+LOCK_TIMEOUT_S = 1.5
+"""How long dropping a partition waits for those who read readings; meanwhile nobody can begin to. The server ends its
+own housekeeping there after a second."""
+
+TRY_AGAIN_S = 300.0
+"""When somebody has read for longer than that, partitions stay for so long."""
+
+LONG_S = 300.0
+"""How long it may take to count the rows of a partition."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Forgetting:
+    """Deletes for IStore.forget.
+
+    :param readers: which count.
+    :param clock: for the time between two attempts to drop partitions.
+    """
+
+    def __init__(self, readers: Links, clock: Any) -> None:
+        self._readers = readers
+        self._clock = clock
+        self._no_drop_before = clock.seconds()
+
+    async def forget(self, link: Link, before: int, limit: int) -> int:
+        """See IStore; and make the partitions of the coming months.
+
+        :param link: of the one that writes.
+        """
+        for (statement,) in await link.runQuery(partitions_ahead()):
+            await link.runQuery(statement)
+        if limit <= 0:
+            return 0
+        limit = min(limit, 2**31)
+        until = moment(before)
+        return await self._readings(link, until, limit) + await self._others(link, until, limit)
+
+    async def _readings(self, link: Link, until: str, limit: int) -> int:
+        gone = left = 0
+        left = limit
+        for partition, whole in await link.runQuery(older(until)):
+            if whole:
+                gone += await self._drop(link, partition)
+            elif left > 0:
+                ((bitten,),) = await link.runQuery(bite(partition, until, left))
+                gone += bitten
+                left -= bitten
+        return gone
+
+    async def _drop(self, link: Link, partition: str) -> int:
+        if self._clock.seconds() < self._no_drop_before:
+            return 0
+        count = f"SET LOCAL statement_timeout = '{LONG_S:g}s'; SELECT count(*) FROM {partition}"  # noqa: S608
+        ((rows,),) = await self._readers.runQuery(count, LONG_S)
+        try:
+            await link.runQuery(drop(partition, LOCK_TIMEOUT_S))
+        except Away as error:
+            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                raise
+            self._no_drop_before = self._clock.seconds() + TRY_AGAIN_S
+            log.debug("{partition} is being read and stays for now", partition=partition)
+            return 0
+        return int(rows)
+
+    async def _others(self, link: Link, until: str, limit: int) -> int:
+        tables = (ALARMS, EVENTS, COMMANDS)
+        deleting = ", ".join(f"old_{table.name} AS ({table.oldest(until, limit)})" for table in tables)
+        counts = " + ".join(f"(SELECT count(*) FROM old_{table.name})" for table in tables)  # noqa: S608 - our own names
+        ((gone,),) = await link.runQuery(f"WITH {deleting} SELECT {counts}")
+        return int(gone)

@@ -1,0 +1,170 @@
+"""Opening a database in PostgreSQL. All of this blocks: it happens before anything is served, or in a thread."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any, NamedTuple
+
+import psycopg2
+from msgspec import convert
+from twisted.logger import Logger
+
+from cmmd.store.damage import DamagedRow, undamaged
+from cmmd.store.interface import Kept, StoreError
+from cmmd.store.postgres_address import Address
+from cmmd.store.postgres_errors import as_store_error, one_line
+from cmmd.store.postgres_partitions import partitions_ahead
+from cmmd.store.postgres_schema import migrate, missing_schemas
+from cmmd.store.postgres_sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
+from cmmd.store.postgres_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, Table
+from cmmd.store.records import Numbers, ProfileVersion
+
+__all__ = ["Opened", "connect", "open_database"]
+
+log = Logger()
+
+OLDEST_SERVER = 130_000
+CONNECT_S = 5
+READ_S = 60.0
+MIGRATE_S = 3600.0
+
+LOCK_PATIENCE_S = 10.0
+"""How long another one may still be there: the server needs a moment to notice that a process was killed."""
+_LOOK_AGAIN_S = 0.25
+
+
+class Opened(NamedTuple):
+    """What a database has, and how often it was opened, this time included."""
+
+    kept: Kept
+    openings: int
+
+
+def connect(address: Address) -> Any:
+    """A connection of psycopg2 in autocommit mode, ready for whatever is done here.
+
+    :raises StoreError: the file with the password cannot be read.
+    :raises StoreUnavailable: there is no way to connect.
+    """
+    try:
+        settings = {"connect_timeout": CONNECT_S, **address.settings()}
+    except OSError as error:
+        raise StoreError(f"{error.filename}: {one_line(error)}") from None
+    try:
+        connection = psycopg2.connect(**settings)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"{SETTINGS} SET statement_timeout = 0")
+    except psycopg2.Error as error:
+        raise as_store_error(error, address.name) from None
+    return connection
+
+
+def open_database(address: Address) -> Opened:
+    """Bring the schema up to date, make partitions, and read what is needed to go on.
+
+    :raises SchemaTooNew: see there.
+    :raises StoreUnavailable: see there.
+    :raises StoreError: it cannot be used as it is: another cmmd writes to it, or it is none for us.
+    """
+    connection = connect(address)
+    try:
+        with _bounded(connection, READ_S):
+            _check(connection, address.name)
+            _take_lock(connection, address.name)
+            missing = missing_schemas(connection, address.name)
+        if missing:
+            with _bounded(connection, MIGRATE_S):
+                migrate(connection, address.name)
+        with _bounded(connection, READ_S):
+            return _take_in(connection, address.name)
+    except psycopg2.Error as error:
+        raise as_store_error(error, address.name) from None
+    finally:
+        connection.close()  # with which the lock goes
+
+
+@contextmanager
+def _bounded(connection: Any, seconds: float) -> Iterator[None]:
+    """Cut the connection where the server takes longer than this."""
+    line = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = Timer(seconds, line.shutdown, [socket.SHUT_RDWR])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        line.close()
+
+
+def _ask(connection: Any, query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def _check(connection: Any, name: str) -> None:
+    if connection.server_version < OLDEST_SERVER:
+        raise StoreError(f"{name}: PostgreSQL {OLDEST_SERVER // 10_000} or later is needed")
+    ((encoding, schema),) = _ask(connection, "SELECT current_setting('server_encoding'), current_schema()")
+    if encoding != "UTF8":
+        raise StoreError(f"{name}: its encoding is {encoding}, not UTF8; make the database anew")
+    if schema is None:
+        raise StoreError(f"{name}: search_path names no schema that exists")
+
+
+def _take_lock(connection: Any, name: str) -> None:
+    give_up = time.monotonic() + LOCK_PATIENCE_S
+    while not _ask(connection, TAKE_LOCK)[0][0]:
+        if time.monotonic() > give_up:
+            raise StoreError(f"{name}: {held(_ask(connection, WHO_HOLDS_IT))}")
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _take_in(connection: Any, name: str) -> Opened:
+    with connection.cursor() as cursor:
+        for (statement,) in _ask(connection, partitions_ahead()):
+            cursor.execute(statement)
+    opening = "UPDATE store SET openings = openings + 1 RETURNING identity, writer, openings"
+    ((identity, writer, openings),) = _ask(connection, opening)
+
+    def read(table: Table[Any], rest: str = "") -> list[Any]:
+        return undamaged(table.records(_ask(connection, f"{table.select} {rest}")), name, log)
+
+    numbers = dict(_ask(connection, "SELECT kind, highest FROM counter WHERE kind <> 'device'"))
+    kept = Kept(
+        devices=read(DEVICES, "ORDER BY number"),
+        profiles=undamaged(_profiles(connection), name, log),
+        uploads=read(LAST_UPLOADS),
+        alarms=read(ALARMS, "WHERE cleared_at IS NULL ORDER BY number"),
+        unfinished=read(COMMANDS, "WHERE outcome IS NULL ORDER BY number"),
+        numbers=convert(numbers, Numbers),
+        identity=identity,
+        writer=writer,
+    )
+    return Opened(kept, openings)
+
+
+_PROFILES = """
+SELECT json_build_object(
+    'number', number, 'name', profile.name, 'fingerprint', fingerprint,
+    'points', coalesce(
+        json_agg(
+            json_build_object('name', point.name, 'title', title, 'unit', unit, 'decimals', decimals) ORDER BY place
+        ) FILTER (WHERE place IS NOT NULL),
+        '[]'
+    )
+)
+FROM profile LEFT JOIN point ON profile = number GROUP BY number ORDER BY number
+"""
+
+
+def _profiles(connection: Any) -> Iterator[ProfileVersion | DamagedRow]:
+    """Every profile version, by number. Its columns and their types leave no room for damage."""
+    for (profile,) in _ask(connection, _PROFILES):
+        yield convert(profile, ProfileVersion)
