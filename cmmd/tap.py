@@ -338,8 +338,9 @@ def _catalog(path: str, state: Path) -> Catalog:
 
 
 def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
+    password_file = Path(settings.password_file) if settings.password_file else None
     try:
-        store = store_at(settings.url, state, reactor)
+        store = store_at(settings.url, state, reactor, password_file)
     except ValueError as error:
         raise config.ConfigError(f"store.url: {error}") from None
     if isinstance(store, MemoryStore):
