@@ -19,8 +19,9 @@ from twisted.trial.unittest import TestCase
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import OutcomeUnknown
 from cmmd.store.records import Command
-from tests.daemon import DEADLINE_S, Daemon, environment
+from tests.daemon import DEADLINE_S, Daemon, Sections, environment
 from tests.fleet_process import FleetProcess
+from tests.postgres import cluster
 
 reactor: Any = cast("Any", _reactor)
 
@@ -33,10 +34,15 @@ class CommandsTestCase(TestCase):
 
     timeout = 4 * DEADLINE_S
 
+    def store(self) -> dict[str, dict[str, object]]:
+        """What the configuration says of it."""
+        return {}
+
     def start(self, *manners: str, **commands: object) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cmmd"))  # a socket's path may have 107 characters
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.daemon = Daemon(self.folder, {**CONTROL, "commands": {"gap": 0.0, **commands}}).start()
+        sections: Sections = {**CONTROL, **self.store(), "commands": {"gap": 0.0, **commands}}
+        self.daemon = Daemon(self.folder, sections).start()
         self.addCleanup(self.daemon.kill)
         self.devices = FleetProcess(
             self.folder, self.daemon.port, 1, *(("--misbehave", ",".join(manners)) if manners else ())
@@ -185,3 +191,28 @@ async def _outcome(asking: Coroutine[Any, Any, Any]) -> object:
         return await asking
     except OutcomeUnknown as error:
         return type(error)
+
+
+class OnPostgres(CommandsTestCase):
+    """The same with the audit in PostgreSQL."""
+
+    def store(self) -> dict[str, dict[str, object]]:
+        url = cluster().new_database()
+        self.addCleanup(cluster().drop_database, url)
+        return {"store": {"url": url}}
+
+
+class ObedientOnPostgresTests(OnPostgres, ObedientTests):
+    pass
+
+
+class CommandLineOnPostgresTests(OnPostgres, CommandLineTests):
+    pass
+
+
+class MisbehaviourOnPostgresTests(OnPostgres, MisbehaviourTests):
+    pass
+
+
+class KilledOnPostgresTests(OnPostgres, KilledTests):
+    pass

@@ -1,31 +1,44 @@
 """A genset through a mains failure: what a simulated one uploads becomes exactly these events, alarms and readings."""
 
+from pathlib import Path
 from random import Random
+from typing import Any, cast
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor as _reactor
+from twisted.trial.unittest import TestCase
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.view import view_of
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.genset import Genset
+from cmmd.store.interface import IStore
+from cmmd.store.known import Known
+from cmmd.store.memory import MemoryStore
+from cmmd.store.postgres import PostgresStore
 from cmmd.store.records import Alarm, Query
+from cmmd.store.spool import Spool
+from cmmd.store.spooled import SpooledStore
 from cmmd.wire.messages import LongCon, ReqData, ReqDataChange, encode
+from tests.postgres import cluster
 from tests.world import HOSTID, World, login_params
+
+reactor: Any = cast("Any", _reactor)
 
 PERIOD_S = 3
 OK = b'{"method":"reqdata","message":"OK","retcode":"000000"}'
 
 
-class ScenarioTestCase(SynchronousTestCase):
+class ScenarioTestCase(TestCase):
     """A genset in auto mode behind healthy mains, which uploads every three seconds."""
 
     data_mode = 1
 
-    def setUp(self) -> None:
-        self.world = World()
-        self.world.register()
-        self.world.write_batch()
+    async def setUp(self) -> None:  # type: ignore[override]
+        store = self.store()
+        self.world = World(store=store, kept=await store.open())
+        self.addCleanup(store.close)
+        await self.world.registry.login(login_params(), "192.0.2.7")
+        await self.settle()
         self.genset = Genset(Random("scenario"), self.world.clock.seconds, running=False, mains_schedule=False)
         self.device = SimulatedDevice(login_params(), self.genset)
         device = self.world.registry.device(HOSTID)
@@ -38,6 +51,14 @@ class ScenarioTestCase(SynchronousTestCase):
         self.world.events.clear()
         self.first = True
 
+    def store(self) -> IStore:
+        return MemoryStore()
+
+    async def settle(self) -> None:
+        """Let what is to be kept reach the store."""
+        self.world.write_batch()
+        await self.world.fleet.journal.drain()
+
     def upload(self) -> bytes | None:
         if self.data_mode or self.first:
             self.first = False
@@ -45,13 +66,13 @@ class ScenarioTestCase(SynchronousTestCase):
         changes = self.device.change_upload()
         return None if changes is None else encode(ReqDataChange(params=changes, hostid=HOSTID))
 
-    def live(self, seconds: int) -> None:
+    async def live(self, seconds: int) -> None:
         for _ in range(seconds // PERIOD_S):
             upload = self.upload()
             if upload is not None:
                 self.transport.deliver(upload)
                 self.transport.turns()
-            self.world.write_batch()
+            await self.settle()
             self.transport.turns()
             if upload is not None:
                 self.assertEqual(self.transport.segments[-1], OK)
@@ -73,26 +94,25 @@ class ScenarioTestCase(SynchronousTestCase):
             for event in self.world.events
         ]
 
-    def kept(self) -> list[NamedReading]:
-        self.successResultOf(self.world.fleet.save())
-        page = Deferred.fromCoroutine(self.world.fleet.history.page(Query(limit=1000)))
-        return self.successResultOf(page).readings
+    async def kept(self) -> list[NamedReading]:
+        await self.world.fleet.save()
+        return (await self.world.fleet.history.page(Query(limit=1000))).readings
 
-    def alarms(self) -> list[Alarm]:
-        self.successResultOf(self.world.fleet.save())
-        return self.successResultOf(self.world.store.alarms(Query(limit=1000)))
+    async def alarms(self) -> list[Alarm]:
+        await self.world.fleet.save()
+        return await self.world.store.alarms(Query(limit=1000))
 
 
 class MainsFailureTests(ScenarioTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.live(12)
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.live(12)
         self.genset.fail_mains()
-        self.live(120)
+        await self.live(120)
         self.genset.return_mains()
-        self.live(120)
+        await self.live(120)
 
-    def test_events(self) -> None:
+    async def test_events(self) -> None:
         self.assertEqual(
             self.told(),
             [
@@ -116,14 +136,14 @@ class MainsFailureTests(ScenarioTestCase):
         self.assertEqual(breakers, [False, True, True, False])
         numbers = [event.number for event in self.world.events]
         self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 14)))
-        self.assertEqual(self.successResultOf(self.world.store.events(Query()))[2:], self.world.events)
+        self.assertEqual((await self.world.store.events(Query()))[2:], self.world.events)
 
-    def test_alarms(self) -> None:
+    async def test_alarms(self) -> None:
         self.assertEqual(self.world.fleet.alarms.open_alarms(), [])
         self.assertEqual(
             [
                 (one.signal, one.severity, self.seconds(one.raised_at), self.seconds(one.cleared_at or 0))
-                for one in self.alarms()
+                for one in await self.alarms()
             ],
             [
                 ("mains_fault_warning", "warning", 12, 132),
@@ -132,11 +152,11 @@ class MainsFailureTests(ScenarioTestCase):
             ],
         )
 
-    def test_kept_readings(self) -> None:
+    async def test_kept_readings(self) -> None:
         self.assertEqual(
             [
                 (self.seconds(one.reading.at), one.reading.reason, one.reading.suppressed, one.points["engine_state"])
-                for one in self.kept()
+                for one in await self.kept()
             ],
             [
                 (0, "first", 0, 0),
@@ -160,12 +180,12 @@ class MainsFailureTests(ScenarioTestCase):
                 (246, "interval", 0, 0),
             ],
         )
-        running = next(one.points for one in self.kept() if self.seconds(one.reading.at) == 108)
+        running = next(one.points for one in await self.kept() if self.seconds(one.reading.at) == 108)
         assert running["generator_frequency"] is not None
         self.assertAlmostEqual(running["generator_frequency"], 50, 0)
         self.assertEqual(running["mains_frequency"], 0)
 
-    def test_the_live_record_at_the_end(self) -> None:
+    async def test_the_live_record_at_the_end(self) -> None:
         record = self.world.fleet.live[HOSTID]
         view = view_of(record, self.world.clock.seconds(), online=True)
         self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
@@ -177,29 +197,55 @@ class ChangesOnlyTests(MainsFailureTests):
 
     data_mode = 0
 
-    def test_the_live_record_at_the_end(self) -> None:
+    async def test_the_live_record_at_the_end(self) -> None:
         view = view_of(self.world.fleet.live[HOSTID], self.world.clock.seconds(), online=True)
         self.assertEqual((view.engine_state, view.mode, view.completeness), ("standby", "auto", 1.0))
         self.assertEqual(view.packet_gaps, 0)
 
 
 class FaultTests(ScenarioTestCase):
-    def test_low_oil_pressure_on_load(self) -> None:
+    async def test_low_oil_pressure_on_load(self) -> None:
         """The engine stops by itself; the alarm stays until somebody resets it at the controller."""
         self.genset.fail_mains()
-        self.live(60)
+        await self.live(60)
         self.world.events.clear()
         self.genset.inject("low_oil_pressure")
-        self.live(60)
+        await self.live(60)
         self.assertIn("low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)])
         kinds = [kind for _, kind, _ in self.told()]
         self.assertIn("engine_stopped", kinds)
         self.genset.heal("low_oil_pressure")
-        self.live(30)
+        await self.live(30)
         self.assertIn("low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)])
         self.assertTrue(self.genset.command("stop"))
-        self.live(9)
+        await self.live(9)
         self.assertNotIn(
             "low_oil_pressure_shutdown", [one.signal for one in self.world.fleet.alarms.open_alarms(HOSTID)]
         )
         self.assertEqual(self.told()[-1][1:], ("alarm_cleared", "low_oil_pressure_shutdown"))
+
+
+class OnPostgres(ScenarioTestCase):
+    """The same with everything kept in PostgreSQL, behind its spool."""
+
+    def store(self) -> IStore:
+        url = cluster().new_database()
+        self.addCleanup(cluster().drop_database, url)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        spool, known = (
+            Spool(folder / name, reactor, most_mib=100, spare_mib=0) for name in ("spool.sqlite", "known.sqlite")
+        )
+        return SpooledStore(PostgresStore(url, reactor), spool, Known(known, reactor), reactor)
+
+
+class MainsFailureOnPostgresTests(OnPostgres, MainsFailureTests):
+    pass
+
+
+class ChangesOnlyOnPostgresTests(OnPostgres, ChangesOnlyTests):
+    pass
+
+
+class FaultOnPostgresTests(OnPostgres, FaultTests):
+    pass

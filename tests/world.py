@@ -46,7 +46,7 @@ def login_params(hostid: str = HOSTID, **changed: object) -> LoginParams:
 class World:
     """What sessions work with, and sessions.
 
-    :param store: memory by default.
+    :param store: memory by default. :param kept: what it had, where it is open already.
     :ivar events: all that have been told.
     :ivar scrypts: how many costly password computations there were.
     :ivar held: those that wait, where they are held; None: they are not.
@@ -56,6 +56,7 @@ class World:
         self,
         *,
         store: IStore | None = None,
+        kept: Kept | None = None,
         policy: Policy = "open",
         max_devices: int = 100,
         limits: Limits | None = None,
@@ -74,7 +75,7 @@ class World:
         self.passwords = Passwords(self._compute, 2)
         self.fleet = Fleet(
             store=self.store,
-            kept=_opened(self.store),
+            kept=kept or _opened(self.store),
             catalog=CATALOG,
             passwords=self.passwords,
             now=self.clock.seconds,
