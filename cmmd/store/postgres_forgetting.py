@@ -81,6 +81,7 @@ class Forgetting:
     async def _others(self, link: Link, until: str, limit: int) -> int:
         tables = (ALARMS, EVENTS, COMMANDS)
         deleting = ", ".join(f"old_{table.name} AS ({table.oldest(until, limit)})" for table in tables)
-        counts = " + ".join(f"(SELECT count(*) FROM old_{table.name})" for table in tables)
-        ((gone,),) = await link.runQuery(f"WITH {deleting} SELECT {counts}")  # noqa: S608 - our own statements
+        counts = " + ".join(f"(SELECT count(*) FROM old_{table.name})" for table in tables)  # noqa: S608 - our own names
+        statement = f"WITH {deleting} SELECT {counts}"
+        ((gone,),) = await link.runQuery(statement)
         return int(gone)
