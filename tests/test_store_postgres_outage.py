@@ -166,13 +166,14 @@ class StopTests(_Outages):
         )
         self.assertGreaterEqual(len(ended), 2)
         await pause(0.05)
-        await gatherResults([store.write([EVENT]), store.readings(Query()), store.events(Query())])
+        asked: list[Deferred[Any]] = [store.write([EVENT]), store.readings(Query()), store.events(Query())]
+        await gatherResults(asked)
         self.assertEqual(await store.events(Query()), [EVENT])
 
     async def test_closed_during_an_outage(self) -> None:
         store = await self.opened()
         self.server.stop("immediate")
-        asked = [store.write([EVENT]), store.write([READING])]
+        asked: list[Deferred[Any]] = [store.write([EVENT]), store.write([READING])]
         await pause(0.7)  # it tries to connect, and will again
         asked.append(store.write([EVENT]))
         closed = store.close()
@@ -211,7 +212,12 @@ class HangTests(_Outages):
         store = await self.opened()
         self.server.freeze()
         ticks: list[float] = []
-        asked = [store.write([EVENT]), store.readings(Query()), store.readings(Query()), store.readings(Query())]
+        asked: list[Deferred[Any]] = [
+            store.write([EVENT]),
+            store.readings(Query()),
+            store.readings(Query()),
+            store.readings(Query()),
+        ]
         while not all(one.called for one in asked):
             ticks.append(CLOCK.seconds())
             await pause(0.01)
@@ -229,8 +235,9 @@ class HangTests(_Outages):
         self.be_impatient()
         store = await self.opened()
         self.server.freeze()
-        asked = [store.write([EVENT]), store.readings(Query())]
-        await gatherResults([store.close(), store.close(), *map(self.assert_away_later, asked)])
+        asked: list[Deferred[Any]] = [store.write([EVENT]), store.readings(Query())]
+        closed: list[Deferred[Any]] = [store.close(), store.close()]
+        await gatherResults([*closed, *map(self.assert_away_later, asked)])
 
     def assert_away_later(self, call: Deferred[Any]) -> Deferred[str]:
         return Deferred.fromCoroutine(self.assert_away(call))
@@ -357,10 +364,10 @@ class LostAnswerTests(_Outages):
         run_query = link.runQuery
 
         def lose_the_answer(query: bytes, *more: Any) -> Deferred[Any]:
-            link.runQuery = run_query
+            link.runQuery = run_query  # type: ignore[method-assign]
             return run_query(query, *more).addCallback(lambda _: (_ for _ in ()).throw(StoreUnavailable("lost")))
 
-        link.runQuery = lose_the_answer
+        link.runQuery = lose_the_answer  # type: ignore[method-assign,assignment]
         await self.assert_away(store.add_device(PLAIN))
         changed = replace(PLAIN, hostname="new")
         added = await store.add_device(changed)

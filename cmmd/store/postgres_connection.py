@@ -270,9 +270,10 @@ class Links(ConnectionPool):  # type: ignore[misc]
         self._all = frozenset(self.connections)
 
     def _runQuery(self, *args: Any, **kwargs: Any) -> Deferred[Rows]:
-        link = min(self.connections, key=lambda link: link.rank)
+        link: Link = min(self.connections, key=lambda link: link.rank)
         self.connections.remove(link)
-        return link.runQuery(*args, **kwargs).addBoth(self._putBackAndPassthrough, link)
+        answered = link.runQuery(*args, **kwargs)
+        return answered.addBoth(self._putBackAndPassthrough, link)
 
     def end(self) -> None:
         """Disconnect all of them for good, also those that are in use."""
