@@ -917,5 +917,7 @@ class PostgresContract(WholeContract, TestCase):
         self.addCleanup(cluster().drop_database, url)
         name = url.rpartition("/")[2]
         cluster().execute("; ".join(f"ALTER DATABASE {name} SET {one}" for one in ODD_SETTINGS))
-        self.patch(os, "environ", {**os.environ, "PGTZ": "Asia/Tehran", "PGDATESTYLE": "SQL"})
+        for name, value in (("PGTZ", "Asia/Tehran"), ("PGDATESTYLE", "SQL")):
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name)
         self.make = lambda: PostgresStore(url, reactor)

@@ -36,7 +36,7 @@ class Forgetting:
     def __init__(self, readers: Links, clock: Any) -> None:
         self._readers = readers
         self._clock = clock
-        self._no_drop_before = clock.seconds()
+        self._no_drop_before = 0.0
 
     async def forget(self, link: Link, before: int, limit: int) -> int:
         """See IStore; and make the partitions of the coming months.
