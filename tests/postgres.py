@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,6 +128,11 @@ class PostgresServer(Cluster):
         super().__init__(f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres")
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
+    @property
     def socket_folder(self) -> Path:
         """Where its Unix socket is."""
         return self.folder / "tmp"
@@ -162,9 +167,7 @@ class PostgresServer(Cluster):
     def kill(self) -> None:
         """End all its processes as a power cut does. Nothing happens where it does not run."""
         if self._process is not None:
-            pids = self.pids()
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait(60)
             self._process = None
 
@@ -177,14 +180,12 @@ class PostgresServer(Cluster):
 
     def freeze(self) -> None:
         """Have it take connections and answer nothing (SIGSTOP), as behind a network that swallows all."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Have it go on. Nothing happens where it does not run."""
         if self._process is not None:
-            for pid in self.pids():
-                os.kill(pid, signal.SIGCONT)
+            self._signal(signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop it and remove all its files."""
@@ -203,6 +204,11 @@ class PostgresServer(Cluster):
             [self._programs / program, *arguments], env=environment, capture_output=True, check=True, timeout=60
         )
         return done.stdout.decode()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _ready(self) -> bool:
         assert self._process is not None

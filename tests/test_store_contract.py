@@ -1,5 +1,6 @@
 """One contract for every store."""
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from msgspec.structs import replace
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError
+from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
 from cmmd.store.postgres import PostgresStore
@@ -262,6 +263,43 @@ class DeviceContract(Contract):
         self.assertEqual(await store.readings(Query()), [READING])
         self.assertEqual([device.hostid for device in (await self.reopened(store)).devices], ["A", FULL.hostid])
 
+    async def test_everything_at_once(self) -> None:
+        """Calls of every kind, none of which waits for another; each sees what was confirmed before it was made."""
+        store = await self.opened()
+        asked: list[Deferred[Any]] = []
+        for turn in range(1, 31):
+            device = replace(PLAIN, hostid=f"{turn}")
+            asked += [
+                *(store.add_device(device), store.write([replace(READING, number=turn), replace(EVENT, number=turn)])),
+                *(store.readings(Query()), store.claim(f"{turn}"), store.write([replace(ALARM, title=f"{turn}")])),
+                *(store.forget(0, 1), store.events(Query()), store.alarms(Query()), store.commands(Query())),
+                *(store.add_device(device), store.write([UNKEEPABLE])),
+            ]
+            for wrong, error in ((asked[-2], DuplicateDevice), (asked[-1], TypeError)):
+                self.assertFailure(wrong, error)
+        await gatherResults(asked)
+        self.assertEqual(len(await store.readings(Query())), 30)
+        self.assertEqual(await store.alarms(Query()), [replace(ALARM, title="30")])
+        kept = await self.reopened(store)
+        self.assertEqual([device.hostid for device in kept.devices], [f"{turn}" for turn in range(1, 31)])
+        self.assertEqual((kept.writer, kept.numbers.reading, kept.numbers.event), ("30", 30, 30))
+
+    async def test_calls_that_nobody_waits_for_any_more(self) -> None:
+        store = await self.opened()
+        for turn in range(1, 20):
+            asked: list[Deferred[Any]] = [
+                *(store.write([replace(READING, number=turn)]), store.add_device(replace(PLAIN, hostid=f"{turn}"))),
+                *(store.readings(Query()), store.alarms(Query()), store.events(Query()), store.commands(Query())),
+                *(store.claim(f"{turn}"), store.forget(0, 1)),
+            ]
+            for one in asked[turn % 3 :: 2]:
+                one.cancel()
+                one.addErrback(lambda failure: failure.trap(CancelledError))
+            await gatherResults(asked)
+        self.assertEqual(len(await store.readings(Query())), 19)
+        kept = await self.reopened(store)
+        self.assertEqual((len(kept.devices), kept.writer), (19, "19"))
+
 
 class WriteContract(Contract):
     async def assert_kept(self, store: IStore, *expected: Reading | Alarm | Event | Command) -> None:
@@ -459,6 +497,132 @@ class WriteContract(Contract):
         await store.write([replace(EVENT, details={"a": float("inf"), "b": 0.1, "c": 1.0, "d": -(2**53)})])
         (event,) = await store.events(Query())
         self.assertEqual(event.details, {"a": None, "b": 0.1, "c": 1.0, "d": -(2**53)})
+
+    async def test_numbers_in_details(self) -> None:
+        store = await self.opened()
+        details: dict[str, Any] = {
+            "huge": 1e300,
+            "largest": 1.7976931348623157e308,
+            "least": 5e-324,
+            "negative": -1.5e-7,
+            "int64": 2**63 - 1,
+            "lowest": -(2**63),
+            "zero": 0,
+            "no": False,
+            "": "",
+            "text": "1.0",
+        }
+        await store.write([replace(EVENT, details=details)])
+        (event,) = await store.events(Query())
+        self.assertEqual(event.details, details)
+        self.assertEqual(
+            {name: type(value) for name, value in event.details.items() if name != "largest"},
+            {name: type(value) for name, value in details.items() if name != "largest"},
+        )
+
+    async def test_any_text(self) -> None:
+        store = await self.opened()
+        texts = (
+            *("", " ", "'", '"', "\\", "''\\'", "%s %(a)s %%", "$1", "{}", "{,}", "NULL", "null", "\\x00", "\\u0000"),
+            *("é", "e\u0301", "柴油机", "\U0001f69b\U0001d11e", "\uffff\ufffd\u2028\u202e", "\u0130ı"),
+            *("".join(map(chr, range(1, 0x20))), "\x7f\x80\x9f", "a" * 2000),
+        )
+        devices = [
+            replace(FULL, number=n, hostid=f"{n}{one}"[:500], hostname=one, profile=one, para_command=one)
+            for n, one in enumerate(texts, start=1)
+        ]
+        rows: list[Row] = []
+        for number, one in enumerate(texts, start=1):
+            hostid = f"{number}{one}"[:500]
+            rows += [
+                replace(READING, number=number, hostid=hostid),
+                replace(FULL_ALARM, number=number, hostid=hostid, signal=one, title=one, acknowledged_by=one),
+                replace(EVENT, number=number, hostid=hostid, kind=one, details={one: one}),
+                replace(FULL_COMMAND, number=number, hostid=hostid, name=one, requester=one, reply=one, door=one),
+                replace(PROFILE, number=number, name=one, points=(replace(SPEED, name=one, unit=one, title=one),)),
+                replace(UPLOAD, hostid=hostid),
+            ]
+        await store.write([*devices, *rows])
+        kept = await self.reopened(store)
+        self.assertEqual(kept.devices, devices)
+        self.assertEqual(kept.profiles, [row for row in rows if isinstance(row, ProfileVersion)])
+        self.assertCountEqual(kept.uploads, [row for row in rows if isinstance(row, LastUpload)])
+        await self.assert_kept(
+            store,
+            *[row for kind in (Reading, Alarm, Event, Command) for row in rows if isinstance(row, kind)],
+        )
+        for row in rows:
+            if isinstance(row, Event):
+                self.assertEqual(await store.events(Query(hostid=row.hostid)), [row])
+
+    async def test_the_character_nul(self) -> None:
+        """It is kept, or refused in a way that spoils nothing else."""
+        store = await self.opened()
+        odd: list[Row] = [
+            *(replace(EVENT, kind="a\0b"), replace(EVENT, details={"a": "\0"}), replace(EVENT, details={"\0": 1})),
+            *(replace(READING, hostid="\0"), replace(COMMAND, reply="\0"), replace(PROFILE, name="\0")),
+        ]
+        for number, row in enumerate(odd, start=1):
+            writing = [store.write([replace(row, number=number)]), store.write([replace(ALARM, number=number)])]
+            try:
+                await writing[0]
+            except StoreError as error:
+                self.assertNotIsInstance(error, StoreUnavailable)
+            await writing[1]
+        try:
+            await store.events(Query(hostid="\0"))
+            await store.add_device(replace(PLAIN, hostid="\0"))
+            await store.claim("\0")
+        except StoreError as error:
+            self.assertNotIsInstance(error, StoreUnavailable)
+        self.assertEqual(len(await store.alarms(Query())), len(odd))
+
+    async def test_any_time(self) -> None:
+        store = await self.opened()
+        december_2024 = 1_735_689_599_999
+        times = sorted(
+            {
+                *(0, 1, 999, 1000, 1001, december_2024, december_2024 + 1, 951_782_400_000 - 1),
+                *(253_402_300_799_999, 253_402_300_800_000),  # the year 10000
+                *(2**53, 2**53 - 1, 2**53 - 7, 2**52 + 1),
+                *range(december_2024 - 40 * 365 * 86_400_000, december_2024, 7_777_777_777),
+            }
+        )
+        rows: list[Row] = []
+        for number, at in enumerate(times, start=1):
+            rows += [
+                replace(READING, number=number, at=at),
+                replace(FULL_ALARM, number=number, raised_at=at, acknowledged_at=at, cleared_at=at),
+                replace(EVENT, number=number, at=at),
+                replace(FULL_COMMAND, number=number, accepted_at=at, sent_at=at, ended_at=at, confirmed_at=at),
+                replace(UPLOAD, hostid=f"{number}", at=at, kept_at=at),
+            ]
+        await store.write(rows)
+        kinds = (Reading, Alarm, Event, Command)
+        await self.assert_kept(store, *[row for kind in kinds for row in rows if isinstance(row, kind)])
+        self.assertCountEqual(
+            (await self.reopened(store)).uploads, [one for one in rows if isinstance(one, LastUpload)]
+        )
+        for number, at in list(enumerate(times, start=1))[::5]:
+            self.assertEqual([one.number for one in await store.readings(Query(since=at, until=at + 1))], [number])
+            after = await store.events(Query(after=Cursor(at, number), limit=1))
+            self.assertEqual([one.number for one in after], [number + 1] if number < len(times) else [])
+
+    async def test_largest_values(self) -> None:
+        store = await self.opened()
+        largest = 2**63 - 1
+        rows: tuple[Reading | Alarm | Event | Command, ...] = (
+            replace(
+                READING, number=largest, profile=2**31 - 1, suppressed=2**31 - 1, inputs=2**15 - 1, image=bytes(10**6)
+            ),
+            replace(ALARM, number=largest),
+            replace(EVENT, number=largest, details={"text": "x" * 100_000}),
+            replace(COMMAND, number=largest, request="0" * 100_000),
+        )
+        await store.write(rows)
+        await self.assert_kept(store, *rows)
+        numbers = Numbers(reading=largest, alarm=largest, event=largest, command=largest)
+        self.assertEqual((await self.reopened(store)).numbers, numbers)
 
     async def test_highest_numbers(self) -> None:
         store = await self.opened()
@@ -764,10 +928,25 @@ class SpooledContract(WholeContract, TestCase):
         await self.spool.close()
 
 
+ODD_SETTINGS = (
+    *("TimeZone TO 'America/St_Johns'", "DateStyle TO 'German, DMY'", "IntervalStyle TO 'iso_8601'"),
+    *("extra_float_digits TO -15", "bytea_output TO 'escape'", "synchronous_commit TO off", "jit_above_cost TO 0"),
+    *("default_transaction_isolation TO 'serializable'", "standard_conforming_strings TO off"),
+    *("backslash_quote TO on", "client_encoding TO 'LATIN1'", "lc_numeric TO 'C'", "statement_timeout TO '1s'"),
+)
+
+
 class PostgresContract(WholeContract, TestCase):
-    timeout = 60.0
+    """Whatever the database is set to."""
+
+    timeout = 120.0
 
     def setUp(self) -> None:
         url = cluster().new_database()
         self.addCleanup(cluster().drop_database, url)
+        name = url.rpartition("/")[2]
+        cluster().execute("; ".join(f"ALTER DATABASE {name} SET {one}" for one in ODD_SETTINGS))
+        for name, value in (("PGTZ", "Asia/Tehran"), ("PGDATESTYLE", "SQL")):
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name)
         self.make = lambda: PostgresStore(url, reactor)

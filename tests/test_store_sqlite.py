@@ -175,6 +175,26 @@ class SchemaTests(_Stores):
             self.assertEqual((kept.unfinished, kept.numbers.command), ([COMMAND], 1))
             await self.store.close()
 
+    async def test_each_released_schema(self) -> None:
+        """A dump of each, with rows of every kind that it knew, is brought up to date and read."""
+        for number in sqlite_schema.schemas():
+            self.path.unlink(missing_ok=True)
+            script = Path(__file__).with_name("schemas").joinpath(f"sqlite-{number:04}.sql").read_text(encoding="utf-8")
+            with closing(sqlite3.connect(self.path)) as other:
+                other.executescript(script)
+            kept = await self.store.open()
+            self.assertEqual([(one.number, one.hostid) for one in kept.devices], [(1, FULL.hostid), (2, "A")])
+            if number > 1:
+                self.assertEqual((kept.profiles, kept.uploads, kept.alarms), ([PROFILE], [UPLOAD], [ALARM]))
+                self.assertEqual(len(await self.store.readings(Query())), 2)
+                self.assertEqual(await self.store.events(Query()), [EVENT, FULL_EVENT])
+            if number > 2:
+                self.assertEqual(kept.devices, [replace(FULL, number=1), replace(PLAIN, number=2)])
+                self.assertEqual(await self.store.commands(Query()), [COMMAND, FULL_COMMAND])
+            self.assertEqual(len(kept.identity), 32)
+            await self.store.write([replace(FULL_READING, number=7), replace(ALARM, number=8)])
+            await self.store.close()
+
     async def test_history_of_the_second_schema(self) -> None:
         self.make(2, "INSERT INTO profile VALUES (1, 'hgm6120n', 'f1')")
         self.insert("reading", READING, points=b"")

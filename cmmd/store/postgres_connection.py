@@ -5,7 +5,7 @@ needs of that is added here.
 """
 
 from collections.abc import Callable, Coroutine, Iterator
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Any
 
 import psycopg2
@@ -40,10 +40,12 @@ Greet = Callable[[Cursor], Coroutine[Deferred[Any], Any, None]]
 """Makes a session what it has to be; raises what speaks against using it."""
 
 
-class _State(Enum):
+class _State(IntEnum):
+    """From what serves a call best to what serves it worst."""
+
+    UP = auto()
     NEW = auto()  # nobody has asked for anything yet
     COMING = auto()  # the first attempt to connect, or the first one after a loss: what is asked waits for it
-    UP = auto()
     DOWN = auto()  # an attempt has failed, others follow: what is asked fails at once
     ENDED = auto()
 
@@ -65,16 +67,16 @@ class Link(Connection):  # type: ignore[misc]
         self._waiting: list[Deferred[None]] = []
         self._resolving: Deferred[dict[str, Any]] | None = None
 
-    def runQuery(self, query: bytes | str, patience_s: float = PATIENCE_S) -> Deferred[Rows]:
+    def runQuery(self, query: bytes | str, patience_s: float | None = None) -> Deferred[Rows]:
         """Carry statements out, in one transaction.
 
         :param query: as SQL; all values are in it.
-        :param patience_s: how long the answer may take.
+        :param patience_s: how long the answer may take; None: :data:`PATIENCE_S`.
         :return: the rows of the last one; empty where it has none. To cancel it does not stop anything.
         :raises Rejected: something is wrong with the values.
         :raises StoreUnavailable: there is no connection, no answer in time, or the server cannot now.
         """
-        return Deferred.fromCoroutine(self._ask(query, patience_s))
+        return Deferred.fromCoroutine(self._ask(query, PATIENCE_S if patience_s is None else patience_s))
 
     async def _ask(self, query: bytes | str, patience_s: float) -> Rows:
         await self._stands()
@@ -119,7 +121,6 @@ class Link(Connection):  # type: ignore[misc]
 
     async def _connect(self) -> None:
         too_late = self.reactor.callLater(CONNECT_S, self._drop, f"no connection within {CONNECT_S:g} s")
-        self._trouble = Away(f"{self._address.name}: not connected")
         try:
             # In a thread, as these read a file and ask for the addresses of a host.
             threads = self.reactor.getThreadPool()
@@ -173,6 +174,11 @@ class Link(Connection):  # type: ignore[misc]
         """Told by the detector: the connection is gone, and the first attempt to have it again begins."""
         self._state = _State.COMING
         log.debug("{name}: connection lost: {error}", name=self._address.name, error=error)
+
+    @property
+    def rank(self) -> int:
+        """By how little it serves just now."""
+        return self._state
 
     def came(self) -> None:
         """Told by the detector: it can be used."""
@@ -251,7 +257,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
 
 
 class Links(ConnectionPool):  # type: ignore[misc]
-    """Several such connections, of which each call takes one that is free.
+    """Several such connections, of which each call takes the best one that is free.
 
     :param count: how many.
     :param make: makes one.
@@ -262,6 +268,12 @@ class Links(ConnectionPool):  # type: ignore[misc]
         self.reactor = reactor
         super().__init__(None, min=count)
         self._all = frozenset(self.connections)
+
+    def _runQuery(self, *args: Any, **kwargs: Any) -> Deferred[Rows]:
+        link: Link = min(self.connections, key=lambda link: link.rank)
+        self.connections.remove(link)
+        answered = link.runQuery(*args, **kwargs)
+        return answered.addBoth(self._putBackAndPassthrough, link)
 
     def end(self) -> None:
         """Disconnect all of them for good, also those that are in use."""

@@ -36,7 +36,7 @@ class Forgetting:
     def __init__(self, readers: Links, clock: Any) -> None:
         self._readers = readers
         self._clock = clock
-        self._no_drop_before = clock.seconds()
+        self._no_drop_before = 0.0
 
     async def forget(self, link: Link, before: int, limit: int) -> int:
         """See IStore; and make the partitions of the coming months.
@@ -82,5 +82,6 @@ class Forgetting:
         tables = (ALARMS, EVENTS, COMMANDS)
         deleting = ", ".join(f"old_{table.name} AS ({table.oldest(until, limit)})" for table in tables)
         counts = " + ".join(f"(SELECT count(*) FROM old_{table.name})" for table in tables)  # noqa: S608 - our own names
-        ((gone,),) = await link.runQuery(f"WITH {deleting} SELECT {counts}")
+        statement = f"WITH {deleting} SELECT {counts}"
+        ((gone,),) = await link.runQuery(statement)
         return int(gone)

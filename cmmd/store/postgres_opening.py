@@ -80,11 +80,13 @@ def open_database(address: Address) -> Opened:
             with _bounded(connection, MIGRATE_S):
                 migrate(connection, address.name)
         with _bounded(connection, READ_S):
-            return _take_in(connection, address.name)
+            opened = _take_in(connection, address.name)
+            _ask(connection, "SELECT pg_advisory_unlock_all()")  # the server may take its time to see that we are gone
+            return opened
     except psycopg2.Error as error:
         raise as_store_error(error, address.name) from None
     finally:
-        connection.close()  # with which the lock goes
+        connection.close()
 
 
 @contextmanager
@@ -134,15 +136,15 @@ def _take_in(connection: Any, name: str) -> Opened:
     ((identity, writer, openings),) = _ask(connection, opening)
 
     def read(table: Table[Any], rest: str = "") -> list[Any]:
-        return undamaged(table.records(_ask(connection, f"{table.select} {rest}")), name, log)
+        return undamaged(table.records(_ask(connection, table.select(rest))), name, log)
 
     numbers = dict(_ask(connection, "SELECT kind, highest FROM counter WHERE kind <> 'device'"))
     kept = Kept(
-        devices=read(DEVICES, "ORDER BY number"),
+        devices=read(DEVICES, "ORDER BY device.number"),
         profiles=undamaged(_profiles(connection), name, log),
         uploads=read(LAST_UPLOADS),
-        alarms=read(ALARMS, "WHERE cleared_at IS NULL ORDER BY number"),
-        unfinished=read(COMMANDS, "WHERE outcome IS NULL ORDER BY number"),
+        alarms=read(ALARMS, "WHERE cleared_at IS NULL ORDER BY alarm.number"),
+        unfinished=read(COMMANDS, "WHERE outcome IS NULL ORDER BY command.number"),
         numbers=convert(numbers, Numbers),
         identity=identity,
         writer=writer,

@@ -16,6 +16,15 @@ LOCKS = 0x636D6D64
 """The first number of our advisory locks; by the second one the schemas of one database differ, 0 is for migrations."""
 
 
+# Not to_regclass: within a transaction that may still say what was so before a lock was waited for.
+_HAS_ANY = """
+SELECT EXISTS (
+    SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relname = 'schema_version' AND nspname = ANY (current_schemas(false))
+)
+"""
+
+
 def schemas() -> dict[int, str]:
     """The numbered SQL files, by number."""
     return schema_files("postgres")
@@ -24,7 +33,7 @@ def schemas() -> dict[int, str]:
 def version(connection: Any) -> int:
     """The version of the schema that a database has; 0: none."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('schema_version') IS NOT NULL")
+        cursor.execute(_HAS_ANY)
         if not cursor.fetchone()[0]:
             return 0
         cursor.execute("SELECT coalesce(max(number), 0) FROM schema_version")

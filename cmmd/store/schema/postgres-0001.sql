@@ -188,7 +188,7 @@ CREATE TABLE event (
     at      timestamptz(3) NOT NULL,
     hostid  text           NOT NULL,
     kind    text           NOT NULL,
-    details jsonb          NOT NULL
+    details json           NOT NULL  -- not jsonb, which knows no float and no NUL
 );
 CREATE INDEX event_of_device ON event (hostid, at, number);
 CREATE INDEX event_by_time ON event (at, number);
