@@ -32,7 +32,7 @@ class ShakyStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.state = WELL
-        self.held: deque[Callable[[], None]] | None = None
+        self.held: deque[Callable[[], object]] | None = None
         self.refuses: Callable[[Row], bool] = lambda row: False
         self.writes: list[list[Row]] = []
         self.opened = 0
@@ -67,7 +67,7 @@ class ShakyStore(MemoryStore):
 
     def close(self) -> Deferred[None]:
         if self.held:
-            self.let_go()
+            self.let_go(len(self.held))
         self.is_open = False
         return super().close()
 
@@ -100,7 +100,7 @@ class ShakyStore(MemoryStore):
         if self.held is None:
             return self._carry_out(work)
         done: Deferred[T] = Deferred()
-        self.held.append(lambda: done.callback(self._carry_out(work)))  # type: ignore[arg-type]
+        self.held.append(lambda: self._carry_out(work).chainDeferred(done))
         return done
 
     def _carry_out(self, work: Callable[[], Deferred[T]]) -> Deferred[T]:

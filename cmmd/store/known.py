@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from msgspec.structs import asdict
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -152,7 +152,9 @@ class Known:
         if numbers is not None:
             self._reserved = highest(self._reserved, numbers)
 
-    def _not_copied(self, failure: Failure) -> None:
+    def _not_copied(self, failure: Failure) -> Failure | None:
+        if failure.check(CancelledError):
+            return failure  # nobody waits for it any more; that says nothing of the file
         if not self._failed:
             self._failed = True
             log.warn("a start without the database would not know everything: {error}", error=failure.value)
@@ -160,6 +162,7 @@ class Known:
         if not self._removed and any(given > reserved[name] for name, given in self._given.items()):
             self._removed = True
             self._remove()
+        return None
 
     def _remove(self) -> None:
         """A start would give numbers that are taken: there must be none from this file."""
