@@ -345,6 +345,6 @@ def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
         raise config.ConfigError(f"store.url: {error}") from None
     if isinstance(store, MemoryStore):
         return store  # never away
-    buffer = partial(Spool, reactor=reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare)
-    known = None if isinstance(store, SQLiteStore) else Known(buffer(state / "known.sqlite"), reactor)
-    return SpooledStore(store, buffer(state / "spool.sqlite"), known, reactor)
+    spool = Spool(state / "spool.sqlite", reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare)
+    known = None if isinstance(store, SQLiteStore) else Known(state / "known.sqlite", reactor, reactor)
+    return SpooledStore(store, spool, known, reactor)

@@ -233,10 +233,9 @@ class OnPostgres(ScenarioTestCase):
         self.addCleanup(cluster().drop_database, url)
         folder = Path(self.mktemp())
         folder.mkdir()
-        spool, known = (
-            Spool(folder / name, reactor, most_mib=100, spare_mib=0) for name in ("spool.sqlite", "known.sqlite")
-        )
-        return SpooledStore(PostgresStore(url, reactor), spool, Known(known, reactor), reactor)
+        spool = Spool(folder / "spool.sqlite", reactor, most_mib=100, spare_mib=0)
+        known = Known(folder / "known.sqlite", reactor, reactor)
+        return SpooledStore(PostgresStore(url, reactor), spool, known, reactor)
 
 
 class MainsFailureOnPostgresTests(OnPostgres, MainsFailureTests):

@@ -910,13 +910,11 @@ class SpooledContract(WholeContract, TestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
 
-        def buffer(name: str) -> Spool:
-            return Spool(folder / name, cast("IReactorFromThreads", reactor), most_mib=100, spare_mib=0)
-
-        store = SQLiteStore(folder / "cmmd.sqlite", cast("IReactorFromThreads", reactor))
-        clock = cast("IReactorTime", reactor)
-        self.spool = buffer("spool.sqlite")
-        self.make = lambda: SpooledStore(store, self.spool, Known(buffer("known.sqlite"), clock), clock)
+        threads, clock = cast("IReactorFromThreads", reactor), cast("IReactorTime", reactor)
+        store = SQLiteStore(folder / "cmmd.sqlite", threads)
+        self.spool = Spool(folder / "spool.sqlite", threads, most_mib=100, spare_mib=0)
+        known = Known(folder / "known.sqlite", threads, clock)
+        self.make = lambda: SpooledStore(store, self.spool, known, clock)
 
     async def test_who_writes(self) -> None:
         """It claims the store itself, for its spool."""

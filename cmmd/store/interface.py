@@ -72,7 +72,8 @@ class Kept(Struct, kw_only=True):
 class IStore(Interface):
     """Keeps records. What a Deferred has confirmed survives the end of the process, however it comes.
 
-    Calls that write are carried out in the order they were made.
+    Calls that write are carried out, and confirmed or failed, in the order they were made. What has failed is not
+    carried out later.
     """
 
     def open() -> Deferred[Kept]:

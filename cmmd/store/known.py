@@ -1,17 +1,23 @@
 """What a daemon has to know at a start while its database is away: a copy of that, in a file of its own."""
 
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from msgspec.structs import asdict
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.store.interface import Kept, StoreError
+from cmmd.store.interface import Kept
+from cmmd.store.overlay import highest
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
-from cmmd.store.spool import Spool
+from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.sqlite_rows import Key, delete, insert, key
 
-__all__ = ["RESERVED", "Known"]
+__all__ = ["RESERVED", "UPLOADS_S", "Known"]
 
 log = Logger()
 
@@ -24,35 +30,59 @@ UPLOADS_S = 60.0
 _NUMBERED: dict[type[Row], str] = {Reading: "reading", Event: "event", Alarm: "alarm", Command: "command"}
 
 
+class _File(SQLiteStore):
+    """The copy."""
+
+    def change(self, gone: Sequence[Key], there: Sequence[Row], owner: str | None = None) -> Deferred[None]:
+        """Delete and write rows, all or none. :param owner: the identity of the store whose copy this is now."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            delete(gone, connection)
+            insert(there, connection)
+            if owner is not None:
+                connection.execute("UPDATE store SET writer = ?", (owner,))
+
+        return self._submit(work)
+
+    def remove(self) -> None:
+        """Have no copy any more, but after the next start."""
+        self._path.unlink(missing_ok=True)
+
+
 class Known:
     """Follows what is written to a store: devices, profile versions, open alarms, unfinished commands, last uploads.
 
     Where the file does not take something, the store goes on without it; the log says so, once.
 
-    :param file: where the copy is.
+    :param path: the file; created where it is missing.
+    :param reactor: where results are delivered.
     :param clock: for the pace of last uploads.
     """
 
-    def __init__(self, file: Spool, clock: IReactorTime) -> None:
-        self._file = file
+    def __init__(self, path: Path, reactor: IReactorFromThreads, clock: IReactorTime) -> None:
+        self._path = path
+        self._file = _File(path, reactor)
         self._clock = clock
         self._uploads: dict[str, LastUpload] = {}
         self._flushing: IDelayedCall | None = None
-        self._given = dict.fromkeys(_NUMBERED, 0)
+        self._given = dict.fromkeys(asdict(RESERVED), 0)
         self._reserved = Numbers()
         self._failed = False
+        self._removed = False
 
     def open(self) -> Deferred[Kept]:
         """Open the file.
 
-        :return: what the store had, as far as it was copied. Its numbers are those that were reserved.
+        :return: what the store had, as far as it was copied. Its numbers are those that were reserved, its ``writer``
+            is the identity of that store.
         :raises StoreUnavailable: see IStore. :raises SchemaTooNew: see there.
         """
+        self._failed = self._removed = False
         return self._file.open().addCallback(self._opened)
 
     def _opened(self, kept: Kept) -> Kept:
         self._reserved = kept.numbers
-        self._given = {kind: getattr(kept.numbers, name) for kind, name in _NUMBERED.items()}
+        self._given = asdict(kept.numbers)
         return kept
 
     def take_over(self, before: Kept, now: Kept) -> None:
@@ -60,38 +90,35 @@ class Known:
 
         :param before: what :meth:`open` gave. :param now: what the store has.
         """
-        self._given = {kind: getattr(now.numbers, name) for kind, name in _NUMBERED.items()}
+        self._given = asdict(now.numbers)
         there, wanted = set(_state(before)), set(_state(now))
-        self._file.discard([row for row in _state(before) if row not in wanted]).addErrback(self._not_copied)
-        self._copy([*(row for row in _state(now) if row not in there), self._reserve()])
+        gone = [key(row) for row in _state(before) if row not in wanted]
+        self._change(gone, [row for row in _state(now) if row not in there], self._ahead(), now.identity)
 
     def follow(self, rows: Sequence[Row]) -> Deferred[None]:
         """Copy what the store has been given.
 
         :return: fires when it is copied, or could not be; at once where nothing has to be there soon.
         """
-        lasting: list[Row] = []
-        over: list[Row] = []
+        newest: dict[Key, Row] = {}
         for row in rows:
-            kind = type(row)
-            if kind in self._given:
-                self._given[kind] = max(self._given[kind], row.number)  # type: ignore[union-attr]
+            if name := _NUMBERED.get(type(row)):
+                self._given[name] = max(self._given[name], row.number)  # type: ignore[union-attr]
             match row:
                 case LastUpload():
                     self._uploads[row.hostid] = row
-                case Alarm(cleared_at=int()) | Command(outcome=str()):
-                    over.append(row)
                 case Device() | ProfileVersion() | Alarm() | Command():
-                    lasting.append(row)
+                    newest[key(row)] = row
         if self._uploads and self._flushing is None:
             self._flushing = self._clock.callLater(UPLOADS_S, self._copy_uploads)
-        if self._is_short():
-            lasting.append(self._reserve())
-        if not lasting and not over:
+        numbers = self._ahead() if self._is_short() else None
+        if not newest and numbers is None:
             return succeed(None)
-        copied = self._copy([*lasting, *over])
-        self._file.discard(over).addErrback(self._not_copied)
-        return copied
+        return self._change(
+            [one for one, row in newest.items() if _is_over(row)],
+            [row for row in newest.values() if not _is_over(row)],
+            numbers,
+        )
 
     def close(self) -> Deferred[None]:
         """Copy the rest, and close the file."""
@@ -103,34 +130,59 @@ class Known:
     def _copy_uploads(self) -> None:
         self._flushing = None
         uploads, self._uploads = self._uploads, {}
-        self._copy(list(uploads.values()))
+        self._change([], list(uploads.values()))
 
     def _is_short(self) -> bool:
         """Whether less than half of the reserve is left, of any kind."""
-        return any(
-            2 * (getattr(self._reserved, name) - self._given[kind]) < getattr(RESERVED, name)
-            for kind, name in _NUMBERED.items()
-        )
+        reserved, most = asdict(self._reserved), asdict(RESERVED)
+        return any(2 * (reserved[name] - given) < most[name] for name, given in self._given.items())
 
-    def _reserve(self) -> Numbers:
-        self._reserved = Numbers(
-            **{name: self._given[kind] + getattr(RESERVED, name) for kind, name in _NUMBERED.items()}
-        )
-        return self._reserved
+    def _ahead(self) -> Numbers:
+        most = asdict(RESERVED)
+        return Numbers(**{name: given + most[name] for name, given in self._given.items()})
 
-    def _copy(self, rows: Sequence[Row]) -> Deferred[None]:
-        return self._file.write(rows).addErrback(self._not_copied)
+    def _change(
+        self, gone: Sequence[Key], there: Sequence[Row], numbers: Numbers | None = None, owner: str | None = None
+    ) -> Deferred[None]:
+        rows = there if numbers is None else [*there, numbers]
+        changed = self._file.change(gone, rows, owner)
+        return changed.addCallbacks(partial(self._copied, numbers), self._not_copied)
 
-    def _not_copied(self, failure: Failure) -> None:
-        failure.trap(StoreError)
+    def _copied(self, numbers: Numbers | None, _: None) -> None:
+        if numbers is not None:
+            self._reserved = highest(self._reserved, numbers)
+
+    def _not_copied(self, failure: Failure) -> Failure | None:
+        if failure.check(CancelledError):
+            return failure  # nobody waits for it any more; that says nothing of the file
         if not self._failed:
             self._failed = True
             log.warn("a start without the database would not know everything: {error}", error=failure.value)
+        reserved = asdict(self._reserved)
+        if not self._removed and any(given > reserved[name] for name, given in self._given.items()):
+            self._removed = True
+            self._remove()
+        return None
+
+    def _remove(self) -> None:
+        """A start would give numbers that are taken: there must be none from this file."""
+        log.error(
+            "{path} is far behind, and removed: no start without the database until the next one", path=self._path
+        )
+        try:
+            self._file.remove()
+        except OSError as error:
+            log.error("{path} cannot be removed: {error}", path=self._path, error=error)
+
+
+def _is_over(row: Row) -> bool:
+    match row:
+        case Alarm(cleared_at=int()) | Command(outcome=str()):
+            return True
+    return False
 
 
 def _state(kept: Kept) -> Iterator[Row]:
-    yield from kept.devices
-    yield from kept.profiles
-    yield from kept.uploads
-    yield from kept.alarms
-    yield from kept.unfinished
+    parts: Iterable[Sequence[Row]] = (kept.devices, kept.profiles, kept.uploads, kept.alarms, kept.unfinished)
+    for part in parts:
+        yield from part

@@ -1,14 +1,17 @@
-"""What a store has, as it will be when rows that wait elsewhere have come."""
+"""What a store has, or had, as it will be when rows that wait elsewhere have come."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import asdict, replace
+from twisted.logger import Logger
 
-from cmmd.store.interface import Kept
+from cmmd.store.interface import Kept, StoreError
 from cmmd.store.records import Alarm, Command, Device, LastUpload, Numbers, ProfileVersion, Row
 
-__all__ = ["highest", "with_rows"]
+__all__ = ["Absent", "NumbersTaken", "highest", "with_rows"]
+
+log = Logger()
 
 N = TypeVar("N", Device, ProfileVersion, Alarm, Command)
 
@@ -49,6 +52,38 @@ def with_rows(kept: Kept, rows: Iterable[Row]) -> Kept:
 def highest(one: Numbers, other: Numbers) -> Numbers:
     """Of each kind the higher one."""
     return Numbers(**{name: max(number, getattr(other, name)) for name, number in asdict(one).items()})
+
+
+class NumbersTaken(StoreError):
+    """Rows that wait for a store may have numbers that it has given to others."""
+
+
+class Absent(NamedTuple):
+    """A store that was away at the start.
+
+    :ivar known: what the copy of it has.
+    :ivar kept: what the daemon has begun with: that, and what waits for the store.
+    :ivar identity: of the spool where that waits.
+    """
+
+    known: Kept
+    kept: Kept
+    identity: str
+
+    def check(self, now: Kept) -> None:
+        """Look at it when it is there.
+
+        :raises StoreError: it is not the one that is known, or not as it was left. :raises NumbersTaken: see there.
+        """
+        if now.identity != self.known.writer:
+            raise StoreError("it is not the store that is known here")
+        if now.writer not in ("", self.identity):
+            raise StoreError("another cmmd has written to the store")
+        if highest(self.kept.numbers, now.numbers) != self.kept.numbers:
+            raise NumbersTaken("more was written to the store than is known here")
+        unknown = {device.hostid for device in now.devices} - {device.hostid for device in self.kept.devices}
+        if unknown:
+            log.warn("{count} devices in the store were not known here: start again to serve them", count=len(unknown))
 
 
 def _put_or_drop(those: dict[int, N], row: N, *, stays: bool) -> None:

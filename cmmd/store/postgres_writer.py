@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -23,6 +24,9 @@ Work = Callable[[Link], Coroutine[Deferred[Any], Any, T]]
 
 MOST_TOGETHER = 500
 """Rows, or devices, of calls that share a statement. To make one of so many readings takes 2 ms."""
+
+MOST_UNCERTAIN = 10_000
+"""Devices that are remembered because nobody heard whether they were added: strangers must not fill the memory."""
 
 _NO_PARTITION = "23514"
 _OUT_OF_RANGE = "22003"
@@ -60,7 +64,7 @@ class Writer:
         self._waiting: deque[_Call] = deque()
         self._working = False
         self._idle: list[Deferred[None]] = []
-        self._uncertain: set[str] = set()
+        self._uncertain: dict[str, None] = {}
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """Keep records, all or none."""
@@ -158,7 +162,10 @@ class Writer:
         try:
             rows = await self._link.runQuery(adding(devices))
         except StoreUnavailable:
-            self._uncertain.update(device.hostid for device in devices)
+            for device in devices:
+                self._uncertain[device.hostid] = None
+            for hostid in list(islice(self._uncertain, max(0, len(self._uncertain) - MOST_UNCERTAIN))):
+                del self._uncertain[hostid]
             raise
         numbers = {hostid: number for number, hostid in rows}
         return [await self._added(device, numbers.pop(device.hostid, None)) for device in devices]
@@ -169,7 +176,7 @@ class Writer:
         It may be there because nobody heard of it: the connection was lost between the addition and its confirmation.
         """
         uncertain = device.hostid in self._uncertain
-        self._uncertain.discard(device.hostid)
+        self._uncertain.pop(device.hostid, None)
         if number is not None:
             return replace(device, number=number)
         if not uncertain:

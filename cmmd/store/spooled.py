@@ -1,50 +1,31 @@
 """A store that is never away for long: what it does not take now waits in a spool, and goes there when it is back."""
 
-from collections.abc import Sequence
-from enum import Enum, auto
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cmmd.store.handover import Handover
 from cmmd.store.interface import Health, IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.known import Known
-from cmmd.store.overlay import highest, with_rows
+from cmmd.store.overlay import Absent, NumbersTaken, with_rows
 from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Query, Reading, Row
+from cmmd.store.routing import Route, Router
 from cmmd.store.spool import Spool
 
-__all__ = ["A_HANDFUL", "SpooledStore"]
+__all__ = ["FIRST_RETRY_S", "LONGEST_RETRY_S", "SpooledStore"]
+
+T = TypeVar("T")
 
 log = Logger()
 
-A_HANDFUL = 500
-"""Rows that go from the spool to the store at once."""
-
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 10.0
-
-
-class _Route(Enum):
-    """Where rows go that are to be written."""
-
-    STORE = auto()
-    LEAVING = auto()
-    """They wait: the store has failed, and of others before them that is not known yet."""
-    SPOOL = auto()
-    RETURNING = auto()
-    """They wait until the last ones before them have gone from the spool to the store."""
-
-
-class _Waiting(NamedTuple):
-    rows: list[Row]
-    done: Deferred[None]
-
-
-class _NotOurs(Exception):
-    """Rows must not go to this store: their numbers may be taken there."""
 
 
 @implementer(IStore)
@@ -67,19 +48,26 @@ class SpooledStore:
         self._spool = spool
         self._known = known
         self._clock = clock
+        self._handover = Handover(spool, store, self._handed_over)
         self._identity = ""
-        self._route = _Route.STORE
+        self._router = Router(
+            *(store, spool),
+            follow=self._follow,
+            failed=self._go_away,
+            taken=self._has_taken,
+            left=self._recover,
+        )
         self._up = True
         self._why = ""
-        self._before: Kept | None = None  # what was known, as long as the store has not been opened
-        self._flying = 0
-        self._waiting: list[_Waiting] = []
+        self._absent: Absent | None = None  # as long as the store has not been opened
+        self._first_steps: Callable[[], None] | None = None
         self._starting: IDelayedCall | None = None
         self._recovering: Deferred[None] | None = None
+        self._closing = False
 
     def health(self) -> Health:
         """How it is."""
-        return Health(up=self._up, backlog=self._spool.backlog + sum(len(one.rows) for one in self._waiting))
+        return Health(up=self._up, backlog=self._spool.backlog + len(self._router))
 
     # --- open and close ----------------------------------------------------------------------------------------------
 
@@ -91,42 +79,62 @@ class SpooledStore:
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> Kept:
-        self._route, self._up, self._before = _Route.STORE, True, None
+        self._router.route = Route.STORE
+        self._up, self._why, self._absent, self._closing = True, "", None, False
         try:
-            self._identity = (await self._spool.open()).identity
-            before = None if self._known is None else await self._known.open()
-            kept = await self._opened(before)
+            spool = await self._spool.open()
+            self._identity = spool.identity
+            known = None if self._known is None else await self._known.open()
+            return await self._opened(spool, known)
         except BaseException:
             await self._close()
             raise
-        return with_rows(kept, self._spool.state)
 
-    async def _opened(self, before: Kept | None) -> Kept:
+    async def _opened(self, spool: Kept, known: Kept | None) -> Kept:
         try:
             kept = await self._store.open()
         except StoreUnavailable as error:
-            if before is None or before.numbers == Numbers():  # nothing has ever been known
+            if known is None or known.numbers == Numbers():  # nothing has ever been known
                 raise
-            self._before = before
+            self._take_up(known.writer, spool)
+            kept = with_rows(known, self._spool.take_state())
+            self._absent = Absent(known, kept, self._identity)
             self._go_away(error)
-            return before
+            return kept
         if self._spool.backlog and kept.writer not in ("", self._identity):
-            raise StoreError(
-                f"{self._spool}: {self._spool.backlog} rows wait here for another store, or another cmmd has written to"
-                " it since, and their numbers may be taken; start with the store they belong to, or put the file away"
-            )
-        self._starting = self._clock.callLater(0, self._settle_in, before, kept)
-        return kept
+            raise self._refusal("another cmmd has written to the store since they came, and their numbers may be taken")
+        self._take_up(kept.identity, spool)
+        self._first_steps = partial(self._settle_in, known, kept)
+        self._starting = self._clock.callLater(0, self._begin)
+        if self._spool.backlog:  # what comes now must come after that
+            self._router.route = Route.SPOOL
+        return with_rows(kept, self._spool.take_state())
 
-    def _settle_in(self, before: Kept | None, kept: Kept) -> None:
-        """What need not be done before anything is served, and cannot be before the reactor runs."""
-        self._starting = None
+    def _take_up(self, store: str, spool: Kept) -> None:
+        if self._spool.backlog and spool.writer != store:
+            raise self._refusal("they are for another store, or their numbers may be taken")
+        self._spool.belong_to(store)
+
+    def _refusal(self, why: str) -> StoreError:
+        waiting = f"{self._spool}: {self._spool.backlog} rows wait here"
+        return StoreError(f"{waiting}, and {why}: start with the store they are for, or put the file away")
+
+    def _begin(self) -> None:
+        """What cannot be done before the reactor runs, but before anything else."""
+        if self._first_steps is None or self._starting is None:
+            return
+        if self._starting.active():
+            self._starting.cancel()
+        first_steps, self._first_steps, self._starting = self._first_steps, None, None
+        first_steps()
+
+    def _settle_in(self, known: Kept | None, kept: Kept) -> None:
+        waits = self._router.route is Route.SPOOL
         self._store.claim(self._identity).addErrback(self._claim_failed)
-        if self._known is not None and before is not None:
-            self._known.take_over(before, kept)
-        if self._spool.backlog and self._route is _Route.STORE:
+        if self._known is not None and known is not None:
+            self._known.take_over(known, kept)
+        if waits:
             log.info("{backlog} rows wait in the spool, and go to the store now", backlog=self._spool.backlog)
-            self._route = _Route.SPOOL
             self._recover(0)
 
     def _claim_failed(self, failure: Failure) -> None:
@@ -140,14 +148,16 @@ class SpooledStore:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
+        self._closing = True
         if self._starting is not None:
             self._starting.cancel()
-            self._starting = None
+            self._starting = self._first_steps = None
         if self._recovering is not None:
             recovering, self._recovering = self._recovering, None
             recovering.cancel()
-            self._take(_Route.SPOOL)
+            self._router.take(Route.SPOOL)
         await self._store.close()
+        self._router.take(Route.SPOOL)
         if self._known is not None:
             await self._known.close()
         await self._spool.close()
@@ -156,72 +166,19 @@ class SpooledStore:
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """See IStore."""
-        done: Deferred[None] = Deferred()
-        self._write(_Waiting(list(rows), done))
-        return done
-
-    def _write(self, one: _Waiting) -> None:
-        match self._route:
-            case _Route.STORE:
-                writing = self._to_store(one.rows)
-            case _Route.SPOOL:
-                writing = self._to_spool(one.rows)
-            case _:
-                self._waiting.append(one)
-                return
-        Deferred.fromCoroutine(writing).addBoth(one.done.callback)  # a Failure becomes an errback
-
-    def _take(self, route: _Route) -> None:
-        """Have rows go this way from now on, first those that wait."""
-        self._route = route
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            self._write(one)
-
-    async def _to_store(self, rows: list[Row]) -> None:
-        copied = self._follow(rows)
-        why: StoreUnavailable | None = None
-        self._flying += 1
-        try:
-            await self._store.write(rows)
-        except StoreUnavailable as error:
-            why = error
-        except BaseException:
-            self._landed()
-            raise
-        if why is None and self._route is _Route.STORE:
-            self._landed()
-            self._has_taken(rows)
-        else:
-            if why is not None:
-                self._go_away(why)
-            # Taken or not: older ones that have gone to the spool must not come over these later.
-            spooled = Deferred.fromCoroutine(self._to_spool(rows))
-            self._landed()
-            await (spooled if why is not None else spooled.addErrback(lambda _: None))
-        await copied
-
-    def _landed(self) -> None:
-        self._flying -= 1
-        if not self._flying and self._route is _Route.LEAVING:
-            self._take(_Route.SPOOL)
-
-    async def _to_spool(self, rows: list[Row]) -> None:
-        try:
-            await self._spool.write(rows)
-        except StoreUnavailable as error:
-            raise StoreUnavailable(f"{self._why}; {error}") from None
-
-    def _follow(self, rows: Sequence[Row]) -> Deferred[None]:
-        return succeed(None) if self._known is None else self._known.follow(rows)
+        self._begin()
+        return self._router.write(rows)
 
     def add_device(self, device: Device) -> Deferred[Device]:
         """See IStore. While the store is away nobody knows whether a device is new."""
+        self._begin()
         added: Deferred[Device] = Deferred()
         Deferred.fromCoroutine(self._add_device(device)).addBoth(added.callback)
         return added
 
     async def _add_device(self, device: Device) -> Device:
+        if self._absent is not None:
+            raise StoreUnavailable(self._why)
         try:
             added = await self._store.add_device(device)
         except StoreUnavailable as error:
@@ -233,29 +190,34 @@ class SpooledStore:
 
     def claim(self, writer: str) -> Deferred[None]:
         """See IStore."""
-        return self._store.claim(writer)
+        self._begin()
+        return self._ask(self._store.claim, writer)
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
         """See IStore."""
-        return self._store.forget(before, limit)
+        return self._ask(self._store.forget, before, limit)
 
     # --- to read: what waits in the spool is not found ---------------------------------------------------------------
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """See IStore."""
-        return self._store.readings(query)
+        return self._ask(self._store.readings, query)
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
         """See IStore."""
-        return self._store.alarms(query)
+        return self._ask(self._store.alarms, query)
 
     def events(self, query: Query) -> Deferred[list[Event]]:
         """See IStore."""
-        return self._store.events(query)
+        return self._ask(self._store.events, query)
 
     def commands(self, query: Query) -> Deferred[list[Command]]:
         """See IStore."""
-        return self._store.commands(query)
+        return self._ask(self._store.commands, query)
+
+    def _ask(self, call: Callable[..., Deferred[T]], *arguments: object) -> Deferred[T]:
+        """Ask the store, if it has been opened."""
+        return call(*arguments) if self._absent is None else fail(StoreUnavailable(self._why))
 
     # --- away and back -----------------------------------------------------------------------------------------------
 
@@ -264,84 +226,68 @@ class SpooledStore:
         if self._up:
             self._up = False
             log.error("the store is away, rows wait in the spool: {error}", error=why)
-        if self._route is _Route.STORE:
-            self._route = _Route.LEAVING if self._flying else _Route.SPOOL
-            self._recover(FIRST_RETRY_S)
+        self._router.leave()
 
     def _has_taken(self, rows: Sequence[Row]) -> None:
         if rows and not self._up:
             self._up = True
             log.info("the store takes rows again; {backlog} wait in the spool", backlog=self._spool.backlog)
 
-    def _recover(self, delay_s: float) -> None:
-        self._recovering = Deferred.fromCoroutine(self._until_it_is_back(delay_s))
-        self._recovering.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    def _follow(self, rows: Sequence[Row]) -> Deferred[None]:
+        return succeed(None) if self._known is None else self._known.follow(rows)
+
+    def _handed_over(self, rows: Sequence[Row]) -> Deferred[None]:
+        self._has_taken(rows)
+        return self._follow(rows)
+
+    def _recover(self, delay_s: float = FIRST_RETRY_S) -> None:
+        if not self._closing:
+            self._recovering = Deferred.fromCoroutine(self._until_it_is_back(delay_s))
+            self._recovering.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def _until_it_is_back(self, delay_s: float) -> None:
         """Try until the store has all that was in the spool."""
-        refused = False
+        said = ""
         while True:
             await deferLater(self._clock, delay_s)
             try:
                 await self._reach()
-                await self._empty_the_spool()
+                await self._handover.run(to_the_end=False)
+                self._router.route = Route.RETURNING
+                await self._handover.run(to_the_end=True)
                 break
             except StoreUnavailable as error:
                 self._go_away(error)
-            except _NotOurs as error:
-                if not refused:
-                    refused = True
-                    log.error("the store is back, but gets nothing: {error}", error=error)
             except CancelledError:
                 raise
-            except Exception:
-                log.failure("while emptying the spool")
-            self._take(_Route.SPOOL)
+            except Exception as error:
+                if str(error) != said:
+                    said = str(error)
+                    _log_obstacle(error)
+            self._router.take(Route.SPOOL)
             delay_s = min(max(2 * delay_s, FIRST_RETRY_S), LONGEST_RETRY_S)
         self._recovering = None
-        self._take(_Route.STORE)
+        self._router.take(Route.STORE)
 
     async def _reach(self) -> None:
-        if self._before is not None:
-            self._check(self._before, await self._store.open())
-            self._before = None
+        """Open the store where it was away at the start, and claim it."""
+        if self._absent is not None:
+            now = await self._store.open()
+            try:
+                self._absent.check(now)
+            except StoreError as error:
+                if isinstance(error, NumbersTaken):
+                    await self._spool.disown()
+                await self._store.close()
+                raise
+            if self._known is not None:
+                self._known.take_over(self._absent.known, now)
+            self._absent = None
         await self._store.claim(self._identity)
 
-    def _check(self, before: Kept, now: Kept) -> None:
-        """Whether a store that was away at the start is the one that we have known, as it was left.
 
-        :raises _NotOurs: it is not.
-        """
-        if now.writer not in ("", self._identity) or highest(before.numbers, now.numbers) != before.numbers:
-            raise _NotOurs("another cmmd has written to it, or it is not the one that is known here; start cmmd again")
-        unknown = {device.hostid for device in now.devices} - {device.hostid for device in before.devices}
-        if unknown:
-            log.warn("{count} devices were not known here: start cmmd again to serve them", count=len(unknown))
-
-    async def _empty_the_spool(self) -> None:
-        while True:
-            rows = await self._spool.oldest(A_HANDFUL)
-            if len(rows) < A_HANDFUL and self._route is _Route.SPOOL:
-                self._route = _Route.RETURNING
-                await self._spool.settled()
-            elif rows:
-                await self._hand_over(rows)
-            else:
-                return
-
-    async def _hand_over(self, rows: Sequence[Row]) -> None:
-        try:
-            await self._store.write(rows)
-        except (StoreUnavailable, CancelledError):
-            raise
-        except Exception:
-            if len(rows) > 1:
-                for row in rows:
-                    await self._hand_over([row])
-            else:
-                log.failure("a row that cannot be kept stays in the spool: {row!r}", row=rows[0])
-                self._spool.leave(rows[0])
-            return
-        self._has_taken(rows)
-        await self._follow(rows)
-        await self._spool.discard(rows)
+def _log_obstacle(error: Exception) -> None:
+    if isinstance(error, StoreError):
+        log.error("nothing goes from the spool to the store: {error}", error=error)
+    else:
+        log.failure("while rows go from the spool to the store")

@@ -127,14 +127,19 @@ class SQLiteStore:
     def _not_open(self) -> Deferred[Any]:
         return fail(StoreUnavailable(f"{self._path}: not open"))
 
-    def _take_in(self, connection: sqlite3.Connection) -> Kept:
-        """Bring the schema up to date, and read what is needed to go on."""
+    def _prepare(self, connection: sqlite3.Connection) -> tuple[str, str]:
+        """Bring the schema up to date; the identity of the store, and of what claimed it."""
         missing = missing_schemas(connection, self._path)
         connection.execute("PRAGMA journal_mode = WAL")
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
         migrate(connection, missing)
         identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
+        return identity, writer
+
+    def _take_in(self, connection: sqlite3.Connection) -> Kept:
+        """Read what is needed to go on."""
+        identity, writer = self._prepare(connection)
         name = str(self._path)
         return Kept(
             devices=undamaged(DEVICES.read(connection, "ORDER BY number"), name, log),

@@ -36,11 +36,13 @@ from cmmd.store.sqlite_tables import (
 __all__ = [
     "KINDS",
     "NUMBERED",
+    "Key",
     "add_device",
-    "discard",
+    "delete",
     "first",
     "highest_numbers",
     "insert",
+    "key",
     "read_profiles",
 ]
 
@@ -116,7 +118,9 @@ def highest_numbers(connection: sqlite3.Connection) -> Numbers:
 
 def insert(rows: Iterable[Row], connection: sqlite3.Connection) -> None:
     """Keep records of any kinds. Only within one kind does their order matter."""
-    by_kind = _by_kind(rows)
+    by_kind: dict[type[Row], list[Row]] = {}
+    for row in rows:
+        by_kind.setdefault(type(row), []).append(row)
     for profile in cast("list[ProfileVersion]", by_kind.pop(ProfileVersion, [])):
         add_profile(connection, profile)
     for numbers in cast("list[Numbers]", by_kind.pop(Numbers, [])):
@@ -126,14 +130,30 @@ def insert(rows: Iterable[Row], connection: sqlite3.Connection) -> None:
         KINDS[kind].insert(connection, some)
 
 
-def discard(rows: Iterable[Row], connection: sqlite3.Connection) -> None:
-    """Delete records of any kinds; those that have been replaced by others meanwhile stay."""
-    by_kind = _by_kind(rows)
-    for profile in cast("list[ProfileVersion]", by_kind.pop(ProfileVersion, [])):
-        connection.execute("DELETE FROM point WHERE profile = ?", (profile.number,))
-        connection.execute("DELETE FROM profile WHERE number = ?", (profile.number,))
-    for kind, some in by_kind.items():
-        KINDS[kind].discard(connection, some)
+Key = tuple[type[Row], str | int]
+"""What a row replaces, or where it is left out because it is there already; and its kind."""
+
+
+def key(row: Row) -> Key:
+    """The key of a row; all Numbers have the same one."""
+    match row:
+        case LastUpload():
+            return LastUpload, row.hostid
+        case Numbers():
+            return Numbers, 0
+    return type(row), row.number
+
+
+def delete(keys: Iterable[Key], connection: sqlite3.Connection) -> int:
+    """Delete the rows with these keys; how many there were. Numbers stay as they are."""
+    by_kind: dict[type[Row], list[str | int]] = {}
+    for kind, of_one in keys:
+        by_kind.setdefault(kind, []).append(of_one)
+    gone = 0
+    for number in by_kind.pop(ProfileVersion, []):
+        connection.execute("DELETE FROM point WHERE profile = ?", (number,))
+        gone += connection.execute("DELETE FROM profile WHERE number = ?", (number,)).rowcount
+    return gone + sum(KINDS[kind].delete(connection, some) for kind, some in by_kind.items() if kind in KINDS)
 
 
 def first(kind: type[Row], limit: int, connection: sqlite3.Connection) -> Iterator[Row | DamagedRow]:
@@ -141,10 +161,3 @@ def first(kind: type[Row], limit: int, connection: sqlite3.Connection) -> Iterat
     if kind is not ProfileVersion:
         return KINDS[kind].first(connection, limit)
     return (one for one in read_profiles(connection) if isinstance(one, DamagedRow) or one.fingerprint)
-
-
-def _by_kind(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
-    by_kind: dict[type[Row], list[Row]] = {}
-    for row in rows:
-        by_kind.setdefault(type(row), []).append(row)
-    return by_kind

@@ -1,7 +1,7 @@
 """The tables of the embedded store: records to rows and back, and the statements for both."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -83,12 +83,14 @@ class Table(Generic[R]):
         """Its first records, in order."""
         return self.read(connection, f"ORDER BY {self._order} LIMIT ?", (limit,))
 
-    def discard(self, connection: sqlite3.Connection, records: Iterable[R]) -> None:
-        """Delete records; those that are there in another form stay."""
-        places = ", ".join("?" * len(self._columns))
-        statement = f"DELETE FROM {self.name} WHERE {self._key} = ? AND ({', '.join(self._columns)}) IS ({places})"  # noqa: S608
-        for row in map(self._row, records):
-            connection.execute(statement, (row[0], *row))
+    def delete(self, connection: sqlite3.Connection, keys: Sequence[str | int]) -> int:
+        """Delete the records with these keys; how many there were."""
+        gone = 0
+        for first in range(0, len(keys), VALUES_A_STATEMENT):
+            some = keys[first : first + VALUES_A_STATEMENT]
+            places = ", ".join("?" * len(some))
+            gone += connection.execute(f"DELETE FROM {self.name} WHERE {self._key} IN ({places})", some).rowcount  # noqa: S608
+        return gone
 
     def _read(self, row: Sequence[Any]) -> R | DamagedRow:
         values = list(row)
