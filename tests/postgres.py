@@ -35,6 +35,7 @@ _SETTINGS: Mapping[str, object] = {
     "max_connections": 60,
     "max_wal_size": "256MB",
     "log_timezone": "UTC",
+    "log_min_error_statement": "panic",  # batches are long
     "timezone": "Asia/Kathmandu",  # nothing may depend on it; 5:45 from UTC
 }
 _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -235,6 +236,7 @@ class PostgresServer(Cluster):
             check=True,
             timeout=120,
         )
+        password_file.unlink()
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         with (self._state / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(lines)
