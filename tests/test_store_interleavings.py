@@ -19,7 +19,7 @@ from tests.shaky_store import AWAY, LOST, WELL, ShakyStore
 from tests.spool_world import SpoolWorld, Start
 from tests.test_store_contract import ALARM, COMMAND, EVENT, PLAIN, READING, UPLOAD
 
-SEEDS = 240
+SEEDS = 160
 STEPS = 300
 HOSTIDS = "ABC"
 
