@@ -13,8 +13,9 @@ from urllib.parse import quote
 from cmmd.store.copying import source_of
 from cmmd.store.facts import Check, Counts, StoreFacts
 from cmmd.store.interface import SchemaTooNew, StoreUnavailable
+from cmmd.store.sqlite_rows import read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas, schemas
-from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, DamagedRow, read_profiles
+from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, DamagedRow
 
 __all__ = ["SQLiteInspector"]
 

@@ -63,6 +63,9 @@ def add_to(group: click.Group) -> None:
                 raise CopyRefused("FROM and TO are the same store")
             with stores.alone(from_, to):
                 found = _source_facts(from_)
+                notice = stores.assert_nothing_waits(from_, found.writer)
+                if notice is not None:
+                    session.output.note(notice)
                 begun = asdict(_counts(to))
                 progress = CopyProgress(
                     *(session.output, asdict(found.counts), {kind: begun[kind] for kind in _GOES_ON}, time.monotonic)

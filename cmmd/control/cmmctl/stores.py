@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from msgspec.structs import asdict
 
 from cmmd import config
 from cmmd.control.cmmctl.ends import Ends, Status
@@ -18,6 +19,7 @@ from cmmd.store.interface import IStore
 __all__ = ["Stores"]
 
 LOCK = "cmmd.lock"
+SPOOL = "spool.sqlite"
 """Of a state directory."""
 
 
@@ -78,6 +80,27 @@ class Stores:
                 if holder is not None:
                     raise _in_use(f"{one.shown} is in use {holder}")
             yield
+
+    def assert_nothing_waits(self, source: Inspector, writer: str | None) -> str | None:
+        """Look whether the daemon has rows that its store does not have yet.
+
+        :param source: what is to be copied. :param writer: who writes to it, see Kept.
+        :return: what people should know.
+        :raises Ends: it has.
+        """
+        spool = inspector_at(f"sqlite:{SPOOL}", self._state)
+        path = self._state / SPOOL
+        if path.exists() and path.stat().st_size:
+            found = spool.facts()
+            waiting = sum(asdict(found.counts).values())
+            if waiting:
+                text = f"{waiting} rows wait in {path} for their store: start cmmd until they are there, then stop it"
+                raise Ends(Status.FAILED, "rows_wait", text)
+            if not writer or writer == found.identity:
+                return None
+        if not writer:
+            return None
+        return f"the spool of {source.shown} is not in {self._state}: should there be rows in it, they are not copied"
 
     def _folders(self, stores: tuple[Inspector, ...]) -> set[Path]:
         """The state directories that these belong to."""
