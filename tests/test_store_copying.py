@@ -15,7 +15,7 @@ from cmmd.store import copying
 from cmmd.store.copying import Copied, CopyRefused, Step, copy, source_of
 from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreUnavailable
 from cmmd.store.memory import MemoryStore
-from cmmd.store.records import Alarm, Command, Cursor, Event, Numbers, Outcome, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Cursor, Detail, Event, Numbers, Outcome, Query, Reading, Row
 from cmmd.store.sqlite import SQLiteStore
 from tests.test_store_contract import (
     ALARM,
@@ -48,16 +48,20 @@ POINTS = (0.1, None, -0.0, 3.0, 1e30, -1e-40, 65535.0, 16777217.0)
 def rows(many: int) -> list[Row]:
     """Everything that there can be, and so many of what there are many of: several of a time, and some out of order."""
     outcomes: Sequence[Outcome | None] = (*get_args(Outcome), None)
-    profiles = [replace(PROFILE, number=number, points=PROFILE.points * number) for number in (12, 1, 7)]
-    devices = [replace(FULL, number=9), replace(PLAIN, number=3), replace(PLAIN, number=4, hostid="電話 'é'")]
-    readings = [
+    profiles: list[Row] = [replace(PROFILE, number=number, points=PROFILE.points * number) for number in (12, 1, 7)]
+    devices: list[Row] = [
+        replace(FULL, number=9),
+        replace(PLAIN, number=3),
+        replace(PLAIN, number=4, hostid="電話 'é'"),
+    ]
+    readings: list[Row] = [
         replace(READING, number=n, at=1000 * (n // 3) - 5 * (n % 2), hostid="AB"[n % 2], points=POINTS[: n % 9])
         for n in range(1, many)
     ]
-    alarms = [
+    alarms: list[Row] = [
         replace(ALARM if n % 3 else FULL_ALARM, number=n, raised_at=n // 2 - 7, title=f"Öl {n}") for n in range(1, many)
     ]
-    commands = [
+    commands: list[Row] = [
         replace(
             FULL_COMMAND if outcomes[n % 6] else COMMAND,
             number=n,
@@ -67,8 +71,8 @@ def rows(many: int) -> list[Row]:
         )
         for n in range(1, many)
     ]
-    events = [replace(FULL_EVENT if n % 2 else EVENT, number=n, at=n // 5) for n in range(1, many)]
-    numbers = {
+    events: list[Row] = [replace(FULL_EVENT if n % 2 else EVENT, number=n, at=n // 5) for n in range(1, many)]
+    numbers: dict[str, Detail] = {
         "zero": 0.0,
         "whole": 3.0,
         "large": 1e16,
