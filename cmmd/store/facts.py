@@ -76,6 +76,12 @@ class Inspector(Protocol):
     shown: str
     folder: Path | None
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing yet where a store could be.
+
+        :raises StoreUnavailable: it cannot be reached, or something else is there.
+        """
+
     def facts(self) -> StoreFacts:
         """What it is and has.
 

@@ -17,7 +17,7 @@ from cmmd.store.sqlite_rows import read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas, schemas
 from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, DamagedRow
 
-__all__ = ["SQLiteInspector"]
+__all__ = ["SQLiteInspector", "named"]
 
 _PATIENCE_S = 30.0
 """How long a migration waits for whoever else writes."""
@@ -59,6 +59,14 @@ class SQLiteInspector:
         self.path = path
         self.folder: Path | None = path.absolute().parent
         self.shown = f"sqlite:{path}"
+
+    def is_empty(self) -> bool:
+        """See Inspector."""
+        with self._errors():
+            if not self.path.exists() or not self.path.stat().st_size:
+                return True
+        with self._reading():
+            return False
 
     def facts(self) -> StoreFacts:
         """See Inspector. ``reading_size`` is the file, without what is free in it, by the number of readings."""
@@ -124,7 +132,7 @@ class SQLiteInspector:
                 kind, _, _, _, process = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
         except OSError:
             return None
-        return None if kind == fcntl.F_UNLCK else _named(process)
+        return None if kind == fcntl.F_UNLCK else named(process)
 
     # --- how it is opened --------------------------------------------------------------------------------------------
 
@@ -236,7 +244,8 @@ def _used(connection: sqlite3.Connection) -> int:
     return (pages - free) * size
 
 
-def _named(process: int) -> str:
+def named(process: int) -> str:
+    """Who uses something, in words; 0: a process that cannot be seen from here."""
     try:
         name = Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:  # of another container, or gone

@@ -19,7 +19,6 @@ from cmmd.control.cmmctl.tables import Columns, table
 from cmmd.control.cmmctl.texts import duration, plain
 from cmmd.store.copying import Compared, CopyRefused, copy
 from cmmd.store.facts import Counts, Inspector, StoreFacts
-from cmmd.store.interface import StoreUnavailable
 
 __all__ = ["CopyResult", "add_to"]
 
@@ -61,12 +60,12 @@ def add_to(group: click.Group) -> None:
         async def work(reactor: Any) -> int:
             if from_.shown == to.shown:
                 raise CopyRefused("FROM and TO are the same store")
+            found = _source_facts(from_)
+            begun = asdict(Counts() if to.is_empty() else to.counts())
             with stores.alone(from_, to):
-                found = _source_facts(from_)
                 notice = stores.assert_nothing_waits(from_, found.writer)
                 if notice is not None:
                     session.output.note(notice)
-                begun = asdict(_counts(to))
                 progress = CopyProgress(
                     *(session.output, asdict(found.counts), {kind: begun[kind] for kind in _GOES_ON}, time.monotonic)
                 )
@@ -103,13 +102,6 @@ def _source_facts(source: Inspector) -> StoreFacts:
     if damage:
         raise CopyRefused(f"{source.shown}: {damage[0]}; see `cmmctl store check`")
     return found
-
-
-def _counts(target: Inspector) -> Counts:
-    try:
-        return target.counts()
-    except StoreUnavailable:  # not there yet; if it is something else, opening it says so
-        return Counts()
 
 
 _KINDS: Columns = (

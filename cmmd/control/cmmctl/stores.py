@@ -105,11 +105,11 @@ class Stores:
     def _folders(self, stores: tuple[Inspector, ...]) -> set[Path]:
         """The state directories that these belong to."""
         state = self._state.absolute()
-        folders = {one.folder for one in stores if one.folder is not None}
-        found = {folder.resolve() for folder in folders if folder.samefile(state) or (folder / LOCK).exists()}
-        if self.inspector(None).shown in {one.shown for one in stores}:
+        folders = {one.folder for one in stores if one.folder is not None and one.folder.is_dir()}
+        found = {folder.resolve() for folder in folders if folder == state or (folder / LOCK).exists()}
+        if state.is_dir() and self.inspector(None).shown in {one.shown for one in stores}:
             found.add(state.resolve())
-        return {folder for folder in found if folder.is_dir()}
+        return found
 
 
 @contextmanager
