@@ -364,7 +364,7 @@ class MigrateTests(StoreTestCase):
         self.in_the_file("PRAGMA journal_mode = WAL")  # as whoever has ever opened it left it
         process = self.held(self.path)
         line = await self.fails(1, "store_in_use", "store", "migrate")
-        self.assertIn(f"sqlite:{self.path} is in use by process {process}", line)
+        self.assertIn(f"sqlite:{self.path} is in use: by process {process}", line)
 
     async def test_file_of_another_state_directory(self) -> None:
         """Its daemon is that of the folder where the file is."""
@@ -500,7 +500,7 @@ class CopyTests(StoreTestCase):
         with closing(lock_state(self.state)):
             await self.refused("store_in_use", "is in use by process")
         process = self.held(self.path)
-        await self.refused("store_in_use", f"sqlite:{self.path} is in use by process {process}")
+        await self.refused("store_in_use", f"sqlite:{self.path} is in use: by process {process}")
         self.assertFalse(self.there.exists())
 
     async def test_configured_one_is_in_use(self) -> None:

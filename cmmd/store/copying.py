@@ -1,13 +1,14 @@
 """Moving everything from one store into another: in batches, so that it can be interrupted, and compared at the end."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct, msgpack
 from msgspec.structs import asdict, fields
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults, succeed
 
 from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreError
 from cmmd.store.packing import pack_points
@@ -121,6 +122,7 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
         kept = await source.open()
         there = await target.open()
         continued = _is_continued(kept, there)
+        await source.write([])  # nothing; but whoever has written to a database has it for himself
         await target.claim(_MARK + kept.identity)
         await _bring_kept(kept, target, tell)
         for timed in _TIMED:
@@ -131,8 +133,22 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
             await target.claim("")
         return copied
     finally:
-        await source.close()
-        await target.close()
+        await _close(source, target)
+
+
+async def _close(*stores: IStore) -> None:
+    """Close them, whoever loses patience: a store that is open keeps its process from ending."""
+    closed: Deferred[Any] = DeferredList([store.close() for store in stores], consumeErrors=True)
+    while not closed.called:
+        waiting: Deferred[None] = Deferred()
+        closed.addBoth(_passed_on, waiting)
+        with suppress(CancelledError):
+            await waiting
+
+
+def _passed_on(result: Any, waiting: Deferred[None]) -> Any:
+    waiting.callback(None)
+    return result
 
 
 def _is_continued(kept: Kept, there: Kept) -> bool:
@@ -303,5 +319,9 @@ def _encode(record: Any) -> bytes:
 
 
 def _plain_number(value: object) -> object:
-    """What is a whole number as such: PostgreSQL's JSON gives 1e16 back without a point."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value
+    """What is a whole number as such, if it is not too long: PostgreSQL's JSON gives 1e16 back without a point."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        if abs(value) >= 2**63:
+            return float(value)
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+    return value

@@ -1,12 +1,17 @@
 """What can be said of a store without opening it as a daemon does: read-only, beside a daemon that uses it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Check", "Counts", "Inspector", "Partition", "StoreFacts"]
+from cmmd.store.copying import source_of
+
+__all__ = ["FEWEST", "Check", "Counts", "Inspector", "Partition", "StoreFacts", "first_and_more", "whole"]
+
+FEWEST = 1000
+"""Readings, below which their room on the disk says nothing about one of them."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -66,6 +71,27 @@ class Check(Struct, frozen=True, kw_only=True):
     text: str
 
 
+def first_and_more(name: str, wrong: Iterable[str]) -> Check:
+    """A check of which this is wrong: the first, and how many more."""
+    first, *more = [*wrong, ""]
+    text = f"{first}, and {len(more) - 1} more" if len(more) > 1 else first
+    return Check(name=name, ok=not first, text=text or "ok")
+
+
+def whole(writers: Sequence[str]) -> Check:
+    """Whether a store is no unfinished copy.
+
+    :param writers: those noted in it; there is one.
+    """
+    if len(writers) != 1:
+        return Check(name="whole", ok=False, text=f"{len(writers)} rows in table store, which has one")
+    begun = source_of(writers[0])
+    if begun is not None:
+        text = f"an unfinished copy of {begun}: do the same `cmmctl store copy` again"
+        return Check(name="whole", ok=False, text=text)
+    return Check(name="whole", ok=True, text="no unfinished copy")
+
+
 class Inspector(Protocol):
     """Looks at one store, in the calling thread. It changes nothing, but for :meth:`migrate`.
 
@@ -75,6 +101,13 @@ class Inspector(Protocol):
 
     shown: str
     folder: Path | None
+
+    def reach(self) -> None:
+        """Look whether it is there.
+
+        :raises SchemaTooNew: see there.
+        :raises StoreUnavailable: it cannot be reached, or is no store.
+        """
 
     def is_empty(self) -> bool:
         """Whether there is nothing yet where a store could be.
@@ -87,12 +120,6 @@ class Inspector(Protocol):
 
         :raises SchemaTooNew: see there.
         :raises StoreUnavailable: it cannot be reached, or is no store.
-        """
-
-    def counts(self) -> Counts:
-        """How many records it has, counted.
-
-        :raises StoreUnavailable: see there.
         """
 
     def damage(self) -> list[str]:
@@ -112,5 +139,8 @@ class Inspector(Protocol):
         :raises StoreUnavailable: see there.
         """
 
-    def holder(self) -> str | None:
-        """Which other process uses it, in words; None: none does, as far as can be seen."""
+    def holder(self, patience_s: float = 0.0) -> str | None:
+        """Which other process uses it, in words; None: none does, as far as can be seen.
+
+        :param patience_s: how long one may still be there that is ending.
+        """

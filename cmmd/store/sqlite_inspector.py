@@ -4,18 +4,18 @@ import fcntl
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cmmd.store.copying import source_of
-from cmmd.store.facts import Check, Counts, StoreFacts
+from cmmd.store.damage import DamagedRow
+from cmmd.store.facts import FEWEST, Check, Counts, StoreFacts, first_and_more, whole
 from cmmd.store.interface import SchemaTooNew, StoreUnavailable
 from cmmd.store.sqlite_rows import read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas, schemas
-from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, DamagedRow
+from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS
 
 __all__ = ["SQLiteInspector", "named"]
 
@@ -24,9 +24,6 @@ _PATIENCE_S = 30.0
 
 _STEPS_BETWEEN_LOOKS = 100_000
 """Steps of SQLite's machine, some milliseconds, after which Python may look at a Ctrl-C."""
-
-FEWEST = 1000
-"""Readings, below which their part of the file says nothing about one of them."""
 
 _TABLES = {
     "devices": "device",
@@ -60,6 +57,11 @@ class SQLiteInspector:
         self.folder: Path | None = path.absolute().parent
         self.shown = f"sqlite:{path}"
 
+    def reach(self) -> None:
+        """See Inspector."""
+        with self._reading() as connection:
+            missing_schemas(connection, self.path)
+
     def is_empty(self) -> bool:
         """See Inspector."""
         with self._errors():
@@ -90,11 +92,6 @@ class SQLiteInspector:
                 reading_size=_used(connection) / counts.readings if counts.readings >= FEWEST else None,
             )
 
-    def counts(self) -> Counts:
-        """See Inspector."""
-        with self._reading() as connection:
-            return _counts(connection, _tables(connection))
-
     def damage(self) -> list[str]:
         """See Inspector."""
         with self._reading() as connection:
@@ -109,7 +106,7 @@ class SQLiteInspector:
                 yield schema
                 yield self._rights()
                 yield Check(name="in use", ok=True, text=self.holder() or "by nobody")
-                yield _found("file", _quick_check(connection))
+                yield first_and_more("file", _quick_check(connection))
                 if schema.ok:
                     yield from _records(connection)
         except StoreUnavailable as error:
@@ -124,7 +121,7 @@ class SQLiteInspector:
             migrate(connection, missing_schemas(connection, self.path))
             return before, _version(connection)
 
-    def holder(self) -> str | None:
+    def holder(self, patience_s: float = 0.0) -> str | None:  # noqa: ARG002 - who ends is not seen here any more
         """See Inspector. Only other processes count; this one must not have it open: its locks would be lost."""
         try:
             with self.path.open("rb") as file:
@@ -256,23 +253,16 @@ def named(process: int) -> str:
 # --- checks of what is in it -----------------------------------------------------------------------------------------
 
 
-def _found(name: str, wrong: Iterable[str]) -> Check:
-    """A check of which this is wrong: the first, and how many more."""
-    first, *more = [*wrong, ""]
-    text = f"{first}, and {len(more) - 1} more" if len(more) > 1 else first
-    return Check(name=name, ok=not first, text=text or "ok")
-
-
 def _quick_check(connection: sqlite3.Connection) -> list[str]:
     lines = [line for (line,) in connection.execute("PRAGMA quick_check")]
     return [] if lines == ["ok"] else [" ".join(line.split()) for line in lines]
 
 
 def _records(connection: sqlite3.Connection) -> Iterator[Check]:
-    yield _found("records", _damaged(connection))
-    yield _found("profiles", _strange_profiles(connection))
-    yield _found("numbers", _low_numbers(connection))
-    yield _whole(connection)
+    yield first_and_more("records", _damaged(connection))
+    yield first_and_more("profiles", _strange_profiles(connection))
+    yield first_and_more("numbers", _low_numbers(connection))
+    yield whole([writer for (writer,) in connection.execute("SELECT writer FROM store")])
 
 
 def _damaged(connection: sqlite3.Connection) -> list[str]:
@@ -300,14 +290,3 @@ def _low_numbers(connection: sqlite3.Connection) -> list[str]:
         if highest is not None and highest > counters.get(table, 0):
             low.append(f"{table} has number {highest}, and {counters.get(table, 0)} is noted as the highest one")
     return low
-
-
-def _whole(connection: sqlite3.Connection) -> Check:
-    found = connection.execute("SELECT writer FROM store").fetchall()
-    if len(found) != 1:
-        return Check(name="whole", ok=False, text=f"{len(found)} rows in table store, which has one")
-    begun = source_of(found[0][0])
-    if begun is not None:
-        text = f"an unfinished copy of {begun}: do the same `cmmctl store copy` again"
-        return Check(name="whole", ok=False, text=text)
-    return Check(name="whole", ok=True, text="no unfinished copy")

@@ -61,7 +61,7 @@ def add_to(group: click.Group) -> None:
             if from_.shown == to.shown:
                 raise CopyRefused("FROM and TO are the same store")
             found = _source_facts(from_)
-            begun = asdict(Counts() if to.is_empty() else to.counts())
+            begun = asdict(Counts() if to.is_empty() else to.facts().counts)
             with stores.alone(from_, to):
                 notice = stores.assert_nothing_waits(from_, found.writer)
                 if notice is not None:

@@ -22,6 +22,9 @@ LOCK = "cmmd.lock"
 SPOOL = "spool.sqlite"
 """Of a state directory."""
 
+ENDING_S = 5.0
+"""How long a database may still know a process that was killed."""
+
 
 class Stores:
     """What URLs mean here.
@@ -33,6 +36,7 @@ class Stores:
     def __init__(self, state: Path, settings: config.Store) -> None:
         self._state = state
         self._settings = settings
+        self._password_file = Path(settings.password_file) if settings.password_file else None
 
     @classmethod
     def of(cls, context: click.Context) -> "Stores":
@@ -56,7 +60,7 @@ class Stores:
         :raises click.UsageError: there is none.
         """
         try:
-            return inspector_at(url or self._settings.url, self._state)
+            return inspector_at(url or self._settings.url, self._state, self._password_file)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
@@ -64,7 +68,7 @@ class Stores:
         """The store, not open yet. Whether there is one is known of its inspector."""
         from cmmd.store.urls import store_at  # slow to import, and needed for this only
 
-        return store_at(url, self._state, reactor)
+        return store_at(url, self._state, reactor, self._password_file)
 
     @contextmanager
     def alone(self, *stores: Inspector) -> Iterator[None]:
@@ -76,9 +80,9 @@ class Stores:
             for folder in sorted(self._folders(stores)):
                 held.enter_context(_locked(folder))
             for one in stores:
-                holder = one.holder()
+                holder = one.holder(ENDING_S)
                 if holder is not None:
-                    raise _in_use(f"{one.shown} is in use {holder}")
+                    raise _in_use(f"{one.shown} is in use: {holder}")
             yield
 
     def assert_nothing_waits(self, source: Inspector, writer: str | None) -> str | None:

@@ -90,7 +90,7 @@ def add_to(group: click.Group) -> None:
         inspector = stores.inspector(url)
 
         def work() -> int:
-            inspector.facts()
+            inspector.reach()
             with stores.alone(inspector), session.output.waiting(f"migrating {inspector.shown}"):
                 before, after = inspector.migrate()
             migrated = Migrated(store=inspector.shown, before=before, after=after)
