@@ -26,7 +26,7 @@ from tests.control_world import ControlWorld, Sent, folder, opened, until
 from tests.daemon import environment
 from tests.support import REPOSITORY
 
-__all__ = ["Called", "CmmctlTestCase", "Terminal"]
+__all__ = ["Called", "CallingTestCase", "CmmctlTestCase", "Process", "Terminal"]
 
 reactor: Any = _reactor
 
@@ -99,28 +99,14 @@ def _put_back(before: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-class CmmctlTestCase(TestCase):
-    """Has a daemon with one device that is online, and does what the test tells it."""
+class CallingTestCase(TestCase):
+    """Calls cmmctl for a state directory.
+
+    :ivar state: it; a test case sets it up.
+    """
 
     timeout = 60
-    control: ControlWorld
-    programs: Programs
     state: Path
-
-    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
-        """Open the door. Whatever the device reports may confirm a command."""
-        self.state = folder(self)
-        self.control = ControlWorld()
-        self.control.online()
-        self.control.fleet.uploads.subscribe(self.control.dispatch.confirmations.uploaded)
-        await self.open()
-        await self.prepare()
-
-    async def prepare(self) -> None:
-        """What a test case needs besides."""
-
-    async def open(self) -> None:
-        self.programs = await opened(self, self.control, unix_doors(["unix:control.sock"], self.state, reactor))
 
     def begin(
         self, *arguments: str, out: TextIO | None = None, err: TextIO | None = None, inp: TextIO | None = None
@@ -153,16 +139,6 @@ class CmmctlTestCase(TestCase):
         self.assertEqual((called.status, called.err), (0, ""))
         return called
 
-    async def sent(self) -> Sent:
-        """What the device was sent last, as soon as it is there."""
-        await until(lambda: self.control.sent)
-        return self.control.sent[-1]
-
-    async def watched(self) -> None:
-        """Wait until somebody watches."""
-        connections = [factory.connections for factory in self.programs._factories]
-        await until(lambda: any(getattr(one, "_watcher", None) for standing in connections for one in standing))
-
     # --- in a process of its own -------------------------------------------------------------------------------------
 
     async def process(self, *arguments: str, env: dict[str, str] | None = None) -> Called:
@@ -184,6 +160,38 @@ class CmmctlTestCase(TestCase):
             usePTY=terminal,
         )
         return process
+
+
+class CmmctlTestCase(CallingTestCase):
+    """Has a daemon with one device that is online, and does what the test tells it."""
+
+    control: ControlWorld
+    programs: Programs
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        """Open the door. Whatever the device reports may confirm a command."""
+        self.state = folder(self)
+        self.control = ControlWorld()
+        self.control.online()
+        self.control.fleet.uploads.subscribe(self.control.dispatch.confirmations.uploaded)
+        await self.open()
+        await self.prepare()
+
+    async def prepare(self) -> None:
+        """What a test case needs besides."""
+
+    async def open(self) -> None:
+        self.programs = await opened(self, self.control, unix_doors(["unix:control.sock"], self.state, reactor))
+
+    async def sent(self) -> Sent:
+        """What the device was sent last, as soon as it is there."""
+        await until(lambda: self.control.sent)
+        return self.control.sent[-1]
+
+    async def watched(self) -> None:
+        """Wait until somebody watches."""
+        connections = [factory.connections for factory in self.programs._factories]
+        await until(lambda: any(getattr(one, "_watcher", None) for standing in connections for one in standing))
 
 
 class Process(ProcessProtocol):

@@ -22,7 +22,7 @@ from cmmd.store.postgres_sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, Table
 from cmmd.store.records import Numbers, ProfileVersion
 
-__all__ = ["Opened", "connect", "open_database"]
+__all__ = ["Opened", "check_server", "connect", "open_database"]
 
 log = Logger()
 
@@ -73,7 +73,7 @@ def open_database(address: Address) -> Opened:
     connection = connect(address)
     try:
         with _bounded(connection, READ_S):
-            _check(connection, address.name)
+            check_server(connection, address.name)
             _take_lock(connection, address.name)
             missing = missing_schemas(connection, address.name)
         if missing:
@@ -110,7 +110,11 @@ def _ask(connection: Any, query: str) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _check(connection: Any, name: str) -> None:
+def check_server(connection: Any, name: str) -> None:
+    """Look whether a database can be ours at all.
+
+    :raises StoreError: it cannot.
+    """
     if connection.server_version < OLDEST_SERVER:
         raise StoreError(f"{name}: PostgreSQL {OLDEST_SERVER // 10_000} or later is needed")
     ((encoding, schema),) = _ask(connection, "SELECT current_setting('server_encoding'), current_schema()")

@@ -28,11 +28,13 @@ def missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str
 
 
 def migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
-    """Apply SQL files, each in a transaction of its own."""
+    """Apply SQL files, each in a transaction of its own. What somebody else has applied in the meantime is applied."""
     for number, script in missing.items():
         try:
             connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version < number:
+                raise

@@ -7,6 +7,8 @@ from typing import TypeVar
 from twisted.internet.defer import CancelledError
 
 from cmmd.control.errors import CannotConnect, ControlError, InternalError, NotAllowed, NotUnderstood, OutcomeUnknown
+from cmmd.store.copying import CopyRefused
+from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 
 __all__ = ["ADVICE", "BY_OUTCOME", "Ends", "Status", "ending", "once"]
 
@@ -80,6 +82,14 @@ def ending(error: Exception, place: object = "the daemon") -> Ends:
             return Ends(Status.FAILED, error.code, f"not allowed, nothing was sent: {error}")
         case ControlError():
             return Ends(Status.FAILED, error.code, str(error) or error.code)
+        case StoreUnavailable():
+            return Ends(Status.NO_CONNECTION, "store_unavailable", str(error))
+        case SchemaTooNew():
+            return Ends(Status.FAILED, "schema_too_new", str(error))
+        case CopyRefused():
+            return Ends(Status.FAILED, "copy_refused", f"nothing was copied: {error}")
+        case StoreError():
+            return Ends(Status.FAILED, "store_error", str(error))
         case CancelledError():
             return Ends(Status.INTERRUPTED, "interrupted", "interrupted")
         case BrokenPipeError():  # who reads has had enough

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import msgspec
 from msgspec import Struct
 from rich.console import Console, RenderableType
+from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from cmmd.control.cmmctl.ends import Ends
@@ -135,11 +136,24 @@ class Output:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show people that something takes its time."""
-        if self.json or not self._err.isatty() or self._errors.is_dumb_terminal:
+        if not self._can_draw_errors:
             yield
             return
         with self._errors.status(Text(plain(text))):
             yield
+
+    @contextmanager
+    def bars(self, *columns: ProgressColumn | str) -> Iterator[Progress | None]:
+        """Progress bars, which are gone at the end; whoever has them refreshes them. None: nobody sees any."""
+        if not self._can_draw_errors:
+            yield None
+            return
+        with Progress(*columns, console=self._errors, auto_refresh=False, transient=True) as progress:
+            yield progress
+
+    @property
+    def _can_draw_errors(self) -> bool:
+        return not self.json and self._err.isatty() and not self._errors.is_dumb_terminal
 
 
 class _Console(Console):

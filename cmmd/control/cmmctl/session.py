@@ -94,18 +94,36 @@ class Session:
         :return: the exit status.
         """
 
-        async def whole(reactor: Any) -> int:
+        async def connected(reactor: Any) -> int:
             self.reactor = reactor
+            async with self.where.client(reactor) as client:
+                return await work(client)
+
+        return self.carry_out_here(connected)
+
+    def carry_out_here(self, work: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
+        """The same without a daemon: what is done gets the reactor."""
+
+        async def whole(reactor: Any) -> int:
             try:
-                async with self.where.client(reactor) as client:
-                    return await work(client)
+                return await work(reactor)
             except Exception as error:
-                end = ending(error, self.where.place)
-                if str(end):
-                    self.output.failed(end)
-                return end.status
+                return self._ended(error)
 
         return self._run(whole)
+
+    def carry_out_at_once(self, work: Callable[[], int]) -> int:
+        """The same without a daemon and without a reactor."""
+        try:
+            return work()
+        except Exception as error:
+            return self._ended(error)
+
+    def _ended(self, error: Exception) -> int:
+        end = ending(error, self.where.place)
+        if str(end):
+            self.output.failed(end)
+        return end.status
 
 
 def requester() -> str:

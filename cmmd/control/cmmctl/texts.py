@@ -9,7 +9,19 @@ import msgspec
 
 from cmmd.control.records import Changes
 
-__all__ = ["BAUDS", "KEYS", "PORTS", "changes", "code_of", "duration", "moment", "moment_text", "plain", "utc_text"]
+__all__ = [
+    "BAUDS",
+    "KEYS",
+    "PORTS",
+    "changes",
+    "code_of",
+    "duration",
+    "moment",
+    "moment_text",
+    "plain",
+    "size_text",
+    "utc_text",
+]
 
 PORTS = ("off", "LINK", "RS485", "RS232", "USB")
 BAUDS = ("9600", "19200", "115200")
@@ -54,6 +66,15 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size_text(size: float) -> str:
+    """Bytes in the largest unit, of 1000, that there is at least one of."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def moment(text: str, now: float) -> int:

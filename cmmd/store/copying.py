@@ -1,0 +1,327 @@
+"""Moving everything from one store into another: in batches, so that it can be interrupted, and compared at the end."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from msgspec import Struct, msgpack
+from msgspec.structs import asdict, fields
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults, succeed
+
+from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreError
+from cmmd.store.packing import pack_points
+from cmmd.store.records import Cursor, Event, Numbers, Query, Reading, Row
+
+__all__ = ["Compared", "Copied", "CopyRefused", "Step", "compare", "copy", "source_of"]
+
+_MARK = "copy of "
+"""Before the identity of the source: who writes to a target as long as it does not have everything."""
+
+_HASH_BYTES = 16
+
+
+class CopyRefused(StoreError):
+    """Nothing was copied: the target has something of its own."""
+
+
+class Step(Struct, frozen=True):
+    """What has been done just now.
+
+    :ivar phase: ``copying`` or ``comparing``.
+    :ivar kind: of the records, as in Compared.
+    :ivar records: how many.
+    """
+
+    phase: str
+    kind: str
+    records: int
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """One kind of record on both sides.
+
+    :ivar source: how many there; :ivar target: likewise.
+    :ivar source_hash: BLAKE2b of all of them in order, in hex; :ivar target_hash: likewise.
+    :ivar difference: the first one, in words; None: there is none.
+    """
+
+    kind: str
+    source: int
+    target: int
+    source_hash: str
+    target_hash: str
+    difference: str | None
+
+
+class Copied(Struct, frozen=True, kw_only=True):
+    """What became of it.
+
+    :ivar continued: whether it had been begun before.
+    """
+
+    continued: bool
+    kinds: list[Compared]
+
+    @property
+    def same(self) -> bool:
+        """Whether the target has what the source has, and nothing else."""
+        return all(one.difference is None for one in self.kinds)
+
+
+Tell = Callable[[Step], None]
+
+
+class _Timed(NamedTuple):
+    """A kind of record that is read page by page.
+
+    :ivar find: the method of IStore that reads it.
+    :ivar at: the time by which it is in order.
+    :ivar changes: records of it may have changed since a copy of them was made.
+    """
+
+    kind: str
+    find: Callable[[IStore], Callable[[Query], Deferred[list[Any]]]]
+    at: Callable[[Any], int]
+    changes: bool
+
+    def place(self, record: Any) -> Cursor:
+        return Cursor(self.at(record), record.number)
+
+    def page(self, store: IStore, after: Cursor | None) -> Deferred[list[Any]]:
+        return self.find(store)(Query(after=after, limit=MOST_A_PAGE))
+
+
+_TIMED = (
+    _Timed("alarms", attrgetter("alarms"), attrgetter("raised_at"), changes=True),
+    _Timed("commands", attrgetter("commands"), attrgetter("accepted_at"), changes=True),
+    _Timed("events", attrgetter("events"), attrgetter("at"), changes=False),
+    _Timed("readings", attrgetter("readings"), attrgetter("at"), changes=False),
+)
+
+
+def source_of(writer: str) -> str | None:
+    """Of which store this is an unfinished copy, by ``Kept.writer``; None: it is none."""
+    return writer.removeprefix(_MARK) if writer.startswith(_MARK) else None
+
+
+async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
+    """Open both, bring everything over, compare, and close both.
+
+    Interrupted at any point, and done again, it goes on where it was. What tells how far it was is the target alone:
+    its writer says that it is a copy, and of what, until both are the same. Its highest numbers come first: even who
+    used it too early would not give a number twice.
+
+    :param source: is not written to.
+    :param tell: hears of each step, once it is done.
+    :raises CopyRefused: see there.
+    :raises StoreError: as open, and as what is read and written.
+    """
+    try:
+        kept = await source.open()
+        there = await target.open()
+        continued = _is_continued(kept, there)
+        await source.write([])  # nothing; but whoever has written to a database has it for himself
+        await target.claim(_MARK + kept.identity)
+        await _bring_kept(kept, target, tell)
+        for timed in _TIMED:
+            await _bring(timed, source, target, tell)
+        await target.close()
+        copied = Copied(continued=continued, kinds=await compare(source, kept, target, await target.open(), tell))
+        if copied.same:
+            await target.claim("")
+        return copied
+    finally:
+        await _close(source, target)
+
+
+async def _close(*stores: IStore) -> None:
+    """Close them, whoever loses patience: a store that is open keeps its process from ending."""
+    closed: Deferred[Any] = DeferredList([store.close() for store in stores], consumeErrors=True)
+    while not closed.called:
+        waiting: Deferred[None] = Deferred()
+        closed.addBoth(_passed_on, waiting)
+        with suppress(CancelledError):
+            await waiting
+
+
+def _passed_on(result: Any, waiting: Deferred[None]) -> Any:
+    waiting.callback(None)
+    return result
+
+
+def _is_continued(kept: Kept, there: Kept) -> bool:
+    """Whether the target is a copy that was begun before; if not, it is empty."""
+    if kept.identity == there.identity:
+        raise CopyRefused("both are the same store, or one is a copy of the other's file")
+    if source_of(kept.writer) is not None:
+        raise CopyRefused("what should be copied is an unfinished copy itself")
+    if not (there.devices or there.profiles or there.uploads) and there.numbers == Numbers():
+        return False
+    begun = source_of(there.writer)
+    if begun is None:
+        raise CopyRefused("where it should go is not empty, and no unfinished copy")
+    if begun != kept.identity:
+        raise CopyRefused("where it should go is an unfinished copy of another store")
+    return True
+
+
+# --- bringing --------------------------------------------------------------------------------------------------------
+
+
+async def _bring_kept(kept: Kept, target: IStore, tell: Tell) -> None:
+    """What is there all at once."""
+    for kind, rows in _kinds_of(kept):
+        for first in range(0, len(rows), MOST_A_PAGE):
+            some = rows[first : first + MOST_A_PAGE]
+            await target.write(some)
+            tell(Step("copying", kind, len(some)))
+
+
+def _kinds_of(kept: Kept) -> tuple[tuple[str, Sequence[Row]], ...]:
+    return (
+        ("numbers", [kept.numbers]),
+        ("profiles", sorted(kept.profiles, key=attrgetter("number"))),
+        ("devices", sorted(kept.devices, key=attrgetter("number"))),
+        ("uploads", sorted(kept.uploads, key=attrgetter("hostid"))),
+    )
+
+
+async def _bring(timed: _Timed, source: IStore, target: IStore, tell: Tell) -> None:
+    """What comes page by page. What the target has is the beginning of it: pages are written in order, and whole."""
+    after: Cursor | None = None
+    if not timed.changes:
+        newest = await timed.find(target)(Query(limit=1, newest_first=True))
+        after = timed.place(newest[0]) if newest else None
+    page = await timed.page(source, after)
+    while page:
+        following = timed.page(source, timed.place(page[-1]))  # is read while this one is written
+        _, following_page = await _both(target.write(page), following)
+        tell(Step("copying", timed.kind, len(page)))
+        page = following_page
+
+
+async def _both(one: Deferred[Any], other: Deferred[Any]) -> list[Any]:
+    try:
+        return await gatherResults([one, other], consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+async def compare(source: IStore, kept: Kept, target: IStore, there: Kept, tell: Tell) -> list[Compared]:
+    """Compare two stores, kind by kind.
+
+    :param kept: what the source had when it was opened; :param there: likewise the target.
+    """
+    compared = []
+    for (kind, ours), (_, theirs) in zip(_kinds_of(kept), _kinds_of(there), strict=True):
+        comparison = _Comparison(kind, _identified)
+        comparison.add(ours, theirs)
+        tell(Step("comparing", kind, len(ours)))
+        compared.append(comparison.result())
+    return compared + [await _compare(timed, source, target, tell) for timed in _TIMED]
+
+
+async def _compare(timed: _Timed, source: IStore, target: IStore, tell: Tell) -> Compared:
+    def next_page(store: IStore, last: list[Any]) -> Deferred[list[Any]]:
+        return timed.page(store, timed.place(last[-1])) if last else succeed([])
+
+    comparison = _Comparison(timed.kind, timed.place)
+    ours, theirs = await _both(timed.page(source, None), timed.page(target, None))
+    while ours or theirs:
+        comparison.add(ours, theirs)
+        tell(Step("comparing", timed.kind, len(ours)))
+        ours, theirs = await _both(next_page(source, ours), next_page(target, theirs))
+    return comparison.result()
+
+
+class _Comparison:
+    """Counts and hashes of one kind on both sides, as its records come, in order.
+
+    :param place: by which records are in order.
+    """
+
+    def __init__(self, kind: str, place: Callable[[Any], Any]) -> None:
+        self._kind = kind
+        self._place = place
+        self._counts = [0, 0]
+        self._hashes = [blake2b(digest_size=_HASH_BYTES) for _ in range(2)]
+        self._difference: str | None = None
+
+    def add(self, ours: Sequence[Any], theirs: Sequence[Any]) -> None:
+        """The next records; as many on both sides, unless one of them is at its end."""
+        encoded = [[_encode(record) for record in side] for side in (ours, theirs)]
+        for place, records in enumerate(encoded):
+            self._counts[place] += len(records)
+            self._hashes[place].update(b"".join(records))
+        if self._difference is None and encoded[0] != encoded[1]:
+            same = sum(1 for _ in _while_same(*encoded))
+            self._difference = self._named(ours[same : same + 1], theirs[same : same + 1])
+
+    def _named(self, ours: Sequence[Any], theirs: Sequence[Any]) -> str:
+        if not theirs or (ours and self._place(ours[0]) < self._place(theirs[0])):
+            return f"{_name(ours[0])} is missing"
+        if not ours or self._place(theirs[0]) < self._place(ours[0]):
+            return f"{_name(theirs[0])} should not be there"
+        names = [field.name for field in fields(ours[0])]
+        differing = [name for name in names if _value(ours[0], name) != _value(theirs[0], name)]
+        return f"{_name(ours[0])} differs in {', '.join(differing)}"
+
+    def result(self) -> Compared:
+        return Compared(
+            kind=self._kind,
+            source=self._counts[0],
+            target=self._counts[1],
+            source_hash=self._hashes[0].hexdigest(),
+            target_hash=self._hashes[1].hexdigest(),
+            difference=self._difference,
+        )
+
+
+def _while_same(ours: Iterable[bytes], theirs: Iterable[bytes]) -> Iterable[None]:
+    for one, other in zip(ours, theirs, strict=False):
+        if one != other:
+            return
+        yield
+
+
+def _identified(record: Any) -> object:
+    """By what records that come all at once are in order."""
+    return 0 if isinstance(record, Numbers) else getattr(record, "number", None) or record.hostid
+
+
+def _name(record: Any) -> str:
+    if isinstance(record, Numbers):
+        return "it"
+    return f"number {record.number}" if hasattr(record, "number") else record.hostid
+
+
+def _value(record: Any, name: str) -> object:
+    value = getattr(record, name)
+    return pack_points(value) if name == "points" and isinstance(record, Reading) else value
+
+
+def _encode(record: Any) -> bytes:
+    """A record as what counts of it: points in single precision, numbers and not how they are written."""
+    match record:
+        case Reading():
+            values = asdict(record)
+            values["points"] = pack_points(record.points)
+            return msgpack.encode(values)
+        case Event():
+            details = {name: _plain_number(value) for name, value in record.details.items()}
+            return msgpack.encode({**asdict(record), "details": details}, order="deterministic")
+    return msgpack.encode(record)
+
+
+def _plain_number(value: object) -> object:
+    """What is a whole number as such, if it is not too long: PostgreSQL's JSON gives 1e16 back without a point."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        if abs(value) >= 2**63:
+            return float(value)
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+    return value
