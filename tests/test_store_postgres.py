@@ -9,6 +9,7 @@ from calendar import timegm
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from shutil import copytree
 from time import gmtime, time
 from typing import Any, cast
 
@@ -28,8 +29,9 @@ from cmmd.store.postgres_address import Address
 from cmmd.store.postgres_opening import connect
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, READINGS, moment
 from cmmd.store.records import Cursor, Numbers, Query
-from tests.daemon import environment
-from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster
+from tests import postgres
+from tests.daemon import environment, until
+from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster, programs
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -586,8 +588,10 @@ class AddressTests(_Stores):
         await store.close()
         file.write_text("wrong", encoding="utf-8")
         await self.assert_refused(self.with_password(""), "password authentication failed", file)
+        file.write_bytes(b"\xff")
+        await self.assert_refused(self.with_password(""), f"{file}: not UTF-8", file)
         file.unlink()
-        await self.assert_refused(self.with_password(""), "No such file", file)
+        await self.assert_refused(self.with_password(""), f"{file}: No such file", file)
 
     async def test_a_password_from_the_environment(self) -> None:
         await self.assert_refused(self.with_password(""), "no password supplied")
@@ -645,6 +649,7 @@ class AddressTests(_Stores):
             "postgresql://user:s3cret%zz@host/d",
             "postgresql://user:s3cret%00@host/d",
             "postgresql://[s3cret/d",
+            "postgresql://user:x@s3cret@host/d",
         ):
             with self.assertRaises(ValueError) as caught:
                 Address(url)
@@ -678,7 +683,7 @@ class MomentTests(TestCase):
 
 
 class ServerTests(TestCase):
-    """What PostgreSQL itself says beside our tests of it: the oldest one that we have at hand."""
+    """Our servers for tests."""
 
     timeout = 120.0
 
@@ -694,3 +699,29 @@ class ServerTests(TestCase):
         self.assertEqual(await store.forget(int(time() * 1000), 100), 3)
         await store.close()
         self.assertEqual((await store.open()).alarms, [ALARM])
+
+    def test_nothing_is_left_of_one_whose_process_was_killed(self) -> None:
+        begin = (
+            "from tests.postgres import PostgresServer\n"
+            "server = PostgresServer().start()\n"
+            "print(server.pids()[0], server.folder, flush=True)\n"
+            "input()\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", begin], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            pid, folder = process.stdout.readline().split()
+            self.assertTrue(Path("/proc", pid).exists())
+            process.kill()
+        until(lambda: not Path("/proc", pid).exists(), "the server has ended")
+        until(lambda: not Path(folder).exists(), "its files are gone")
+
+    def test_programs_that_nobody_can_reach(self) -> None:
+        hidden = Path(self.mktemp())
+        hidden.mkdir(mode=0o700)
+        copytree(programs().parent, hidden / "pginstall")
+        self.patch(postgres, "programs", lambda version: hidden.absolute() / "pginstall" / "bin")
+        server = PostgresServer().start()
+        self.addCleanup(server.remove)
+        self.assertEqual(server.execute("SELECT 1"), [(1,)])

@@ -251,6 +251,8 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
             self._link.came()
 
     def _failed(self, failure: Failure) -> None:
+        if not failure.check(Away):
+            log.failure("while connecting", failure=failure)
         self._link.failed(failure.value)
         if not self._stopped:
             self._after(next(self._pauses))

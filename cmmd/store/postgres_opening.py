@@ -52,7 +52,7 @@ def connect(address: Address) -> Any:
     try:
         settings = {"connect_timeout": CONNECT_S, **address.settings()}
     except OSError as error:
-        raise StoreError(f"{error.filename}: {one_line(error)}") from None
+        raise StoreError(one_line(error)) from None
     try:
         connection = psycopg2.connect(**settings)
         connection.autocommit = True
