@@ -720,8 +720,11 @@ class ServerTests(TestCase):
     def test_programs_that_nobody_can_reach(self) -> None:
         hidden = Path(self.mktemp())
         hidden.mkdir(mode=0o700)
-        copytree(programs().parent, hidden / "pginstall")
-        self.patch(postgres, "programs", lambda version: hidden.absolute() / "pginstall" / "bin")
+        there = programs()
+        site = there.parents[2]
+        for part in (there.parent, site / f"{there.parents[1].name}.libs"):
+            copytree(part, hidden / part.relative_to(site))
+        self.patch(postgres, "programs", lambda version: hidden.absolute() / there.relative_to(site))
         server = PostgresServer().start()
         self.addCleanup(server.remove)
         self.assertEqual(server.execute("SELECT 1"), [(1,)])
