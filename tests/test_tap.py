@@ -166,7 +166,7 @@ class WiringTests(TestCase):
             (Config(server=Server(live=["tcp:x"])), "server.live"),
             (Config(server=Server(historic=["serial:1"])), "server.historic"),
             (Config(server=Server(login=["ssl:1:privateKey=/nowhere"])), "server.login"),
-            (Config(store=Store(url="postgresql://localhost/cmmd")), "store.url"),
+            (Config(store=Store(url="mysql://localhost/cmmd")), "store.url"),
             (Config(store=Store(url="sqlite:")), "store.url"),
             (Config(store=Store(url="memory:x")), "store.url"),
             (Config(control=Control(listen=["tcp:1"])), "control.listen: 'tcp:1'"),
