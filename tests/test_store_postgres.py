@@ -440,6 +440,24 @@ class PartitionTests(_Stores):
             self.assertEqual(await self.store.forget(NOVEMBER_2023, 10), 1)
         self.assertEqual([one.number for one in await self.store.readings(Query())], [2])
 
+    async def test_somebody_has_a_view_of_what_is_old(self) -> None:
+        await self.store.open()
+        await self.store.write([READING, EVENT])
+        self.ask("CREATE VIEW mine AS SELECT * FROM reading_197001")
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "cmmd.store.postgres_forgetting":
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.assertEqual([await self.store.forget(NOVEMBER_2023, 10) for _ in range(2)], [1, 0])  # the event
+        self.assertEqual(len(lines), 1)
+        self.assertIn("reading_197001 is old and stays for now", lines[0])
+        self.assertEqual(await self.store.readings(Query()), [READING])
+
     async def test_one_that_its_owner_keeps_elsewhere(self) -> None:
         await self.store.open()
         await self.store.write([READING])
