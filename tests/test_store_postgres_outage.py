@@ -262,6 +262,18 @@ class HangTests(_Outages):
         await self.assert_away(self.store.open())  # in a thread, as the reactor runs
         self.assertLess(CLOCK.seconds() - started, 8)
 
+    async def test_opening_what_is_locked(self) -> None:
+        self.patch(postgres_opening, "READ_S", 0.5)
+        await self.store.open()
+        await self.store.close()
+        other = psycopg2.connect(self.url)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE store")
+        self.assertIn("no answer within 0.5 s", await self.assert_away(self.store.open()))
+        other.rollback()
+        await self.store.open()
+
     async def test_a_statement_that_takes_too_long(self) -> None:
         """The server gives it up, and the connection stays."""
         store = await self.opened()

@@ -133,6 +133,10 @@ class Link(Connection):  # type: ignore[misc]
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):
             raise self._trouble from None
+        except ValueError:  # closed by us in the moment in which it stood, and txpostgres would read from it
+            if not self.closed:
+                raise
+            raise self._trouble from None
         finally:
             self._resolving = None
             if too_late.active():
