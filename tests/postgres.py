@@ -257,9 +257,11 @@ class PostgresServer(Cluster):
                 [folder / "postgres", "--version"], **self._surroundings(), capture_output=True, check=True, timeout=60
             )
         except PermissionError:
-            copy = self.folder / "programs"
-            shutil.copytree(folder.parent, copy, symlinks=True)
-            return copy / folder.name
+            package, copy = folder.parent.parent, self.folder / "programs"
+            for part in (folder.parent, package.with_name(f"{package.name}.libs")):  # one looks for the other beside it
+                if part.exists():
+                    shutil.copytree(part, copy / part.relative_to(package.parent), symlinks=True)
+            return copy / folder.relative_to(package.parent)
         return folder
 
 
