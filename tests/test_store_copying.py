@@ -78,6 +78,7 @@ def rows(many: int) -> list[Row]:
         "zero": 0.0,
         "whole": 3.0,
         "large": 1e16,
+        "larger": 1e300,
         "small": -2.5e-8,
         "a": 1,
         "": "",
@@ -138,6 +139,8 @@ class Copies(_Base):
 
     make_source: Callable[[], IStore]
     make_target: Callable[[], IStore]
+    every = 1
+    """At which of all places something happens in a test: where a copy takes long, not at each."""
 
     def small_pages(self) -> None:
         self.patch(copying, "MOST_A_PAGE", SMALL_PAGE)
@@ -214,8 +217,9 @@ class Copies(_Base):
     async def test_interrupted_at_each_batch(self) -> None:
         self.small_pages()
         source = await self.filled(rows(2 * SMALL_PAGE + 2))
+        identity = (await self.all_of(source))[0].identity
         writes = 0
-        for writes in count():
+        for writes in count(0, self.every):
             target = self.make_target()
             failing = Failing(target, writes, carried_out=bool(writes % 2))
             try:
@@ -226,16 +230,16 @@ class Copies(_Base):
                 break
             there = await target.open()
             await target.close()
-            self.assertEqual(source_of(there.writer), (await source.open()).identity)
+            self.assertEqual(source_of(there.writer), identity)
             copied = await self.copied(source, target)
             self.assertEqual((copied.same, copied.continued), (True, writes > 0))
             await self.assert_copy(source, target)
-        self.assertEqual(writes, 1 + 3 + 4 * 3)
+        self.assertIn(writes - (1 + 3 + 4 * 3), range(self.every))
 
     async def test_cancelled_at_each_step(self) -> None:
         self.small_pages()
         source = await self.filled(rows(SMALL_PAGE + 2))
-        for steps in count(1):
+        for steps in count(1, self.every):
             target = self.make_target()
             told: list[Step] = []
             running: list[Deferred[Copied]] = []
@@ -327,7 +331,7 @@ class Copies(_Base):
             (raised, {"numbers": "it differs in alarm"}),
         ]
         source = await self.filled(rows(20))
-        for page in (SMALL_PAGE, MOST_A_PAGE):
+        for page in (SMALL_PAGE, MOST_A_PAGE)[: 2 if self.every == 1 else 1]:
             self.patch(copying, "MOST_A_PAGE", page)
             for change, differences in cases:
                 target = self.make_target()
@@ -429,6 +433,7 @@ class SQLiteToSQLite(Copies, _Makes):
 
 class SQLiteToPostgres(Copies, _Makes):
     timeout = 300
+    every = 5
 
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_sqlite, self.new_postgres
@@ -436,6 +441,7 @@ class SQLiteToPostgres(Copies, _Makes):
 
 class PostgresToSQLite(Copies, _Makes):
     timeout = 300
+    every = 5
 
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_postgres, self.new_sqlite
@@ -443,6 +449,7 @@ class PostgresToSQLite(Copies, _Makes):
 
 class PostgresToPostgres(Copies, _Makes):
     timeout = 300
+    every = 5
 
     def setUp(self) -> None:
         self.make_source = self.make_target = self.new_postgres

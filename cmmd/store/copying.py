@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec import Struct, msgpack
-from msgspec.structs import asdict, fields
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults, succeed
 
 from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreError
@@ -20,6 +19,8 @@ _MARK = "copy of "
 """Before the identity of the source: who writes to a target as long as it does not have everything."""
 
 _HASH_BYTES = 16
+
+_SAME = "both are the same store, or one is a copy of the other's file"
 
 
 class CopyRefused(StoreError):
@@ -118,6 +119,8 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
     :raises CopyRefused: see there.
     :raises StoreError: as open, and as what is read and written.
     """
+    if source is target:
+        raise CopyRefused(_SAME)
     try:
         kept = await source.open()
         there = await target.open()
@@ -154,7 +157,7 @@ def _passed_on(result: Any, waiting: Deferred[None]) -> Any:
 def _is_continued(kept: Kept, there: Kept) -> bool:
     """Whether the target is a copy that was begun before; if not, it is empty."""
     if kept.identity == there.identity:
-        raise CopyRefused("both are the same store, or one is a copy of the other's file")
+        raise CopyRefused(_SAME)
     if source_of(kept.writer) is not None:
         raise CopyRefused("what should be copied is an unfinished copy itself")
     if not (there.devices or there.profiles or there.uploads) and there.numbers == Numbers():
@@ -267,8 +270,7 @@ class _Comparison:
             return f"{_name(ours[0])} is missing"
         if not ours or self._place(theirs[0]) < self._place(ours[0]):
             return f"{_name(theirs[0])} should not be there"
-        names = [field.name for field in fields(ours[0])]
-        differing = [name for name in names if _value(ours[0], name) != _value(theirs[0], name)]
+        differing = [name for name in ours[0].__struct_fields__ if _value(ours[0], name) != _value(theirs[0], name)]
         return f"{_name(ours[0])} differs in {', '.join(differing)}"
 
     def result(self) -> Compared:
@@ -301,27 +303,23 @@ def _name(record: Any) -> str:
 
 
 def _value(record: Any, name: str) -> object:
+    """What counts of a field: points in single precision, numbers and not how somebody writes them."""
     value = getattr(record, name)
-    return pack_points(value) if name == "points" and isinstance(record, Reading) else value
+    match record, name:
+        case Reading(), "points":
+            return pack_points([None if point is None else point + 0.0 for point in value])  # -0.0 is 0.0
+        case Event(), "details":
+            return {key: _plain_number(detail) for key, detail in value.items()}
+    return _plain_number(value)
 
 
 def _encode(record: Any) -> bytes:
-    """A record as what counts of it: points in single precision, numbers and not how they are written."""
-    match record:
-        case Reading():
-            values = asdict(record)
-            values["points"] = pack_points(record.points)
-            return msgpack.encode(values)
-        case Event():
-            details = {name: _plain_number(value) for name, value in record.details.items()}
-            return msgpack.encode({**asdict(record), "details": details}, order="deterministic")
-    return msgpack.encode(record)
+    """A record as what counts of it."""
+    return msgpack.encode([_value(record, name) for name in record.__struct_fields__], order="deterministic")
 
 
 def _plain_number(value: object) -> object:
-    """What is a whole number as such, if it is not too long: PostgreSQL's JSON gives 1e16 back without a point."""
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        if abs(value) >= 2**63:
-            return float(value)
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+    """What is a whole number as such, if it is not too long: JSON may give 3.0 back as 3, or 1e16 without a point."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
     return value

@@ -298,7 +298,7 @@ def _damaged(session: _Session) -> list[str]:
         *((DEVICES, ""), (LAST_UPLOADS, "")),
         *((ALARMS, "WHERE cleared_at IS NULL"), (COMMANDS, "WHERE outcome IS NULL")),
     ):
-        found += table.records(session.ask(f"{table.select} {rest}"))
+        found += table.records(session.ask(table.select(rest)))
     return [str(one) for one in found if isinstance(one, DamagedRow)]
 
 
