@@ -201,7 +201,7 @@ class ConcurrentTests(_Away):
         waits = self.write(replace(CLEARED, title="newest"))
         self.shaky.state = WELL
         self.assert_health(False, 3)
-        self.pass_time(5)
+        self.pass_time(2)
         self.assertNoResult(waits)  # those before it are still on their way
         self.shaky.let_go(2)
         for one in (first, second, third, waits):

@@ -16,6 +16,7 @@ __all__ = [
     "Kept",
     "SchemaTooNew",
     "StoreError",
+    "StoreTaken",
     "StoreUnavailable",
 ]
 
@@ -29,6 +30,13 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store cannot work now: disk full, file gone, database down. The same call may go through later."""
+
+
+class StoreTaken(StoreUnavailable):
+    """The store is there, but takes nothing from us any more: somebody else writes to it, or it is not as we left it.
+
+    What waits for it may bear numbers that are taken. A new start looks at it anew.
+    """
 
 
 class SchemaTooNew(StoreError):

@@ -55,7 +55,7 @@ class _File(SQLiteStore):
 class Known:
     """Follows what is written to a store: devices, profile versions, open alarms, unfinished commands, last uploads.
 
-    Where the file does not take something, the store goes on without it; the log says so, once.
+    Where the file does not take something, the store goes on without it: the file is removed, and the log says so.
 
     :param path: the file; created where it is missing.
     :param reactor: where results are delivered.
@@ -71,7 +71,6 @@ class Known:
         self._flushing: IDelayedCall | None = None
         self._given = dict.fromkeys(asdict(RESERVED), 0)
         self._reserved = Numbers()
-        self._failed = False
         self._removed = False
 
     def open(self) -> Deferred[Kept]:
@@ -81,7 +80,7 @@ class Known:
             is the identity of that store.
         :raises StoreUnavailable: see IStore. :raises SchemaTooNew: see there.
         """
-        self._failed = self._removed = False
+        self._removed = False
         return self._file.open().addCallback(self._opened)
 
     def _opened(self, kept: Kept) -> Kept:
@@ -171,19 +170,17 @@ class Known:
     def _not_copied(self, failure: Failure) -> Failure | None:
         if failure.check(CancelledError):
             return failure  # nobody waits for it any more; that says nothing of the file
-        if not self._failed:
-            self._failed = True
-            log.warn("a start without the database would not know everything: {error}", error=failure.value)
-        reserved = asdict(self._reserved)
-        if not self._removed and any(given > reserved[name] for name, given in self._given.items()):
+        if not self._removed:
             self._removed = True
-            self._remove()
+            self._remove(failure.value)
         return None
 
-    def _remove(self) -> None:
-        """A start would give numbers that are taken: there must be none from this file."""
+    def _remove(self, why: object) -> None:
+        """A start would believe what is no longer so: there must be none from this file."""
         log.error(
-            "{path} is far behind, and removed: no start without the database until the next one", path=self._path
+            "{path} is behind the store, and removed: no start without the database until there was one with it: {why}",
+            path=self._path,
+            why=why,
         )
         try:
             self._file.remove()

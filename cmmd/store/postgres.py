@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
-from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Kept, StoreUnavailable
@@ -64,19 +65,29 @@ class PostgresStore:
 
         :raises StoreError: another cmmd writes to it, or it is no database for us.
         """
-        if self._reactor.running:
-            opened = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), open_database, self._address)
-        else:
-            opened = execute(open_database, self._address)
+        opened = self._opened_in_a_thread() if self._reactor.running else execute(open_database, self._address)
         return opened.addCallback(self._is_open)
 
+    def _opened_in_a_thread(self) -> Deferred[Opened]:
+        """In one that nobody waits for at the end: it may last."""
+        opened: Deferred[Opened] = Deferred()
+
+        def work() -> None:
+            try:
+                outcome: Opened | Failure = open_database(self._address)
+            except BaseException:
+                outcome = Failure()
+            self._reactor.callFromThread(opened.callback, outcome)  # a Failure becomes an errback
+
+        Thread(target=work, daemon=True, name="store-opening").start()
+        return opened
+
     def _is_open(self, opened: Opened) -> Kept:
-        seat = Seat(self._address.name)
-        seat.openings = opened.openings
+        seat = Seat(self._address.name, opened.openings)
         link = Link(self._address, seat.greet, self._reactor)
         links = Links(READERS, lambda: Link(self._address, greet_reader, self._reactor), self._reactor)
         reader = Reader(links, self._address.name, self._reactor)
-        self._links = _Links(link, Writer(link), links, reader, Forgetting(links, self._reactor))
+        self._links = _Links(link, Writer(link, seat.has_taken), links, reader, Forgetting(links, self._reactor))
         return opened.kept
 
     def add_device(self, device: Device) -> Deferred[Device]:
@@ -107,7 +118,13 @@ class PostgresStore:
         """See IStore. Partitions of which everything is older go as a whole, however much that is."""
         if self._links is None:
             return self._not_open()
-        return self._links.writer.run(partial(self._links.forgetting.forget, before=before, limit=limit))
+        forgotten: Deferred[int] = Deferred()  # to cancel it must not reach what is under way
+        Deferred.fromCoroutine(self._forget(self._links, before, limit)).addBoth(forgotten.callback)
+        return forgotten
+
+    async def _forget(self, links: _Links, before: int, limit: int) -> int:
+        old = await links.forgetting.look(before)  # what may last does not hold up the one that writes
+        return await links.writer.run(partial(links.forgetting.forget, old=old, before=before, limit=limit))
 
     def claim(self, writer: str) -> Deferred[None]:
         """See IStore."""

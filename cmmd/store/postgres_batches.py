@@ -18,7 +18,7 @@ from cmmd.store.postgres_tables import (
 )
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
 
-__all__ = ["NUMBERED", "PREPARE", "adding", "as_kept", "writing"]
+__all__ = ["NUMBERED", "PREPARE", "adding", "as_kept", "highest_numbers", "writing"]
 
 R = TypeVar("R")
 
@@ -63,7 +63,8 @@ PREPARE add_device (json) AS
 WITH given AS (
     SELECT * FROM {DEVICES.given}
 ), numbers AS (
-    UPDATE counter SET highest = highest + (SELECT count(*) FROM given) WHERE kind = 'device' RETURNING highest
+    UPDATE counter SET highest = greatest(highest, (SELECT max(number) FROM device)) + (SELECT count(*) FROM given)
+    WHERE kind = 'device' RETURNING highest
 )
 INSERT INTO device ({DEVICES.columns})
 SELECT highest - (SELECT count(*) FROM given) + number, {_GIVEN} FROM given, numbers
@@ -75,7 +76,7 @@ PREPARE = ";".join([_PUT_PROFILE, _RAISE_NUMBERS, _ADD_DEVICE, *(table.prepare f
 """What a session has to be told before it is told what these functions make."""
 
 
-def writing(rows: Iterable[Row]) -> bytes:
+def writing(rows: Sequence[Row]) -> bytes:
     """The statements that keep records of any kinds. Only within one kind does their order matter.
 
     :raises TypeError: a value is none that can be kept; likewise for OverflowError and UnicodeEncodeError.
@@ -94,12 +95,22 @@ def writing(rows: Iterable[Row]) -> bytes:
             statements.append(b"EXECUTE put_profile (%s)" % as_json(list(first.values())))
         else:
             statements.append(_TABLES[kind].insert(some))
-    for kind, name in NUMBERED.items():
-        highest[name] = max(highest.get(name, 0), max((row.number for row in by_kind.get(kind, [])), default=0))
+    for name, number in highest_numbers(rows).items():
+        highest[name] = max(highest.get(name, 0), number)
     if any(highest.values()):
         raised = {name: number for name, number in highest.items() if number}
         statements.append(b"EXECUTE raise_numbers (%s)" % as_json(raised))
     return b";".join(statements) or b"SELECT 1"  # nothing at all still tells whether the database is there
+
+
+def highest_numbers(rows: Iterable[Row]) -> dict[str, int]:
+    """The highest numbers among rows, by what ``counter`` calls their kind."""
+    highest: dict[str, int] = {}
+    for row in rows:
+        name = NUMBERED.get(type(row))
+        if name is not None and row.number > highest.get(name, 0):  # type: ignore[union-attr]
+            highest[name] = row.number  # type: ignore[union-attr]
+    return highest
 
 
 def as_kept(rows: Iterable[Row]) -> list[Row]:

@@ -1,6 +1,7 @@
 """What is too old goes: whole partitions, and the rest in bites."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from twisted.logger import Logger, LogLevel
 
@@ -10,7 +11,7 @@ from cmmd.store.postgres_partitions import bite, drop, older, partitions_ahead
 from cmmd.store.postgres_reader import Links
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, moment
 
-__all__ = ["Forgetting"]
+__all__ = ["Forgetting", "Old"]
 
 log = Logger()
 
@@ -29,6 +30,13 @@ _STAYS = frozenset({_LOCK_NOT_AVAILABLE, "2BP01", "42501"})
 """Why the server does not drop a partition: it is being read, somebody's view needs it, it is not ours."""
 
 
+class Old(NamedTuple):
+    """A partition with something old in it; of one that may go as a whole, how many rows it has."""
+
+    partition: str
+    rows: int | None
+
+
 class Forgetting:
     """Deletes for IStore.forget.
 
@@ -41,10 +49,22 @@ class Forgetting:
         self._clock = clock
         self._no_drop_before = 0.0
 
-    async def forget(self, link: Link, before: int, limit: int) -> int:
+    async def look(self, before: int) -> list[Old]:
+        """Find the partitions with anything older, and count those that may go as a whole, which may last."""
+        old: list[Old] = []
+        for partition, whole in await self._readers.runQuery(older(moment(before)), LONG_S):
+            if not whole:
+                old.append(Old(partition, None))
+            elif self._clock.seconds() >= self._no_drop_before:
+                count = f"SET LOCAL statement_timeout = '{LONG_S:g}s'; SELECT count(*) FROM {partition}"  # noqa: S608
+                ((rows,),) = await self._readers.runQuery(count, LONG_S)
+                old.append(Old(partition, int(rows)))
+        return old
+
+    async def forget(self, link: Link, old: Sequence[Old], before: int, limit: int) -> int:
         """See IStore; and make the partitions of the coming months.
 
-        :param link: of the one that writes.
+        :param link: of the one that writes. :param old: what :meth:`look` has found.
         """
         for (statement,) in await link.runQuery(partitions_ahead()):
             await link.runQuery(statement)
@@ -52,25 +72,20 @@ class Forgetting:
             return 0
         limit = min(limit, 2**31)
         until = moment(before)
-        return await self._readings(link, until, limit) + await self._others(link, until, limit)
+        return await self._readings(link, old, until, limit) + await self._others(link, until, limit)
 
-    async def _readings(self, link: Link, until: str, limit: int) -> int:
-        gone = left = 0
-        left = limit
-        for partition, whole in await link.runQuery(older(until)):
-            if whole:
-                gone += await self._drop(link, partition)
+    async def _readings(self, link: Link, old: Sequence[Old], until: str, limit: int) -> int:
+        gone, left = 0, limit
+        for partition, rows in old:
+            if rows is not None:
+                gone += await self._drop(link, partition, rows)
             elif left > 0:
                 ((bitten,),) = await link.runQuery(bite(partition, until, left))
                 gone += bitten
                 left -= bitten
         return gone
 
-    async def _drop(self, link: Link, partition: str) -> int:
-        if self._clock.seconds() < self._no_drop_before:
-            return 0
-        count = f"SET LOCAL statement_timeout = '{LONG_S:g}s'; SELECT count(*) FROM {partition}"  # noqa: S608
-        ((rows,),) = await self._readers.runQuery(count, LONG_S)
+    async def _drop(self, link: Link, partition: str, rows: int) -> int:
         try:
             await link.runQuery(drop(partition, LOCK_TIMEOUT_S))
         except Away as error:
@@ -80,7 +95,7 @@ class Forgetting:
             level = LogLevel.debug if error.sqlstate == _LOCK_NOT_AVAILABLE else LogLevel.warn
             log.emit(level, "{partition} is old and stays for now: {error}", partition=partition, error=error)
             return 0
-        return int(rows)
+        return rows
 
     async def _others(self, link: Link, until: str, limit: int) -> int:
         tables = (ALARMS, EVENTS, COMMANDS)

@@ -37,7 +37,7 @@ _LOOK_AGAIN_S = 0.25
 
 
 class Opened(NamedTuple):
-    """What a database has, and how often it was opened, this time included."""
+    """What a database has, and how often somebody had begun to write to it."""
 
     kept: Kept
     openings: int
@@ -148,9 +148,11 @@ def _take_lock(connection: Any, name: str) -> None:
 def _take_in(connection: Any, name: str) -> Opened:
     with connection.cursor() as cursor:
         for (statement,) in _ask(connection, partitions_ahead()):
-            cursor.execute(statement)
-    opening = "UPDATE store SET openings = openings + 1 RETURNING identity, writer, openings"
-    ((identity, writer, openings),) = _ask(connection, opening)
+            try:
+                cursor.execute(statement)
+            except psycopg2.Error as error:
+                log.error("{name}: a partition cannot be made: {error}", name=name, error=one_line(error))
+    ((identity, writer, openings),) = _ask(connection, "SELECT identity, writer, openings FROM store")
 
     def read(table: Table[Any], rest: str = "") -> list[Any]:
         return undamaged(table.records(_ask(connection, table.select(rest))), name, log)

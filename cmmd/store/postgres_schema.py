@@ -10,7 +10,7 @@ import psycopg2
 from cmmd.store.interface import SchemaTooNew
 from cmmd.store.schema_files import schema_files
 
-__all__ = ["LOCKS", "migrate", "missing_schemas", "schemas", "version"]
+__all__ = ["LOCKS", "migrate", "missing_schemas", "newest_schema", "schemas", "version"]
 
 LOCKS = 0x636D6D64
 """The first number of our advisory locks; by the second one the schemas of one database differ, 0 is for migrations."""
@@ -28,6 +28,11 @@ SELECT EXISTS (
 def schemas() -> dict[int, str]:
     """The numbered SQL files, by number."""
     return schema_files("postgres")
+
+
+def newest_schema() -> int:
+    """The version that this cmmd knows."""
+    return max(schemas())
 
 
 def version(connection: Any) -> int:

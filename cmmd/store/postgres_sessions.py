@@ -1,12 +1,14 @@
 """What a session with PostgreSQL is told before it is used, and who alone may write."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from txpostgres.txpostgres import Cursor
 
+from cmmd.store.interface import StoreTaken
 from cmmd.store.postgres_batches import PREPARE
 from cmmd.store.postgres_errors import Away
-from cmmd.store.postgres_schema import LOCKS
+from cmmd.store.postgres_schema import LOCKS, newest_schema
 
 __all__ = ["SETTINGS", "TAKE_LOCK", "WHO_HOLDS_IT", "Seat", "greet_reader", "held"]
 
@@ -60,19 +62,24 @@ async def greet_reader(cursor: Cursor) -> None:
 class Seat:
     """The place of the one that writes, to which the same one comes back.
 
+    Whoever takes it for the first time says so in ``store.openings``: all that opened the store before him, and come
+    later, know then that their numbers may be taken.
+
     :param name: of the database.
-    :ivar openings: what ``store.openings`` has to be; set when the store is opened.
+    :param openings: what ``store.openings`` was when the store was opened.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, openings: int) -> None:
         self._name = name
         self._pid = 0
-        self.openings = 0
+        self._openings = openings
+        self._is_new = True
+        self._highest: dict[str, int] = {}
 
     async def greet(self, cursor: Cursor) -> None:
         """Make it the session that writes.
 
-        :raises Away: another one does, or has done so since the store was opened.
+        :raises Away: another one does. :raises StoreTaken: another one has since, or it is not as it was left.
         """
         await cursor.execute(f"{SETTINGS} {PREPARE}")
         await self._check_openings(cursor)  # first: where another one is to have the lock, it is not tried for
@@ -81,12 +88,33 @@ class Seat:
         if not taken:
             await self._refused(cursor)
         await self._check_openings(cursor)
+        await self._check_what_is_there(cursor)
+        if self._is_new:
+            await cursor.execute("UPDATE store SET openings = openings + 1")
+            self._is_new = False
+            self._openings += 1
         self._pid = pid
+
+    def has_taken(self, highest: Mapping[str, int]) -> None:
+        """Numbers have been confirmed; by what ``counter`` calls their kind."""
+        for kind, number in highest.items():
+            self._highest[kind] = max(number, self._highest.get(kind, 0))
+
+    async def _check_what_is_there(self, cursor: Cursor) -> None:
+        """A server that has lost something, as a standby may have, would give numbers again."""
+        await cursor.execute("SELECT kind, highest FROM counter")
+        there = dict(cursor.fetchall())
+        if any(there.get(kind, 0) < number for kind, number in self._highest.items()):
+            raise StoreTaken(f"{self._name}: it lacks rows that it had confirmed; start cmmd again to go on")
+        await cursor.execute("SELECT max(number) FROM schema_version")
+        ((version,),) = cursor.fetchall()
+        if version > newest_schema():
+            raise StoreTaken(f"{self._name}: its schema has become version {version}; use a newer cmmd")
 
     async def _check_openings(self, cursor: Cursor) -> None:
         await cursor.execute("SELECT openings FROM store")
-        if cursor.fetchall() != [(self.openings,)]:
-            raise Away(f"{self._name}: another cmmd has written to it since; start cmmd again")
+        if cursor.fetchall() != [(self._openings,)]:
+            raise StoreTaken(f"{self._name}: another cmmd has written to it since; start cmmd again")
 
     async def _refused(self, cursor: Cursor) -> None:
         await cursor.execute(WHO_HOLDS_IT)

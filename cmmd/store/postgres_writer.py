@@ -1,7 +1,7 @@
 """The one that writes to PostgreSQL: calls in the order in which they come, some of them together."""
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from cmmd.store.interface import DuplicateDevice, StoreUnavailable
-from cmmd.store.postgres_batches import adding, as_kept, writing
+from cmmd.store.postgres_batches import adding, as_kept, highest_numbers, writing
 from cmmd.store.postgres_connection import Link
-from cmmd.store.postgres_errors import Rejected
+from cmmd.store.postgres_errors import Away, Rejected
 from cmmd.store.postgres_partitions import partitions_for
 from cmmd.store.postgres_tables import text
 from cmmd.store.records import Device, Reading, Row
@@ -57,10 +57,12 @@ class Writer:
     by the values of one, each call is carried out alone. What the database does not take fails, and the next is tried.
 
     :param link: the connection of the one that writes.
+    :param taken: told of the highest numbers of what has been confirmed, by kind.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, taken: Callable[[Mapping[str, int]], None] = lambda _: None) -> None:
         self._link = link
+        self._taken = taken
         self._waiting: deque[_Call] = deque()
         self._working = False
         self._idle: list[Deferred[None]] = []
@@ -145,6 +147,8 @@ class Writer:
             await self._link.runQuery(writing(rows))
         except Rejected as error:
             if error.sqlstate not in remedies:
+                if error.sqlstate == _NO_PARTITION:  # nothing is wrong with the rows
+                    raise Away(f"{error}; see docs/storage.md, Partitions", error.sqlstate) from None
                 raise
             if error.sqlstate == _OUT_OF_RANGE:
                 rows = as_kept(rows)
@@ -152,6 +156,8 @@ class Writer:
                 times = [row.at for row in rows if isinstance(row, Reading)]
                 await self._make_partitions(times)
             await self._write(rows, remedies - {error.sqlstate})
+        else:
+            self._taken(highest_numbers(rows))
 
     async def _make_partitions(self, times: list[int]) -> None:
         if times:
@@ -168,6 +174,7 @@ class Writer:
                 del self._uncertain[hostid]
             raise
         numbers = {hostid: number for number, hostid in rows}
+        self._taken({"device": max(numbers.values(), default=0)})
         return [await self._added(device, numbers.pop(device.hostid, None)) for device in devices]
 
     async def _added(self, device: Device, number: int | None) -> Device | Failure:

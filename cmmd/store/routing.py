@@ -5,15 +5,21 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from cmmd.store.interface import IStore, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, LastUpload, Row
 from cmmd.store.spool import Spool
 
-__all__ = ["Route", "Router"]
+__all__ = ["PATIENCE_S", "Route", "Router"]
 
 _REPLACED = (Device, Alarm, Command, LastUpload)
 """Of these an older version must not come to the store after a newer one. With all others it makes no difference."""
+
+
+PATIENCE_S = 3.0
+"""How long the store may think about rows before they go to the spool; those who wait for them are devices."""
 
 
 class Route(Enum):
@@ -39,6 +45,7 @@ class Router:
     :param failed: told when the store does not take rows.
     :param taken: told of rows that it has taken.
     :param left: told when all that was on its way has arrived, and rows go to the spool.
+    :param clock: for the patience with the store.
     :ivar route: where they go now.
     """
 
@@ -51,7 +58,9 @@ class Router:
         failed: Callable[[StoreUnavailable], None],
         taken: Callable[[Sequence[Row]], None],
         left: Callable[[], None],
+        clock: IReactorTime,
     ) -> None:
+        self._clock = clock
         self._store = store
         self._spool = spool
         self._follow = follow
@@ -115,7 +124,7 @@ class Router:
     async def _left_by_the_store(self, rows: list[Row]) -> list[Row]:
         """Write rows to the store; those that have to go to the spool all the same."""
         try:
-            await self._store.write(rows)
+            await self._answer(self._store.write(rows))
         except StoreUnavailable as error:
             self._failed(error)
             return rows
@@ -123,6 +132,20 @@ class Router:
             return [row for row in rows if isinstance(row, _REPLACED)]
         self._taken(rows)
         return []
+
+    def _answer(self, writing: Deferred[None]) -> Deferred[None]:
+        """What the store says, or that it says nothing; it may still carry that out, before all that comes later."""
+        answer: Deferred[None] = Deferred()
+
+        def settle(outcome: object) -> None:
+            if not answer.called:
+                too_late.cancel() if too_late.active() else None
+                answer.callback(outcome)  # type: ignore[arg-type]
+
+        silence = Failure(StoreUnavailable(f"no answer within {PATIENCE_S:g} s"))
+        too_late = self._clock.callLater(PATIENCE_S, settle, silence)
+        writing.addBoth(settle)
+        return answer
 
     def _landed(self) -> None:
         self._flying -= 1

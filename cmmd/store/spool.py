@@ -73,6 +73,14 @@ class Spool(SQLiteStore):
         self._owner = ""
         return self.claim("")
 
+    def rename(self, identity: str) -> Deferred[None]:
+        """Have another identity from now on: a copy of the file that was made before is then not this spool."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE store SET identity = ?", (identity,))
+
+        return self._submit(work)
+
     def take_state(self) -> list[Row]:
         """Of the rows that were in it when it was opened all but readings and events, and the highest numbers; once."""
         state, self._state = self._state, []

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
+from uuid import uuid4
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.store.handover import Handover
-from cmmd.store.interface import Health, IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import Health, IStore, Kept, StoreError, StoreTaken, StoreUnavailable
 from cmmd.store.known import Known
 from cmmd.store.overlay import Absent, NumbersTaken, with_rows
 from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Query, Reading, Row
@@ -56,8 +57,10 @@ class SpooledStore:
             failed=self._go_away,
             taken=self._has_taken,
             left=self._recover,
+            clock=clock,
         )
         self._up = True
+        self._taken_away = False
         self._why = ""
         self._absent: Absent | None = None  # as long as the store has not been opened
         self._first_steps: Callable[[], None] | None = None
@@ -80,7 +83,7 @@ class SpooledStore:
 
     async def _open(self) -> Kept:
         self._router.route = Route.STORE
-        self._up, self._why, self._absent, self._closing = True, "", None, False
+        self._up, self._why, self._absent, self._closing, self._taken_away = True, "", None, False, False
         try:
             spool = await self._spool.open()
             self._identity = spool.identity
@@ -130,7 +133,8 @@ class SpooledStore:
 
     def _settle_in(self, known: Kept | None, kept: Kept) -> None:
         waits = self._router.route is Route.SPOOL
-        self._store.claim(self._identity).addErrback(self._claim_failed)
+        claimed = self._store.claim(self._identity) if waits else Deferred.fromCoroutine(self._renew())
+        claimed.addErrback(self._claim_failed)
         if self._known is not None and known is not None:
             self._known.take_over(known, kept)
         if waits:
@@ -138,6 +142,8 @@ class SpooledStore:
             self._recover(0)
 
     def _claim_failed(self, failure: Failure) -> None:
+        if self._closing or failure.check(CancelledError):
+            return
         if isinstance(failure.value, StoreUnavailable):
             self._go_away(failure.value)
         else:
@@ -164,8 +170,13 @@ class SpooledStore:
     # --- to write ----------------------------------------------------------------------------------------------------
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore."""
+        """See IStore.
+
+        :raises StoreTaken: the store takes nothing from us any more. Nor does the spool then: see there.
+        """
         self._begin()
+        if self._taken_away:
+            return fail(StoreTaken(self._why))
         return self._router.write(rows)
 
     def add_device(self, device: Device) -> Deferred[Device]:
@@ -225,6 +236,14 @@ class SpooledStore:
         if self._up:
             self._up = False
             log.error("the store is away, rows wait in the spool: {error}", error=why)
+        if isinstance(why, StoreTaken) and not self._taken_away:
+            self._taken_away = True
+            log.error(
+                "nothing more is kept, uploads that are due are refused; {backlog} rows are in {spool}: {error}",
+                backlog=self._spool.backlog,
+                spool=self._spool,
+                error=why,
+            )
         self._router.leave()
 
     def _has_taken(self, rows: Sequence[Row]) -> None:
@@ -254,19 +273,30 @@ class SpooledStore:
                 await self._handover.run(to_the_end=False)
                 self._router.route = Route.RETURNING
                 await self._handover.run(to_the_end=True)
+                await self._renew()
                 break
             except StoreUnavailable as error:
                 self._go_away(error)
             except CancelledError:
                 raise
             except Exception as error:
+                if isinstance(error, NumbersTaken):
+                    self._go_away(StoreTaken(str(error)))
                 if str(error) != said:
                     said = str(error)
                     _log_obstacle(error)
             self._router.take(Route.SPOOL)
             delay_s = min(max(2 * delay_s, FIRST_RETRY_S), LONGEST_RETRY_S)
         self._recovering = None
+        self._taken_away = False
         self._router.take(Route.STORE)
+
+    async def _renew(self) -> None:
+        """Let the spool be another one for the store, now that it is empty: an old copy of it must not be put in there."""
+        identity = uuid4().hex
+        await self._store.claim(identity)
+        await self._spool.rename(identity)
+        self._identity = identity
 
     async def _reach(self) -> None:
         """Open the store where it was away at the start, and claim it."""
