@@ -21,7 +21,7 @@ from txpostgres.txpostgres import Connection, Cursor
 
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_errors import Away, as_store_error
+from cmmd.store.postgres_errors import Away, as_store_error, one_line
 
 __all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Rows"]
 
@@ -85,6 +85,9 @@ class Link(Connection):  # type: ignore[misc]
             return await self._doit(self._rows, query)  # type: ignore[no-any-return]
         except (psycopg2.Error, ConnectionDead, ConnectionDone, ConnectionLost, CancelledError) as error:
             raise self._meaning(error) from None
+        except ValueError:
+            self._drop_socketless()
+            raise self._trouble from None
         finally:
             if too_late.active():
                 too_late.cancel()
@@ -133,9 +136,8 @@ class Link(Connection):  # type: ignore[misc]
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):
             raise self._trouble from None
-        except ValueError:  # closed by us in the moment in which it stood, and txpostgres would read from it
-            if not self.closed:
-                raise
+        except ValueError:
+            self._drop_socketless()
             raise self._trouble from None
         finally:
             self._resolving = None
@@ -164,8 +166,10 @@ class Link(Connection):  # type: ignore[misc]
         """The server has said something, or has gone. txpostgres would raise that where nobody is there to hear it."""
         try:
             super().doRead()
-        except psycopg2.Error:
-            self.detector.checkForDeadConnection(Failure())
+        except psycopg2.Error as error:
+            self._drop(one_line(error))
+        except ValueError:
+            self._drop_socketless()
 
     def _drop(self, why: str) -> None:
         """Close the connection, whatever it is about to do."""
@@ -173,6 +177,18 @@ class Link(Connection):  # type: ignore[misc]
         if self._resolving is not None:
             self._resolving.cancel()
         self.close()
+
+    def _drop_socketless(self) -> None:
+        """Called where txpostgres wanted to watch a connection that has no socket any more, which is a ValueError.
+
+        libpq closes it as soon as the server says goodbye, of which psycopg2 learns later; or we have, just now.
+
+        :raises ValueError: the one being handled: it is another one.
+        """
+        if self._connection is None or (not self._connection.closed and self._connection.fileno() >= 0):
+            raise  # noqa: PLE0704 - see above
+        if not self._connection.closed:
+            self._drop("the server has closed the connection")
 
     def lost(self, error: object) -> None:
         """Told by the detector: the connection is gone, and the first attempt to have it again begins."""
