@@ -1,9 +1,10 @@
 """A connection to PostgreSQL that comes back by itself, and on which nothing waits for ever.
 
-txpostgres as it is logs an idle disconnect with a traceback, has no deadlines, and its cancelling may block: what it
-needs of that is added here.
+txpostgres as it is logs an idle disconnect with a traceback, has no deadlines, lets the reactor watch descriptors that
+libpq closes, and its cancelling may block. All that is seen to here.
 """
 
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from enum import IntEnum, auto
 from typing import Any
@@ -50,6 +51,12 @@ class _State(IntEnum):
     ENDED = auto()
 
 
+class _Cursor(Cursor):  # type: ignore[misc]
+    def fileno(self) -> int:
+        """The same as that of its connection."""
+        return self._connection.fileno()  # type: ignore[no-any-return]
+
+
 class Link(Connection):  # type: ignore[misc]
     """One connection. It is made when it is first needed, and again, with pauses, whenever it is lost.
 
@@ -57,6 +64,8 @@ class Link(Connection):  # type: ignore[misc]
     :param greet: what is said on each connection before it is used.
     :param reactor: what it runs on.
     """
+
+    cursorFactory = _Cursor
 
     def __init__(self, address: Address, greet: Greet, reactor: Any) -> None:
         super().__init__(reactor, None, _Detector(reactor, self))
@@ -66,6 +75,7 @@ class Link(Connection):  # type: ignore[misc]
         self._trouble: StoreError = Away(f"{address.name}: not open")
         self._waiting: list[Deferred[None]] = []
         self._resolving: Deferred[dict[str, Any]] | None = None
+        self._line: int | None = None
 
     def runQuery(self, query: bytes | str, patience_s: float | None = None) -> Deferred[Rows]:
         """Carry statements out, in one transaction.
@@ -85,9 +95,6 @@ class Link(Connection):  # type: ignore[misc]
             return await self._doit(self._rows, query)  # type: ignore[no-any-return]
         except (psycopg2.Error, ConnectionDead, ConnectionDone, ConnectionLost, CancelledError) as error:
             raise self._meaning(error) from None
-        except ValueError:
-            self._drop_socketless()
-            raise self._trouble from None
         finally:
             if too_late.active():
                 too_late.cancel()
@@ -136,8 +143,9 @@ class Link(Connection):  # type: ignore[misc]
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):
             raise self._trouble from None
-        except ValueError:
-            self._drop_socketless()
+        except ValueError:  # txpostgres would watch what we closed in the moment in which it stood
+            if self._line is not None:
+                raise
             raise self._trouble from None
         finally:
             self._resolving = None
@@ -148,10 +156,33 @@ class Link(Connection):  # type: ignore[misc]
         """Disconnect; the detector connects again, unless :meth:`end` was called."""
         if self._connection is None:
             return
-        for cursor in self._cursors:  # else the reactor takes the next connection, which gets the number, for this one
+        for cursor in self._cursors:
             self.reactor.removeReader(cursor)
             self.reactor.removeWriter(cursor)
         super().close()
+        if self._line is not None:
+            os.close(self._line)
+            self._line = None
+
+    def fileno(self) -> int:
+        """What the reactor watches: a duplicate of libpq's descriptor, which stays until we close it.
+
+        libpq closes its own whenever the server has gone. A reactor that watches a descriptor which was closed without
+        it being told takes whatever gets that number next, such as a device's connection, for the old one.
+        """
+        if self._state is not _State.UP and not self.is_gone:  # libpq may try several addresses, each with a new one
+            theirs = self._connection.fileno()
+            if self._line is None or not os.path.sameopenfile(theirs, self._line):
+                if self._line is not None:
+                    os.close(self._line)
+                self._line = os.dup(theirs)
+        return -1 if self._line is None else self._line
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be said on this connection any more."""
+        connection = self._connection
+        return connection is None or connection.closed != 0 or connection.fileno() < 0
 
     def end(self) -> None:
         """Disconnect for good; whoever waits for an answer hears it."""
@@ -168,8 +199,6 @@ class Link(Connection):  # type: ignore[misc]
             super().doRead()
         except psycopg2.Error as error:
             self._drop(one_line(error))
-        except ValueError:
-            self._drop_socketless()
 
     def _drop(self, why: str) -> None:
         """Close the connection, whatever it is about to do."""
@@ -177,18 +206,6 @@ class Link(Connection):  # type: ignore[misc]
         if self._resolving is not None:
             self._resolving.cancel()
         self.close()
-
-    def _drop_socketless(self) -> None:
-        """Called where txpostgres wanted to watch a connection that has no socket any more, which is a ValueError.
-
-        libpq closes it as soon as the server says goodbye, of which psycopg2 learns later; or we have, just now.
-
-        :raises ValueError: the one being handled: it is another one.
-        """
-        if self._connection is None or (not self._connection.closed and self._connection.fileno() >= 0):
-            raise  # noqa: PLE0704 - see above
-        if not self._connection.closed:
-            self._drop("the server has closed the connection")
 
     def lost(self, error: object) -> None:
         """Told by the detector: the connection is gone, and the first attempt to have it again begins."""
@@ -240,7 +257,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
         """A statement that fails is no reason to connect anew."""
         if failure.check(ConnectionDone, ConnectionLost):
             return True
-        return bool(failure.check(psycopg2.Error)) and self._link.closed != 0
+        return bool(failure.check(psycopg2.Error)) and self._link.is_gone
 
     def setReconnectable(self, reconnectable: Link, *_: object, **__: object) -> None:
         """Without what it is connected with: that has the password, and is made anew each time."""
