@@ -645,6 +645,10 @@ class AddressTests(_Stores):
         await store.write([EVENT])
         self.assertEqual(await store.events(Query()), [EVENT])
 
+    def test_a_name_that_is_none(self) -> None:
+        with self.assertRaises(OSError):
+            Address(f"postgresql://{'a' * 100}/d").resolved_settings()
+
     async def test_a_unix_socket(self) -> None:
         if not isinstance(self.cluster, PostgresServer):
             return

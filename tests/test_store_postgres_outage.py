@@ -1,7 +1,7 @@
 """The store in PostgreSQL when the server goes, hangs, comes back, or somebody else has it."""
 
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
+from itertools import count, pairwise
 from typing import Any, cast
 
 import psycopg2
@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import provider
@@ -41,6 +42,7 @@ class _Outages(TestCase):
     timeout = DEADLINE_S
 
     def setUp(self) -> None:
+        self.patch(postgres_connection, "LONGEST_PAUSE_S", 0.3)
         self.server = server()
         self.start()
         self.url = self.server.new_database()
@@ -170,6 +172,58 @@ class StopTests(_Outages):
         asked: list[Deferred[Any]] = [store.write([EVENT]), store.readings(Query()), store.events(Query())]
         await gatherResults(asked)
         self.assertEqual(await store.events(Query()), [EVENT])
+
+    async def test_anything_at_any_time(self) -> None:
+        """Whatever happens to it: what was confirmed is there, once, and nothing but refusals is heard of it."""
+        self.patch(postgres_connection, "PATIENCE_S", 1.0)
+        self.patch(postgres_connection, "CONNECT_S", 1.0)
+        store = await self.opened()
+        kept: set[int] = set()
+        added: dict[str, int] = {}
+        going_on = True
+
+        async def write() -> None:
+            while going_on:
+                rows = readings(20, first=next(numbers) * 100)
+                try:
+                    await store.write(rows)
+                    kept.update(row.number for row in rows)
+                    await store.readings(Query(limit=20, newest_first=True))
+                except StoreUnavailable:
+                    await pause(0.02)
+
+        async def add() -> None:
+            while going_on:
+                device = replace(PLAIN, hostid=f"{len(added)}")
+                try:
+                    added[device.hostid] = (await store.add_device(device)).number
+                except StoreUnavailable:
+                    await pause(0.02)
+
+        numbers = count(2)
+        working = [Deferred.fromCoroutine(one) for one in (write(), write(), add())]
+        end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmmd'"
+        for what in ("end", "freeze", "end", "fast", "end", "end", "immediate", "freeze", "kill", "end"):
+            await pause(0.25)
+            if what == "end":
+                await deferToThread(self.server.execute, end_sessions)
+            elif what == "freeze":
+                self.server.freeze()
+                await pause(1.2)
+                self.server.thaw()
+            else:
+                await deferToThread(self.server.kill if what == "kill" else partial(self.server.stop, what))
+                await pause(0.2)
+                await deferToThread(self.server.start)
+        going_on = False
+        await gatherResults(working)
+        await self.until_it_takes(store)
+        await store.close()
+        there = {device.hostid: device.number for device in (await store.open()).devices}
+        self.assertEqual({hostid: there[hostid] for hostid in added}, added)
+        found = {number for (number,) in self.server.execute("SELECT number FROM reading", self.url)}
+        self.assertEqual(kept - found, set())
+        self.assertTrue(kept)
 
     async def test_closed_during_an_outage(self) -> None:
         store = await self.opened()

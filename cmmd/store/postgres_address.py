@@ -4,7 +4,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from errno import EILSEQ
+from errno import EILSEQ, EINVAL
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,10 @@ class Address:
         settings = self.settings()
         host = settings.get("host") or os.environ.get("PGHOST", "")
         if host and not _needs_no_lookup(host) and not (settings.get("hostaddr") or os.environ.get("PGHOSTADDR")):
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            try:
+                found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except UnicodeError:
+                raise OSError(EINVAL, "no name of a host") from None
             addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
             settings["host"] = ",".join([host] * len(addresses))
             settings["hostaddr"] = ",".join(addresses)

@@ -1,9 +1,10 @@
 """A connection to PostgreSQL that comes back by itself, and on which nothing waits for ever.
 
-txpostgres as it is logs an idle disconnect with a traceback, has no deadlines, and its cancelling may block: what it
-needs of that is added here.
+txpostgres as it is logs an idle disconnect with a traceback, has no deadlines, lets the reactor watch descriptors that
+libpq closes, and its cancelling may block. All that is seen to here.
 """
 
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from enum import IntEnum, auto
 from typing import Any
@@ -21,7 +22,7 @@ from txpostgres.txpostgres import Connection, Cursor
 
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_errors import Away, as_store_error
+from cmmd.store.postgres_errors import Away, as_store_error, one_line
 
 __all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Rows"]
 
@@ -50,6 +51,12 @@ class _State(IntEnum):
     ENDED = auto()
 
 
+class _Cursor(Cursor):  # type: ignore[misc]
+    def fileno(self) -> int:
+        """The same as that of its connection."""
+        return self._connection.fileno()  # type: ignore[no-any-return]
+
+
 class Link(Connection):  # type: ignore[misc]
     """One connection. It is made when it is first needed, and again, with pauses, whenever it is lost.
 
@@ -57,6 +64,8 @@ class Link(Connection):  # type: ignore[misc]
     :param greet: what is said on each connection before it is used.
     :param reactor: what it runs on.
     """
+
+    cursorFactory = _Cursor
 
     def __init__(self, address: Address, greet: Greet, reactor: Any) -> None:
         super().__init__(reactor, None, _Detector(reactor, self))
@@ -66,6 +75,7 @@ class Link(Connection):  # type: ignore[misc]
         self._trouble: StoreError = Away(f"{address.name}: not open")
         self._waiting: list[Deferred[None]] = []
         self._resolving: Deferred[dict[str, Any]] | None = None
+        self._line: int | None = None
 
     def runQuery(self, query: bytes | str, patience_s: float | None = None) -> Deferred[Rows]:
         """Carry statements out, in one transaction.
@@ -133,8 +143,8 @@ class Link(Connection):  # type: ignore[misc]
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):
             raise self._trouble from None
-        except ValueError:  # closed by us in the moment in which it stood, and txpostgres would read from it
-            if not self.closed:
+        except ValueError:  # txpostgres would watch what we closed in the moment in which it stood
+            if self._line is not None:
                 raise
             raise self._trouble from None
         finally:
@@ -146,10 +156,33 @@ class Link(Connection):  # type: ignore[misc]
         """Disconnect; the detector connects again, unless :meth:`end` was called."""
         if self._connection is None:
             return
-        for cursor in self._cursors:  # else the reactor takes the next connection, which gets the number, for this one
+        for cursor in self._cursors:
             self.reactor.removeReader(cursor)
             self.reactor.removeWriter(cursor)
         super().close()
+        if self._line is not None:
+            os.close(self._line)
+            self._line = None
+
+    def fileno(self) -> int:
+        """What the reactor watches: a duplicate of libpq's descriptor, which stays until we close it.
+
+        libpq closes its own whenever the server has gone. A reactor that watches a descriptor which was closed without
+        it being told takes whatever gets that number next, such as a device's connection, for the old one.
+        """
+        if self._state is not _State.UP and not self.is_gone:  # libpq may try several addresses, each with a new one
+            theirs = self._connection.fileno()
+            if self._line is None or not os.path.sameopenfile(theirs, self._line):
+                if self._line is not None:
+                    os.close(self._line)
+                self._line = os.dup(theirs)
+        return -1 if self._line is None else self._line
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be said on this connection any more."""
+        connection = self._connection
+        return connection is None or connection.closed != 0 or connection.fileno() < 0
 
     def end(self) -> None:
         """Disconnect for good; whoever waits for an answer hears it."""
@@ -164,8 +197,8 @@ class Link(Connection):  # type: ignore[misc]
         """The server has said something, or has gone. txpostgres would raise that where nobody is there to hear it."""
         try:
             super().doRead()
-        except psycopg2.Error:
-            self.detector.checkForDeadConnection(Failure())
+        except psycopg2.Error as error:
+            self._drop(one_line(error))
 
     def _drop(self, why: str) -> None:
         """Close the connection, whatever it is about to do."""
@@ -224,7 +257,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
         """A statement that fails is no reason to connect anew."""
         if failure.check(ConnectionDone, ConnectionLost):
             return True
-        return bool(failure.check(psycopg2.Error)) and self._link.closed != 0
+        return bool(failure.check(psycopg2.Error)) and self._link.is_gone
 
     def setReconnectable(self, reconnectable: Link, *_: object, **__: object) -> None:
         """Without what it is connected with: that has the password, and is made anew each time."""
