@@ -345,6 +345,13 @@ def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
         raise config.ConfigError(f"store.url: {error}") from None
     if isinstance(store, MemoryStore):
         return store  # never away
-    spool = Spool(state / "spool.sqlite", reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare)
-    known = None if isinstance(store, SQLiteStore) else Known(state / "known.sqlite", reactor, reactor)
-    return SpooledStore(store, spool, known, reactor)
+    spool, known = state / "spool.sqlite", state / "known.sqlite"
+    embedded = isinstance(store, SQLiteStore)
+    if embedded and (state / settings.url.partition(":")[2]).resolve() in (spool.resolve(), known.resolve()):
+        raise config.ConfigError(f"store.url: {settings.url!r} is where cmmd has something else")
+    return SpooledStore(
+        store,
+        Spool(spool, reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare),
+        None if embedded else Known(known, reactor, reactor),
+        reactor,
+    )

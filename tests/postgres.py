@@ -35,6 +35,7 @@ _SETTINGS: Mapping[str, object] = {
     "max_connections": 60,
     "max_wal_size": "256MB",
     "log_timezone": "UTC",
+    "log_min_error_statement": "panic",  # batches are long
     "timezone": "Asia/Kathmandu",  # nothing may depend on it; 5:45 from UTC
 }
 _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -235,6 +236,7 @@ class PostgresServer(Cluster):
             check=True,
             timeout=120,
         )
+        password_file.unlink()
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         with (self._state / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(lines)
@@ -255,9 +257,11 @@ class PostgresServer(Cluster):
                 [folder / "postgres", "--version"], **self._surroundings(), capture_output=True, check=True, timeout=60
             )
         except PermissionError:
-            copy = self.folder / "programs"
-            shutil.copytree(folder.parent, copy, symlinks=True)
-            return copy / folder.name
+            package, copy = folder.parent.parent, self.folder / "programs"
+            for part in (folder.parent, package.with_name(f"{package.name}.libs")):  # one looks for the other beside it
+                if part.exists():
+                    shutil.copytree(part, copy / part.relative_to(package.parent), symlinks=True)
+            return copy / folder.relative_to(package.parent)
         return folder
 
 

@@ -19,8 +19,8 @@ from tests.shaky_store import AWAY, LOST, WELL, ShakyStore
 from tests.spool_world import SpoolWorld, Start
 from tests.test_store_contract import ALARM, COMMAND, EVENT, PLAIN, READING, UPLOAD
 
-SEEDS = 300
-STEPS = 120
+SEEDS = 160
+STEPS = 300
 HOSTIDS = "ABC"
 
 
@@ -119,7 +119,7 @@ class Outages:
             shaky.state = state
 
     def turn(self) -> None:
-        self.test.shaky.state = self.random.choice((WELL, AWAY, LOST))
+        self.test.shaky.state = self.random.choice((WELL, WELL, WELL, AWAY, LOST))
 
     def work(self) -> None:
         """A thread of SQLite does something."""
@@ -154,7 +154,7 @@ class Outages:
         self.test.die()
         self.start()
 
-    HAPPENS = ((write, 30), (answer, 30), (work, 40), (time, 12), (turn, 3), (bound, 1), (crash, 1), (end, 1))
+    HAPPENS = ((write, 30), (answer, 90), (work, 120), (time, 30), (turn, 6), (bound, 1), (crash, 1), (end, 1))
 
     def start(self) -> None:
         """Until it succeeds: a store that was never known has to be there."""
@@ -222,8 +222,8 @@ class Outages:
 class InterleavingTests(SpoolWorld):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(handover, "A_HANDFUL", 3)
-        self.patch(known, "RESERVED", Numbers(reading=2000, event=2000, alarm=2000, command=2000))
+        self.patch(handover, "A_HANDFUL", 5)
+        self.patch(known, "RESERVED", Numbers(reading=30, event=30, alarm=30, command=30))
 
     def failed_with(self, asked: Deferred[Any]) -> object:
         """Why it failed; None: it has not."""

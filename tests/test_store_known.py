@@ -108,6 +108,39 @@ class FollowTests(_Copies):
         self.assertEqual(self.in_the_file("known.sqlite", count), [(4,)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_nobody_waits_long_for_them(self) -> None:
+        self.patch(known, "AT_ONCE", 10)
+        self.open()
+        uploads = [replace(UPLOAD, hostid=f"{n}") for n in range(35)]
+        self.followed(*uploads)
+        self.threads.at_once = False
+        self.clock.advance(UPLOADS_S)
+        copied = self.follow(ALARM)
+        self.followed(replace(uploads[34], upload=2))
+        for _ in range(2):
+            self.assertNoResult(copied)
+            self.threads.step()
+        self.successResultOf(copied)
+        self.assertEqual(self.in_the_file("known.sqlite", "SELECT count(*) FROM last_upload"), [(20,)])
+        self.threads.at_once = True
+        self.threads.step()
+        self.assert_known(ALARM, *uploads[:34], replace(uploads[34], upload=2))
+
+    def test_the_end_comes_while_they_are_copied(self) -> None:
+        self.patch(known, "AT_ONCE", 10)
+        self.open()
+        uploads = [replace(UPLOAD, hostid=f"{n}") for n in range(35)]
+        self.followed(*uploads)
+        self.threads.at_once = False
+        self.clock.advance(UPLOADS_S)
+        self.followed(replace(uploads[34], upload=2))
+        closed = self.copy.close()
+        while len(self.threads):
+            self.threads.step()
+        self.successResultOf(closed)
+        self.threads.at_once = True
+        self.assert_known(*uploads[:34], replace(uploads[34], upload=2))
+
     def test_the_end_copies_the_rest(self) -> None:
         self.open()
         self.followed(UPLOAD)

@@ -9,6 +9,7 @@ from calendar import timegm
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from shutil import copytree
 from time import gmtime, time
 from typing import Any, cast
 
@@ -28,8 +29,9 @@ from cmmd.store.postgres_address import Address
 from cmmd.store.postgres_opening import connect
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, READINGS, moment
 from cmmd.store.records import Cursor, Numbers, Query
-from tests.daemon import environment
-from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster
+from tests import postgres
+from tests.daemon import environment, until
+from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster, programs
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -438,6 +440,24 @@ class PartitionTests(_Stores):
             self.assertEqual(await self.store.forget(NOVEMBER_2023, 10), 1)
         self.assertEqual([one.number for one in await self.store.readings(Query())], [2])
 
+    async def test_somebody_has_a_view_of_what_is_old(self) -> None:
+        await self.store.open()
+        await self.store.write([READING, EVENT])
+        self.ask("CREATE VIEW mine AS SELECT * FROM reading_197001")
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "cmmd.store.postgres_forgetting":
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.assertEqual([await self.store.forget(NOVEMBER_2023, 10) for _ in range(2)], [1, 0])  # the event
+        self.assertEqual(len(lines), 1)
+        self.assertIn("reading_197001 is old and stays for now", lines[0])
+        self.assertEqual(await self.store.readings(Query()), [READING])
+
     async def test_one_that_its_owner_keeps_elsewhere(self) -> None:
         await self.store.open()
         await self.store.write([READING])
@@ -586,8 +606,10 @@ class AddressTests(_Stores):
         await store.close()
         file.write_text("wrong", encoding="utf-8")
         await self.assert_refused(self.with_password(""), "password authentication failed", file)
+        file.write_bytes(b"\xff")
+        await self.assert_refused(self.with_password(""), f"{file}: not UTF-8", file)
         file.unlink()
-        await self.assert_refused(self.with_password(""), "No such file", file)
+        await self.assert_refused(self.with_password(""), f"{file}: No such file", file)
 
     async def test_a_password_from_the_environment(self) -> None:
         await self.assert_refused(self.with_password(""), "no password supplied")
@@ -645,6 +667,7 @@ class AddressTests(_Stores):
             "postgresql://user:s3cret%zz@host/d",
             "postgresql://user:s3cret%00@host/d",
             "postgresql://[s3cret/d",
+            "postgresql://user:x@s3cret@host/d",
         ):
             with self.assertRaises(ValueError) as caught:
                 Address(url)
@@ -678,7 +701,7 @@ class MomentTests(TestCase):
 
 
 class ServerTests(TestCase):
-    """What PostgreSQL itself says beside our tests of it: the oldest one that we have at hand."""
+    """Our servers for tests."""
 
     timeout = 120.0
 
@@ -694,3 +717,32 @@ class ServerTests(TestCase):
         self.assertEqual(await store.forget(int(time() * 1000), 100), 3)
         await store.close()
         self.assertEqual((await store.open()).alarms, [ALARM])
+
+    def test_nothing_is_left_of_one_whose_process_was_killed(self) -> None:
+        begin = (
+            "from tests.postgres import PostgresServer\n"
+            "server = PostgresServer().start()\n"
+            "print(server.pids()[0], server.folder, flush=True)\n"
+            "input()\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", begin], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            pid, folder = process.stdout.readline().split()
+            self.assertTrue(Path("/proc", pid).exists())
+            process.kill()
+        until(lambda: not Path("/proc", pid).exists(), "the server has ended")
+        until(lambda: not Path(folder).exists(), "its files are gone")
+
+    def test_programs_that_nobody_can_reach(self) -> None:
+        hidden = Path(self.mktemp())
+        hidden.mkdir(mode=0o700)
+        there = programs()
+        site = there.parents[2]
+        for part in (there.parent, site / f"{there.parents[1].name}.libs"):
+            copytree(part, hidden / part.relative_to(site))
+        self.patch(postgres, "programs", lambda version: hidden.absolute() / there.relative_to(site))
+        server = PostgresServer().start()
+        self.addCleanup(server.remove)
+        self.assertEqual(server.execute("SELECT 1"), [(1,)])

@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import provider
 
 from cmmd.store import postgres_connection, postgres_opening
 from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
 from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres_errors import Away, Rejected, as_store_error, one_line
 from cmmd.store.records import Query
 from tests.postgres import PASSWORD, PostgresServer
 from tests.test_store_contract import EVENT, FULL, PLAIN, READING, readings
@@ -204,8 +205,8 @@ class HangTests(_Outages):
     """It is there and says nothing: a frozen machine, a network that swallows all."""
 
     def be_impatient(self) -> None:
-        self.patch(postgres_connection, "PATIENCE_S", 0.5)
-        self.patch(postgres_connection, "CONNECT_S", 0.5)
+        self.patch(postgres_connection, "PATIENCE_S", 1.0)
+        self.patch(postgres_connection, "CONNECT_S", 1.0)
 
     async def test_calls_end_in_time_and_the_reactor_goes_on(self) -> None:
         self.be_impatient()
@@ -221,11 +222,11 @@ class HangTests(_Outages):
         while not all(one.called for one in asked):
             ticks.append(CLOCK.seconds())
             await pause(0.01)
-        self.assertLess(max(after - before for before, after in pairwise(ticks)), 0.3)
+        self.assertLess(max(after - before for before, after in pairwise(ticks)), 0.7)
         self.assertIn("no answer within", await self.assert_away(asked[0]))
         for one in asked[1:]:
             await self.assert_away(one)
-        await pause(1.2)
+        await pause(2.0)
         self.assertIn("no connection within", await self.assert_away(store.write([EVENT])))
         self.server.thaw()
         await self.until_it_takes(store)
@@ -260,6 +261,18 @@ class HangTests(_Outages):
         await pause(0)
         await self.assert_away(self.store.open())  # in a thread, as the reactor runs
         self.assertLess(CLOCK.seconds() - started, 8)
+
+    async def test_opening_what_is_locked(self) -> None:
+        self.patch(postgres_opening, "READ_S", 0.5)
+        await self.store.open()
+        await self.store.close()
+        other = psycopg2.connect(self.url)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("LOCK TABLE store")
+        self.assertIn("no answer within 0.5 s", await self.assert_away(self.store.open()))
+        other.rollback()
+        await self.store.open()
 
     async def test_a_statement_that_takes_too_long(self) -> None:
         """The server gives it up, and the connection stays."""
@@ -407,5 +420,24 @@ class OtherTroubleTests(_Outages):
         await store.write([READING])
 
 
-class DiskTests(TestCase):
-    timeout = DEADLINE_S
+class ErrorTests(SynchronousTestCase):
+    """What is the values' fault, and what is not."""
+
+    def meaning(self, sqlstate: str | None) -> tuple[type, str]:
+        error = type("Error", (psycopg2.Error,), {"pgcode": sqlstate})("\n  something\nLINE 1: ...\n")
+        found = as_store_error(error, "it")
+        return type(found), str(found)
+
+    def test_codes(self) -> None:
+        for sqlstate in ("22003", "22P05", "23502", "23505", "23514", "54000"):
+            self.assertEqual(self.meaning(sqlstate), (Rejected, "it: something"))
+        for other in (
+            *("53100", "53200", "53300", "57P01", "57P02", "57P03", "57014", "25006", "42501", "42P01", "40P01"),
+            *("55P03", "58030", "XX000", None),
+        ):
+            self.assertEqual(self.meaning(other), (Away, "it: something"))
+
+    def test_one_line(self) -> None:
+        self.assertEqual(one_line(psycopg2.Error()), "Error")
+        self.assertEqual(one_line(OSError(2, "No such file or directory", "/a")), "/a: No such file or directory")
+        self.assertEqual(one_line(OSError(111, "Connection refused")), "Connection refused")

@@ -626,6 +626,44 @@ class AbsentTests(_Away):
         self.shaky.state = AWAY
         self.assertGreater(self.up().numbers.reading, 1_000_001)
 
+    def test_killed_before_the_spool_forgets(self) -> None:
+        """The store has numbers that the copy does not know of yet."""
+        self.left(ALARM)
+        self.up()
+        reading = replace(READING, number=1_000_001)
+        self.assert_written(reading, CLEARED)
+        self.shaky.state = WELL
+        self.shaky.hold()
+        self.pass_time(2)
+        self.shaky.let_go(1)
+        self.threads.at_once = False
+        self.shaky.let_go(1)
+        self.assertEqual(self.numbers(), [1_000_001])
+        self.die()
+        self.threads.at_once = True
+        self.shaky.held = None
+        self.shaky.state = AWAY
+        self.up()
+        self.back()
+        self.assertEqual((self.alarm(), self.numbers()), (CLEARED, [1_000_001]))
+
+    def test_the_end_comes_while_it_is_copied(self) -> None:
+        self.left()
+        self.up()
+        self.away(ALARM)
+        self.shaky.state = WELL
+        self.shaky.hold()
+        self.pass_time(2)
+        self.shaky.let_go(1)
+        self.threads.at_once = False
+        self.shaky.let_go(1)
+        closed = self.start.store.close()
+        while len(self.threads):
+            self.threads.step()
+        self.successResultOf(closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.in_the_file("spool.sqlite", "SELECT number FROM alarm"), [(1,)])
+
     def test_it_comes_and_goes(self) -> None:
         self.left(ALARM)
         self.up()

@@ -171,6 +171,8 @@ class WiringTests(TestCase):
             (Config(store=Store(url="postgresql://localhost:port/cmmd")), "store.url"),
             (Config(store=Store(url="sqlite:")), "store.url"),
             (Config(store=Store(url="memory:x")), "store.url"),
+            (Config(store=Store(url="sqlite:spool.sqlite")), "store.url"),
+            (Config(store=Store(url="sqlite:./known.sqlite")), "store.url"),
             (Config(control=Control(listen=["tcp:1"])), "control.listen: 'tcp:1'"),
             (Config(control=Control(tls=ControlTLS(listen=["tcp:1"]))), "control.tls: listen needs certificate"),
             (

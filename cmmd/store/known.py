@@ -27,6 +27,9 @@ RESERVED = Numbers(reading=1_000_000, event=1_000_000, alarm=10_000, command=10_
 UPLOADS_S = 60.0
 """There is a last upload with every reading; the newest one of each device is copied that often."""
 
+AT_ONCE = 500
+"""Last uploads that are copied in one transaction: a command, which is not sent before it is copied, waits for it."""
+
 _NUMBERED: dict[type[Row], str] = {Reading: "reading", Event: "event", Alarm: "alarm", Command: "command"}
 
 
@@ -64,6 +67,7 @@ class Known:
         self._file = _File(path, reactor)
         self._clock = clock
         self._uploads: dict[str, LastUpload] = {}
+        self._due: list[LastUpload] = []
         self._flushing: IDelayedCall | None = None
         self._given = dict.fromkeys(asdict(RESERVED), 0)
         self._reserved = Numbers()
@@ -124,13 +128,25 @@ class Known:
         """Copy the rest, and close the file."""
         if self._flushing is not None:
             self._flushing.cancel()
-            self._copy_uploads()
+            self._take_uploads()
+        rest, self._due = self._due, []
+        if rest:
+            self._change([], rest)
         return self._file.close()
 
-    def _copy_uploads(self) -> None:
+    def _take_uploads(self) -> None:
         self._flushing = None
-        uploads, self._uploads = self._uploads, {}
-        self._change([], list(uploads.values()))
+        self._due += self._uploads.values()
+        self._uploads = {}
+
+    def _copy_uploads(self) -> None:
+        self._take_uploads()
+        Deferred.fromCoroutine(self._bite_by_bite())
+
+    async def _bite_by_bite(self) -> None:
+        while self._due:
+            bite, self._due = self._due[:AT_ONCE], self._due[AT_ONCE:]
+            await self._change([], bite)
 
     def _is_short(self) -> bool:
         """Whether less than half of the reserve is left, of any kind."""

@@ -11,10 +11,10 @@ from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Kept, StoreUnavailable
 from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_connection import Link, Links
+from cmmd.store.postgres_connection import Link
 from cmmd.store.postgres_forgetting import Forgetting
 from cmmd.store.postgres_opening import Opened, open_database
-from cmmd.store.postgres_reader import Reader
+from cmmd.store.postgres_reader import Links, Reader
 from cmmd.store.postgres_sessions import Seat, greet_reader
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable, text
 from cmmd.store.postgres_writer import Writer

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from errno import EILSEQ
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = ["Address"]
 
 _DEFAULTS: Mapping[str, Any] = {
     "application_name": "cmmd",
+    "gssencmode": "disable",  # to ask a Kerberos server would block
     "target_session_attrs": "read-write",  # of several hosts that one; a standby is no store
     "keepalives": 1,
     "keepalives_idle": 30,  # seconds
@@ -34,7 +36,7 @@ class Address:
     What libpq itself finds (``PGPASSWORD``, ``~/.pgpass``, ``PGHOST`` and so on) counts as usual.
 
     :param url: ``postgresql://[user[:password]@]host[:port]/database[?option=value...]``.
-    :param password_file: has the password, which is read anew for each connection; None: it comes another way.
+    :param password_file: its first line is the password, read anew for each connection; None: it comes another way.
     :ivar name: names the database in messages; without a password, whatever is wrong with the URL.
     :raises ValueError: it is none; one line that says what is wrong, without any part of it.
     """
@@ -44,15 +46,13 @@ class Address:
             given = parse_dsn(url)
         except (psycopg2.Error, UnicodeError, ValueError):
             raise ValueError(f"not a URL of PostgreSQL; it looks like {_EXAMPLE}") from None
-        ports, database = given.get("port", ""), given.get("dbname", "")
-        # An odd character in a password makes the rest of it a port or a database: nobody may read it in a message.
-        if not re.fullmatch(r"[0-9,]*", ports) or "@" in database:
-            raise ValueError(
-                f"its port or its database is none; {_EXAMPLE}, where a / in a password is %2F, a @ is %40"
-            )
+        hosts, ports, database = (given.get(name, "") for name in ("host", "port", "dbname"))
+        # An odd character in a password makes the rest of it a host, a port or a database, which messages name.
+        if not re.fullmatch(r"[0-9,]*", ports) or "@" in database or "@" in hosts[1:]:
+            raise ValueError(f"its host, port or database is none; in a password / is %2F and @ is %40: {_EXAMPLE}")
         self._given = {name: value for name, value in given.items() if value}
         self._password_file = password_file
-        where = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST", "")
+        where = hosts or given.get("hostaddr") or os.environ.get("PGHOST", "")
         self.name = f"postgresql://{where}{':' if ports else ''}{ports}/{database}"
 
     def settings(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Address:
         """
         settings = {**_DEFAULTS, **self._given, **_IMPOSED}
         if self._password_file is not None:
-            settings["password"] = self._password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            settings["password"] = _first_line(self._password_file)
         return settings
 
     def resolved_settings(self) -> dict[str, Any]:
@@ -81,6 +81,13 @@ class Address:
 
 
 _EXAMPLE = "postgresql://user:password@host:5432/database"
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise OSError(EILSEQ, "not UTF-8", str(file)) from None
 
 
 def _needs_no_lookup(host: str) -> bool:

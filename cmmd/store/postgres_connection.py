@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
 from txpostgres.retrying import simpleBackoffIterator
-from txpostgres.txpostgres import Connection, ConnectionPool, Cursor
+from txpostgres.txpostgres import Connection, Cursor
 
-from cmmd.store.interface import StoreUnavailable
+from cmmd.store.interface import StoreError
 from cmmd.store.postgres_address import Address
 from cmmd.store.postgres_errors import Away, as_store_error
 
-__all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Links"]
+__all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Rows"]
 
 log = Logger()
 
@@ -63,7 +63,7 @@ class Link(Connection):  # type: ignore[misc]
         self._address = address
         self._greet = greet
         self._state = _State.NEW
-        self._trouble = Away(f"{address.name}: not open")
+        self._trouble: StoreError = Away(f"{address.name}: not open")
         self._waiting: list[Deferred[None]] = []
         self._resolving: Deferred[dict[str, Any]] | None = None
 
@@ -96,7 +96,7 @@ class Link(Connection):  # type: ignore[misc]
     def _rows(self, query: bytes | str) -> Deferred[Rows]:
         return Deferred.fromCoroutine(self._rows_of(query))
 
-    def _meaning(self, error: Exception) -> StoreUnavailable | Exception:
+    def _meaning(self, error: Exception) -> StoreError:
         if isinstance(error, CancelledError):  # txpostgres says so when the server has given a statement up
             return Away(f"{self._address.name}: it took the server too long", "57014")
         if isinstance(error, psycopg2.Error):
@@ -132,6 +132,10 @@ class Link(Connection):  # type: ignore[misc]
         except (psycopg2.Error, OSError) as error:
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):
+            raise self._trouble from None
+        except ValueError:  # closed by us in the moment in which it stood, and txpostgres would read from it
+            if not self.closed:
+                raise
             raise self._trouble from None
         finally:
             self._resolving = None
@@ -173,7 +177,9 @@ class Link(Connection):  # type: ignore[misc]
     def lost(self, error: object) -> None:
         """Told by the detector: the connection is gone, and the first attempt to have it again begins."""
         self._state = _State.COMING
-        log.debug("{name}: connection lost: {error}", name=self._address.name, error=error)
+        if isinstance(error, psycopg2.Error):  # else we have closed it, and the reason is there
+            self._trouble = as_store_error(error, self._address.name)
+        log.debug("connection lost: {trouble}", trouble=self._trouble)
 
     @property
     def rank(self) -> int:
@@ -193,7 +199,7 @@ class Link(Connection):  # type: ignore[misc]
             self._state = _State.DOWN
             self._tell(self._trouble)
 
-    def _tell(self, trouble: StoreUnavailable | None) -> None:
+    def _tell(self, trouble: StoreError | None) -> None:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if trouble is None:
@@ -251,31 +257,8 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
             self._link.came()
 
     def _failed(self, failure: Failure) -> None:
+        if not failure.check(Away):
+            log.failure("while connecting", failure=failure)
         self._link.failed(failure.value)
         if not self._stopped:
             self._after(next(self._pauses))
-
-
-class Links(ConnectionPool):  # type: ignore[misc]
-    """Several such connections, of which each call takes the best one that is free.
-
-    :param count: how many.
-    :param make: makes one.
-    """
-
-    def __init__(self, count: int, make: Callable[[], Link], reactor: Any) -> None:
-        self.connectionFactory = lambda *_: make()
-        self.reactor = reactor
-        super().__init__(None, min=count)
-        self._all = frozenset(self.connections)
-
-    def _runQuery(self, *args: Any, **kwargs: Any) -> Deferred[Rows]:
-        link: Link = min(self.connections, key=lambda link: link.rank)
-        self.connections.remove(link)
-        answered = link.runQuery(*args, **kwargs)
-        return answered.addBoth(self._putBackAndPassthrough, link)
-
-    def end(self) -> None:
-        """Disconnect all of them for good, also those that are in use."""
-        for link in self._all:
-            link.end()

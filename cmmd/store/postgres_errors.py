@@ -45,6 +45,7 @@ def as_store_error(error: Exception, name: str) -> Rejected | Away:
 
 def one_line(error: Exception) -> str:
     """What an error says first."""
-    text = error.strerror if isinstance(error, OSError) else str(error)
-    lines = (text or type(error).__name__).strip().splitlines()
-    return lines[0].rstrip() if lines else type(error).__name__
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)

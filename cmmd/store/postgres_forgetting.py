@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
-from cmmd.store.postgres_connection import Link, Links
+from cmmd.store.postgres_connection import Link
 from cmmd.store.postgres_errors import Away
 from cmmd.store.postgres_partitions import bite, drop, older, partitions_ahead
+from cmmd.store.postgres_reader import Links
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, moment
 
 __all__ = ["Forgetting"]
@@ -24,6 +25,8 @@ LONG_S = 300.0
 """How long it may take to count the rows of a partition."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_STAYS = frozenset({_LOCK_NOT_AVAILABLE, "2BP01", "42501"})
+"""Why the server does not drop a partition: it is being read, somebody's view needs it, it is not ours."""
 
 
 class Forgetting:
@@ -71,10 +74,11 @@ class Forgetting:
         try:
             await link.runQuery(drop(partition, LOCK_TIMEOUT_S))
         except Away as error:
-            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            if error.sqlstate not in _STAYS:
                 raise
             self._no_drop_before = self._clock.seconds() + TRY_AGAIN_S
-            log.debug("{partition} is being read and stays for now", partition=partition)
+            level = LogLevel.debug if error.sqlstate == _LOCK_NOT_AVAILABLE else LogLevel.warn
+            log.emit(level, "{partition} is old and stays for now: {error}", partition=partition, error=error)
             return 0
         return int(rows)
 

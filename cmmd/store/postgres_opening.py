@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
+from threading import Event, Timer
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from cmmd.store.damage import DamagedRow, undamaged
 from cmmd.store.interface import Kept, StoreError
 from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_errors import as_store_error, one_line
+from cmmd.store.postgres_errors import Away, as_store_error, one_line
 from cmmd.store.postgres_partitions import partitions_ahead
 from cmmd.store.postgres_schema import migrate, missing_schemas
 from cmmd.store.postgres_sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
@@ -52,7 +52,7 @@ def connect(address: Address) -> Any:
     try:
         settings = {"connect_timeout": CONNECT_S, **address.settings()}
     except OSError as error:
-        raise StoreError(f"{error.filename}: {one_line(error)}") from None
+        raise StoreError(one_line(error)) from None
     try:
         connection = psycopg2.connect(**settings)
         connection.autocommit = True
@@ -72,14 +72,14 @@ def open_database(address: Address) -> Opened:
     """
     connection = connect(address)
     try:
-        with _bounded(connection, READ_S):
+        with _bounded(connection, address.name, READ_S):
             check_server(connection, address.name)
             _take_lock(connection, address.name)
             missing = missing_schemas(connection, address.name)
         if missing:
-            with _bounded(connection, MIGRATE_S):
+            with _bounded(connection, address.name, MIGRATE_S):
                 migrate(connection, address.name)
-        with _bounded(connection, READ_S):
+        with _bounded(connection, address.name, READ_S):
             opened = _take_in(connection, address.name)
             _ask(connection, "SELECT pg_advisory_unlock_all()")  # the server may take its time to see that we are gone
             return opened
@@ -90,14 +90,27 @@ def open_database(address: Address) -> Opened:
 
 
 @contextmanager
-def _bounded(connection: Any, seconds: float) -> Iterator[None]:
-    """Cut the connection where the server takes longer than this."""
+def _bounded(connection: Any, name: str, seconds: float) -> Iterator[None]:
+    """Cut the connection where the server takes longer than this.
+
+    :raises Away: that was so.
+    """
     line = socket.socket(fileno=os.dup(connection.fileno()))
-    timer = Timer(seconds, line.shutdown, [socket.SHUT_RDWR])
+    is_cut = Event()
+
+    def cut() -> None:
+        is_cut.set()
+        line.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
     timer.daemon = True
     timer.start()
     try:
         yield
+    except psycopg2.Error:
+        if is_cut.is_set():
+            raise Away(f"{name}: no answer within {seconds:g} s") from None
+        raise
     finally:
         timer.cancel()
         timer.join()

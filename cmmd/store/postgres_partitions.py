@@ -11,7 +11,8 @@ COMING_MONTHS = 3
 
 _DAY_MS = 86_400_000
 
-# Made beside readings and attached: to create it as a partition would wait for all who read readings.
+# Made beside readings and attached: to create it as a partition would wait for all who read readings. Nothing is made
+# where somebody has made another kind of table of it (docs/storage.md).
 _MAKE = """
 SELECT format(
     'CREATE TABLE %1$s (LIKE reading INCLUDING ALL);'
@@ -21,7 +22,7 @@ SELECT format(
 FROM (
     SELECT month, format('%I.%I', nspname, 'reading_' || to_char(month, 'YYYYMM')) AS name
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, ({months}) AS months
-    WHERE pg_class.oid = 'reading'::regclass
+    WHERE pg_class.oid = 'reading'::regclass AND relkind = 'p'
 ) AS wanted
 WHERE to_regclass(name) IS NULL
 ORDER BY month

@@ -1,19 +1,46 @@
 """Those that read from PostgreSQL, beside the one that writes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from txpostgres.txpostgres import ConnectionPool
 
 from cmmd.store.damage import DamagedRow, all_or_damage
 from cmmd.store.interface import StoreError
-from cmmd.store.postgres_connection import Links
+from cmmd.store.postgres_connection import Link, Rows
 from cmmd.store.postgres_tables import TimedTable
 from cmmd.store.records import Query
 
-__all__ = ["PATIENCE_S", "Reader"]
+__all__ = ["PATIENCE_S", "Links", "Reader"]
 
 PATIENCE_S = 5.0
 """How long the end waits for queries that are under way."""
+
+
+class Links(ConnectionPool):  # type: ignore[misc]
+    """Several such connections, of which each call takes the best one that is free.
+
+    :param count: how many.
+    :param make: makes one.
+    """
+
+    def __init__(self, count: int, make: Callable[[], Link], reactor: Any) -> None:
+        self.connectionFactory = lambda *_: make()
+        self.reactor = reactor
+        super().__init__(None, min=count)
+        self._all = frozenset(self.connections)
+
+    def _runQuery(self, *args: Any, **kwargs: Any) -> Deferred[Rows]:
+        link: Link = min(self.connections, key=lambda link: link.rank)
+        self.connections.remove(link)
+        answered = link.runQuery(*args, **kwargs)
+        return answered.addBoth(self._putBackAndPassthrough, link)
+
+    def end(self) -> None:
+        """Disconnect all of them for good, also those that are in use."""
+        for link in self._all:
+            link.end()
 
 
 class Reader:

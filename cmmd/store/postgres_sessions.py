@@ -75,13 +75,18 @@ class Seat:
         :raises Away: another one does, or has done so since the store was opened.
         """
         await cursor.execute(f"{SETTINGS} {PREPARE}")
-        await cursor.execute(f"SELECT ({TAKE_LOCK}), pg_backend_pid(), (SELECT openings FROM store)")  # noqa: S608
-        ((taken, pid, openings),) = cursor.fetchall()
+        await self._check_openings(cursor)  # first: where another one is to have the lock, it is not tried for
+        await cursor.execute(f"{TAKE_LOCK}, pg_backend_pid()")
+        ((taken, pid),) = cursor.fetchall()
         if not taken:
             await self._refused(cursor)
-        if openings != self.openings:
-            raise Away(f"{self._name}: another cmmd has written to it since; start cmmd again")
+        await self._check_openings(cursor)
         self._pid = pid
+
+    async def _check_openings(self, cursor: Cursor) -> None:
+        await cursor.execute("SELECT openings FROM store")
+        if cursor.fetchall() != [(self.openings,)]:
+            raise Away(f"{self._name}: another cmmd has written to it since; start cmmd again")
 
     async def _refused(self, cursor: Cursor) -> None:
         await cursor.execute(WHO_HOLDS_IT)

@@ -70,7 +70,7 @@ _TIME = Form(
 _POINTS = Form("real[]", found="{}::double precision[]")
 _DETAILS = Form("json")
 
-_FAILS, _LEFT, _REPLACED = "", "ON CONFLICT ({key}) DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
+_FAILS, _LEFT, _REPLACED = "", "ON CONFLICT DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
 
 
 class Table(Generic[R]):

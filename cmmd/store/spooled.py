@@ -155,9 +155,8 @@ class SpooledStore:
         if self._recovering is not None:
             recovering, self._recovering = self._recovering, None
             recovering.cancel()
-            self._router.take(Route.SPOOL)
         await self._store.close()
-        self._router.take(Route.SPOOL)
+        self._router.take(Route.SPOOL)  # what still waits
         if self._known is not None:
             await self._known.close()
         await self._spool.close()
