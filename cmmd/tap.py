@@ -43,6 +43,7 @@ from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Surroundings
 from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
+from cmmd.store.copying import source_of
 from cmmd.store.interface import Health, IStore, StoreError
 from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
@@ -171,6 +172,10 @@ class Server(Service):
             )
         self._lock = lock_state(self._state)
         kept = await self._store.open()
+        if source_of(kept.writer) is not None:
+            raise StartFailed(
+                "the store is an unfinished copy: do the same `cmmctl store copy` again, until it is done"
+            )
         cores = os.cpu_count() or 1
         self._threads = ThreadPool(0, cores, "passwords")
         self._threads.start()

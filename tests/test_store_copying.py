@@ -16,6 +16,7 @@ from cmmd.store.copying import Copied, CopyRefused, Step, copy, source_of
 from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres_sessions import WHO_HOLDS_IT
 from cmmd.store.records import Alarm, Command, Cursor, Detail, Event, Numbers, Outcome, Query, Reading, Row
 from cmmd.store.sqlite import SQLiteStore
 from tests.postgres import cluster
@@ -445,6 +446,17 @@ class PostgresToSQLite(Copies, _Makes):
 
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_postgres, self.new_sqlite
+
+    async def test_nobody_else_writes_to_the_source(self) -> None:
+        url = cluster().new_database()
+        self.addCleanup(cluster().drop_database, url)
+        source = PostgresStore(url, reactor)
+        await self.put(source, rows(5))
+        held: list[bool] = []
+        await copy(source, self.new_sqlite(), lambda _: held.append(bool(cluster().execute(WHO_HOLDS_IT, url))))
+        self.assertGreater(len(held), 10)
+        self.assertTrue(all(held))
+        self.assertEqual(cluster().execute(WHO_HOLDS_IT, url), [])
 
 
 class PostgresToPostgres(Copies, _Makes):

@@ -109,6 +109,20 @@ class WiringTests(TestCase):
         await stopped
         lock_state(state).close()
 
+    async def test_unfinished_copy(self) -> None:
+        """Who wrote to it would end the copy; nothing claims it, either."""
+        state = Path(self.mktemp())
+        state.mkdir()
+        store = SQLiteStore(state / "cmmd.sqlite", cast("Any", reactor))
+        await store.open()
+        await store.claim("copy of abc")
+        await store.close()
+        server = self.server(Config(server=LOCAL), state)
+        self.assertIn("an unfinished copy", str(self.assertRaises(SystemExit, server.startService)))
+        await deferLater(cast("Any", reactor), 0)
+        self.assertEqual((await store.open()).writer, "copy of abc")
+        await store.close()
+
     async def test_port_in_use(self) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

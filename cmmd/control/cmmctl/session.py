@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from cmmd.control.client import ControlClient
@@ -116,6 +116,8 @@ class Session:
         """The same without a daemon and without a reactor."""
         try:
             return work()
+        except KeyboardInterrupt:
+            return self._ended(CancelledError())
         except Exception as error:
             return self._ended(error)
 
