@@ -2,9 +2,9 @@
 
 import psycopg2
 
-from cmmd.store.interface import StoreError, StoreUnavailable
+from cmmd.store.interface import StoreError, StoreTaken, StoreUnavailable
 
-__all__ = ["Away", "Rejected", "as_store_error", "one_line"]
+__all__ = ["Away", "Rejected", "Taken", "as_store_error", "one_line"]
 
 
 class Rejected(StoreError):
@@ -27,6 +27,10 @@ class Away(StoreUnavailable):
     def __init__(self, message: str, sqlstate: str = "") -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+
+
+class Taken(Away, StoreTaken):
+    """It takes nothing from us any more."""
 
 
 _OF_VALUES = ("22", "23", "54")

@@ -5,9 +5,8 @@ from typing import Any
 
 from txpostgres.txpostgres import Cursor
 
-from cmmd.store.interface import StoreTaken
 from cmmd.store.postgres_batches import PREPARE
-from cmmd.store.postgres_errors import Away
+from cmmd.store.postgres_errors import Away, Taken
 from cmmd.store.postgres_schema import LOCKS, newest_schema
 
 __all__ = ["SETTINGS", "TAKE_LOCK", "WHO_HOLDS_IT", "Seat", "greet_reader", "held"]
@@ -79,7 +78,7 @@ class Seat:
     async def greet(self, cursor: Cursor) -> None:
         """Make it the session that writes.
 
-        :raises Away: another one does. :raises StoreTaken: another one has since, or it is not as it was left.
+        :raises Away: another one does. :raises Taken: another one has since, or it is not as it was left.
         """
         await cursor.execute(f"{SETTINGS} {PREPARE}")
         await self._check_openings(cursor)  # first: where another one is to have the lock, it is not tried for
@@ -105,16 +104,16 @@ class Seat:
         await cursor.execute("SELECT kind, highest FROM counter")
         there = dict(cursor.fetchall())
         if any(there.get(kind, 0) < number for kind, number in self._highest.items()):
-            raise StoreTaken(f"{self._name}: it lacks rows that it had confirmed; start cmmd again to go on")
+            raise Taken(f"{self._name}: it lacks rows that it had confirmed; start cmmd again to go on")
         await cursor.execute("SELECT max(number) FROM schema_version")
         ((version,),) = cursor.fetchall()
         if version > newest_schema():
-            raise StoreTaken(f"{self._name}: its schema has become version {version}; use a newer cmmd")
+            raise Taken(f"{self._name}: its schema has become version {version}; use a newer cmmd")
 
     async def _check_openings(self, cursor: Cursor) -> None:
         await cursor.execute("SELECT openings FROM store")
         if cursor.fetchall() != [(self._openings,)]:
-            raise StoreTaken(f"{self._name}: another cmmd has written to it since; start cmmd again")
+            raise Taken(f"{self._name}: another cmmd has written to it since; start cmmd again")
 
     async def _refused(self, cursor: Cursor) -> None:
         await cursor.execute(WHO_HOLDS_IT)

@@ -14,7 +14,7 @@ from cmmd.store.postgres_batches import adding, as_kept, highest_numbers, writin
 from cmmd.store.postgres_connection import Link
 from cmmd.store.postgres_errors import Away, Rejected
 from cmmd.store.postgres_partitions import partitions_for
-from cmmd.store.postgres_tables import text
+from cmmd.store.postgres_tables import moment, text
 from cmmd.store.records import Device, Reading, Row
 
 __all__ = ["Work", "Writer"]
@@ -48,6 +48,11 @@ class _Call(NamedTuple):
     @property
     def length(self) -> int:
         return len(self.rows) or 1
+
+
+def _is_endless(row: Row) -> bool:
+    """Whether a reading is of a time for which there can be no partition; else nothing is wrong with it."""
+    return isinstance(row, Reading) and "infinity" in moment(row.at)
 
 
 class Writer:
@@ -147,7 +152,7 @@ class Writer:
             await self._link.runQuery(writing(rows))
         except Rejected as error:
             if error.sqlstate not in remedies:
-                if error.sqlstate == _NO_PARTITION:  # nothing is wrong with the rows
+                if error.sqlstate == _NO_PARTITION and not any(_is_endless(row) for row in rows):
                     raise Away(f"{error}; see docs/storage.md, Partitions", error.sqlstate) from None
                 raise
             if error.sqlstate == _OUT_OF_RANGE:

@@ -292,7 +292,7 @@ class SpooledStore:
         self._router.take(Route.STORE)
 
     async def _renew(self) -> None:
-        """Let the spool be another one for the store, now that it is empty: an old copy of it must not be put in there."""
+        """Let the spool be another one for the store, now that it is empty: an old copy of it must not go there."""
         identity = uuid4().hex
         await self._store.claim(identity)
         await self._spool.rename(identity)
