@@ -164,6 +164,19 @@ class InfoTests(PostgresTestCase):
         self.sql("INSERT INTO event SELECT number + 1000, at, hostid, kind, details FROM event")
         self.assertAlmostEqual((await self.info())["counts"]["events"], 600, delta=60)
 
+    async def test_readings_in_another_kind_of_table(self) -> None:
+        """Whatever an extension makes of it, it is found where it is."""
+        await self.put(rows(20))
+        self.sql("CREATE TABLE plain (LIKE reading INCLUDING ALL); INSERT INTO plain SELECT * FROM reading")
+        self.sql("DROP TABLE reading CASCADE; ALTER TABLE plain RENAME TO reading")
+        found = await self.info()
+        self.assertEqual((found["counts"]["readings"], [one["name"] for one in found["partitions"]]), (20, ["reading"]))
+        await self.done("store", "check", self.url)
+        self.sql("CREATE TABLE chunk () INHERITS (reading)")
+        self.sql("WITH moved AS (DELETE FROM ONLY reading RETURNING *) INSERT INTO chunk SELECT * FROM moved")
+        found = await self.info()
+        self.assertEqual((found["counts"]["readings"], [one["name"] for one in found["partitions"]]), (20, ["chunk"]))
+
     async def test_nothing_there(self) -> None:
         line = await self.fails(4, "store_unavailable", "store", "info", self.url)
         self.assertIn("there is no store of cmmd in it yet", line)

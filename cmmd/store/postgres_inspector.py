@@ -38,11 +38,17 @@ _TABLES = {
 }
 """By the field of Counts; readings are in parts."""
 
+# Readings stand in the partitions that cmmd makes, or in another kind of table that somebody has made of theirs.
 _SIZES = """
-SELECT oid::regclass::text, relispartition, relpages, reltuples, pg_relation_size(oid), pg_total_relation_size(oid)
-FROM pg_class
+SELECT oid::regclass::text, coalesce(is_part, false), relpages, reltuples, pg_relation_size(oid),
+    pg_total_relation_size(oid)
+FROM pg_class LEFT JOIN (
+    SELECT inhrelid AS oid, true AS is_part FROM pg_inherits WHERE inhparent = 'reading'::regclass
+    UNION ALL
+    SELECT 'reading'::regclass, true WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'reading'::regclass)
+) AS parts USING (oid)
 WHERE relkind = 'r' AND (
-    oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'reading'::regclass)
+    is_part
     OR oid = ANY (ARRAY[
         to_regclass('device'), to_regclass('profile'), to_regclass('point'), to_regclass('last_upload'),
         to_regclass('alarm'), to_regclass('event'), to_regclass('command'),
@@ -87,8 +93,8 @@ SELECT name FROM (
         date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month',
         interval '1 month'
     ) AS month
-) AS wanted
-WHERE to_regclass(name) IS NULL
+) AS wanted, pg_class
+WHERE to_regclass(name) IS NULL AND oid = 'reading'::regclass AND relkind = 'p'
 """
 
 _IN_READINGS = "SELECT profile, max(number) FROM reading GROUP BY profile ORDER BY profile"
