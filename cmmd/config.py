@@ -68,7 +68,7 @@ class Store(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)] = "sqlite:cmmd.sqlite"
     password_file: str = ""
     spool_max: Mebibytes = 1024
-    spool_spare: Annotated[int, Meta(ge=0, le=1_048_576)] = 256
+    spool_spare: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
 
 
 class Commands(Section, frozen=True, kw_only=True):

@@ -352,8 +352,10 @@ def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
         return store  # never away
     spool, known = state / "spool.sqlite", state / "known.sqlite"
     embedded = isinstance(store, SQLiteStore)
-    if embedded and (state / settings.url.partition(":")[2]).resolve() in (spool.resolve(), known.resolve()):
-        raise config.ConfigError(f"store.url: {settings.url!r} is where cmmd has something else")
+    if isinstance(store, SQLiteStore):
+        if (state / settings.url.partition(":")[2]).resolve() in (spool.resolve(), known.resolve()):
+            raise config.ConfigError(f"store.url: {settings.url!r} is where cmmd has something else")
+        store.leave_free(2 * settings.spool_spare)  # else a full disk would leave no room for the spool
     return SpooledStore(
         store,
         Spool(spool, reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare),

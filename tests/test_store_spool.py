@@ -12,7 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from cmmd.store.interface import Kept, SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Numbers, Row
-from cmmd.store.spool import MIB, Spool
+from cmmd.store.spool import Spool
+from cmmd.store.sqlite import MIB
 from tests.spool_world import SpoolWorld
 from tests.test_store_contract import (
     ALARM,
@@ -229,7 +230,7 @@ class BoundTests(_Spools):
         free = [99 * MIB]
         self.patch(os, "statvfs", lambda path: os.statvfs_result((1, 1, free[0], free[0], free[0], 0, 0, 0, 0, 255)))
         for rows in ([EVENT], []):
-            self.assertRegex(self.assert_unavailable(self.spool.write(rows)), "less than 100 MiB of the disk are free")
+            self.assertRegex(self.assert_unavailable(self.spool.write(rows)), "less than 100 MiB of its disk are free")
         self.oldest()
         self.discard()  # this goes all the same
         self.assertEqual(self.spool.backlog, 0)

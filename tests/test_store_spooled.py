@@ -317,7 +317,7 @@ class RefusedTests(_Away):
         self.up()
         self.start.spool._spare_mib = 2**40
         self.shaky.state = AWAY
-        self.assertIn("of the disk are free", self.assert_unavailable(self.write(EVENT)))
+        self.assertIn("of its disk are free", self.assert_unavailable(self.write(EVENT)))
         for _ in range(20):
             self.pass_time(1)
             self.assert_unavailable(self.write(EVENT))

@@ -582,3 +582,17 @@ class DamageTests(_Stores):
         ):
             columns = [name for (name,) in self.in_the_file(f"SELECT name FROM pragma_table_info('{table}')")]
             self.assertCountEqual(columns, [field.name for field in fields(record)])
+
+
+class SpaceTests(_Stores):
+    """A disk that gets full: what comes then waits elsewhere, and needs room, too."""
+
+    async def test_it_leaves_some(self) -> None:
+        await self.store.open()
+        await self.store.write([READING])
+        self.store.leave_free(2**40)
+        for asked in (self.store.write([EVENT]), self.store.add_device(PLAIN), self.store.claim("me")):
+            self.assertIn("of its disk are free", str(await self.assertFailure(asked, StoreUnavailable)))
+        self.assertEqual(await self.store.forget(2**60, 10), 1)
+        self.store.leave_free(0)
+        await self.store.write([EVENT])

@@ -1,6 +1,5 @@
 """The embedded store as a buffer: what another store does not take now waits here, bounded, and goes there later."""
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
@@ -14,14 +13,12 @@ from twisted.logger import Logger
 from cmmd.store.damage import DamagedRow
 from cmmd.store.interface import Kept, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Reading, Row
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.sqlite import MIB, SQLiteStore, look_for_space
 from cmmd.store.sqlite_rows import KINDS, Key, delete, first, highest_numbers, insert, key
 
-__all__ = ["MIB", "Spool"]
+__all__ = ["Spool"]
 
 log = Logger()
-
-MIB = 2**20
 
 _PAGE_BYTES = 4096
 
@@ -51,7 +48,7 @@ class Spool(SQLiteStore):
     def __init__(self, path: Path, reactor: IReactorFromThreads, *, most_mib: int, spare_mib: int) -> None:
         super().__init__(path, reactor)
         self._most_mib = most_mib
-        self._spare_mib = spare_mib
+        self.leave_free(spare_mib)
         self._owner = ""
         self._leaving: set[Key] = set()  # belongs to the thread that writes
         self._said: set[str] = set()
@@ -131,9 +128,7 @@ class Spool(SQLiteStore):
         return _backlog(connection)
 
     def _look_for_room(self, connection: sqlite3.Connection) -> None:
-        there = os.statvfs(self._path.parent)
-        if there.f_bavail * there.f_frsize < self._spare_mib * MIB:
-            raise StoreUnavailable(f"{self._path}: less than {self._spare_mib} MiB of the disk are free")
+        look_for_space(self._path, self._spare_mib)
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         if pages * _PAGE_BYTES >= self._most_mib * MIB:
             raise StoreUnavailable(f"{self._path}: it has its {self._most_mib} MiB")

@@ -1,5 +1,6 @@
 """The embedded store: one SQLite file, one thread that writes and one that reads."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,11 +21,13 @@ from cmmd.store.sqlite_schema import migrate, missing_schemas
 from cmmd.store.sqlite_tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
 from cmmd.store.sqlite_writer import Writer
 
-__all__ = ["SQLiteStore"]
+__all__ = ["MIB", "SQLiteStore", "look_for_space"]
 
 T = TypeVar("T")
 
 log = Logger()
+
+MIB = 2**20
 
 _BUSY_TIMEOUT_S = 1.0
 _SETTINGS = (
@@ -54,6 +57,11 @@ class SQLiteStore:
         self._path = path
         self._reactor = reactor
         self._threads: _Threads | None = None
+        self._spare_mib = 0
+
+    def leave_free(self, spare_mib: int) -> None:
+        """Have it take nothing more where less than this of its disk is free, in MiB."""
+        self._spare_mib = spare_mib
 
     def open(self) -> Deferred[Kept]:
         """See IStore."""
@@ -74,11 +82,11 @@ class SQLiteStore:
 
     def add_device(self, device: Device) -> Deferred[Device]:
         """See IStore."""
-        return self._submit(lambda connection: add_device(connection, device))
+        return self._submit(partial(self._with_room, lambda connection: add_device(connection, device)))
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """See IStore."""
-        return self._submit(partial(insert, list(rows)))
+        return self._submit(partial(self._with_room, partial(insert, list(rows))))
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """See IStore. A damaged one among them: StoreError; likewise below."""
@@ -102,7 +110,7 @@ class SQLiteStore:
 
     def claim(self, writer: str) -> Deferred[None]:
         """See IStore."""
-        return self._submit(lambda connection: _claim(connection, writer))
+        return self._submit(partial(self._with_room, lambda connection: _claim(connection, writer)))
 
     def close(self) -> Deferred[None]:
         """See IStore. Queries that are not answered within some seconds fail; writes take as long as the disk does."""
@@ -117,6 +125,10 @@ class SQLiteStore:
             self._threads = None
             threads.reader.close()
             threads.writer.close()  # last: this one moves what is in the WAL to its place
+
+    def _with_room(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        look_for_space(self._path, self._spare_mib)
+        return work(connection)
 
     def _submit(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         return self._threads.writer.submit(work) if self._threads else self._not_open()
@@ -151,6 +163,16 @@ class SQLiteStore:
             identity=identity,
             writer=writer,
         )
+
+
+def look_for_space(path: Path, spare_mib: int) -> None:
+    """Look whether the disk of a file may take more.
+
+    :raises StoreUnavailable: less than this would be free, in MiB.
+    """
+    there = os.statvfs(path.parent)
+    if there.f_bavail * there.f_frsize < spare_mib * MIB:
+        raise StoreUnavailable(f"{path}: less than {spare_mib} MiB of its disk are free")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
