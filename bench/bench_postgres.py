@@ -144,6 +144,8 @@ async def bench(reactor: Any, seconds: float, rate: int) -> None:
     report("most rows that waited", most, "")
     rows, size = bytes_a_reading(url)
     report(f"on disk, {rows:,} readings, indexes included", size, "bytes/reading")
+    if load.failed or len(done) < 0.99 * rate * seconds:
+        raise SystemExit("it cannot keep up")
 
 
 def main() -> None:

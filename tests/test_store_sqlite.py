@@ -591,7 +591,10 @@ class SpaceTests(_Stores):
         await self.store.open()
         await self.store.write([READING])
         self.store.leave_free(2**40)
-        for asked in (self.store.write([EVENT]), self.store.add_device(PLAIN), self.store.claim("me")):
+        refused: list[Deferred[Any]] = [
+            *(self.store.write([EVENT]), self.store.add_device(PLAIN), self.store.claim("me")),
+        ]
+        for asked in refused:
             self.assertIn("of its disk are free", str(await self.assertFailure(asked, StoreUnavailable)))
         self.assertEqual(await self.store.forget(2**60, 10), 1)
         self.store.leave_free(0)
