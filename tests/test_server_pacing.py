@@ -457,7 +457,8 @@ class SocketTests(TestCase):
             )
             self.assertGreater(methods.count("HB"), messages)
             if ahead == 1:  # no two answers on their way at once: the kernel's count of segments tells
-                self.assertEqual(device.data_segments, 1 + len(documents))
+                # It counts one twice that a busy kernel has sent again; two in one would make it too low.
+                self.assertGreaterEqual(device.data_segments, 1 + len(documents))
             else:  # answers may share one among each other; what comes in a pause comes alone
                 alone = [one for one in received if one.count(b'"method"') == 1 and b'"HB"' not in one]
                 self.assertEqual(len(alone), messages)
