@@ -475,7 +475,27 @@ class StartTests(_Away):
             first()
             self.clock.advance(0)
             self.assertEqual(order[0], "claim")
-            self.assertEqual(order.count("claim"), 1)
+            self.assertEqual(order.count("claim"), 2)  # for the spool as it was, and as it is called from now on
+            self.down()
+
+    def test_claimed_under_another_name_while_it_says_nothing(self) -> None:
+        """Whenever it is killed, what it has acknowledged is still known to be its own."""
+        for steps in range(8):
+            self.up()
+            self.down()
+            self.begin()
+            self.shaky.hold()
+            self.clock.advance(0)
+            written = self.write(replace(EVENT, number=steps + 1))
+            self.shaky.let_go(1)
+            self.pass_time(8)  # it goes to the spool, and the store is claimed for that once more
+            self.successResultOf(written)
+            self.shaky.let_go(steps)
+            self.die()
+            self.shaky.held = None
+            self.up()
+            self.back()
+            self.assertIn(steps + 1, self.shaky._events.rows)
             self.down()
 
     def noting(self, order: list[str], name: str, call: Any) -> Any:

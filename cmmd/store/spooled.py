@@ -133,7 +133,9 @@ class SpooledStore:
 
     def _settle_in(self, known: Kept | None, kept: Kept) -> None:
         waits = self._router.route is Route.SPOOL
-        claimed = self._store.claim(self._identity) if waits else Deferred.fromCoroutine(self._renew())
+        claimed = self._store.claim(self._identity)  # now: before any row
+        if not waits:
+            claimed.addCallback(lambda _: Deferred.fromCoroutine(self._renew()))
         claimed.addErrback(self._claim_failed)
         if self._known is not None and known is not None:
             self._known.take_over(known, kept)
@@ -296,8 +298,9 @@ class SpooledStore:
         identity = uuid4().hex
         await self._spool.announce(identity)
         await self._store.claim(identity)
-        await self._spool.rename(identity)
-        self._identity = identity
+        if self._router.route in (Route.STORE, Route.RETURNING):  # else it may be claimed for the old one by now
+            await self._spool.rename(identity)
+            self._identity = identity
 
     async def _reach(self) -> None:
         """Open the store where it was away at the start, and claim it."""
