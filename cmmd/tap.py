@@ -19,7 +19,6 @@ from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
 from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
-from cmmd.control.operations import Operations
 from cmmd.control.programs import DoorError, Programs
 from cmmd.control.tls import TLSFiles
 from cmmd.controllers.catalog import Catalog, load_catalog
@@ -33,6 +32,7 @@ from cmmd.daemon import (
     on_hangup,
     raise_file_limit,
 )
+from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.passwords import Passwords
