@@ -59,5 +59,5 @@ class WordsTests(SynchronousTestCase):
 
     def test_codes(self) -> None:
         rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", self.text, re.MULTILINE)
-        said = {(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+        said = {(int(status), code) for status, codes in rows for code in re.findall(r"`([a-z_]+)`", codes)}
         self.assertEqual(said, {(status, code) for code, status in STATUS.items()})

@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 300
 """Of more the one that has been idle longest makes room; where none is, the new one is closed."""
 
 MOST_BODY_BYTES = 64 * 1024
-MOST_URI_BYTES = 4096
+MOST_URI_BYTES = 8192
 
 REQUEST_S = 30.0
 """Seconds that a request may take to come in, from its first byte."""
