@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
@@ -243,3 +245,35 @@ class SessionTests(WebTestCase):
             self.assertIsNotNone(sign_ins.find(last))
         self.clock.advance(IDLE_S - 1)
         self.assertIsNone(sign_ins.find(last))
+
+
+class LogTests(WebTestCase):
+    """What somebody wanted who may not is in the log, a few lines of each address."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.said: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def test_what_is_logged(self) -> None:
+        path = f"/api/v1/devices/{HOSTID}/commands"
+        self.world.ask("POST", path, token=self.tokens["viewer"], body={"kind": "reset"})
+        self.world.fleet.presence.detach(HOSTID, self.world.session)
+        self.world.ask("POST", path, token=self.tokens["operator"], body={"kind": "reset"})
+        self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
+        lines = [line for line in self.said if line.startswith("web: 192.0.2.7: ")]
+        self.assertEqual(len(lines), 3, self.said)
+        self.assertIn("viewer is viewer", lines[0])
+        self.assertIn("offline", lines[1])
+        self.assertNotIn("cmmd_wrong", lines[2])
+
+    def test_how_often(self) -> None:
+        for _ in range(10):
+            self.world.ask("POST", "/api/v1/devices", token=self.tokens["viewer"], body={})
+        self.assertEqual(len([line for line in self.said if line.startswith("web: ")]), 5)
