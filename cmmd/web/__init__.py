@@ -1,0 +1,1 @@
+"""People and Prometheus come in here: metrics, the HTTP API, the console."""
