@@ -19,10 +19,17 @@ Made from the code by `python -m cmmd.web.metrics_doc`: change it there.
 
 cmmd has two places for Prometheus, at the addresses of `[web] listen`: `/metrics` is about the daemon,
 `/metrics/devices` about the gensets. Both answer in Prometheus' text format, or as OpenMetrics where `Accept` asks for
-it; gzip where that is asked for. [etc/prometheus](../etc/prometheus) has a scrape configuration and alert rules with
-tests, [etc/grafana](../etc/grafana) dashboards.
+it; gzip where that is asked for.
 
     curl -s http://127.0.0.1:21380/metrics
+
+**Prometheus.** [etc/prometheus](../etc/prometheus) has `prometheus.yml`, whose two jobs go into yours, and
+`cmmd.rules.yml` with alerts on the daemon and the gensets: read their thresholds. As soon as there are tokens,
+Prometheus needs one, of the role viewer, in the file that `credentials_file` names. From another machine it comes in
+where `[web] listen` lets it.
+
+**Grafana.** [etc/grafana](../etc/grafana) has a dashboard for the daemon and one for a genset: Dashboards, New, Import;
+choose your Prometheus at the top of each. They expect the jobs to be called `cmmd` and `gensets`.
 
 Counters begin at 0 with each start. Each value that a label can have is there from the start, so that `rate()` and
 `increase()` see the first one counted.

@@ -1,0 +1,38 @@
+"""A real daemon that people and Prometheus can come in at."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.daemon import Daemon, endpoint, environment, service_port
+
+__all__ = ["WebDaemon"]
+
+
+class WebDaemon(Daemon):
+    """A daemon with ``[web]`` at a port of 127.0.0.1.
+
+    :ivar web_port: this port. :ivar url: the address of its root, without a slash at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.web_port = service_port()
+        self.url = f"http://127.0.0.1:{self.web_port}"
+        super().__init__(folder, {"web": {"listen": [endpoint(self.web_port)]}})
+
+    def start_all(self) -> "WebDaemon":
+        """Start it and wait until it takes devices and people."""
+        self.start([self.port, self.web_port])
+        return self
+
+    def begin(self) -> None:
+        """Start it and do not wait."""
+        with self._output.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests_system.small_site", "--config", self._config, "--state", self.state],
+                cwd=self._folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
