@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from twisted.internet import reactor
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -56,12 +56,12 @@ RUNNING = {
 ON_LOAD = {7, 41, 72}
 
 
-def resource_of(world: World) -> DeviceMetricsResource:
+def resource_of(world: World, clock: IReactorTime | None = None) -> DeviceMetricsResource:
     return DeviceMetricsResource(
         world.fleet,
         now=world.clock.seconds,
         monotonic=world.clock.seconds,
-        clock=world.clock,
+        clock=clock or world.clock,
         max_age_s=MAX_AGE_S,
     )
 
@@ -270,7 +270,7 @@ class AnswerTests(TestCase):
     def setUp(self) -> None:
         self.world = World(max_devices=1000)
         root = Resource()
-        self.resource = resource_of(self.world)
+        self.resource = resource_of(self.world, cast("Any", reactor))
         root.putChild(b"devices", self.resource)
         for number in range(40):
             hostid = f"{number:024X}"

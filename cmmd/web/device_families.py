@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from cmmd.controllers.profile import Profile
 from cmmd.web.device_rows import Row, escaped
-from cmmd.web.quantities import FALLBACK, Labels, Number, States, columns_of
+from cmmd.web.quantities import FALLBACK, Labels, Number, Part, States, columns_of
 
 __all__ = ["OWN", "DeviceFamily", "Families"]
 
@@ -98,47 +98,43 @@ OWN: tuple[DeviceFamily, ...] = (
 
 
 def _numbers(column: Number) -> Lines:
-    """Lines of a point's values."""
+    """Lines of a point's values. Where there is none it is NaN, which does not equal itself."""
     name, behind, parts = column.family, _behind(column.labels), column.parts
     place, times, per, plus = parts[0].place, parts[0].times, parts[0].per, parts[0].plus
 
     def plain(rows: Sequence[Row]) -> str:
         found = ((row.labels, row.values[place]) for row in rows if row.values is not None)
-        return "".join([f"{name}{{{its}{behind}{value!r}\n" for its, value in found if value is not None])
+        return "".join([f"{name}{{{its}{behind}{value!r}\n" for its, value in found if value == value])
 
     def scaled(rows: Sequence[Row]) -> str:
-        found = ((row.labels, row.values[place]) for row in rows if row.values is not None)
-        return "".join([f"{name}{{{its}{behind}{value * times / per!r}\n" for its, value in found if value is not None])
+        found = ((row.labels, row.values[place] * times / per) for row in rows if row.values is not None)
+        return "".join([f"{name}{{{its}{behind}{value!r}\n" for its, value in found if value == value])
 
     def added(rows: Sequence[Row]) -> str:
-        lines = []
-        for row in rows:
-            values = row.values
-            if values is not None:
-                known = [(part, value) for part in parts if (value := values[part.place]) is not None]
-                if len(known) == len(parts):
-                    total = sum(value * part.times / part.per + part.plus for part, value in known)
-                    lines.append(f"{name}{{{row.labels}{behind}{total!r}\n")
-        return "".join(lines)
+        known = ((row.labels, row.values) for row in rows if row.values is not None)
+        found = ((its, sum(_added(part, values) for part in parts)) for its, values in known)
+        return "".join([f"{name}{{{its}{behind}{value!r}\n" for its, value in found if value == value])
 
     if len(parts) > 1 or plus:
         return added
     return plain if times == per == 1 else scaled
 
 
+def _added(part: Part, values: Sequence[float]) -> float:
+    return values[part.place] * part.times / part.per + part.plus
+
+
 def _states(column: States) -> Lines:
     """Lines of a state: all of one device are joined at once."""
     words = tuple(dict.fromkeys(word for _, word in column.words))
-    endings: dict[int, tuple[str, ...]] = {
+    endings: dict[float, tuple[str, ...]] = {
         raw: ("", *(f'{escaped(word)}"}} {word == said:d}\n' for word in words)) for raw, said in column.words
     }
     name, place = column.family, column.place
 
     def lines(rows: Sequence[Row]) -> str:
         found = ((row.labels, row.values[place]) for row in rows if row.values is not None)
-        return "".join(
-            [f'{name}{{{its},state="'.join(endings[value]) for its, value in found if value in endings]  # type: ignore[index]
-        )
+        return "".join([f'{name}{{{its},state="'.join(endings[value]) for its, value in found if value in endings])
 
     return lines
 

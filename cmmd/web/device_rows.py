@@ -1,10 +1,11 @@
 """What the metrics of one device are made of: its live record, decoded once for a scrape."""
 
+from array import array
 from collections.abc import Callable, Sequence
+from math import nan
 
 from msgspec import Struct
 
-from cmmd.controllers.points import Value
 from cmmd.controllers.profile import Profile, Reader
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.known import Known
@@ -24,7 +25,8 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
     :ivar profile: says what ``values`` are.
     :ivar at: when its newest upload came, in milliseconds UTC; None: never.
     :ivar alarms: signal and severity of each that is open.
-    :ivar values: engineering values in the order of the profile's points; None: its newest upload is too old.
+    :ivar values: engineering values in the order of the profile's points, NaN where there is none; None: its newest
+        upload is too old. Numbers in an array are nothing to the garbage collector, which thousands of lists would be.
     """
 
     labels: str
@@ -32,7 +34,7 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
     online: bool
     at: int | None
     alarms: tuple[tuple[str, str], ...]
-    values: Sequence[Value] | None
+    values: Sequence[float] | None
     mode: str | None
     engine_running: bool | None
     mains_normal: bool | None
@@ -86,7 +88,7 @@ class Rows:
             online=self._fleet.presence.online(device.hostid),
             at=record.at,
             alarms=tuple((one.signal, one.severity) for one in alarms),
-            values=None if reader is None else profile.values(reader),
+            values=None if reader is None else _values(profile, reader),
             mode=None if reader is None else profile.mode(reader),
             engine_running=None if reader is None else profile.engine_turns(reader),
             mains_normal=_state(profile, "mains_normal", reader),
@@ -108,6 +110,10 @@ class Rows:
         labels = ",".join(f'{name}="{escaped(value)}"' for name, value in named)
         self._labels[device.hostid] = device, labels
         return labels
+
+
+def _values(profile: Profile, reader: Reader) -> Sequence[float]:
+    return array("d", [nan if value is None else value for value in profile.values(reader)])
 
 
 def _state(profile: Profile, name: str, reader: Reader | None) -> bool | None:
