@@ -7,7 +7,7 @@ from math import isfinite
 
 import msgspec
 
-from cmmd.control.records import Changes
+from cmmd.fleet.desk.records import Changes
 
 __all__ = ["BAUDS", "KEYS", "PORTS", "changes", "code_of", "duration", "moment", "moment_text", "plain", "utc_text"]
 
