@@ -11,10 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from cmmd import tap
-from cmmd.web.device_metrics import DeviceMetricsResource
-from cmmd.web.families import Watched
-from cmmd.web.lag import ReactorLag
-from cmmd.web.metrics import MetricsResource, new_registry
+from cmmd.web.monitoring import Monitoring
 
 
 def main() -> None:
@@ -25,28 +22,19 @@ def main() -> None:
     server = tap.makeService(options)
     server.startService()
     assert server.fleet is not None and server._sessions is not None
-    lag = ReactorLag(reactor, time.monotonic)
-    lag.startService()
-    watched = Watched(
+    monitoring = Monitoring(
         fleet=server.fleet,
         tally=server.tally,
         connections=server._sessions.by_role,
-        lag=lag,
-        started_at=time.time(),
+        now=time.time,
+        monotonic=time.monotonic,
+        clock=reactor,
+        max_age_s=options.settings.web.device_metrics_max_age,
     )
-    metrics = MetricsResource(new_registry(watched))
-    metrics.putChild(
-        b"devices",
-        DeviceMetricsResource(
-            server.fleet,
-            now=time.time,
-            monotonic=time.monotonic,
-            clock=reactor,
-            max_age_s=options.settings.web.device_metrics_max_age,
-        ),
-    )
+    monitoring.start()
+    monitoring.metrics.putChild(b"devices", monitoring.device_metrics)
     root = Resource()
-    root.putChild(b"metrics", metrics)
+    root.putChild(b"metrics", monitoring.metrics)
     for string in options.settings.web.listen:
         serverFromString(reactor, string).listen(Site(root))
     reactor.addSystemEventTrigger("before", "shutdown", server.stopService)

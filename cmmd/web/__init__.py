@@ -1,1 +1,1 @@
-"""People and Prometheus come in here: metrics, the HTTP API, the console."""
+"""Where people, programs and Prometheus come in over HTTP."""
