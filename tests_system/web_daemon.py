@@ -1,10 +1,8 @@
 """A real daemon that people and Prometheus can come in at."""
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.daemon import Daemon, endpoint, environment, service_port
+from tests.daemon import Daemon, endpoint, service_port
 
 __all__ = ["WebDaemon"]
 
@@ -24,15 +22,3 @@ class WebDaemon(Daemon):
         """Start it and wait until it takes devices and people."""
         self.start([self.port, self.web_port])
         return self
-
-    def begin(self) -> None:
-        """Start it and do not wait."""
-        with self._output.open("ab") as sink:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests_system.small_site", "--config", self._config, "--state", self.state],
-                cwd=self._folder,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-            )

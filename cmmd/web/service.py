@@ -22,6 +22,7 @@ from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
 from cmmd.web.feed import Feed
+from cmmd.web.monitoring import Monitoring
 from cmmd.web.pieces import Pieces
 from cmmd.web.signins import SignIns
 from cmmd.web.site import site
@@ -54,6 +55,7 @@ class Web:
     """The way in for people, programs and Prometheus.
 
     :param doors: where. :param operations: what can be asked and done. :param state: the directory with the tokens.
+    :param monitoring: has the metrics; None: there are none.
     :param now: Unix time in seconds. :param reactor: for whatever waits.
     """
 
@@ -64,10 +66,12 @@ class Web:
         *,
         catalog: Catalog,
         state: Path,
+        monitoring: Monitoring | None = None,
         now: Callable[[], float],
         reactor: Any,
     ) -> None:
         self._doors = doors
+        self._monitoring = monitoring
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
@@ -87,7 +91,14 @@ class Web:
             document=document(),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
-        self.site = LimitedSite(site(api=api, access=self.access, fleet=fleet), reactor)
+        root = site(
+            api=api,
+            access=self.access,
+            fleet=fleet,
+            metrics=None if monitoring is None else monitoring.metrics,
+            device_metrics=None if monitoring is None else monitoring.device_metrics,
+        )
+        self.site = LimitedSite(root, reactor)
 
     @property
     def ports(self) -> Sequence[IListeningPort]:
@@ -107,12 +118,16 @@ class Web:
                 raise WebError(f"web: {door.string}: {error}") from None
             self._ports.append(port)
             log.info("people and programs come in at {door}", door=door.string)
+        if self._monitoring is not None:
+            self._monitoring.start()
         if self._doors and not self.access.tokens.any:
             log.info("web: there are no tokens: only this machine may look; cmmctl token add NAME --role admin")
 
     async def stop(self) -> None:
         """Take no more connections; let what was answered leave, two seconds at most, and end them all."""
         await self._stop_listening()
+        if self._monitoring is not None:
+            self._monitoring.stop()
         self.feed.stop()
         until = self._reactor.seconds() + LONGEST_CLOSE_S
         self.site.end_idle()
