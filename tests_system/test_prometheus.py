@@ -47,8 +47,19 @@ def daemon() -> WebDaemon:
     fleet = FleetProcess(folder, made.port, DEVICES, "--seed", "1")
     atexit.register(fleet.terminate)
     fleet.wait_until_all_are(True, 60)
-    until(lambda: answer(f"{made.url}/metrics/devices").count(b"genset_frequency_hertz{") >= 2 * DEVICES, "uploads")
+    until(lambda: told(made, "/metrics/devices").count(b"genset_frequency_hertz{") >= 2 * DEVICES, "uploads")
     return made
+
+
+@cache
+def token(made: WebDaemon) -> str:
+    """What lets Prometheus in."""
+    return made.new_token("prometheus", "viewer")
+
+
+def told(made: WebDaemon, path: str, **headers: str) -> bytes:
+    """What the daemon answers to whoever has a token."""
+    return answer(made.url + path, authorization=f"Bearer {token(made)}", **headers)
 
 
 @cache
@@ -56,7 +67,8 @@ def prometheus() -> str:
     """The address of a Prometheus that scrapes the daemon, with the configuration that we ship."""
     folder = new_folder()
     (folder / "cmmd.rules.yml").write_bytes((RULES / "cmmd.rules.yml").read_bytes())
-    (folder / "prometheus.yml").write_text(scrape_config(), encoding="utf-8")
+    (folder / "cmmd.token").write_text(token(daemon()), encoding="ascii")
+    (folder / "prometheus.yml").write_text(scrape_config(folder), encoding="utf-8")
     port = service_port()
     with (folder / "output").open("wb") as sink:
         process = subprocess.Popen(
@@ -91,10 +103,10 @@ def prometheus() -> str:
     return url
 
 
-def scrape_config() -> str:
-    """The one that we ship, for this daemon, more often, and without a token: there are none, and it is near."""
+def scrape_config(folder: Path) -> str:
+    """The one that we ship, for this daemon, more often, with the token of a folder."""
     text = (RULES / "prometheus.yml").read_text(encoding="utf-8")
-    text, authorizations = re.subn(r"(?m)^    authorization:\n      credentials_file: .*\n", "", text)
+    text, authorizations = re.subn(r"(?m)^( *credentials_file): .*", rf"\1: {folder / 'cmmd.token'}", text)
     text, targets = re.subn(r'"127\.0\.0\.1:21380"', f'"127.0.0.1:{daemon().web_port}"', text)
     text, intervals = re.subn(r"(?m)^( *(?:scrape|evaluation)_interval): .*", r"\1: 1s", text)
     text, timeouts = re.subn(r"(?m)^ *scrape_timeout: .*\n", "", text)
@@ -105,15 +117,20 @@ def scrape_config() -> str:
 class FormatTests(SynchronousTestCase):
     def test_check_metrics(self) -> None:
         for path in ("/metrics", "/metrics/devices"):
-            self.assertEqual(run("promtool", "check", "metrics", said=answer(daemon().url + path)), "", path)
+            self.assertEqual(run("promtool", "check", "metrics", said=told(daemon(), path)), "", path)
 
     def test_every_device_is_told(self) -> None:
-        text = answer(f"{daemon().url}/metrics/devices").decode()
+        text = told(daemon(), "/metrics/devices").decode()
         self.assertEqual(len(re.findall(r"(?m)^genset_up\{.*\} 1$", text)), DEVICES)
+
+    def test_nobody_comes_in_without_a_token(self) -> None:
+        self.assertIn(b"genset_up", told(daemon(), "/metrics/devices"))
+        for path in ("/metrics", "/metrics/devices"):
+            self.assertIn(b'"status":401', answer(daemon().url + path).replace(b" ", b""), path)
 
     def test_openmetrics(self) -> None:
         for path in ("/metrics", "/metrics/devices"):
-            text = answer(daemon().url + path, accept="application/openmetrics-text;version=1.0.0")
+            text = told(daemon(), path, accept="application/openmetrics-text;version=1.0.0")
             self.assertTrue(text.endswith(b"# EOF\n"), path)
 
 

@@ -1,8 +1,11 @@
 """A real daemon that people and Prometheus can come in at."""
 
+import json
+import sys
 from pathlib import Path
 
 from tests.daemon import Daemon, endpoint, service_port
+from tests_system.programs import run
 
 __all__ = ["WebDaemon"]
 
@@ -22,3 +25,10 @@ class WebDaemon(Daemon):
         """Start it and wait until it takes devices and people."""
         self.start([self.port, self.web_port])
         return self
+
+    def new_token(self, name: str, role: str) -> str:
+        """Make a token as an operator does."""
+        add = ("token", "add", name, "--role", role)
+        said = run(sys.executable, "-m", "cmmd.control.cmmctl", "--state", self.state, "--json", *add)
+        token: str = json.loads(said)["token"]
+        return token
