@@ -51,6 +51,7 @@ from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
+from cmmd.web.monitoring import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
 
 __all__ = ["Options", "Server", "makeService"]
@@ -240,6 +241,15 @@ class Server(Service):
                 operations,
                 catalog=self._catalog,
                 state=self._state,
+                monitoring=Monitoring(
+                    fleet=fleet,
+                    tally=self.tally,
+                    connections=self._sessions.by_role,
+                    now=time.time,
+                    monotonic=time.monotonic,
+                    clock=self._reactor,
+                    max_age_s=settings.web.device_metrics_max_age,
+                ),
                 now=time.time,
                 reactor=self._reactor,
             )

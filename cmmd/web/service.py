@@ -10,7 +10,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.web.resource import IResource
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.desk.operations import Operations
@@ -23,6 +22,7 @@ from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
 from cmmd.web.feed import Feed
+from cmmd.web.monitoring import Monitoring
 from cmmd.web.pieces import Pieces
 from cmmd.web.signins import SignIns
 from cmmd.web.site import site
@@ -55,9 +55,9 @@ class Web:
     """The way in for people, programs and Prometheus.
 
     :param doors: where. :param operations: what can be asked and done. :param state: the directory with the tokens.
+    :param monitoring: has the metrics; None: there are none.
     :param now: Unix time in seconds. :param reactor: for whatever waits.
     :param pieces: for long work; shared, all of it together holds the reactor no longer than one. None: its own.
-    :param metrics: what is at ``/metrics``, and :param device_metrics: at ``/metrics/devices``; None: nothing.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Web:
         *,
         catalog: Catalog,
         state: Path,
+        monitoring: Monitoring | None = None,
         now: Callable[[], float],
         reactor: Any,
         pieces: Pieces | None = None,
-        metrics: IResource | None = None,
-        device_metrics: IResource | None = None,
     ) -> None:
         self._doors = doors
+        self._monitoring = monitoring
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
@@ -93,7 +93,13 @@ class Web:
             document=document(),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
-        root = site(api=api, access=self.access, fleet=fleet, metrics=metrics, device_metrics=device_metrics)
+        root = site(
+            api=api,
+            access=self.access,
+            fleet=fleet,
+            metrics=None if monitoring is None else monitoring.metrics,
+            device_metrics=None if monitoring is None else monitoring.device_metrics,
+        )
         self.site = LimitedSite(root, reactor)
 
     @property
@@ -114,12 +120,16 @@ class Web:
                 raise WebError(f"web: {door.string}: {error}") from None
             self._ports.append(port)
             log.info("people and programs come in at {door}", door=door.string)
+        if self._monitoring is not None:
+            self._monitoring.start()
         if self._doors and not self.access.tokens.any:
             log.info("web: there are no tokens: only this machine may look; cmmctl token add NAME --role admin")
 
     async def stop(self) -> None:
         """Take no more connections; let what was answered leave, two seconds at most, and end them all."""
         await self._stop_listening()
+        if self._monitoring is not None:
+            self._monitoring.stop()
         self.feed.stop()
         until = self._reactor.seconds() + LONGEST_CLOSE_S
         self.site.end_idle()
