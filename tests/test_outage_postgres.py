@@ -1,5 +1,7 @@
 """A database that goes away under a daemon: nothing acknowledged is lost or doubled, and nobody is cut off."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,8 +19,8 @@ class OutageTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.server = PostgresServer().start()
         self.addCleanup(self.server.remove)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="cmmd"))  # a socket's path may have 107 characters
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         self.outage = Outage(folder, self.server, DEVICES, INTERVAL_S)
         self.daemon = self.outage.daemon
         self.addCleanup(self.daemon.kill)

@@ -1,5 +1,6 @@
 """The store in PostgreSQL when the server goes, hangs, comes back, or somebody else has it."""
 
+import os
 from functools import cache, partial
 from itertools import count, pairwise
 from typing import Any, cast
@@ -19,7 +20,7 @@ from cmmd.store import postgres_connection, postgres_opening
 from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
 from cmmd.store.postgres import PostgresStore
 from cmmd.store.postgres_errors import Away, Rejected, as_store_error, one_line
-from cmmd.store.records import Query
+from cmmd.store.records import Query, Row
 from tests.postgres import PASSWORD, PostgresServer
 from tests.test_store_contract import EVENT, FULL, PLAIN, READING, readings
 
@@ -109,6 +110,18 @@ class _Outages(TestCase):
             else:
                 return CLOCK.seconds() - started
 
+    async def until_written(self, store: PostgresStore, row: Row, within_s: float = 20.0) -> None:
+        started = CLOCK.seconds()
+        while True:
+            try:
+                await store.write([row])
+            except StoreUnavailable:
+                if CLOCK.seconds() - started > within_s:
+                    raise
+                await pause(0.05)
+            else:
+                return
+
 
 class StopTests(_Outages):
     async def test_stopped_while_idle(self) -> None:
@@ -172,6 +185,18 @@ class StopTests(_Outages):
         asked: list[Deferred[Any]] = [store.write([EVENT]), store.readings(Query()), store.events(Query())]
         await gatherResults(asked)
         self.assertEqual(await store.events(Query()), [EVENT])
+
+    async def test_the_reactor_watches_what_nobody_else_closes(self) -> None:
+        store = await self.opened()
+        assert store._links is not None
+        link = store._links.link
+        theirs, ours = link._connection.fileno(), link.fileno()
+        self.assertNotEqual(theirs, ours)
+        self.assertTrue(os.path.sameopenfile(theirs, ours))
+        await store.close()
+        self.assertEqual(link.fileno(), -1)
+        with self.assertRaises(OSError):
+            os.fstat(ours)
 
     async def test_anything_at_any_time(self) -> None:
         """Whatever happens to it: what was confirmed is there, once, and nothing but refusals is heard of it."""
@@ -361,19 +386,8 @@ class HangTests(_Outages):
         self.patch(postgres_connection, "PATIENCE_S", 0.3)
         await self.assert_away(store.write([EVENT]))
         self.patch(postgres_connection, "PATIENCE_S", 5.0)
-        await self.until_it_takes_readings(store)
+        await self.until_written(store, replace(READING, number=2), within_s=6.0)
         self.assertNotEqual(self.writer_pids(), [pid])
-
-    async def until_it_takes_readings(self, store: PostgresStore) -> None:
-        started = CLOCK.seconds()
-        while True:
-            try:
-                await store.write([replace(READING, number=2)])
-            except StoreUnavailable:
-                self.assertLess(CLOCK.seconds() - started, 6)
-                await pause(0.05)
-            else:
-                return
 
 
 class LockTests(_Outages):
@@ -461,7 +475,7 @@ class OtherTroubleTests(_Outages):
         self.server.execute(f"ALTER DATABASE {name} OWNER TO plain_{name}")
         store = self.make(f"postgresql://plain_{name}:x@127.0.0.1:{self.server.port}/{name}")
         await store.open()
-        await store.write([EVENT])
+        await self.until_written(store, EVENT)  # the session that opened it needs a moment to go
         self.assertIn("too many connections", await self.assert_away(store.events(Query())))
         await store.write([READING])
         await store.close()
