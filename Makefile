@@ -50,7 +50,7 @@ check-types: $(CAN_TEST)
 check-architecture: $(CAN_TEST)
 	$(BIN)/trial tests.test_architecture
 
-bench: $(CAN_RUN) ## CPU time of what is hot
+bench: $(CAN_TEST) ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done
 
 clean: ## removes what was made here; never var/, where the state is
