@@ -487,9 +487,11 @@ class WrongTests(_Folders):
         said = self.said(self.folder(), "--colour", "red")
         self.assertRegex(said, r"\Acmmd: [^\n]*colour[^\n]*\n\Z")
 
-    def test_store_that_is_not_there_yet(self) -> None:
-        said = self.assert_refused('[store]\nurl = "postgresql://cmmd:secret@127.0.0.1:5432/cmmd"\n', "store.url")
-        self.assertNotIn("secret", said)
+    def test_database_that_is_not_there(self) -> None:
+        url = f"postgresql://cmmd:secret@127.0.0.1:{service_port()}/cmmd"
+        daemon = Daemon(self.folder(), {"store": {"url": url}})
+        self.assert_does_not_start(daemon, "127.0.0.1", "Connection refused")
+        self.assertNotIn("secret", daemon.log)
 
     def assert_does_not_start(self, daemon: Daemon, *names: str) -> None:
         """One line with these words among what the log says, and no port."""

@@ -63,12 +63,12 @@ class Absent(NamedTuple):
 
     :ivar known: what the copy of it has.
     :ivar kept: what the daemon has begun with: that, and what waits for the store.
-    :ivar identity: of the spool where that waits.
+    :ivar identities: of the spool where that waits.
     """
 
     known: Kept
     kept: Kept
-    identity: str
+    identities: frozenset[str]
 
     def check(self, now: Kept) -> None:
         """Look at it when it is there.
@@ -77,7 +77,7 @@ class Absent(NamedTuple):
         """
         if now.identity != self.known.writer:
             raise StoreError("it is not the store that is known here")
-        if now.writer not in ("", self.identity):
+        if now.writer not in ("", *self.identities):
             raise StoreError("another cmmd has written to the store")
         if highest(self.kept.numbers, now.numbers) != self.kept.numbers:
             raise NumbersTaken("more was written to the store than is known here")

@@ -31,6 +31,7 @@ _STATE: tuple[type[Row], ...] = (Device, ProfileVersion, Alarm, Command, LastUpl
 _EVERYTHING = 2**62
 
 _REFUSED = "CREATE TABLE IF NOT EXISTS refused (kind TEXT NOT NULL, row TEXT NOT NULL, why TEXT NOT NULL)"
+_ANNOUNCED = "CREATE TABLE IF NOT EXISTS announced (identity TEXT NOT NULL)"
 
 
 class Spool(SQLiteStore):
@@ -43,6 +44,7 @@ class Spool(SQLiteStore):
     :param most_mib: how large it may become, in MiB.
     :param spare_mib: how much space it leaves on the disk, in MiB.
     :ivar backlog: rows that are in it.
+    :ivar identities: a store that was claimed for one of these was claimed for it.
     """
 
     def __init__(self, path: Path, reactor: IReactorFromThreads, *, most_mib: int, spare_mib: int) -> None:
@@ -54,6 +56,7 @@ class Spool(SQLiteStore):
         self._said: set[str] = set()
         self._state: list[Row] = []
         self.backlog = 0
+        self.identities: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return str(self._path)
@@ -70,13 +73,26 @@ class Spool(SQLiteStore):
         self._owner = ""
         return self.claim("")
 
+    def announce(self, identity: str) -> Deferred[None]:
+        """Say which identity it will have: until :meth:`rename` a store may have been claimed for either."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO announced (identity) VALUES (?)", (identity,))
+
+        self.identities |= {identity}
+        return self._submit(work)
+
     def rename(self, identity: str) -> Deferred[None]:
         """Have another identity from now on: a copy of the file that was made before is then not this spool."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE store SET identity = ?", (identity,))
+            connection.execute("DELETE FROM announced")
 
-        return self._submit(work)
+        def renamed(_: None) -> None:
+            self.identities = frozenset({identity})
+
+        return self._submit(work).addCallback(renamed)
 
     def take_state(self) -> list[Row]:
         """Of the rows that were in it when it was opened all but readings and events, and the highest numbers; once."""
@@ -112,6 +128,9 @@ class Spool(SQLiteStore):
         connection.execute("PRAGMA auto_vacuum = FULL")  # in time: before there are tables
         identity, self._owner = self._prepare(connection)
         connection.execute(_REFUSED)
+        connection.execute(_ANNOUNCED)
+        announced = connection.execute("SELECT identity FROM announced").fetchall()
+        self.identities = frozenset({identity, *(one for (one,) in announced)})
         _start_counting(connection)
         self._count(_backlog(connection))
         numbers = highest_numbers(connection)

@@ -101,10 +101,10 @@ class SpooledStore:
                 raise
             self._take_up(known.writer, spool)
             kept = with_rows(known, self._spool.take_state())
-            self._absent = Absent(known, kept, self._identity)
+            self._absent = Absent(known, kept, self._spool.identities)
             self._go_away(error)
             return kept
-        if self._spool.backlog and kept.writer not in ("", self._identity):
+        if self._spool.backlog and kept.writer not in ("", *self._spool.identities):
             raise self._refusal("another cmmd has written to the store since they came, and their numbers may be taken")
         self._take_up(kept.identity, spool)
         self._first_steps = partial(self._settle_in, known, kept)
@@ -294,6 +294,7 @@ class SpooledStore:
     async def _renew(self) -> None:
         """Let the spool be another one for the store, now that it is empty: an old copy of it must not go there."""
         identity = uuid4().hex
+        await self._spool.announce(identity)
         await self._store.claim(identity)
         await self._spool.rename(identity)
         self._identity = identity
