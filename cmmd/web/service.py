@@ -21,6 +21,7 @@ from cmmd.web.api.openapi import document
 from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
+from cmmd.web.console import Console, Tiles
 from cmmd.web.feed import Feed
 from cmmd.web.pieces import Pieces
 from cmmd.web.signins import SignIns
@@ -34,6 +35,8 @@ LONGEST_CLOSE_S = 2.0
 """Seconds that answers have to leave in when everything ends."""
 
 POLL_S = 0.05
+
+NO_TILES = Tiles()
 
 SCANS = 4
 """Requests that go through many readings at once; others wait."""
@@ -54,7 +57,7 @@ class Web:
     """The way in for people, programs and Prometheus.
 
     :param doors: where. :param operations: what can be asked and done. :param state: the directory with the tokens.
-    :param now: Unix time in seconds. :param reactor: for whatever waits.
+    :param now: Unix time in seconds. :param reactor: for whatever waits. :param tiles: for the map.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Web:
         state: Path,
         now: Callable[[], float],
         reactor: Any,
+        tiles: Tiles = NO_TILES,
     ) -> None:
         self._doors = doors
         self._reactor = reactor
@@ -87,7 +91,7 @@ class Web:
             document=document(),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
-        self.site = LimitedSite(site(api=api, access=self.access, fleet=fleet), reactor)
+        self.site = LimitedSite(site(Console(tiles, reactor), api=api, access=self.access, fleet=fleet), reactor)
 
     @property
     def ports(self) -> Sequence[IListeningPort]:
