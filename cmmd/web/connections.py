@@ -20,7 +20,7 @@ MOST_CONNECTIONS = 300
 """Of more the one that has been idle longest makes room; where none is, the new one is closed."""
 
 MOST_BODY_BYTES = 64 * 1024
-MOST_URI_BYTES = 4096
+MOST_URI_BYTES = 8192
 
 REQUEST_S = 30.0
 """Seconds that a request may take to come in, from its first byte."""
@@ -71,6 +71,13 @@ class LimitedRequest(Request):
             return
         super().process()
 
+    def getHeader(self, key: Any) -> Any:
+        """A header; what is no UTF-8 in it is none of ours, and no reason to fail."""
+        if isinstance(key, bytes):
+            return super().getHeader(key)
+        raw = super().getHeader(key.encode("ascii"))
+        return None if raw is None else raw.decode("utf-8", "replace")
+
     def render(self, resrc: Any) -> None:
         """Answer it."""
         for name, value in HEADERS:
@@ -113,6 +120,11 @@ class Limited(HTTPChannel):
         if self._patience is None and not self._handlingRequest:
             self._set_patience(self.site.clock.callLater(REQUEST_S, self._too_slow))
         super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a head has come."""
+        if not self._refused:
+            super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body have come."""

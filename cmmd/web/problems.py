@@ -80,7 +80,7 @@ _OURS: dict[str, str] = {
     "not_acceptable": "nothing is answered in a media type that Accept names",
     "key_used": "the Idempotency-Key was used for another command",
     "too_large": "the body has more than 64 KiB",
-    "uri_too_long": "the address has more than 4096 characters",
+    "uri_too_long": "the address has more than 8192 bytes",
     "unsupported_media_type": "the body is to be application/json, in UTF-8, uncompressed",
 }
 

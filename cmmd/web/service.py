@@ -107,7 +107,7 @@ class Web:
             try:
                 port = await door.endpoint.listen(self.site)
             except (CannotListenError, OSError, OverflowError, ValueError) as error:
-                await self._stop_listening()
+                self._stop_listening()  # not waited for: the start waits for nothing
                 raise WebError(f"web: {door.string}: {error}") from None
             self._ports.append(port)
             log.info("people and programs come in at {door}", door=door.string)
@@ -125,7 +125,7 @@ class Web:
             self.site.end_idle()
         self.site.end()
 
-    async def _stop_listening(self) -> None:
+    def _stop_listening(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         stopping: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
-        await DeferredList(stopping, consumeErrors=True)
+        return DeferredList(stopping, consumeErrors=True)

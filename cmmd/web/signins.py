@@ -38,7 +38,7 @@ class SignIn(Struct):
 
     def has(self, csrf: str) -> bool:
         """Whether this is its CSRF token."""
-        return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogateescape"))
+        return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
 
 
 class SignIns:

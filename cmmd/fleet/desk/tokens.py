@@ -93,7 +93,7 @@ class Tokens:
         It takes the same time whichever it is.
         """
         self._look()
-        digest = sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
         found: Token | None = None
         for one in self._tokens:
             if hmac.compare_digest(one.sha256, digest):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import fields
 
 from cmmd.web.api.operation import JSON_TYPE, Query
 from cmmd.web.problems import Refused, WrongField
@@ -81,6 +82,9 @@ def read_query(raw: bytes, query: type[_Query], kinds: Mapping[str, Any]) -> _Qu
             values[name] = msgspec.convert(_from_text(text, kinds[name]), kinds[name])
         except msgspec.ValidationError as error:
             raise WrongField(f"query.{name}", _what(error)) from None
+    for field in fields(query):
+        if field.required and field.name not in values:
+            raise WrongField(f"query.{field.name}", "missing")
     return query(**values)
 
 

@@ -37,7 +37,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since 1970, UTC.")]
 PointName = Annotated[str, Meta(min_length=1, max_length=64)]
-Points = Annotated[list[PointName], Meta(min_length=1, max_length=200, description="Only these points; else all.")]
+Points = Annotated[list[PointName], Meta(min_length=1, max_length=50, description="Only these points; else all.")]
 
 
 class ReadingList(Query, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ __all__ = ["COMMON_ERRORS", "OPERATIONS", "PREFIX", "errors_of"]
 PREFIX = "/api/v1"
 
 COMMON_ERRORS = (
-    *("bad_argument", "unauthorized", "forbidden", "foreign_origin", "not_acceptable"),
+    *("bad_argument", "unauthorized", "forbidden", "foreign_origin", "not_acceptable", "uri_too_long"),
     *("too_many_requests", "internal_error"),
 )
 """What any operation may be answered with."""
