@@ -1,5 +1,7 @@
 // The HTTP API: docs/api.md. The one module that knows its addresses.
 
+import {RowCutter} from "./rowcutter.js";
+
 const BASE = "/api/v1";
 
 /** The daemon's answer was no: `code` for programs, `message` for people, `status` of HTTP. */
@@ -78,7 +80,34 @@ export async function signOut() {
 // --- what there is -------------------------------------------------------------------------------------------------
 
 export const status = () => get("/status");
-export const fleet = (signal) => get("/fleet", null, signal);
+
+/** All devices, as they come: `take(rows, head)` gets rows of values, a thousand times or once; `head` is what stands before them. */
+export async function fleet(take, signal) {
+  let answer;
+  try {
+    answer = await fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal, credentials: "same-origin", cache: "no-store"});
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new NoAnswer(error.message);
+  }
+  if (!answer.ok) throw refusal(answer.status, await answer.text());
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const cutter = new RowCutter();
+  for (;;) {
+    let piece;
+    try {
+      piece = await reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new NoAnswer(String(error));
+    }
+    if (piece.done) break;
+    const rows = cutter.take(piece.value);
+    if (rows.length) take(rows, cutter.head);
+  }
+  if (!cutter.whole) throw new NoAnswer("the answer breaks off");
+  take([], cutter.head);
+}
 export const device = (hostid, signal) => get(of(hostid), null, signal);
 export const live = (hostid, {raw = false, signal} = {}) => get(`${of(hostid)}/live`, {raw: raw || null}, signal);
 export const buckets = (hostid, parameters, signal) => get(`${of(hostid)}/readings/buckets`, parameters, signal);

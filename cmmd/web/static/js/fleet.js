@@ -1,6 +1,7 @@
 // The fleet as the page knows it: a row of each device, kept up to date by the stream.
 
 import {fleet as fetchFleet} from "./api.js";
+import {throttled} from "./dom.js";
 import {Stream} from "./stream.js";
 
 export const STATES = ["alarm", "running", "standby", "unknown", "offline"];
@@ -14,6 +15,8 @@ export const STATES = ["alarm", "running", "standby", "unknown", "offline"];
 export class Fleet extends EventTarget {
   rows = new Map();
   counts = Object.fromEntries(STATES.map((state) => [state, 0]));
+  /** Whether all devices have come. */
+  complete = false;
   /** Whether the stream stands; null: not known yet. */
   linked = null;
   /** When the daemon was heard last, by this browser's clock. */
@@ -61,15 +64,35 @@ export class Fleet extends EventTarget {
 
   async #opened(signal) {
     if (this.followed === null) {
-      const now = await fetchFleet(signal);
-      this.#columns = now.columns;
-      this.#skew = now.now - Date.now();
-      this.rows = new Map();
-      for (const state of STATES) this.counts[state] = 0;
-      for (const values of now.rows) this.#set(this.#row(values));
+      // The rows of before stay until the new ones are all there; where there are none, the first are shown at once.
+      const first = this.rows.size === 0;
+      const fresh = first ? this.rows : new Map();
+      await fetchFleet((rows, head) => {
+        this.#columns = head.columns;
+        this.#skew = head.now - Date.now();
+        for (const values of rows) {
+          const row = this.#row(values);
+          fresh.set(row.hostid, row);
+        }
+        if (first) this.#recount();
+      }, signal);
+      this.rows = fresh;
+      this.complete = true;
     }
+    this.#count();
     this.heardAt = Date.now();
     this.dispatchEvent(new CustomEvent("all"));
+  }
+
+  /** Count, and tell, a few times a second. */
+  #recount = throttled(400, () => {
+    this.#count();
+    this.dispatchEvent(new CustomEvent("all"));
+  });
+
+  #count() {
+    for (const state of STATES) this.counts[state] = 0;
+    for (const row of this.rows.values()) this.counts[row.state]++;
   }
 
   #link(linked) {

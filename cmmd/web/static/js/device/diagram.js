@@ -119,6 +119,12 @@ export class Diagram {
       wires, p.knot, p.mains, p.generator, p.left, p.right, p.load, labels));
   }
 
+  /** Where there is room for both, the frequency, too. */
+  #volts(voltage, hertz) {
+    const text = voltage === null ? "? V" : `${fixed(voltage, 0)} V`;
+    return hertz === null || this.#layout === NARROW ? text : `${text}  ${fixed(hertz, 2)} Hz`;
+  }
+
   #draw() {
     if (!this.#layout || !this.#facts) return;
     const is = this.#facts;
@@ -138,8 +144,8 @@ export class Diagram {
       mark(p[name], "data-closed", word(closed));
       write(p[`${name}Label`], t(name === "left" ? "diagram.mains_breaker" : "diagram.generator_breaker"), t(`breaker.${word(closed)}`));
     }
-    write(p.mainsLabel, t("diagram.mains"), volts(is.mainsVolts, is.mainsHertz), is.mainsNormal === null ? t("mains.unknown") : t(is.mainsNormal ? "mains.normal" : "mains.failed"));
-    write(p.generatorLabel, t("diagram.generator"), volts(is.generatorVolts, is.generatorHertz), t(`turns.${word(is.turns)}`));
+    write(p.mainsLabel, t("diagram.mains"), this.#volts(is.mainsVolts, is.mainsHertz), is.mainsNormal === null ? t("mains.unknown") : t(is.mainsNormal ? "mains.normal" : "mains.failed"));
+    write(p.generatorLabel, t("diagram.generator"), this.#volts(is.generatorVolts, is.generatorHertz), t(`turns.${word(is.turns)}`));
     write(p.loadLabel, t("diagram.load"), is.byGenerator === false && is.byMains === true ? t("diagram.by_mains") : loadText(is), is.byGenerator === true ? t("diagram.by_generator") : "");
     say(this.words, [
       `${t("diagram.mains")}: ${is.mainsNormal === null ? t("mains.unknown") : t(is.mainsNormal ? "mains.normal" : "mains.failed")}`,
@@ -158,8 +164,6 @@ function loadText(is) {
   if (is.load !== null) parts.push(`${fixed(is.load, 0)} %`);
   return parts.join(" · ") || t("fed.unknown");
 }
-
-const volts = (voltage, hertz) => [voltage === null ? "? V" : `${fixed(voltage, 0)} V`, hertz === null ? "" : `${fixed(hertz, 2)} Hz`].filter(Boolean).join("  ");
 
 function write(texts, ...lines) {
   texts.forEach((text, place) => say(text, lines[place] ?? ""));

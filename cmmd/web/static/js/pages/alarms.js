@@ -1,13 +1,15 @@
 // Alarms of all devices: the open ones, or all there ever were.
 
 import * as api from "../api.js";
-import {alarmItem, byUrgency} from "../alarmlist.js";
+import {AlarmList, byUrgency} from "../alarmlist.js";
 import {number} from "../format.js";
 import {h, icon, put, throttled} from "../dom.js";
 import {t} from "../i18n.js";
 import {amend} from "../route.js";
 
 const A_PAGE = 200;
+const AT_ONCE = 150; // elements; a thousand would be slow to lay out, and nobody reads them
+const FETCH_MS = 1500;
 const SEVERITIES = ["shutdown", "alarm", "warning"];
 
 export function alarmsPage({main, fleet, route}) {
@@ -24,15 +26,26 @@ export function alarmsPage({main, fleet, route}) {
   let abort = new AbortController();
 
   const note = h("p", {class: "muted", role: "status"}, t("list.loading"));
-  const list = h("ul", {class: "alarm-list"});
-  const more = h("button", {hidden: true, on: {click: () => fetch(next)}}, t("list.older"));
+  const list = new AlarmList({
+    nameOf: (alarm) => nameOf(alarm.hostid),
+    done: (now) => {
+      alarms = alarms.map((one) => (one.number === now.number ? now : one));
+      draw();
+    },
+  });
+  let most = AT_ONCE;
+  const more = h("button", {hidden: true, on: {click: () => {
+    most += AT_ONCE;
+    if (next !== null && most > alarms.length) fetch(next);
+    else draw();
+  }}}, t("list.more"));
   const show = h("div", {class: "segments", role: "group", "aria-label": t("alarms.show")}, ["open", "all"].map((name) => h("button", {data: {name}, on: {click: () => ask({show: name})}}, t(`alarms.${name}`))));
   const severity = h("select", {id: "severity"}, [["", t("alarms.any")], ...SEVERITIES.map((one) => [one, t(`severity.${one}`)])].map(([value, text]) => h("option", {value}, text)));
   severity.addEventListener("change", () => ask({severity: severity.value}));
   const search = h("input", {type: "search", id: "alarm-q", autocomplete: "off", spellcheck: "false"});
   search.addEventListener("input", throttled(150, () => ask({q: search.value})));
   put(main, h("h1", {}, t("nav.alarms")), h("div", {class: "filters", role: "search", "aria-label": t("fleet.filters")},
-    show, h("div", {class: "field"}, h("label", {for: "severity"}, t("alarms.severity")), severity), h("div", {class: "field grow"}, h("label", {for: "alarm-q"}, t("fleet.search")), search)), note, list, more);
+    show, h("div", {class: "field"}, h("label", {for: "severity"}, t("alarms.severity")), severity), h("div", {class: "field grow"}, h("label", {for: "alarm-q"}, t("fleet.search")), search)), note, list.element, more);
 
   const nameOf = (hostid) => fleet.rows.get(hostid)?.hostname || hostid;
 
@@ -41,6 +54,7 @@ export function alarmsPage({main, fleet, route}) {
     Object.assign(asked, changes);
     amend(["alarms"], {show: asked.show === "all" ? "all" : "", severity: asked.severity, q: asked.q});
     settle();
+    most = AT_ONCE;
     if (again) fetch();
     else draw();
   }
@@ -71,22 +85,17 @@ export function alarmsPage({main, fleet, route}) {
     const fitting = alarms.filter((one) => (!asked.severity || one.severity === asked.severity)
       && words.every((word) => `${nameOf(one.hostid)} ${one.hostid} ${one.title} ${one.signal}`.toLowerCase().includes(word)));
     if (asked.show === "open") fitting.sort(byUrgency);
-    const focused = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.number : null;
-    put(list, fitting.map((alarm) => alarmItem(alarm, {device: nameOf(alarm.hostid), now: fleet.now(), done: (now) => {
-      alarms = alarms.map((one) => (one.number === now.number ? now : one));
-      draw();
-    }})));
-    if (focused) list.querySelector(`li[data-number="${focused}"]`)?.querySelector("button, a")?.focus();
+    list.show(fitting.slice(0, most), fleet.now());
     put(note, fitting.length ? t(asked.show === "open" ? "alarms.count_open" : "alarms.count", {n: number(fitting.length)}) : t(asked.show === "open" ? "alarms.none_open" : "alarms.none"));
-    more.hidden = next === null;
+    more.hidden = fitting.length <= most && next === null;
   }
 
-  const soon = throttled(700, () => fetch());
+  const soon = throttled(FETCH_MS, () => fetch());
   const listening = new AbortController();
   const {signal} = listening;
   fleet.addEventListener("all", () => soon(), {signal});
   fleet.addEventListener("event", ({detail}) => detail.kind.startsWith("alarm_") && soon(), {signal});
-  const ticking = setInterval(() => !list.matches(":hover, :focus-within") && draw(), 10_000);
+  const ticking = setInterval(() => draw(), 1000);
   settle();
   fetch();
   fleet.follow();

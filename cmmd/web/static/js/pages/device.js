@@ -1,7 +1,7 @@
 // One device: what it does now, what may be asked of it, and what has been.
 
 import * as api from "../api.js";
-import {alarmItem, byUrgency} from "../alarmlist.js";
+import {AlarmList, byUrgency} from "../alarmlist.js";
 import {Charts} from "../device/charts.js";
 import {Control} from "../device/control.js";
 import {Diagram} from "../device/diagram.js";
@@ -89,7 +89,10 @@ class DevicePage {
     this.sub = h("p", {class: "muted"});
     this.facts = h("ul", {class: "chips"});
     this.seen = h("p", {class: "seen"});
-    this.alarmList = h("ul", {class: "alarm-list"});
+    this.alarmList = new AlarmList({done: (now) => {
+      this.#alarms = this.#alarms.map((one) => (one.number === now.number ? now : one));
+      this.#showAlarms();
+    }});
     this.tabs = new Tabs({
       label: t("device.tabs"),
       tabs: [
@@ -103,7 +106,7 @@ class DevicePage {
       h("div", {class: "overview"},
         h("section", {class: "card line", "aria-labelledby": "line-title"}, h("h2", {id: "line-title"}, t("device.line")), this.diagram.element),
         this.control.element,
-        h("section", {class: "card alarms", "aria-labelledby": "alarms-title"}, h("h2", {id: "alarms-title"}, t("nav.alarms")), this.alarmList),
+        h("section", {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"}, h("h2", {id: "alarms-title"}, t("nav.alarms")), this.alarmList.element),
         h("section", {class: "card gauges-card", "aria-labelledby": "gauges-title"}, h("h2", {id: "gauges-title"}, t("device.gauges")), this.gauges.element)),
       h("h2", {class: "hidden"}, t("device.tabs")), this.tabs.element,
     ];
@@ -212,18 +215,12 @@ class DevicePage {
   }
 
   #showAlarms() {
-    const sorted = [...this.#alarms].sort(byUrgency);
-    const focused = this.alarmList.contains(document.activeElement);
-    put(this.alarmList, sorted.length ? sorted.map((alarm) => alarmItem(alarm, {now: this.#fleet.now(), done: (now) => {
-      this.#alarms = this.#alarms.map((one) => (one.number === now.number ? now : one));
-      this.#showAlarms();
-    }})) : h("li", {class: "none"}, icon("ok"), t("alarms.none_open")));
-    if (focused) (this.alarmList.querySelector("button") ?? this.title).focus?.();
     this.#show();
   }
 
   #tick() {
     if (!this.#live) return;
+    this.alarmList.show([...this.#alarms].sort(byUrgency), this.#fleet.now());
     const {at} = this.#live;
     say(this.seen, at === null ? t("device.never") : t("device.seen", {ago: ago(at, this.#fleet.now()), time: moment(at)}));
   }

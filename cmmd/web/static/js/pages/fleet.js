@@ -112,8 +112,8 @@ export function fleetPage({main, fleet, route}) {
     });
     mark(table, "aria-rowcount", kept.length + 1);
     rows.set(kept);
-    say(shown, kept.length === fleet.rows.size ? t("fleet.showing.all", {n: number(kept.length)}) : t("fleet.showing", {n: number(kept.length), of: number(fleet.rows.size)}));
-    empty.hidden = kept.length > 0 || fleet.linked === null;
+    say(shown, !fleet.complete ? t("fleet.coming", {n: number(fleet.rows.size)}) : kept.length === fleet.rows.size ? t("fleet.showing.all", {n: number(kept.length)}) : t("fleet.showing", {n: number(kept.length), of: number(fleet.rows.size)}));
+    empty.hidden = kept.length > 0 || !fleet.complete;
     table.hidden = kept.length === 0;
     say(empty, fleet.rows.size ? t("fleet.none_fit") : t("fleet.no_devices"));
     arrange.soon.cancel();
@@ -222,7 +222,7 @@ function makeRow() {
     cell("mode", parts.mode),
     cell("load", h("span", {class: "pair"}, caption("load"), parts.power), parts.load.box),
     cell("fuel", h("span", {class: "pair"}, caption("fuel"), parts.fuelText), parts.fuel.box),
-    cell("mains", caption("mains"), parts.mains), cell("alarms", parts.alarms), cell("seen", parts.seen),
+    cell("mains", h("span", {class: "caption"}, icon("mains")), parts.mains), cell("alarms", parts.alarms), cell("seen", parts.seen),
     cell("engine", parts.engine), cell("model", parts.model), cell("hostid", parts.hostid));
   element.parts = parts;
   return element;
@@ -257,7 +257,7 @@ function fillRow(element, row, fleet) {
     mark(parts.mains, "class", `mains m-${row.mains}`);
   }
   if (!before || before.alarms !== row.alarms || before.severity !== row.severity) {
-    put(parts.alarms, row.alarms ? [icon(row.severity), h("span", {}, `${row.alarms} ${t(`severity.${row.severity}`)}`)] : h("span", {class: "none"}, "–"));
+    put(parts.alarms, row.alarms ? [icon(row.severity), h("span", {}, row.alarms, h("span", {class: "word"}, ` ${t(`severity.${row.severity}`)}`))] : h("span", {class: "none"}, "–"));
     mark(parts.alarms, "class", `alarms-of v-${row.severity ?? "none"}`);
   }
   mark(parts.seen, "datetime", row.at === null ? null : new Date(row.at).toISOString());
