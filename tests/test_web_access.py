@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
@@ -183,7 +185,13 @@ class SessionTests(WebTestCase):
         gone = self.world.ask("DELETE", "/api/v1/session", Cookie=cookie, X_CSRF_Token=csrf)
         self.assertEqual(gone.status, 204)
         self.assertIn("Max-Age=0", gone.headers["set-cookie"])
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
+
+    def test_before_anybody_has_signed_in(self) -> None:
+        nobody = {"name": None, "role": None, "csrf": None}
+        for headers in ({}, {"Cookie": "cmmd_session=ended"}):
+            answer = self.world.ask("GET", "/api/v1/session", **headers)
+            self.assertEqual((answer.status, answer.json), (200, nobody))
 
     def test_writes_need_the_csrf_token(self) -> None:
         cookie, csrf = self.sign_in()
@@ -215,21 +223,21 @@ class SessionTests(WebTestCase):
     def test_ends_with_its_token(self) -> None:
         cookie, _ = self.sign_in()
         self.world.tokens.revoke("operator")
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
         self.world.tokens.add("operator", "admin")
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
 
     def test_ends_by_itself(self) -> None:
         cookie, _ = self.sign_in()
         self.clock.advance(IDLE_S - 1)
         self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).status, 200)
         self.clock.advance(IDLE_S + 1)
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).status, 401)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).status, 401)
 
     def test_a_second_one_takes_the_place_of_the_first(self) -> None:
         first, _ = self.sign_in()
         self.sign_in(Cookie=first)
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=first).status, 401)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=first).status, 401)
 
     def test_bounds(self) -> None:
         sign_ins = SignIns(self.clock)
@@ -243,3 +251,35 @@ class SessionTests(WebTestCase):
             self.assertIsNotNone(sign_ins.find(last))
         self.clock.advance(IDLE_S - 1)
         self.assertIsNone(sign_ins.find(last))
+
+
+class LogTests(WebTestCase):
+    """What somebody wanted who may not is in the log, a few lines of each address."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.said: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def test_what_is_logged(self) -> None:
+        path = f"/api/v1/devices/{HOSTID}/commands"
+        self.world.ask("POST", path, token=self.tokens["viewer"], body={"kind": "reset"})
+        self.world.fleet.presence.detach(HOSTID, self.world.session)
+        self.world.ask("POST", path, token=self.tokens["operator"], body={"kind": "reset"})
+        self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
+        lines = [line for line in self.said if line.startswith("web: 192.0.2.7: ")]
+        self.assertEqual(len(lines), 3, self.said)
+        self.assertIn("viewer is viewer", lines[0])
+        self.assertIn("offline", lines[1])
+        self.assertNotIn("cmmd_wrong", lines[2])
+
+    def test_how_often(self) -> None:
+        for _ in range(10):
+            self.world.ask("POST", "/api/v1/devices", token=self.tokens["viewer"], body={})
+        self.assertEqual(len([line for line in self.said if line.startswith("web: ")]), 5)

@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
+from twisted.web.static import Data
 
 from cmmd.fleet.desk.summary import COLUMNS
 from cmmd.fleet.settings import _NUMBERS, BadSetting, check_setting
@@ -17,7 +18,9 @@ from cmmd.web.api import devices
 from cmmd.web.api import keys as keys_module
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
+from cmmd.web.empty import Empty
 from cmmd.web.problems import Refused
+from cmmd.web.site import site
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.control_world import now
 from tests.test_web_access import address
@@ -498,18 +501,7 @@ class RequestTests(WebTestCase):
         self.assertLess(answer.status, 500, answer.body)
 
 
-class StaticTests(WebTestCase):
-    def test_page(self) -> None:
-        for path in ("/", "/index.html"):
-            answer = self.world.ask("GET", path)
-            self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/html; charset=utf-8"))
-            self.assertIn("script-src 'self'", answer.headers["content-security-policy"])
-            same = self.world.ask("GET", path, If_None_Match=answer.headers["etag"])
-            self.assertEqual((same.status, same.body), (304, b""))
-        self.assertEqual(self.world.ask("POST", "/").code, "method_not_allowed")
-        self.assertEqual(self.world.ask("GET", "/nothing").code, "not_found")
-        self.assertEqual(self.world.ask("GET", "/index.html/more").code, "not_found")
-
+class HealthTests(WebTestCase):
     def test_health(self) -> None:
         self.world.world.write_batch()
         answer = self.world.ask("GET", "/healthz")
@@ -518,3 +510,35 @@ class StaticTests(WebTestCase):
         answer = self.world.ask("GET", "/healthz")
         self.assertEqual((answer.status, answer.json["store"], answer.json["backlog"]), (200, "down", 7))
         self.assertEqual(self.world.ask("DELETE", "/healthz").code, "method_not_allowed")
+
+
+class GuardedTests(WebTestCase):
+    """What others put beside the API is for those who may read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        metrics, devices_of = (Data(text, "text/plain") for text in (b"metrics", b"devices"))
+        self.world.web.site.resource = site(
+            Empty(),
+            api=Mock(),
+            access=self.world.web.access,
+            fleet=self.world.fleet,
+            metrics=metrics,
+            device_metrics=devices_of,
+        )
+
+    def test_with_a_token(self) -> None:
+        for path, body in (("/metrics", b"metrics"), ("/metrics/devices", b"devices")):
+            answer = self.world.ask("GET", path, token=self.tokens["viewer"])
+            self.assertEqual((answer.status, answer.body), (200, body))
+            self.assertEqual(self.world.ask("GET", path).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/metrics/more", token=self.tokens["viewer"]).code, "not_found")
+
+    def test_wrong_tokens_wait(self) -> None:
+        client = self.world.begin("GET", "/metrics", token="wrong")
+        self.assertIsNone(client.answer())
+        self.assertEqual(self.world.ask("GET", "/metrics", token="wrong").code, "too_many_requests")
+        self.clock.advance(2)
+        answer = client.answer()
+        assert answer is not None
+        self.assertEqual(answer.code, "unauthorized")

@@ -2,9 +2,10 @@
 
 import gzip
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from html import escape
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
@@ -17,7 +18,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
-from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
 from cmmd.web.empty import Empty, only_reading
@@ -29,6 +29,7 @@ __all__ = ["BadTiles", "Console", "Tiles"]
 log = Logger()
 
 PAGE = "index.html"
+CHARTS = "plotly.min.js"
 
 TYPES: Mapping[str, str] = {
     ".css": "text/css; charset=utf-8",
@@ -70,36 +71,43 @@ class Tiles(Struct, frozen=True):
         if not self.url:
             return ""
         if _NOT_IN_A_POLICY.search(self.url) or not all(place in self.url for place in ("{z}", "{x}", "{y}")):
-            raise BadTiles("an address with {z}, {x} and {y} is expected, such as https://tiles.example/{z}/{x}/{y}.png")
+            raise BadTiles(
+                "an address with {z}, {x} and {y} is expected, such as https://tiles.example/{z}/{x}/{y}.png"
+            )
         if self.url.startswith("/") and not self.url.startswith("//"):
             return ""
+        parts = urlsplit(self.url)
         try:
-            parts = urlsplit(self.url)
-            host, port = parts.hostname, parts.port
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
         except ValueError:
-            host, port, parts = None, None, urlsplit("")
-        if parts.scheme not in ("http", "https") or not host or "{" in host:
+            usable = False
+        if not usable or set("{}@") & set(parts.netloc):
             raise BadTiles("http, https, or an address that begins with / is expected")
-        return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 class File:
     """A file as it is served.
 
-    :param content: gives it. :ivar digest: names its content.
+    :param digest: names its content. :param read: gives it.
     """
 
-    def __init__(self, name: str, content: bytes) -> None:
+    def __init__(self, name: str, digest: str, read: Callable[[], bytes]) -> None:
         self.type = TYPES[Path(name).suffix]
-        self.content = content
-        self.digest = blake2b(content, digest_size=9).hexdigest()
+        self.digest = digest
+        self._read = read
         self._packed: bytes | None = None
 
-    async def packed(self) -> bytes:
-        """It with gzip: made once, in a thread, since the biggest one takes a quarter of a second."""
+    async def body(self, *, packed: bool) -> bytes:
+        """It, or it with gzip: made once, in a thread, since the biggest one takes a quarter of a second."""
+        if not packed:
+            return self._read()
         if self._packed is None:
-            self._packed = await deferToThread(gzip.compress, self.content, 6, mtime=0)
+            self._packed = await deferToThread(self._pack)
         return self._packed
+
+    def _pack(self) -> bytes:
+        return gzip.compress(self._read(), 6, mtime=0)
 
 
 class Console(Empty):
@@ -111,32 +119,28 @@ class Console(Empty):
 
     def __init__(self, tiles: Tiles, clock: IReactorTime) -> None:
         super().__init__()
-        found = dict(_files(files("cmmd.web") / "static"))
-        template = found.pop(PAGE).content.decode()
-        digest = blake2b("".join(one.digest for one in found.values()).encode(), digest_size=9).hexdigest()
-        charts = File("plotly.min.js", _charts())
+        found = dict(_contents(files("cmmd.web") / "static"))
+        template = found.pop(PAGE).decode()
+        digest = _digest(b"".join(_digest(content).encode() for content in found.values()))
+        charts = f"plotly-{version('plotly')}"
         static = Empty()
         self.putChild(b"static", static)
-        static.putChild(digest.encode(), Folder(found, clock))
-        static.putChild(charts.digest.encode(), Folder({"plotly.min.js": charts}, clock))
+        static.putChild(digest.encode(), Folder({name: _kept(name, found[name]) for name in found}, clock))
+        static.putChild(charts.encode(), Folder({CHARTS: File(CHARTS, charts, _charts)}, clock))
         base = f"/static/{digest}/"
         page = _filled(
             template,
             static=base,
-            charts=f"/static/{charts.digest}/plotly.min.js",
+            charts=f"/static/{charts}/{CHARTS}",
             tiles=tiles.url,
             tiles_credit=tiles.credit,
         )
         page = page.replace("{{styles}}", _links("stylesheet", base, found, "style/"))
         page = page.replace("{{modules}}", _links("modulepreload", base, found, "js/"))
-        self._page = File(PAGE, page.encode())
+        self._page = _kept(PAGE, page.encode())
         self._policy = _policy(tiles.source())
         self._clock = clock
         self.putChild(b"", self)
-
-    def getChild(self, path: bytes, request: Any) -> IResource:
-        """Browsers ask for a /favicon.ico before they have read the page."""
-        return Empty()
 
     def render(self, request: Any) -> int:
         """The page. It names its files by their content, so it is asked for each time."""
@@ -173,19 +177,28 @@ class Folder(Empty):
         return NOT_DONE_YET
 
 
-def _files(folder: Traversable, before: str = "") -> Iterator[tuple[str, File]]:
+def _contents(folder: Traversable, before: str = "") -> Iterator[tuple[str, bytes]]:
+    """All files that are served, by their names, with ``/`` between folders."""
     for one in sorted(folder.iterdir(), key=lambda one: one.name):
         if one.is_dir():
-            yield from _files(one, f"{before}{one.name}/")
+            yield from _contents(one, f"{before}{one.name}/")
         elif Path(one.name).suffix in TYPES:
-            yield before + one.name, File(one.name, one.read_bytes())
+            yield before + one.name, one.read_bytes()
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=9).hexdigest()
+
+
+def _kept(name: str, content: bytes) -> File:
+    return File(name, _digest(content), lambda: content)
 
 
 def _charts() -> bytes:
     """The library that draws charts, out of its Python package; that itself is not imported, which takes long."""
     spec = find_spec("plotly")
     assert spec is not None and spec.submodule_search_locations, "it is a dependency"
-    return (Path(spec.submodule_search_locations[0]) / "package_data" / "plotly.min.js").read_bytes()
+    return (Path(spec.submodule_search_locations[0]) / "package_data" / CHARTS).read_bytes()
 
 
 def _filled(template: str, **values: str) -> str:
@@ -194,7 +207,7 @@ def _filled(template: str, **values: str) -> str:
     return template
 
 
-def _links(relation: str, base: str, found: Mapping[str, File], folder: str) -> str:
+def _links(relation: str, base: str, found: Iterable[str], folder: str) -> str:
     return "\n".join(f'<link rel="{relation}" href="{base}{name}">' for name in found if name.startswith(folder))
 
 
@@ -202,7 +215,13 @@ def _policy(tiles: str) -> bytes:
     """Nothing from other hosts but tiles, and no script or style within a page."""
     images = " ".join(("'self'", "data:", "blob:", *([tiles] if tiles else [])))
     rules = [f"{kind}-src 'self'" for kind in ("script", "style", "connect", "font", "manifest")]
-    rules += ["default-src 'none'", f"img-src {images}", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
+    rules += [
+        "default-src 'none'",
+        f"img-src {images}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
     return "; ".join(sorted(rules)).encode()
 
 
@@ -220,7 +239,7 @@ async def _given(request: Any, file: File, clock: IReactorTime) -> None:
         return
     ended: list[object] = []
     request.notifyFinish().addBoth(ended.append)
-    content = await file.packed() if packed else file.content
+    content = await file.body(packed=packed)
     if ended:
         return
     if packed:

@@ -10,6 +10,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.desk.operations import Operations
@@ -57,7 +58,10 @@ class Web:
     """The way in for people, programs and Prometheus.
 
     :param doors: where. :param operations: what can be asked and done. :param state: the directory with the tokens.
-    :param now: Unix time in seconds. :param reactor: for whatever waits. :param tiles: for the map.
+    :param now: Unix time in seconds. :param reactor: for whatever waits.
+    :param pieces: for long work; shared, all of it together holds the reactor no longer than one. None: its own.
+    :param metrics: what is at ``/metrics``, and :param device_metrics: at ``/metrics/devices``; None: nothing.
+    :param tiles: for the map.
     """
 
     def __init__(
@@ -69,13 +73,16 @@ class Web:
         state: Path,
         now: Callable[[], float],
         reactor: Any,
+        pieces: Pieces | None = None,
+        metrics: IResource | None = None,
+        device_metrics: IResource | None = None,
         tiles: Tiles = NO_TILES,
     ) -> None:
         self._doors = doors
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
-        pieces = Pieces(reactor)
+        pieces = self.pieces = pieces or Pieces(reactor)
         self.feed = Feed(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
         self.access = Access(Tokens(state), SignIns(reactor), reactor)
         around = Around(
@@ -91,7 +98,15 @@ class Web:
             document=document(),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
-        self.site = LimitedSite(site(Console(tiles, reactor), api=api, access=self.access, fleet=fleet), reactor)
+        root = site(
+            Console(tiles, reactor),
+            api=api,
+            access=self.access,
+            fleet=fleet,
+            metrics=metrics,
+            device_metrics=device_metrics,
+        )
+        self.site = LimitedSite(root, reactor)
 
     @property
     def ports(self) -> Sequence[IListeningPort]:

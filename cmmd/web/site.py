@@ -18,6 +18,7 @@ __all__ = ["Guarded", "site"]
 
 log = Logger()
 
+
 def site(
     root: IResource,
     *,

@@ -14,11 +14,14 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from cmmd.web.access import NOBODY, Access, Caller, WrongToken
+from cmmd.fleet.desk.errors import Coded, NotAllowed
+from cmmd.fleet.loglimit import LogLimit
+from cmmd.web.access import NOBODY, Access, Caller, WrongToken, address_of
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.outlet import Gone, Outlet
-from cmmd.web.problems import Refused, WrongField, problem_of, refuse
+from cmmd.web.problems import Forbidden, Refused, WrongField, problem_of, refuse
+from cmmd.wire.quoting import quoted
 
 __all__ = ["ApiResource"]
 
@@ -48,6 +51,7 @@ class ApiResource:
         self._around = around
         self._access = access
         self._clock = clock
+        self._log_limit = LogLimit(clock)
         self._routes: dict[int, list[_Route]] = {}
         for one in operations:
             segments = tuple(one.path.strip("/").split("/"))
@@ -73,6 +77,7 @@ class ApiResource:
         try:
             answer = await self._asked(request)
         except WrongToken as error:
+            self._log(request, error)
             try:
                 await self._access.delay(request)
                 refused: Exception = error
@@ -81,6 +86,8 @@ class ApiResource:
             if not ended:
                 refuse(request, refused)
         except Exception as error:
+            if isinstance(error, NotAllowed | Forbidden):
+                self._log(request, error)
             if not ended:
                 refuse(request, error)
         else:
@@ -90,6 +97,14 @@ class ApiResource:
                 await self._pour(request, answer)
             else:
                 self._give(request, *answer)
+
+    def _log(self, request: Any, error: Coded) -> None:
+        """What somebody wanted who may not, or not now."""
+        address = address_of(request)
+        more = self._log_limit.allows(address)
+        if more is not None:
+            what = quoted(request.method + b" " + request.path)
+            log.warn("web: {address}: {what}: {why}{more}", address=address, what=what, why=str(error), more=more)
 
     # --- which operation ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ import {amend} from "../route.js";
 
 const A_PAGE = 200;
 const AT_ONCE = 150; // elements; a thousand would be slow to lay out, and nobody reads them
-const FETCH_MS = 1500;
+const FETCH_MS = 2000;
+const MOST_OPEN = 5000;
+const PATIENCE_MS = 10_000; // where there are thousands, they are not fetched with each event
 const SEVERITIES = ["shutdown", "alarm", "warning"];
 
 export function alarmsPage({main, fleet, route}) {
@@ -23,6 +25,8 @@ export function alarmsPage({main, fleet, route}) {
   read(route);
   let alarms = [];
   let next = null;
+  let fetchedAt = 0;
+  let late = 0;
   let abort = new AbortController();
 
   const note = h("p", {class: "muted", role: "status"}, t("list.loading"));
@@ -69,9 +73,17 @@ export function alarmsPage({main, fleet, route}) {
     abort.abort();
     abort = new AbortController();
     try {
-      const page = await api.alarms({open: asked.show === "open", limit: asked.show === "open" ? 1000 : A_PAGE, after}, abort.signal);
-      alarms = after === null ? page.alarms : [...alarms, ...page.alarms];
+      const open = asked.show === "open";
+      const {signal} = abort;
+      let page = await api.alarms({open, limit: open ? 1000 : A_PAGE, after}, signal);
+      let found = page.alarms;
+      while (open && page.next !== null && found.length < MOST_OPEN) {
+        page = await api.alarms({open, limit: 1000, after: page.next}, signal);
+        found = [...found, ...page.alarms];
+      }
+      alarms = after === null ? found : [...alarms, ...found];
       next = page.next;
+      fetchedAt = Date.now();
       draw();
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -90,7 +102,13 @@ export function alarmsPage({main, fleet, route}) {
     more.hidden = fitting.length <= most && next === null;
   }
 
-  const soon = throttled(FETCH_MS, () => fetch());
+  const soon = throttled(FETCH_MS, () => {
+    if (alarms.length < 1000 || Date.now() - fetchedAt > PATIENCE_MS) fetch();
+    else late ||= setTimeout(() => {
+      late = 0;
+      fetch();
+    }, PATIENCE_MS);
+  });
   const listening = new AbortController();
   const {signal} = listening;
   fleet.addEventListener("all", () => soon(), {signal});
@@ -109,6 +127,7 @@ export function alarmsPage({main, fleet, route}) {
       listening.abort();
       abort.abort();
       soon.cancel();
+      clearTimeout(late);
       clearInterval(ticking);
     },
   };
