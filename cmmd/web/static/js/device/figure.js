@@ -1,6 +1,7 @@
 // Buckets of readings as a figure of Plotly.
 
 const CHART_PX = 190;
+const FEW = 80;
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
 const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -51,7 +52,9 @@ export function figure(answer, titles, element) {
       data.push({...common, ...of(series.min), line: {width: 0, color}, hoverinfo: "skip", showlegend: false, legendgroup: series.name});
       data.push({...common, ...of(series.max), line: {width: 0, color}, fill: "tonexty", fillcolor: `${color}33`, hoverinfo: "skip", showlegend: false, legendgroup: series.name});
     }
-    data.push({...common, ...of(series.mean), name: title, legendgroup: series.name, line: {width: 2, color, dash: DASHES[Math.floor(place / 2) % DASHES.length], shape: "linear"},
+    const mean = of(series.mean);
+    const few = mean.y.filter((value) => value !== null).length < FEW; // a line through one point is not to be seen
+    data.push({...common, ...mean, mode: few ? "lines+markers" : "lines", marker: {size: 5, color}, name: title, legendgroup: series.name, line: {width: 2, color, dash: DASHES[Math.floor(place / 2) % DASHES.length], shape: "linear"},
       hovertemplate: `%{y} ${series.unit}<extra>${title.replaceAll("<", "&lt;")}</extra>`});
   });
   const gap = units.length > 1 ? 0.09 / units.length + 0.02 : 0;
