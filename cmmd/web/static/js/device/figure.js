@@ -40,7 +40,7 @@ export function figure(answer, titles, element) {
   const data = [];
   answer.series.forEach((series, place) => {
     const axis = units.indexOf(series.unit);
-    const common = {x: [], y: [], xaxis: "x", yaxis: axis ? `y${axis + 1}` : "y", type: "scatter", mode: "lines", connectgaps: false};
+    const common = {cliponaxis: false, x: [], y: [], xaxis: "x", yaxis: axis ? `y${axis + 1}` : "y", type: "scatter", mode: "lines", connectgaps: false};
     const color = colors[place % colors.length];
     const title = titles.get(series.name) ?? series.name;
     const of = (values) => {

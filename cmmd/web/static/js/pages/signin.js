@@ -38,7 +38,7 @@ export function signInPage(app, {reason, done}) {
       signInPage(app, {reason, done});
     }},
   }, text));
-  put(app, h("main", {class: "alone", id: "main"}, h("p", {class: "brand"}, "cmmd"), form, h("p", {}, others)));
+  put(app, h("main", {class: "alone"}, h("p", {class: "brand"}, "cmmd"), form, h("p", {}, others)));
   document.title = `${t("signin.title")} · cmmd`;
   token.focus();
 }
