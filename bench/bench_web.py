@@ -32,12 +32,13 @@ class Timed(Pieces):
     longest = 0.0
 
     def _work(self) -> None:
+        """CPU time, so that what else the machine does is not counted."""
         waiting, self._waiting = self._waiting, type(self._waiting)()
         self._scheduled = False
         for one in waiting:
-            began = time.perf_counter()
+            began = time.process_time()
             one.callback(None)
-            self.longest = max(self.longest, time.perf_counter() - began)
+            self.longest = max(self.longest, time.process_time() - began)
         self._schedule()
 
 
@@ -55,7 +56,7 @@ def main(folder: Path) -> None:
     world = WebWorld(folder, store=store, max_devices=DEVICES)
     hostids = [f"{number:024}" for number in range(DEVICES)]
     for hostid in hostids:
-        world.world.register(hostid)
+        now(world.fleet.registry.enrol(hostid, hostname="Genset", moduletype="HGM6120N"))
         world.fleet.uploads.full(full_upload(hostid=hostid), HGM6120N_PLAN, historic=False)
     world.world.write_batch()
     web = world.web

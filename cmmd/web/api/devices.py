@@ -1,33 +1,23 @@
-"""Operations on devices: the fleet at a glance, lists, one, what is changed about one, and what it reports now."""
+"""Operations on one device: what is known of it, what it reports now, and what its owner decides."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator
-from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from urllib.parse import quote
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.desk.cursors import cursor_text
 from cmmd.fleet.desk.records import Changes, RawRun
-from cmmd.fleet.desk.summary import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
 from cmmd.fleet.settings import BadSetting
 from cmmd.fleet.view import PointNow, SignalNow
-from cmmd.store.records import ByteOrder, Device
+from cmmd.store.records import ByteOrder
 from cmmd.web.api.around import Around
-from cmmd.web.api.operation import JSON_TYPE, Answer, Body, Call, NoQuery, Query, Streamed
+from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.reading import HostId, ProfileName
-from cmmd.web.outlet import Outlet
 from cmmd.web.problems import WrongField
 
 __all__ = [
-    "DeviceList",
-    "DevicePage",
     "Enrolment",
-    "FleetNow",
     "LiveAnswer",
     "LiveQuery",
     "SettingsPatch",
@@ -36,53 +26,8 @@ __all__ = [
     "enable_device",
     "enrol_device",
     "get_device",
-    "get_fleet",
     "get_live",
-    "list_devices",
 ]
-
-A_PIECE = 50
-"""Devices that are looked at at once: less than a millisecond."""
-
-Limit = Annotated[int, Meta(ge=1, le=1000, description="Most records of this page.")]
-Order = Literal["asc", "desc"]
-Search = Annotated[str, Meta(max_length=100, description="Part of a hostid, a name or a model, in any case.")]
-After = Annotated[str, Meta(max_length=200, description="`next` of the page before: where this one begins.")]
-
-
-class DeviceList(Query, frozen=True, kw_only=True):
-    """Which devices, and in which order."""
-
-    q: Search | None = None
-    online: bool | None = None
-    enabled: bool | None = None
-    state: State | None = None
-    mode: Mode | None = None
-    alarm: Literal["any", "none", "warning", "alarm", "shutdown"] | None = None
-    profile: ProfileName | None = None
-    sort: Literal["number", "hostid", "hostname", "state", "at"] = "number"
-    order: Order = "asc"
-    after: After | None = None
-    limit: Limit = 100
-
-
-class DevicePage(Struct, frozen=True):
-    """Devices; ``next``: hand it back as ``after`` for the next ones; null: there are no more now."""
-
-    devices: list[Summary]
-    next: str | None
-
-
-class FleetNow(Struct, frozen=True):
-    """All devices. ``columns``: the names of a row's values, in their order; ``now``: our clock.
-
-    ``place``: hand it to ``/events`` as ``after``, and nothing is missed.
-    """
-
-    columns: list[str]
-    now: int
-    place: str
-    rows: list[FleetRow]
 
 
 class LiveQuery(Query, frozen=True, kw_only=True):
@@ -148,118 +93,6 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     set_port: Annotated[int, Meta(ge=0, le=4)] | UnsetType | None = UNSET
     set_baud: Annotated[int, Meta(ge=0, le=2)] | UnsetType | None = UNSET
     profile: ProfileName | UnsetType | None = UNSET
-
-
-# --- lists -----------------------------------------------------------------------------------------------------------
-
-
-async def list_devices(around: Around, call: Call[DeviceList, None]) -> Answer:
-    """A page of devices."""
-    wanted = call.query
-    after = None if wanted.after is None else _place_from(wanted.after)
-    kept: list[tuple[Any, int, Summary]] = []
-    sign = -1 if wanted.order == "desc" else 1
-    fleet = around.desk.fleet
-    for devices in _pieces(fleet.registry.devices()):
-        await around.pieces.turn()
-        for device in devices:
-            if _may_fit(device, wanted):
-                row = summary_of(fleet, device)
-                place = (_key(row, wanted.sort), row.number)
-                if _fits(row, wanted) and (after is None or _behind(place, after, sign)):
-                    kept.append((*place, row))
-        if len(kept) > 4 * wanted.limit + 1000:
-            kept = _first(kept, wanted)
-    kept = _first(kept, wanted)
-    more = len(kept) > wanted.limit
-    page = kept[: wanted.limit]
-    following = _place_text((page[-1][0], page[-1][1])) if more else None
-    return Answer(body=DevicePage([row for _, _, row in page], following))
-
-
-def _pieces(devices: Iterator[Device]) -> Iterator[list[Device]]:
-    while piece := list(islice(devices, A_PIECE)):
-        yield piece
-
-
-def _first(kept: list[tuple[Any, int, Summary]], wanted: DeviceList) -> list[tuple[Any, int, Summary]]:
-    """The first ones of the page, and one more."""
-    return sorted(kept, key=lambda one: one[:2], reverse=wanted.order == "desc")[: wanted.limit + 1]
-
-
-def _may_fit(device: Device, wanted: DeviceList) -> bool:
-    """What can be said without looking at what it reports."""
-    if wanted.enabled is not None and device.enabled != wanted.enabled:
-        return False
-    if wanted.q is None:
-        return True
-    sought = wanted.q.casefold()
-    return any(sought in text.casefold() for text in (device.hostid, device.hostname, device.moduletype))
-
-
-def _fits(row: Summary, wanted: DeviceList) -> bool:
-    alarm = {"any": row.alarms > 0, "none": row.alarms == 0}.get(wanted.alarm or "", row.severity == wanted.alarm)
-    return (
-        wanted.online in (None, row.online)
-        and wanted.state in (None, row.state)
-        and wanted.mode in (None, row.mode)
-        and wanted.profile in (None, row.profile)
-        and (wanted.alarm is None or alarm)
-    )
-
-
-def _key(row: Summary, sort: str) -> Any:
-    match sort:
-        case "hostid":
-            return row.hostid
-        case "hostname":
-            return row.hostname.casefold()
-        case "state":
-            return STATES.index(row.state)
-        case "at":
-            return row.at or 0
-    return 0
-
-
-def _behind(place: tuple[Any, int], after: tuple[Any, int], sign: int) -> bool:
-    try:
-        return bool(place > after if sign > 0 else place < after)
-    except TypeError:
-        raise WrongField("query.after", "not a place that a page before has named") from None
-
-
-def _place_text(place: tuple[Any, int]) -> str:
-    return urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
-
-
-def _place_from(text: str) -> tuple[Any, int]:
-    try:
-        packed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-        key, number = msgspec.json.decode(packed, type=tuple[str | int, int])
-    except (ValueError, msgspec.MsgspecError):
-        raise WrongField("query.after", "not a place that a page before has named") from None
-    return key, number
-
-
-async def get_fleet(around: Around, call: Call[NoQuery, None]) -> Streamed:
-    """All devices, in pieces."""
-    del call
-
-    async def pour(outlet: Outlet) -> None:
-        fleet = around.desk.fleet
-        head = FleetNow(list(COLUMNS), int(around.now() * 1000), cursor_text(around.feed.place), [])
-        between = msgspec.json.encode(head).removesuffix(b"]}")
-        for devices in _pieces(fleet.registry.devices()):
-            await around.pieces.turn()
-            rows = msgspec.json.encode([row_of_fleet(fleet, device) for device in devices])
-            await outlet.write(between + rows[1:-1])
-            between = b","
-        outlet.put((b"" if between == b"," else between) + b"]}")
-
-    return Streamed(pour=pour, media_type=JSON_TYPE)
-
-
-# --- one -------------------------------------------------------------------------------------------------------------
 
 
 def get_device(around: Around, call: Call[NoQuery, None]) -> Answer:

@@ -16,13 +16,13 @@ from cmmd.store.records import Cursor
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.around import Around
 from cmmd.web.api.buckets import Stretches
-from cmmd.web.api.devices import After, Order
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Query, Streamed
+from cmmd.web.api.parameters import After, Moment, Order
 from cmmd.web.outlet import Outlet
 from cmmd.web.problems import WrongField
 
 __all__ = ["CSV_TYPE", "LINES_TYPE", "MOST_SCANNED", "BucketQuery", "ReadingList", "ReadingPage"]
-__all__ += ["Moment", "get_buckets", "list_readings"]
+__all__ += ["get_buckets", "list_readings"]
 
 CSV_TYPE, LINES_TYPE = "text/csv", "application/x-ndjson"
 
@@ -35,7 +35,6 @@ DAY_MS = 86_400_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Moment = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Milliseconds since 1970, UTC.")]
 PointName = Annotated[str, Meta(min_length=1, max_length=64)]
 Points = Annotated[list[PointName], Meta(min_length=1, max_length=50, description="Only these points; else all.")]
 

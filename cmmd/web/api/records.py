@@ -7,10 +7,9 @@ from cmmd.fleet.desk.operations import Found
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.around import Around
-from cmmd.web.api.devices import After, Limit, Order
 from cmmd.web.api.operation import Answer, Call, NoQuery, Query, Streamed
+from cmmd.web.api.parameters import After, Limit, Moment, Order
 from cmmd.web.api.reading import HostId
-from cmmd.web.api.readings import Moment
 from cmmd.web.api.streams import EVENT_STREAM, stream_events
 from cmmd.web.problems import WrongField
 

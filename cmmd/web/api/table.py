@@ -4,7 +4,7 @@ from typing import Any
 
 from cmmd.fleet.desk.records import DeviceDetails, StatusNow
 from cmmd.store.records import Alarm, Command
-from cmmd.web.api import buckets, commands, controllers, devices, readings, records, sessions
+from cmmd.web.api import buckets, commands, controllers, devices, fleet, readings, records, sessions
 from cmmd.web.api.operation import JSON_TYPE, Operation
 from cmmd.web.api.streams import EVENT_STREAM
 
@@ -88,8 +88,8 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="devices",
         role="viewer",
         summary="Every device in a row of values, for whoever shows them all.",
-        run=devices.get_fleet,
-        answers={200: devices.FleetNow},
+        run=fleet.get_fleet,
+        answers={200: fleet.FleetNow},
     ),
     Operation(
         name="list_devices",
@@ -98,9 +98,9 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="devices",
         role="viewer",
         summary="Devices, filtered and sorted, in pages.",
-        run=devices.list_devices,
-        query=devices.DeviceList,
-        answers={200: devices.DevicePage},
+        run=fleet.list_devices,
+        query=fleet.DeviceList,
+        answers={200: fleet.DevicePage},
         etag=True,
     ),
     Operation(
