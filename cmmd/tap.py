@@ -51,6 +51,7 @@ from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
+from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.monitoring import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
 
@@ -134,6 +135,7 @@ class Server(Service):
         self._doors = _doors(settings.control, state, reactor)
         self._programs: Programs | None = None
         self._web_doors = _web_doors(settings.web, reactor)
+        self._tiles = _tiles(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
@@ -252,6 +254,7 @@ class Server(Service):
                 ),
                 now=time.time,
                 reactor=self._reactor,
+                tiles=self._tiles,
             )
             await self._web.listen()
         self._unhook = on_hangup(self._reactor, self._programs.reload)
@@ -368,6 +371,15 @@ def _web_doors(settings: config.Web, reactor: Any) -> list[WebDoor]:
         except Exception as error:  # see above
             raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None
     return doors
+
+
+def _tiles(settings: config.Web) -> Tiles:
+    tiles = Tiles(settings.tiles, settings.tiles_credit)
+    try:
+        tiles.source()
+    except BadTiles as error:
+        raise config.ConfigError(f"web.tiles: {error}") from None
+    return tiles
 
 
 def _catalog(path: str, state: Path) -> Catalog:

@@ -185,7 +185,13 @@ class SessionTests(WebTestCase):
         gone = self.world.ask("DELETE", "/api/v1/session", Cookie=cookie, X_CSRF_Token=csrf)
         self.assertEqual(gone.status, 204)
         self.assertIn("Max-Age=0", gone.headers["set-cookie"])
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
+
+    def test_before_anybody_has_signed_in(self) -> None:
+        nobody = {"name": None, "role": None, "csrf": None}
+        for headers in ({}, {"Cookie": "cmmd_session=ended"}):
+            answer = self.world.ask("GET", "/api/v1/session", **headers)
+            self.assertEqual((answer.status, answer.json), (200, nobody))
 
     def test_writes_need_the_csrf_token(self) -> None:
         cookie, csrf = self.sign_in()
@@ -217,21 +223,21 @@ class SessionTests(WebTestCase):
     def test_ends_with_its_token(self) -> None:
         cookie, _ = self.sign_in()
         self.world.tokens.revoke("operator")
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
         self.world.tokens.add("operator", "admin")
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).code, "unauthorized")
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
 
     def test_ends_by_itself(self) -> None:
         cookie, _ = self.sign_in()
         self.clock.advance(IDLE_S - 1)
         self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).status, 200)
         self.clock.advance(IDLE_S + 1)
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).status, 401)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).status, 401)
 
     def test_a_second_one_takes_the_place_of_the_first(self) -> None:
         first, _ = self.sign_in()
         self.sign_in(Cookie=first)
-        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=first).status, 401)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=first).status, 401)
 
     def test_bounds(self) -> None:
         sign_ins = SignIns(self.clock)

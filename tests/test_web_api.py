@@ -18,6 +18,7 @@ from cmmd.web.api import devices
 from cmmd.web.api import keys as keys_module
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
+from cmmd.web.empty import Empty
 from cmmd.web.problems import Refused
 from cmmd.web.site import site
 from tests import support  # noqa: F401 - hypothesis' settings
@@ -500,18 +501,7 @@ class RequestTests(WebTestCase):
         self.assertLess(answer.status, 500, answer.body)
 
 
-class StaticTests(WebTestCase):
-    def test_page(self) -> None:
-        for path in ("/", "/index.html"):
-            answer = self.world.ask("GET", path)
-            self.assertEqual((answer.status, answer.headers["content-type"]), (200, "text/html; charset=utf-8"))
-            self.assertIn("script-src 'self'", answer.headers["content-security-policy"])
-            same = self.world.ask("GET", path, If_None_Match=answer.headers["etag"])
-            self.assertEqual((same.status, same.body), (304, b""))
-        self.assertEqual(self.world.ask("POST", "/").code, "method_not_allowed")
-        self.assertEqual(self.world.ask("GET", "/nothing").code, "not_found")
-        self.assertEqual(self.world.ask("GET", "/index.html/more").code, "not_found")
-
+class HealthTests(WebTestCase):
     def test_health(self) -> None:
         self.world.world.write_batch()
         answer = self.world.ask("GET", "/healthz")
@@ -529,6 +519,7 @@ class GuardedTests(WebTestCase):
         super().setUp()
         metrics, devices_of = (Data(text, "text/plain") for text in (b"metrics", b"devices"))
         self.world.web.site.resource = site(
+            Empty(),
             api=Mock(),
             access=self.world.web.access,
             fleet=self.world.fleet,

@@ -21,6 +21,7 @@ from cmmd.web.api.openapi import document
 from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
+from cmmd.web.console import Console, Tiles
 from cmmd.web.feed import Feed
 from cmmd.web.monitoring import Monitoring
 from cmmd.web.pieces import Pieces
@@ -35,6 +36,8 @@ LONGEST_CLOSE_S = 2.0
 """Seconds that answers have to leave in when everything ends."""
 
 POLL_S = 0.05
+
+NO_TILES = Tiles()
 
 SCANS = 4
 """Requests that go through many readings at once; others wait."""
@@ -58,6 +61,7 @@ class Web:
     :param monitoring: has the metrics; None: there are none.
     :param now: Unix time in seconds. :param reactor: for whatever waits.
     :param pieces: for long work; shared, all of it together holds the reactor no longer than one. None: its own.
+    :param tiles: for the map.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Web:
         now: Callable[[], float],
         reactor: Any,
         pieces: Pieces | None = None,
+        tiles: Tiles = NO_TILES,
     ) -> None:
         self._doors = doors
         self._monitoring = monitoring
@@ -94,6 +99,7 @@ class Web:
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
         root = site(
+            Console(tiles, reactor),
             api=api,
             access=self.access,
             fleet=fleet,

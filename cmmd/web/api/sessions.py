@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from cmmd.fleet.desk.tokens import Role
-from cmmd.web.access import Caller
+from cmmd.web.access import Caller, WrongToken
 from cmmd.web.api.around import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery
+from cmmd.web.problems import Unauthorized
 from cmmd.web.signins import COOKIE, LONGEST_S
 
 __all__ = ["SessionNow", "SignInBody", "get_session", "sign_in", "sign_out"]
@@ -22,12 +23,12 @@ class SignInBody(Body, frozen=True, kw_only=True):
 class SessionNow(Struct, frozen=True, kw_only=True):
     """Who asks.
 
-    :ivar name: of the token; ``localhost`` where there are none at all.
+    :ivar name: of the token; ``localhost`` where there are none at all; null: nobody has signed in, likewise role.
     :ivar csrf: to be sent as ``X-CSRF-Token`` with whatever writes; null: there is no session, and none is needed.
     """
 
-    name: str
-    role: Role
+    name: str | None
+    role: Role | None
     csrf: str | None
 
 
@@ -44,9 +45,13 @@ async def sign_in(around: Around, call: Call[NoQuery, SignInBody]) -> Answer:
 
 
 def get_session(around: Around, call: Call[NoQuery, None]) -> Answer:
-    """Who asks, and what his writes need."""
-    del around
-    caller: Caller = call.caller
+    """Who asks, and what his writes need. A page asks before anybody has signed in, which is nothing wrong."""
+    try:
+        caller: Caller = around.access.caller(call.request)
+    except WrongToken:
+        raise
+    except Unauthorized:
+        return Answer(body=SessionNow(name=None, role=None, csrf=None))
     csrf = None if caller.session is None else caller.session.csrf
     return Answer(body=SessionNow(name=caller.name, role=caller.role, csrf=csrf))
 
