@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -915,6 +916,14 @@ class SpooledContract(WholeContract, TestCase):
         self.spool = Spool(folder / "spool.sqlite", threads, most_mib=100, spare_mib=0)
         known = Known(folder / "known.sqlite", threads, clock)
         self.make = lambda: SpooledStore(store, self.spool, known, clock)
+
+    async def opened(self) -> IStore:
+        """One that has claimed its store, which it does by itself."""
+        store = await super().opened()
+        await store.write([])
+        while len(self.spool.identities) > 1:
+            await deferLater(reactor, 0.01)
+        return store
 
     async def test_who_writes(self) -> None:
         """It claims the store itself, for its spool."""
