@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,19 +14,26 @@ from tests.fleet_process import FleetProcess
 
 __all__ = ["ConsoleWorld"]
 
+COMMAND_TIMEOUT_S = 3.0
+
 
 class ConsoleWorld:
     """It runs.
 
-    :param devices: how many. :param web: more of the table ``[web]``.
+    :param devices: how many. :param options: more of the simulator's command line.
     :ivar url: of the console. :ivar tokens: by role.
     """
 
-    def __init__(self, devices: int, web: Mapping[str, object] | None = None) -> None:
+    def __init__(self, devices: int, options: Sequence[str] = ()) -> None:
         self.folder = Path(mkdtemp(prefix="cmmd-console-"))
         self._port = service_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        sections: Sections = {"web": {"listen": [endpoint(self._port)], **(web or {})}, "history": {"interval": 1.0}}
+        sections: Sections = {
+            "web": {"listen": [endpoint(self._port)]},
+            "history": {"interval": 1.0},
+            "commands": {"timeout": COMMAND_TIMEOUT_S},
+        }
+        self._options = options
         self.daemon = Daemon(self.folder, sections)
         self.start()
         kept = Tokens(self.daemon.state)
@@ -41,7 +48,7 @@ class ConsoleWorld:
 
     def begin_fleet(self, devices: int) -> None:
         """Have simulated devices report."""
-        self.fleet = FleetProcess(self.folder, self.daemon.port, devices)
+        self.fleet = FleetProcess(self.folder, self.daemon.port, devices, *self._options)
         until(lambda: sum(one["upload"] > 0 for one in self.devices()) == devices, "devices with values")
 
     def end_fleet(self) -> None:

@@ -4,6 +4,7 @@ import atexit
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ class Stage:
         if self._of is not tests:
             self.close()
             self._of = tests
-            self._world = ConsoleWorld(tests.devices)
+            self._world = ConsoleWorld(tests.devices, tests.options)
             self._visitor = Visitor(self._world.url)
         assert self._world is not None and self._visitor is not None
         return self._world, self._visitor
@@ -55,10 +56,11 @@ STAGE = Stage()
 class ConsoleTestCase(SynchronousTestCase):
     """Has a world and a browser.
 
-    :cvar devices: how many the world has.
+    :cvar devices: how many the world has. :cvar options: of the simulator.
     """
 
     devices: ClassVar[int] = DEVICES
+    options: ClassVar[Sequence[str]] = ()
 
     def setUp(self) -> None:
         self.world, self.visitor = STAGE.set_for(type(self))
@@ -159,12 +161,21 @@ class DayTests(ConsoleTestCase):
             page.locator(f'.alarm[data-number="{number}"] .tag', has_text="token the-operator").wait_for()
             self.assertClean(visit)
 
+    def test_counts_alarms_of_all_on_the_page_of_one(self) -> None:
+        with_alarm = self.world.device_with_alarm()
+        other = next(one["hostid"] for one in self.world.devices() if one["hostid"] != with_alarm)
+        with self.visitor.visit() as visit:
+            page = visit.open(f"/#/devices/{other}").sign_in(self.world.tokens["viewer"]).page
+            page.wait_for_selector("h1")
+            visit.until("Number(document.querySelector('.badge').textContent) > 0", "alarms of others")
+            page.wait_for_selector(".badge:not([hidden])")
+            self.assertClean(visit)
+
     def test_sees_a_chart(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open(f"#/devices/{self.host(1)}/charts").page
-            line = (
-                "[...document.querySelectorAll('.plot path.js-line')].some((one) => one.getAttribute('d').length > 40)"
-            )
+            drawn = "(one) => one.getAttribute('d').includes('L')"
+            line = f"[...document.querySelectorAll('.plot path.js-line')].some({drawn})"
             visit.until(line, "a line")
             self.assertIn("readings", page.inner_text("#panel-charts [role=status]"))
             page.click("text=Choose points")
@@ -327,6 +338,26 @@ class TroubleTests(ConsoleTestCase):
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/devices/NOBODY").page
             page.locator("[role=alert]", has_text="no such device").wait_for()
+
+
+class SilentTests(ConsoleTestCase):
+    """A module that does not answer orders."""
+
+    devices = 1
+    options = ("--misbehave", "silent")
+
+    def test_nobody_knows(self) -> None:
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{self.host(0)}/commands").page
+            page.click(".k-manual")
+            page.click("dialog .primary")
+            page.locator(".outcome .o-unknown", has_text="Outcome unknown: no answer").wait_for()
+            said = page.inner_text(".outcome")
+            self.assertIn("Nobody knows whether it was done", said)
+            self.assertNotIn("fail", said.lower())
+            page.locator("#panel-commands .tag.o-unknown").wait_for()
+            self.assertUsable(visit, "outcome unknown")
+            self.assertClean(visit)
 
 
 class ModuleTests(ConsoleTestCase):

@@ -1,8 +1,10 @@
 // The fleet as the page knows it: a row of each device, kept up to date by the stream.
 
-import {fleet as fetchFleet} from "./api.js";
+import {NoAnswer, Refused, fleet as fetchFleet, status} from "./api.js";
 import {throttled} from "./dom.js";
 import {Stream} from "./stream.js";
+
+const ALARMS_MS = 20_000;
 
 export const STATES = ["alarm", "running", "standby", "unknown", "offline"];
 
@@ -26,6 +28,8 @@ export class Fleet extends EventTarget {
   #skew = 0;
   #columns = [];
   #stream = null;
+  #alarms = 0;
+  #asking = 0;
 
   /** The daemon's clock, in milliseconds. */
   now() {
@@ -36,6 +40,8 @@ export class Fleet extends EventTarget {
   follow(hostid = null) {
     if (this.followed === hostid && this.#stream) return;
     this.#stream?.stop();
+    clearInterval(this.#asking);
+    if (hostid !== null) this.#asking = setInterval(() => document.hidden || this.#askAlarms(), ALARMS_MS);
     this.followed = hostid;
     this.#stream = new Stream({
       parameters: {hostid, live: true, commands: true},
@@ -46,6 +52,7 @@ export class Fleet extends EventTarget {
   }
 
   stop() {
+    clearInterval(this.#asking);
     this.#stream?.stop();
     this.#stream = null;
     this.followed = undefined;
@@ -56,7 +63,9 @@ export class Fleet extends EventTarget {
     this.#stream?.hurry();
   }
 
+  /** How many alarms are open, of all devices. */
   get openAlarms() {
+    if (this.followed !== null) return this.#alarms;
     let sum = 0;
     for (const row of this.rows.values()) sum += row.alarms;
     return sum;
@@ -65,7 +74,7 @@ export class Fleet extends EventTarget {
   async #opened(signal) {
     if (this.followed === null) {
       // The rows of before stay until the new ones are all there; where there are none, the first are shown at once.
-      const first = this.rows.size === 0;
+      const first = !this.complete;
       const fresh = first ? this.rows : new Map();
       await fetchFleet((rows, head) => {
         this.#columns = head.columns;
@@ -79,9 +88,20 @@ export class Fleet extends EventTarget {
       this.rows = fresh;
       this.complete = true;
     }
+    if (this.followed !== null) this.#askAlarms();
     this.#count();
     this.heardAt = Date.now();
     this.dispatchEvent(new CustomEvent("all"));
+  }
+
+  /** Who follows one device is not told of others: their alarms are asked for now and then. */
+  async #askAlarms() {
+    try {
+      this.#alarms = Object.values((await status()).alarms).reduce((sum, one) => sum + one, 0);
+      this.dispatchEvent(new CustomEvent("alarms"));
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+    }
   }
 
   /** Count, and tell, a few times a second. */

@@ -36,7 +36,7 @@ export class Shell {
       this.main);
     const {signal} = this.#listening;
     fleet.addEventListener("link", () => this.#linked(), {signal});
-    for (const kind of ["all", "rows"]) fleet.addEventListener(kind, () => this.#count(), {signal});
+    for (const kind of ["all", "rows", "alarms"]) fleet.addEventListener(kind, () => this.#count(), {signal});
     this.#linked();
   }
 

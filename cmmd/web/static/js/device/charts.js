@@ -7,7 +7,8 @@ import {language, t, titled} from "../i18n.js";
 import {address} from "../route.js";
 import {figure} from "./figure.js";
 
-const HOUR = 3_600_000;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 const RANGES = {hour: HOUR, day: 24 * HOUR, week: 168 * HOUR};
 const MOST_POINTS = 8;
 const FIRST = ["load", "generator_frequency", "generator_voltage_l1_n", "mains_voltage_l1_n"];
@@ -158,7 +159,10 @@ export class Charts {
   }
 
   #customForm() {
-    const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    // The fields have whole minutes: the end goes up, so that the newest readings stay in sight.
+    this.#from = Math.floor(this.#from / MINUTE) * MINUTE;
+    this.#until = Math.ceil(this.#until / MINUTE) * MINUTE;
+    const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
     put(this.custom,
       h("label", {}, t("charts.from"), " ", h("input", {type: "datetime-local", name: "from", value: local(this.#from), required: true})),
       h("label", {}, t("charts.until"), " ", h("input", {type: "datetime-local", name: "until", value: local(this.#until), required: true})),

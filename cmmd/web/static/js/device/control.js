@@ -131,7 +131,7 @@ export class Control {
       this.#last = await api.sendCommand(this.#details.row.hostid, body);
       this.#tell();
       this.element.scrollIntoView({block: "nearest"});
-      await this.#follow(this.#last.number);
+      this.#follow(this.#last.number);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
@@ -142,14 +142,22 @@ export class Control {
     }
   }
 
-  /** The stream tells of every change; this is for the case that it is down just now. */
+  /** The stream tells of every change; this is for the case that it is down just now. It was accepted in any case. */
   async #follow(number) {
-    this.#asking = false;
-    while (!this.#abort.signal.aborted) {
-      const command = await api.command(number, WAIT_S, this.#abort.signal);
-      if (this.#last?.number === number) this.changed({...command, confirmed: command.confirmed ?? this.#last.confirmed});
-      if (command.outcome !== null) return;
+    try {
+      let command;
+      do {
+        command = await api.command(number, WAIT_S, this.#abort.signal);
+        if (this.#last?.number === number) this.changed({...command, confirmed: command.confirmed ?? this.#last.confirmed});
+      } while (command.outcome === null);
+    } catch (error) {
+      if (error.name !== "AbortError" && !(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
     }
+  }
+
+  /** There was a gap in the stream: how does the last command stand? */
+  catchUp() {
+    if (this.#last && (verdict(this.#last) === "wait" || this.#last.confirmed === null)) this.#follow(this.#last.number);
   }
 
   #tick() {

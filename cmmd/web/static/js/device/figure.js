@@ -42,7 +42,7 @@ export function figure(answer, titles, element) {
     const axis = units.indexOf(series.unit);
     const common = {cliponaxis: false, x: [], y: [], xaxis: "x", yaxis: axis ? `y${axis + 1}` : "y", type: "scatter", mode: "lines", connectgaps: false};
     const color = colors[place % colors.length];
-    const title = titles.get(series.name) ?? series.name;
+    const title = (titles.get(series.name) ?? series.name).replaceAll("<", "&lt;"); // Plotly takes some HTML
     const of = (values) => {
       const kept = gapless(values, answer.counts);
       return {x: kept.map(([at]) => x[at]), y: kept.map(([, value]) => value)};
@@ -55,7 +55,7 @@ export function figure(answer, titles, element) {
     const mean = of(series.mean);
     const few = mean.y.filter((value) => value !== null).length < FEW; // a line through one point is not to be seen
     data.push({...common, ...mean, mode: few ? "lines+markers" : "lines", marker: {size: 5, color}, name: title, legendgroup: series.name, line: {width: 2, color, dash: DASHES[Math.floor(place / 2) % DASHES.length], shape: "linear"},
-      hovertemplate: `%{y} ${series.unit}<extra>${title.replaceAll("<", "&lt;")}</extra>`});
+      hovertemplate: `%{y} ${series.unit}<extra>${title}</extra>`});
   });
   const gap = units.length > 1 ? 0.09 / units.length + 0.02 : 0;
   const part = (1 - gap * (units.length - 1)) / units.length;

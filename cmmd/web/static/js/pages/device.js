@@ -130,6 +130,7 @@ class DevicePage {
     this.#fetchDetails();
     this.#fetchLive();
     this.#fetchAlarms();
+    this.control.catchUp();
     if (this.tabs.chosen === "events") this.events.soon();
     if (this.tabs.chosen === "commands") this.commands.soon();
   }

@@ -22,6 +22,7 @@ class MapPage {
   #land = [];
   #places = [];
   #fitted = false;
+  #growing = true;
   #frame = 0;
   #pointers = new Map();
   #markers = new Map();
@@ -76,6 +77,7 @@ class MapPage {
     [this.#view.x, this.#view.y] = project(longitude, latitude);
     this.#view.zoom = zoom;
     this.#fitted = true;
+    this.#growing = false;
   }
 
   #resized = new ResizeObserver(([{contentRect}]) => {
@@ -155,10 +157,11 @@ class MapPage {
     if (!this.#places.length || this.#view.width <= 1) return;
     this.#fitted = true;
     this.#view.fit(this.#places.map((one) => [one.x, one.y]));
-    this.#moved();
+    this.#soon();
   }
 
   #moved() {
+    this.#growing = false;
     this.remember();
     this.#soon();
   }
@@ -171,7 +174,9 @@ class MapPage {
       this.#places.push({x, y, hostid: row.hostid});
     }
     put(this.note, this.#fleet.rows.size ? t("map.count", {n: number(this.#places.length), of: number(this.#fleet.rows.size)}) : "");
-    if (!this.#fitted) this.#fit();
+    // As long as devices still come, and nobody has moved it, the map grows with them.
+    if (!this.#fitted || this.#growing) this.#fit();
+    this.#growing = this.#growing && !this.#fleet.complete;
     this.#soon();
   }
 
