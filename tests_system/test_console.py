@@ -334,6 +334,54 @@ class TroubleTests(ConsoleTestCase):
             visit.until("document.body.dataset.link === 'live'", "the stream again")
             self.assertEqual([one for one in visit.errors if "ERR_" not in one and "401" not in one], [])
 
+    def test_what_became_of_a_command_is_never_guessed(self) -> None:
+        hostid = self.host(1)
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{hostid}").page
+            page.wait_for_selector(".k-manual:not([aria-disabled])")
+            posts = "**/api/v1/devices/*/commands"
+            for status, kind, body, said in (
+                (502, "text/html", "<h1>Bad Gateway</h1>", "not known"),
+                (403, "text/html", "<h1>Forbidden</h1>", "not known"),
+                (200, "text/html", "<h1>Welcome</h1>", "not known"),
+                (500, "application/problem+json", '{"code": "internal_error"}', "not known"),
+                (503, "application/problem+json", '{"code": "not_audited"}', "Nothing was sent"),
+                (409, "application/problem+json", '{"code": "device_offline"}', "Nothing was sent"),
+            ):
+                page.route(
+                    posts, lambda route, s=status, k=kind, b=body: route.fulfill(status=s, content_type=k, body=b)
+                )
+                page.click(".k-manual")
+                page.click("dialog .primary")
+                page.locator(".outcome .tag", has_text=said).wait_for()
+                page.unroute(posts)
+            page.route("**/api/v1/commands/*", lambda route: route.fulfill(status=502, body="no"))
+            page.click(".k-manual")
+            page.click("dialog .primary")
+            page.locator(".outcome .o-yes", has_text="Done").wait_for()
+            self.assertNotIn("Nothing was sent", page.inner_text(".outcome"))
+
+    def test_a_question_ends_with_its_page(self) -> None:
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{self.host(1)}").page
+            page.wait_for_selector(".k-manual:not([aria-disabled])")
+            page.click(".k-manual")
+            self.assertTrue(page.evaluate("document.querySelector('dialog .primary').disabled"))
+            visit.open("#/alarms")
+            visit.until("!document.querySelector('dialog')", "the question is gone")
+            self.assertClean(visit)
+
+    def test_a_sign_out_that_fails(self) -> None:
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["operator"]).page
+            page.route("**/api/v1/session", lambda route: route.fulfill(status=502, body="no"))
+            page.click(".menu-button")
+            page.click(".menu button")
+            page.locator(".banner.lost", has_text="still signed in").wait_for()
+            page.unroute("**/api/v1/session")
+            page.locator(".banner.lost button").click()
+            page.wait_for_selector("#token")
+
     def test_nobody_has_a_device_of_this_name(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/devices/NOBODY").page

@@ -14,7 +14,7 @@ export class Refused extends Error {
   }
 }
 
-/** There was no answer. Of a write nobody knows whether it was done. */
+/** There was no answer, or none that can be relied on. Of a write nobody knows whether it was done. */
 export class NoAnswer extends Error {}
 
 let csrf = null;
@@ -46,8 +46,19 @@ async function ask(method, path, {parameters, body, headers, signal} = {}) {
     if (error.name === "AbortError") throw error;
     throw new NoAnswer(error.message);
   }
-  if (answer.ok) return text ? JSON.parse(text) : null;
-  throw refusal(answer.status, text);
+  if (answer.ok) return read(text);
+  const error = refusal(answer.status, text);
+  if (method !== "GET" && !surelyNot(answer, error)) throw new NoAnswer(`HTTP ${answer.status}: ${error.message}`);
+  throw error;
+}
+
+function read(text) {
+  if (!text) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new NoAnswer("the answer is not JSON"); // a proxy's page, not ours
+  }
 }
 
 function refusal(status, text) {
@@ -57,6 +68,12 @@ function refusal(status, text) {
   } catch { /* a proxy's page, not ours */ }
   if (status === 401) onSignedOut();
   return new Refused(problem);
+}
+
+/** Whether this answer to a write says that nothing was done: a proxy's does not, and neither does an error in the daemon. */
+function surelyNot(answer, {code, status}) {
+  const ours = /^application\/problem\+json\b/i.test(answer.headers.get("Content-Type") ?? "") && code !== "unknown";
+  return status === 401 || ours && (status < 500 || code === "not_audited");
 }
 
 const get = (path, parameters, signal) => ask("GET", path, {parameters, signal});
@@ -128,8 +145,10 @@ export const changeSettings = (hostid, changes) => ask("PATCH", `${of(hostid)}/s
 export const cancelCommand = (number) => ask("DELETE", `/commands/${number}`);
 
 /** Have a command carried out. The key keeps it from being sent twice, whatever a proxy does. */
-export function sendCommand(hostid, body) {
-  return ask("POST", `${of(hostid)}/commands`, {body, headers: {"Idempotency-Key": randomKey()}});
+export async function sendCommand(hostid, body) {
+  const command = await ask("POST", `${of(hostid)}/commands`, {body, headers: {"Idempotency-Key": randomKey()}});
+  if (!Number.isInteger(command?.number)) throw new NoAnswer("the answer is no command");
+  return command;
 }
 
 function randomKey() {

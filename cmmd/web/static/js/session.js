@@ -20,8 +20,13 @@ export async function signIn(token) {
   take(await api.signIn(token));
 }
 
+/** Fails where it is not known that the session has ended. */
 export async function signOut() {
-  await api.signOut();
+  try {
+    await api.signOut();
+  } catch (error) {
+    if (!(error instanceof api.Refused && error.status === 401)) throw error;
+  }
   Object.assign(me, {name: null, role: null, csrf: null});
 }
 

@@ -1,5 +1,6 @@
 // What stands around every page: the head with navigation, the link to the daemon, and the menu.
 
+import {NoAnswer, Refused} from "./api.js";
 import {clock} from "./format.js";
 import {h, icon, mark, put, say} from "./dom.js";
 import {chooseLanguage, language, languages, t} from "./i18n.js";
@@ -16,6 +17,7 @@ export class Shell {
   #badge = h("span", {class: "badge", hidden: true});
   #link = h("p", {class: "link"});
   #banner = h("div", {class: "banner lost", role: "alert", hidden: true});
+  #still = h("div", {class: "banner lost", role: "alert", hidden: true});
   #timer = null;
   #listening = new AbortController();
 
@@ -31,7 +33,7 @@ export class Shell {
     put(app,
       h("a", {class: "skip", href: "#main", on: {click: (event) => this.#skip(event)}}, t("nav.skip")),
       h("header", {class: "top"}, h("a", {class: "brand", href: "#/", "aria-label": t("nav.home")}, "cmmd"), nav, this.#link, this.#menu()),
-      this.#banner,
+      this.#banner, this.#still,
       may("operator") || me.csrf ? null : h("p", {class: "banner note"}, t("signin.none")),
       this.main);
     const {signal} = this.#listening;
@@ -131,11 +133,17 @@ export class Shell {
   }
 
   async #signOut() {
+    this.#still.hidden = true;
     try {
       await signOut();
-    } finally {
-      this.#leave();
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof NoAnswer)) throw error;
+      // The cookie is out of a page's reach: whoever comes next would be who we are.
+      put(this.#still, icon("warning"), h("span", {}, t("signout.failed")), h("button", {class: "small", on: {click: () => this.#signOut()}}, t("try.again")));
+      this.#still.hidden = false;
+      return;
     }
+    this.#leave();
   }
 }
 

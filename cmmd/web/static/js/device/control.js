@@ -5,12 +5,14 @@ import {confirm} from "../dialog.js";
 import {clock} from "../format.js";
 import {h, icon, mark, put} from "../dom.js";
 import {t, tOr, titled} from "../i18n.js";
-import {may} from "../session.js";
+import {may, me} from "../session.js";
 import {commandName, steps, verdict, watching} from "./outcome.js";
 
 const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle"]]];
 const DANGEROUS = new Set(["start", "test", "auto", "generator_breaker_toggle", "mains_breaker_toggle"]);
 const WAIT_S = 50;
+const PAUSES_MS = [1000, 30_000]; // between attempts to follow a command: the first, and the longest
+const SKEW_MS = 2000;
 
 export class Control {
   #fleet;
@@ -20,7 +22,8 @@ export class Control {
   #buttons = new Map();
   #last = null;
   #asking = false;
-  #problem = null;
+  #problem = null; // what stands in the way of the command asked for last: an error, or a text
+  #sent = null; // what was asked for last
   #abort = new AbortController();
 
   constructor(fleet) {
@@ -51,9 +54,40 @@ export class Control {
   /** A command of this device has changed. */
   changed(command) {
     if (this.#last === null || command.number >= this.#last.number) {
+      const another = command.number !== this.#last?.number;
+      // Whether something was done that had no answer is known from its record only, not from somebody else's.
+      if (this.#problem instanceof api.NoAnswer ? this.#isSent(command) : another) this.#problem = null;
       this.#last = command;
       this.#tell();
     }
+  }
+
+  /** Whether this is the record of what was asked for last. */
+  #isSent(command) {
+    if (!command || !this.#sent) return false;
+    const {body, after, since} = this.#sent;
+    return command.number > after && command.accepted_at >= since && command.name === (body.name ?? null)
+      && (body.kind === "named" || command.kind === body.kind) && (command.requester ?? "").includes(me.name ?? "");
+  }
+
+  /** Ends with the page. */
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** What somebody who is asked goes by: mode, engine, and breakers. */
+  state() {
+    const signals = (this.#live?.signals ?? []).filter((one) => one.name.endsWith("_on_load"));
+    return JSON.stringify([this.#live?.mode ?? null, this.#live?.engine_state ?? null, signals.map((one) => [one.name, one.active])]);
+  }
+
+  /** Send something that was asked about in this state; not where that is over. */
+  async sendIf(asked, body) {
+    const why = this.reason() ?? (this.state() === asked ? null : t("why.changed"));
+    if (why === null) return this.send(body);
+    this.#problem = why;
+    this.#tell();
+    this.element.scrollIntoView({block: "nearest"});
   }
 
   get name() {
@@ -109,6 +143,7 @@ export class Control {
     if (this.reason() !== null || this.#asking) return;
     const {row} = this.#details;
     const mode = this.#live?.mode;
+    const asked = this.state();
     const facts = [
       [t("dialog.device"), `${this.name}`], [t("dialog.hostid"), row.hostid], [t("dialog.command"), this.#label(info)],
       [t("dialog.now"), [mode ? t(`mode.${mode}`) : t("mode.unknown"), this.#live?.engine_state ? titled(this.#live.engine_state) : t("turns.unknown")].join(" · ")],
@@ -118,40 +153,53 @@ export class Control {
       DANGEROUS.has(info.name) ? h("p", {class: "caution"}, icon("warning"), h("span", {}, tOr(`caution.${info.name}`, t("caution.any")))) : null,
       info.only_in_mode && mode !== info.only_in_mode ? h("p", {class: "caution"}, icon("warning"), h("span", {}, t("caution.only_in_mode", {mode: t(`mode.${info.only_in_mode}`)}))) : null,
     ];
-    const yes = await confirm({title: t("dialog.title", {command: this.#label(info), device: this.name}), text, yes: t("dialog.send", {command: this.#label(info)}), danger: DANGEROUS.has(info.name)});
-    if (yes) await this.send({kind: "named", name: info.name});
+    const yes = await confirm({title: t("dialog.title", {command: this.#label(info), device: this.name}), text, yes: t("dialog.send", {command: this.#label(info)}), danger: DANGEROUS.has(info.name), signal: this.signal});
+    if (yes) await this.sendIf(asked, {kind: "named", name: info.name});
   }
 
   /** Send something and follow it to its end. Also for other parts of the page. */
   async send(body) {
     this.#asking = true;
     this.#problem = null;
+    this.#sent = {body, after: this.#last?.number ?? 0, since: this.#fleet.now() - SKEW_MS};
+    this.told = null;
     put(this.outcome, h("p", {class: "muted"}, icon("wait"), t("control.asking")));
+    let command;
     try {
-      this.#last = await api.sendCommand(this.#details.row.hostid, body);
-      this.#tell();
-      this.element.scrollIntoView({block: "nearest"});
-      this.#follow(this.#last.number);
+      command = await api.sendCommand(this.#details.row.hostid, body);
     } catch (error) {
-      if (error.name === "AbortError") return;
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
-      this.#problem = error;
+      // The stream may have told of it before.
+      if (error instanceof api.Refused || !this.#isSent(this.#last)) this.#problem = error;
       this.#tell();
+      return;
     } finally {
       this.#asking = false;
     }
+    // From here on it is known to be on its way: whatever goes wrong now says nothing about it.
+    if (this.#last?.number !== command.number) this.#last = command;
+    this.#tell();
+    this.element.scrollIntoView({block: "nearest"});
+    await this.#follow(command.number);
   }
 
   /** The stream tells of every change; this is for the case that it is down just now. It was accepted in any case. */
   async #follow(number) {
-    try {
-      let command;
-      do {
-        command = await api.command(number, WAIT_S, this.#abort.signal);
-        if (this.#last?.number === number) this.changed({...command, confirmed: command.confirmed ?? this.#last.confirmed});
-      } while (command.outcome === null);
-    } catch (error) {
-      if (error.name !== "AbortError" && !(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
+    let [pause, longest] = PAUSES_MS;
+    while (!this.signal.aborted && this.#last?.number === number) {
+      try {
+        const command = await api.command(number, WAIT_S, this.signal);
+        if (command?.number !== number) throw new api.NoAnswer("the answer is another");
+        if (this.#last.number === number) this.changed({...command, confirmed: command.confirmed ?? this.#last.confirmed});
+        if (command.outcome !== null) return;
+        [pause] = PAUSES_MS;
+      } catch (error) {
+        if (error.name === "AbortError") return;
+        if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
+        if (this.#last.outcome !== null) return;
+        await new Promise((resolve) => setTimeout(resolve, pause));
+        pause = Math.min(pause * 2, longest);
+      }
     }
   }
 
@@ -167,8 +215,11 @@ export class Control {
   #tell() {
     if (this.#problem) {
       const unknown = this.#problem instanceof api.NoAnswer;
+      const why = typeof this.#problem === "string" ? this.#problem : tOr(`code.${this.#problem.code}`, this.#problem.message);
+      if (this.told === this.#problem) return;
+      this.told = this.#problem;
       put(this.outcome, h("p", {class: `tag o-${unknown ? "unknown" : "no"}`}, icon(unknown ? "unknown" : "no"),
-        h("span", {}, unknown ? t("control.no_answer") : t("control.not_sent", {why: tOr(`code.${this.#problem.code}`, this.#problem.message)}))));
+        h("span", {}, unknown ? t("control.no_answer") : t("control.not_sent", {why}))));
       return;
     }
     const command = this.#last;

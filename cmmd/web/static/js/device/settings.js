@@ -69,7 +69,7 @@ export class SettingsForm {
     event.preventDefault();
     const changes = changed(this.#inputs, JSON.parse(this.#settings));
     if (!Object.keys(changes).length) return put(this.#told, t("settings.unchanged"));
-    if (changes.enabled === false && !(await confirm({title: t("settings.disable", {device: this.#control.name}), text: h("p", {}, t("settings.disable.means")), yes: t("settings.disable.yes"), danger: true}))) return;
+    if (changes.enabled === false && !(await confirm({title: t("settings.disable", {device: this.#control.name}), text: h("p", {}, t("settings.disable.means")), yes: t("settings.disable.yes"), danger: true, signal: this.#control.signal}))) return;
     put(this.#told);
     try {
       this.changed(await api.changeSettings(this.#hostid, changes));
@@ -86,8 +86,9 @@ export class SettingsForm {
     if (this.#module.firstChild && this.#module.querySelector("button").disabled === disabled) return;
     put(this.#module, h("h3", {}, t("reset.title")), h("p", {}, t("reset.means")),
       h("button", {disabled, on: {click: async () => {
-        const yes = await confirm({title: t("reset.ask", {device: this.#control.name}), text: h("p", {}, t("reset.means")), yes: t("reset.yes"), danger: true});
-        if (yes) await this.#control.send({kind: "reset"});
+        const asked = this.#control.state();
+        const yes = await confirm({title: t("reset.ask", {device: this.#control.name}), text: h("p", {}, t("reset.means")), yes: t("reset.yes"), danger: true, signal: this.#control.signal});
+        if (yes) await this.#control.sendIf(asked, {kind: "reset"});
       }}}, t("reset.yes")));
   }
 
