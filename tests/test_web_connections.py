@@ -96,14 +96,47 @@ class LimitTests(SynchronousTestCase):
             self.clock.advance(REQUEST_S)
             client.request("GET", "/healthz")
             self.assertEqual(self.answered(client).status, 200)
+        self.clock.advance(0)
         client.request("GET", "/healthz", {"Connection": "close"})
         self.assertTrue(client.transport.lost)
 
     def test_at_once(self) -> None:
         client = Client(self.world)
         client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
-        for _ in range(3):
+        self.assertEqual(self.answered(client).status, 200)
+        self.assertEqual(client.received, b"")  # one in each turn of the reactor
+        self.clock.advance(0)
+        for _ in range(2):
             self.assertEqual(self.answered(client).status, 200)
+
+    def test_at_once_behind_a_body(self) -> None:
+        client = Client(self.world)
+        client.send(b"POST /healthz HTTP/1.1\r\nContent-Length: 1\r\n\r\nx" + b"GET /healthz HTTP/1.1\r\n\r\n")
+        for status in (405, 200):
+            self.assertEqual(self.answered(client).status, status)
+            self.clock.advance(0)
+
+    def test_none_is_answered_whose_reader_is_behind(self) -> None:
+        client = Client(self.world)
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.pause()
+        self.clock.advance(1)
+        self.assertEqual(self.answered(client).status, 200)
+        self.assertEqual(client.received, b"")
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 1000)
+        self.assertEqual(client.transport.producerState, "paused")
+        client.resume()
+        for _ in range(3):
+            self.clock.advance(0)
+            self.assertEqual(self.answered(client).status, 200)
+
+    def test_reader_that_never_comes_back(self) -> None:
+        client = Client(self.world)
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.pause()
+        self.clock.advance(IDLE_S)
+        self.clock.advance(LINGER_S)
+        self.assertTrue(client.transport.lost)
 
     def test_old_protocol(self) -> None:
         client = Client(self.world)

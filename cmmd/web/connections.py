@@ -96,11 +96,13 @@ class Limited(HTTPChannel):
         super().__init__()
         self._patience: IDelayedCall | None = None
         self._refused = False
+        self._answered: Any = None
+        self._next_turn: IDelayedCall | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being answered."""
-        return not self._handlingRequest
+        return not self._handlingRequest or self._answered is not None
 
     def connectionMade(self) -> None:
         """Somebody has come."""
@@ -110,6 +112,9 @@ class Limited(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """He has gone."""
         self._set_patience(None)
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
         super().connectionLost(reason)
         self.site.gone(self)
 
@@ -128,8 +133,11 @@ class Limited(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body have come."""
-        if not self._refused:
-            super().rawDataReceived(data)
+        if self._refused:
+            return
+        super().rawDataReceived(data)
+        if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()  # Twisted does not while the transport is backed up
 
     def lineLengthExceeded(self, _: bytes) -> None:
         """A line of the head is endless."""
@@ -140,6 +148,31 @@ class Limited(HTTPChannel):
         if not self._refused:
             self._set_patience(None)
             super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        """A request is answered. The next one has to wait for a turn of the reactor, and for the answer to leave."""
+        if not self.persistent:
+            super().requestDone(request)
+            return
+        self._answered = request
+        self.setTimeout(self._savedTimeOut)
+        self._take_next_soon()
+
+    def resumeProducing(self) -> None:
+        """The transport wants more."""
+        super().resumeProducing()
+        if self._answered is not None:
+            self._take_next_soon()
+
+    def _take_next_soon(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self.site.clock.callLater(0, self._take_next)
+
+    def _take_next(self) -> None:
+        self._next_turn = None
+        if not self._waitingForTransport:
+            answered, self._answered = self._answered, None
+            super().requestDone(answered)
 
     def _too_slow(self) -> None:
         self._patience = None

@@ -18,6 +18,7 @@ from cmmd.web.access import Access
 from cmmd.web.api.around import Around
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.openapi import document
+from cmmd.web.api.operation import Encoded
 from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
@@ -95,7 +96,7 @@ class Web:
             keys=Keys(reactor),
             pieces=pieces,
             scans=DeferredSemaphore(SCANS),
-            document=document(),
+            document=Encoded.of(document()),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
         root = site(
