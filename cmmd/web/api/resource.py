@@ -164,6 +164,7 @@ class ApiResource:
             return NOBODY
         caller = self._access.caller(request)
         self._access.check_role(caller, operation.role)
+        request.channel.known = True
         return caller
 
     # --- what is answered --------------------------------------------------------------------------------------------
