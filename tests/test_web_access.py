@@ -1,16 +1,19 @@
 """Who comes in: tokens and roles, this machine alone without any, sessions of browsers, pages of strangers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
+from cmmd.web.service import WebDoor
 from cmmd.web.signins import IDLE_S, LONGEST_S, MOST_SESSIONS, SignIns
-from tests.web_world import HOST, Answered, WebTestCase, WebWorld
+from tests.web_world import HOST, Answered, Client, WebTestCase, WebWorld
 from tests.world import HOSTID
 
 PLACES = {"{hostid}": HOSTID, "{number}": "1", "{name}": "hgm6120n"}
@@ -61,6 +64,7 @@ class EveryOperationTests(WebTestCase):
                 {"Origin": "null"},
                 {"Origin": f"https://{HOST}.evil.example"},
                 {"Sec_Fetch_Site": "cross-site"},
+                {"Sec_Fetch_Site": "cross-site", "Origin": f"https://{HOST}"},
             ):
                 answer = self.call(one, token=self.tokens["admin"], **headers)
                 self.assertEqual((answer.status, answer.code), (403, "foreign_origin"), one.name)
@@ -128,6 +132,19 @@ class TokenTests(WebTestCase):
             self.assertEqual(answer.status, 401)
 
 
+class _Endpoint:
+    """One that can be listened on at once."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def listen(self, _: Any) -> Any:
+        return succeed(self)
+
+    def getHost(self) -> Any:
+        return IPv4Address("TCP", self._host, 1)
+
+
 class NoTokenTests(SynchronousTestCase):
     """As long as there are no tokens there is only this machine, and it may look."""
 
@@ -156,8 +173,37 @@ class NoTokenTests(SynchronousTestCase):
             {"Host": "rebound.example"},  # a page of a stranger whose name has become 127.0.0.1
             {"X_Forwarded_For": "192.0.2.7"},
             {"Forwarded": "for=192.0.2.7"},
+            {"X_Real_IP": "192.0.2.7"},
+            {"X_Forwarded_Proto": "https"},
+            {"Via": "1.1 proxy"},
+            {"CF_Ray": "1"},
         ):
             self.assertEqual(self.ask(**named).code, "unauthorized", named)
+
+    def test_old_protocol_of_proxies(self) -> None:
+        client = Client(self.world, "127.0.0.1")
+        client.send(b"GET /api/v1/status HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        self.assertIn(b" 401 ", client.received)
+
+    def test_the_last_token_is_revoked(self) -> None:
+        self.world.tokens.add("me", "viewer")
+        self.world.tokens.revoke("me")
+        self.assertEqual(self.ask().code, "unauthorized")
+
+    def test_open_doors_without_tls(self) -> None:
+        warned: list[str] = []
+
+        @provider(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            if "without TLS" in (formatEvent(event) or ""):
+                warned.append(event["door"])
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        doors = [("tcp:1", "0.0.0.0"), ("tcp:2", "127.0.0.1"), ("ssl:3", "0.0.0.0")]
+        self.world.web._doors = [WebDoor(string, cast("Any", _Endpoint(host))) for string, host in doors]
+        self.successResultOf(Deferred.fromCoroutine(self.world.web.listen()))
+        self.assertEqual(warned, ["tcp:1"])
 
     def test_it_ends_with_the_first_token(self) -> None:
         self.assertEqual(self.ask().status, 200)

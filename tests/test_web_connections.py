@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.web import connections
-from cmmd.web.connections import IDLE_S, LINGER_S, MOST_BODY_BYTES, MOST_CONNECTIONS, REQUEST_S
+from cmmd.web.connections import IDLE_S, LINGER_S, MOST_BODY_BYTES, MOST_CONNECTIONS, MOST_CONNECTIONS_EACH, REQUEST_S
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.web_world import Answered, Client, WebWorld
 
@@ -96,14 +96,47 @@ class LimitTests(SynchronousTestCase):
             self.clock.advance(REQUEST_S)
             client.request("GET", "/healthz")
             self.assertEqual(self.answered(client).status, 200)
+        self.clock.advance(0)
         client.request("GET", "/healthz", {"Connection": "close"})
         self.assertTrue(client.transport.lost)
 
     def test_at_once(self) -> None:
         client = Client(self.world)
         client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
-        for _ in range(3):
+        self.assertEqual(self.answered(client).status, 200)
+        self.assertEqual(client.received, b"")  # one in each turn of the reactor
+        self.clock.advance(0)
+        for _ in range(2):
             self.assertEqual(self.answered(client).status, 200)
+
+    def test_at_once_behind_a_body(self) -> None:
+        client = Client(self.world)
+        client.send(b"POST /healthz HTTP/1.1\r\nContent-Length: 1\r\n\r\nx" + b"GET /healthz HTTP/1.1\r\n\r\n")
+        for status in (405, 200):
+            self.assertEqual(self.answered(client).status, status)
+            self.clock.advance(0)
+
+    def test_none_is_answered_whose_reader_is_behind(self) -> None:
+        client = Client(self.world)
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.pause()
+        self.clock.advance(1)
+        self.assertEqual(self.answered(client).status, 200)
+        self.assertEqual(client.received, b"")
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 1000)
+        self.assertEqual(client.transport.producerState, "paused")
+        client.resume()
+        for _ in range(3):
+            self.clock.advance(0)
+            self.assertEqual(self.answered(client).status, 200)
+
+    def test_reader_that_never_comes_back(self) -> None:
+        client = Client(self.world)
+        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.pause()
+        self.clock.advance(IDLE_S)
+        self.clock.advance(LINGER_S)
+        self.assertTrue(client.transport.lost)
 
     def test_old_protocol(self) -> None:
         client = Client(self.world)
@@ -123,6 +156,24 @@ class LimitTests(SynchronousTestCase):
         fifth.request("POST", "/", {"Content-Length": "1"})
         self.assertFalse(fifth.refused)
         self.assertGreater(MOST_CONNECTIONS, 3)
+
+    def test_too_many_of_one_address(self) -> None:
+        others = [Client(self.world, "192.0.2.9") for _ in range(2)]
+        mine = [Client(self.world) for _ in range(MOST_CONNECTIONS_EACH)]
+        Client(self.world)
+        self.assertEqual([one.transport.lost for one in (*others, *mine[:2])], [False, False, True, False])
+        local = [Client(self.world, "127.0.0.1") for _ in range(MOST_CONNECTIONS_EACH + 1)]
+        self.assertFalse(any(one.transport.lost for one in local))
+
+    def test_who_is_not_known_makes_room(self) -> None:
+        self.patch(connections, "MOST_CONNECTIONS", 2)
+        known = Client(self.world, "127.0.0.1")
+        known.request("GET", "/api/v1/status", {"Host": "localhost"})
+        self.clock.advance(0)
+        stranger = Client(self.world)
+        stranger.request("GET", "/api/v1/status", {"Authorization": "Bearer wrong"})
+        self.assertFalse(Client(self.world).refused)
+        self.assertEqual([known.transport.lost, stranger.transport.lost], [False, True])
 
     def test_where_none_is_idle(self) -> None:
         self.patch(connections, "MOST_CONNECTIONS", 1)

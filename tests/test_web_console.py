@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.alarms import CONTROLLER_SILENT
@@ -16,6 +16,7 @@ from cmmd.fleet.inputs import INPUTS
 from cmmd.web import console
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import BadTiles, Console, Tiles
+from cmmd.web.outlet import Outlet
 from cmmd.web.problems import STATUS
 from tests.daemon import REPOSITORY
 from tests.web_world import WebTestCase
@@ -51,6 +52,21 @@ class FilesTests(WebTestCase):
         same = self.world.ask("GET", "/", If_None_Match=self.page.headers["etag"])
         self.assertEqual((same.status, same.body), (304, b""))
         self.assertNotIn(b"{{", self.page.body)
+
+    def test_longest(self) -> None:
+        """Who takes a little now and then does not do so for ever."""
+        client = self.world.begin("GET", self.charts)
+        self.assertIsNotNone(client.answer())
+        self.patch(console, "LONGEST_S", 20.0)
+        self.patch(Outlet, "ready", lambda _: Deferred())
+        client = self.world.begin("GET", self.charts)
+        self.clock.advance(19)
+        self.assertFalse(client.transport.lost)
+        self.clock.advance(1)
+        self.assertTrue(client.transport.lost)
+
+    def test_charts_are_held_once(self) -> None:
+        self.assertIs(console._charts(), console._charts())
 
     def test_nothing_of_others_and_nothing_within_the_page(self) -> None:
         policy = dict(rule.split(" ", 1) for rule in self.page.headers["content-security-policy"].split("; "))

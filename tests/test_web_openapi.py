@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.desk.errors import BY_CODE
 from cmmd.web.api.openapi import document
+from cmmd.web.api.reading import HostId
 from cmmd.web.api.table import OPERATIONS, PREFIX, errors_of
 from cmmd.web.problems import MEANS, STATUS
 from tests.support import REPOSITORY
@@ -21,6 +22,11 @@ class DocumentTests(SynchronousTestCase):
     def test_valid(self) -> None:
         validate(self.document)
         self.assertEqual(self.document["openapi"], "3.1.0")
+
+    def test_hostids_end_where_they_end(self) -> None:
+        self.assertEqual(msgspec.convert("abc", HostId), "abc")
+        for wrong in ("abc\n", "a b", ""):
+            self.assertRaises(msgspec.ValidationError, msgspec.convert, wrong, HostId)
 
     def test_every_operation(self) -> None:
         described = {

@@ -7,6 +7,7 @@ from cmmd.fleet.events import Kind
 from cmmd.web import feed as feed_module
 from cmmd.web.api import streams
 from cmmd.web.api.streams import HEARTBEAT_S, MOST_STREAMS_EACH
+from cmmd.web.signins import IDLE_S
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.web_world import Client, WebTestCase
 from tests.world import HOSTID
@@ -161,6 +162,29 @@ class EventTests(_StreamTestCase):
         self.assertEqual(self.world.web.feed.watchers, ())
         self.happen()
         self.tick(60)
+
+    def test_ends_with_its_token(self) -> None:
+        client = self.open()
+        self.world.tokens.revoke("viewer")
+        self.happen()
+        self.tick(HEARTBEAT_S)
+        self.assertEqual(numbers(client), [])
+        self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+        self.assertEqual(len(self.world.web.feed.watchers), 0)
+
+    def test_ends_with_its_session(self) -> None:
+        for end in (self.world.web.access.sign_ins.end, lambda _: self.clock.advance(IDLE_S + 1)):
+            cookie, session = self.world.web.access.sign_ins.begin("viewer", self.world.tokens.read()[0].sha256)
+            client = self.world.begin(
+                "GET", "/api/v1/events", Accept="text/event-stream", Cookie=f"cmmd_session={cookie}"
+            )
+            self.tick(HEARTBEAT_S)
+            self.assertFalse(client.received.endswith(b"0\r\n\r\n"))
+            used = session.used
+            end(cookie)
+            self.tick(HEARTBEAT_S)
+            self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+            self.assertEqual(session.used, used)
 
     def test_too_many(self) -> None:
         for _ in range(MOST_STREAMS_EACH):

@@ -4,7 +4,6 @@ from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.desk.tokens import Role, Token, Tokens, may
@@ -25,7 +24,9 @@ SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 LONGEST_CREDENTIAL = 200
 """Characters of a token, a cookie, a CSRF token. Ours have less."""
 
-_FORWARDED = ("x-forwarded-for", "forwarded", "via")
+_PROXIED = (b"x-forwarded", b"x-real-ip", b"forwarded", b"via", b"cf-", b"x-original-", b"true-client-ip")
+"""How headers begin that proxies add."""
+
 _ANY = "any token"
 
 
@@ -38,11 +39,13 @@ class Caller(Struct, frozen=True):
 
     :ivar name: of his token; ``localhost`` where there are no tokens at all.
     :ivar session: the session whose cookie he has shown; None: he has shown a token, or nothing.
+    :ivar sha256: of his token; empty: there are none.
     """
 
     name: str
     role: Role
     session: SignIn | None = None
+    sha256: str = ""
 
     @property
     def by(self) -> By:
@@ -76,7 +79,7 @@ class Access:
         shown = request.getHeader("authorization")
         if shown is not None:
             token = self.of_token(_bearer(shown))
-            return Caller(token.name, token.role)
+            return Caller(token.name, token.role, sha256=token.sha256)
         cookie = _cookie(request)
         if cookie is not None:
             caller = self._of_cookie(cookie)
@@ -89,6 +92,15 @@ class Access:
             )
         self._check_local(request)
         return Caller("localhost", "viewer")
+
+    def counts(self, caller: Caller) -> bool:
+        """Whether who has asked may still ask. To look is no use of a session."""
+        if not caller.sha256:
+            return not self.tokens.any
+        token = self.tokens.named(caller.name)
+        if token is None or token.sha256 != caller.sha256 or token.role != caller.role:
+            return False
+        return caller.session is None or self.sign_ins.stands(caller.session)
 
     def of_token(self, shown: str) -> Token:
         """The token that somebody shows.
@@ -108,14 +120,14 @@ class Access:
         if token is None or token.sha256 != session.sha256:
             self.sign_ins.end(cookie)
             return None
-        return Caller(token.name, token.role, session)
+        return Caller(token.name, token.role, session, token.sha256)
 
     def _check_local(self, request: Any) -> None:
         """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?"""
-        forwarded = any(request.getHeader(name) is not None for name in _FORWARDED)
+        names = (name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
+        proxied = any(name.startswith(_PROXIED) for name in names) or request.clientproto != b"HTTP/1.1"
         host = _host_name(request.getHeader("host") or "")
-        unix = isinstance(request.client, UNIXAddress)
-        if forwarded or not (unix or (is_loopback(address_of(request)) and host in LOCAL_NAMES)):
+        if proxied or not is_loopback(address_of(request)) or host not in LOCAL_NAMES:
             raise Unauthorized(
                 "there are no tokens yet, so this is for http://localhost and for reading: cmmctl token add NAME"
             )
@@ -141,7 +153,8 @@ class Access:
         foreign = site is not None and site.lower() not in ("same-origin", "none")
         if origin is not None:
             host = (request.getHeader("host") or "").lower()
-            foreign = origin.lower().partition("://")[2] != host or not host
+            scheme, _, named = origin.lower().partition("://")
+            foreign = foreign or named != host or not host or (request.isSecure() and scheme != "https")
         if foreign:
             raise Refused("foreign_origin", "pages of other hosts may not ask here")
 

@@ -1,5 +1,6 @@
 """Connections of browsers and programs: HTTP/1.1 within limits that strangers cannot stretch."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -10,14 +11,26 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
+from cmmd.web.access import is_loopback
 from cmmd.web.problems import MEDIA_TYPE, Refused, encoded, problem_of
 
-__all__ = ["MOST_BODY_BYTES", "MOST_CONNECTIONS", "REQUEST_S", "Limited", "LimitedRequest", "LimitedSite"]
+__all__ = [
+    "MOST_BODY_BYTES",
+    "MOST_CONNECTIONS",
+    "MOST_CONNECTIONS_EACH",
+    "REQUEST_S",
+    "Limited",
+    "LimitedRequest",
+    "LimitedSite",
+]
 
 log = Logger()
 
 MOST_CONNECTIONS = 300
-"""Of more the one that has been idle longest makes room; where none is, the new one is closed."""
+"""Of more the oldest one makes room whose caller nobody knows, or else the oldest idle one, or else the new one."""
+
+MOST_CONNECTIONS_EACH = 40
+"""Of one address, likewise. A Unix socket and this machine, where a proxy may be, may have all."""
 
 MOST_BODY_BYTES = 64 * 1024
 MOST_URI_BYTES = 8192
@@ -86,8 +99,14 @@ class LimitedRequest(Request):
 
 
 class Limited(HTTPChannel):
-    """A connection."""
+    """A connection.
 
+    :ivar address: of the other end; empty: it counts with no other one.
+    :ivar known: whether it has shown who asks.
+    """
+
+    address = ""
+    known = False
     transport: Any
     site: "LimitedSite"
     requestFactory = LimitedRequest
@@ -96,11 +115,13 @@ class Limited(HTTPChannel):
         super().__init__()
         self._patience: IDelayedCall | None = None
         self._refused = False
+        self._answered: Any = None
+        self._next_turn: IDelayedCall | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being answered."""
-        return not self._handlingRequest
+        return not self._handlingRequest or self._answered is not None
 
     def connectionMade(self) -> None:
         """Somebody has come."""
@@ -110,6 +131,9 @@ class Limited(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """He has gone."""
         self._set_patience(None)
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
         super().connectionLost(reason)
         self.site.gone(self)
 
@@ -128,8 +152,11 @@ class Limited(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body have come."""
-        if not self._refused:
-            super().rawDataReceived(data)
+        if self._refused:
+            return
+        super().rawDataReceived(data)
+        if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()  # Twisted does not while the transport is backed up
 
     def lineLengthExceeded(self, _: bytes) -> None:
         """A line of the head is endless."""
@@ -140,6 +167,31 @@ class Limited(HTTPChannel):
         if not self._refused:
             self._set_patience(None)
             super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        """A request is answered. The next one has to wait for a turn of the reactor, and for the answer to leave."""
+        if not self.persistent:
+            super().requestDone(request)
+            return
+        self._answered = request
+        self.setTimeout(self._savedTimeOut)
+        self._take_next_soon()
+
+    def resumeProducing(self) -> None:
+        """The transport wants more."""
+        super().resumeProducing()
+        if self._answered is not None:
+            self._take_next_soon()
+
+    def _take_next_soon(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self.site.clock.callLater(0, self._take_next)
+
+    def _take_next(self) -> None:
+        self._next_turn = None
+        if not self._waitingForTransport:
+            answered, self._answered = self._answered, None
+            super().requestDone(answered)
 
     def _too_slow(self) -> None:
         self._patience = None
@@ -218,14 +270,28 @@ class LimitedSite(Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """Somebody comes."""
-        if len(self._standing) >= MOST_CONNECTIONS:
-            oldest = next((one for one in self._standing if one.idle), None)
-            if oldest is None:
+        host = str(getattr(addr, "host", ""))
+        address = "" if is_loopback(host) else host
+        same = [one for one in self._standing if address and one.address == address]
+        if len(same) >= MOST_CONNECTIONS_EACH:
+            if not self._make_room(same):
                 return None
-            oldest.forceAbortClient()
+        elif len(self._standing) >= MOST_CONNECTIONS and not self._make_room(tuple(self._standing)):
+            return None
         channel = super().buildProtocol(addr)
+        channel.address = address
         channel.callLater = self.clock.callLater
         return channel
+
+    def _make_room(self, among: Sequence[Limited]) -> bool:
+        """End one of these."""
+        may_go = [one for one in among if one.idle or not one.known]
+        if not may_go:
+            return False
+        one = min(may_go, key=lambda one: (one.known, not one.idle))  # the oldest one of the first that there are
+        one.forceAbortClient()
+        self.gone(one)
+        return True
 
     def come(self, channel: Limited) -> None:
         """A connection stands."""

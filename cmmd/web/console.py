@@ -3,6 +3,7 @@
 import gzip
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -45,6 +46,9 @@ FOR_EVER = b"public, max-age=31536000, immutable"
 
 A_PIECE_BYTES = 64 * 1024
 """That are written at once, and no more until they are taken: a slow reader costs little memory."""
+
+LONGEST_S = 300.0
+"""Seconds that somebody may take to read a file."""
 
 _NOT_IN_A_POLICY = re.compile(r"[\s;,'\"\\<>]")
 
@@ -97,13 +101,16 @@ class File:
         self.digest = digest
         self._read = read
         self._packed: bytes | None = None
+        self._packing = DeferredLock()
 
     async def body(self, *, packed: bool) -> bytes:
         """It, or it with gzip: made once, in a thread, since the biggest one takes a quarter of a second."""
         if not packed:
             return self._read()
         if self._packed is None:
-            self._packed = await deferToThread(self._pack)
+            async with self._packing:
+                if self._packed is None:
+                    self._packed = await deferToThread(self._pack)
         return self._packed
 
     def _pack(self) -> bytes:
@@ -194,6 +201,7 @@ def _kept(name: str, content: bytes) -> File:
     return File(name, _digest(content), lambda: content)
 
 
+@cache
 def _charts() -> bytes:
     """The library that draws charts, out of its Python package; that itself is not imported, which takes long."""
     spec = find_spec("plotly")
@@ -249,7 +257,7 @@ async def _given(request: Any, file: File, clock: IReactorTime) -> None:
         request.write(b"")
         request.finish()
         return
-    outlet = Outlet(request, clock)
+    outlet = Outlet(request, clock, longest_s=LONGEST_S)
     try:
         for start in range(0, len(content), A_PIECE_BYTES):
             await outlet.write(content[start : start + A_PIECE_BYTES])

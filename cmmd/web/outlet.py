@@ -22,13 +22,15 @@ class Outlet:
     """The body of an answer. Whoever writes it waits in :meth:`write` while it is not taken.
 
     :param request: its status and headers are set. :param clock: for readers that stall.
+    :param longest_s: seconds after which it is broken off; None: it may take for ever.
     """
 
-    def __init__(self, request: Any, clock: IReactorTime) -> None:
+    def __init__(self, request: Any, clock: IReactorTime, *, longest_s: float | None = None) -> None:
         self._request = request
         self._clock = clock
         self._waiting: Deferred[None] | None = None
         self._stalled: IDelayedCall | None = None
+        self._longest = None if longest_s is None else clock.callLater(longest_s, self._take_too_long)
         self._when_gone: list[Callable[[], None]] = []
         self.paused = False
         self.gone = False
@@ -104,6 +106,9 @@ class Outlet:
             return
         self.gone = True
         self._stop_timer()
+        if self._longest is not None:
+            self._longest.cancel()
+            self._longest = None
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(Gone())
@@ -116,8 +121,15 @@ class Outlet:
             self._stalled.cancel()
             self._stalled = None
 
+    def _take_too_long(self) -> None:
+        self._longest = None
+        self._abort()
+
     def _give_up(self) -> None:
         self._stalled = None
+        self._abort()
+
+    def _abort(self) -> None:
         channel = self._request.channel
         if channel is not None:
             channel.forceAbortClient()

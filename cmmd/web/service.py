@@ -14,10 +14,11 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.desk.tokens import Tokens
-from cmmd.web.access import Access
+from cmmd.web.access import Access, is_loopback
 from cmmd.web.api.around import Around
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.openapi import document
+from cmmd.web.api.operation import Encoded
 from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.connections import LimitedSite
@@ -95,7 +96,7 @@ class Web:
             keys=Keys(reactor),
             pieces=pieces,
             scans=DeferredSemaphore(SCANS),
-            document=document(),
+            document=Encoded.of(document()),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
         root = site(
@@ -126,6 +127,9 @@ class Web:
                 raise WebError(f"web: {door.string}: {error}") from None
             self._ports.append(port)
             log.info("people and programs come in at {door}", door=door.string)
+            host = getattr(port.getHost(), "host", None)
+            if host is not None and not is_loopback(host) and not door.string.startswith("ssl:"):
+                log.warn("web: {door} is open to a network without TLS: tokens can be read there", door=door.string)
         if self._monitoring is not None:
             self._monitoring.start()
         if self._doors and not self.access.tokens.any:

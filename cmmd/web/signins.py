@@ -71,13 +71,20 @@ class SignIns:
         session = self._sessions.get(cookie)
         if session is None:
             return None
-        now = self._clock.seconds()
-        if now - session.used > IDLE_S or now - session.begun > LONGEST_S:
+        if self._is_over(session):
             del self._sessions[cookie]
             return None
-        session.used = now
+        session.used = self._clock.seconds()
         self._sessions.move_to_end(cookie)
         return session
+
+    def stands(self, session: SignIn) -> bool:
+        """Whether a session has not ended. This does not count as use."""
+        return not self._is_over(session) and any(one is session for one in self._sessions.values())
+
+    def _is_over(self, session: SignIn) -> bool:
+        now = self._clock.seconds()
+        return now - session.used > IDLE_S or now - session.begun > LONGEST_S
 
     def end(self, cookie: str) -> None:
         """Somebody signs out. Nothing happens where there is no such session."""

@@ -67,6 +67,7 @@ class Guarded(Resource):
         try:
             caller = self._access.caller(request)
             self._access.check_role(caller, self._role)
+            request.channel.known = True
         except WrongToken as error:
             Deferred.fromCoroutine(self._refuse_late(request, error)).addErrback(
                 lambda failure: log.failure("web: while refusing", failure=failure)

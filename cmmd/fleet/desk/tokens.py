@@ -77,15 +77,14 @@ class Tokens:
         self._path = state / FILE
         self._seen: tuple[int, ...] | None = None
         self._tokens: list[Token] = []
-        self._closed = False
 
     # --- to look somebody up -----------------------------------------------------------------------------------------
 
     @property
     def any(self) -> bool:
-        """Whether there are tokens; so also where the file cannot be read: then nobody comes in."""
+        """Whether there is a file of tokens. Where it is empty, or cannot be read, nobody comes in."""
         self._look()
-        return self._closed or bool(self._tokens)
+        return self._seen != ()
 
     def find(self, token: str) -> Token | None:
         """The token that somebody shows; None: there is none like it.
@@ -118,10 +117,10 @@ class Tokens:
             return
         self._seen = seen
         try:
-            self._tokens, self._closed = self.read(), False
+            self._tokens = self.read()
         except TokensUnusable as error:
             # Those from before would include what was meant to be revoked.
-            self._tokens, self._closed = [], True
+            self._tokens = []
             log.error("{error}; no token counts until it can be read", error=error)
 
     # --- to edit -----------------------------------------------------------------------------------------------------

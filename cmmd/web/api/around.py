@@ -1,7 +1,6 @@
 """What the operations of the API work with."""
 
 from collections.abc import Callable
-from typing import Any
 
 from msgspec import Struct
 from twisted.internet.defer import DeferredSemaphore
@@ -11,6 +10,7 @@ from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.desk.operations import Operations
 from cmmd.web.access import Access
 from cmmd.web.api.keys import Keys
+from cmmd.web.api.operation import Encoded
 from cmmd.web.feed import Feed
 from cmmd.web.pieces import Pieces
 
@@ -36,4 +36,4 @@ class Around(Struct, frozen=True, kw_only=True):
     keys: Keys
     pieces: Pieces
     scans: DeferredSemaphore
-    document: Any
+    document: Encoded

@@ -1,15 +1,17 @@
 """What an operation of the API is: a row of the table, the call of it, and what it answers with."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
 from typing import Any, Generic, Literal, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from cmmd.fleet.desk.tokens import Role
 from cmmd.web.access import Caller
 from cmmd.web.outlet import Outlet
 
-__all__ = ["JSON_TYPE", "Answer", "Body", "Call", "Method", "NoQuery", "Operation", "Query", "Streamed"]
+__all__ = ["JSON_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query", "Streamed"]
 
 JSON_TYPE = "application/json"
 
@@ -59,10 +61,23 @@ class Call(Struct, Generic[_Query, _Body], frozen=True, kw_only=True):
         return found
 
 
+class Encoded(Struct, frozen=True):
+    """JSON that is answered often, and its ETag."""
+
+    text: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, body: object) -> "Encoded":
+        """Encode it."""
+        text = msgspec.json.encode(body)
+        return cls(text, f'"{blake2b(text, digest_size=12).hexdigest()}"')
+
+
 class Answer(Struct, frozen=True, kw_only=True):
     """What is answered at once.
 
-    :ivar body: what becomes JSON, or msgspec.Raw; None: nothing.
+    :ivar body: what becomes JSON, msgspec.Raw, or Encoded; None: nothing.
     """
 
     body: object = None

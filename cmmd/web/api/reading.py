@@ -19,7 +19,7 @@ _Query = TypeVar("_Query", bound=Query)
 
 MOST_PARAMETERS = 50
 
-HostId = Annotated[str, Meta(min_length=1, max_length=24, pattern=r"^[!-~]{1,24}$")]
+HostId = Annotated[str, Meta(min_length=1, max_length=24, pattern=r"^[!-~]{1,24}(?!\n)$")]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 ProfileName = Annotated[str, Meta(min_length=1, max_length=64)]
 

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from zope.interface import implementer
 from cmmd.fleet.desk.errors import Coded, NotAllowed
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.web.access import NOBODY, Access, Caller, WrongToken, address_of
-from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Operation, Streamed
+from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.outlet import Gone, Outlet
 from cmmd.web.problems import Forbidden, Refused, WrongField, problem_of, refuse
@@ -165,6 +164,7 @@ class ApiResource:
             return NOBODY
         caller = self._access.caller(request)
         self._access.check_role(caller, operation.role)
+        request.channel.known = True
         return caller
 
     # --- what is answered --------------------------------------------------------------------------------------------
@@ -178,9 +178,12 @@ class ApiResource:
                 request.setHeader("Content-Length", "0")
             request.finish()
             return
-        body = msgspec.json.encode(answer.body)
-        if operation.etag:
-            etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+        kept = answer.body if isinstance(answer.body, Encoded) else None
+        if kept is None and operation.etag:
+            kept = Encoded.of(answer.body)
+        body = msgspec.json.encode(answer.body) if kept is None else kept.text
+        if kept is not None and operation.etag:
+            etag = kept.etag
             request.setHeader("ETag", etag)
             request.setHeader("Cache-Control", "private, no-cache")
             if _has(request.getHeader("if-none-match"), etag):

@@ -18,7 +18,7 @@ from cmmd.fleet.desk.errors import BadArgument
 from cmmd.fleet.desk.summary import COLUMNS
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.access import address_of
+from cmmd.web.access import Caller, address_of
 from cmmd.web.api.around import Around
 from cmmd.web.api.operation import Call, Streamed
 from cmmd.web.outlet import Outlet
@@ -37,7 +37,7 @@ GATHER_S = 0.1
 RETRY_MS = 2000
 """After which a browser connects again."""
 
-MOST_STREAMS, MOST_STREAMS_EACH = 200, 50
+MOST_STREAMS, MOST_STREAMS_EACH = 200, 30
 """At once, of all, and of one token and address."""
 
 A_PAGE = 200
@@ -88,7 +88,7 @@ def stream_events(
     streams = [one for one in around.feed.watchers if isinstance(one, Stream)]
     if len(streams) >= MOST_STREAMS or sum(one.who == who for one in streams) >= MOST_STREAMS_EACH:
         raise Refused("too_many_requests", "too many streams are open", Retry_After="10")
-    stream = Stream(around, who, hostid, live=live, commands=commands)
+    stream = Stream(around, call.caller, who, hostid, live=live, commands=commands)
     headers = {"X-Accel-Buffering": "no"}  # nginx would gather
     return Streamed(pour=lambda outlet: stream.pour(outlet, place), media_type=EVENT_STREAM, headers=headers)
 
@@ -96,13 +96,18 @@ def stream_events(
 class Stream:
     """One reader. What waits for him is bounded: events are held for all, of rows and commands the newest waits.
 
-    :param who: has it. :param hostid: see stream_events.
+    :param caller: has it; it ends when he may not ask any more. :param who: the same and his address.
+    :param hostid: see stream_events.
     :ivar wants_rows: see Watching.
     """
 
-    def __init__(self, around: Around, who: str, hostid: str | None, *, live: bool, commands: bool) -> None:
+    def __init__(
+        self, around: Around, caller: Caller, who: str, hostid: str | None, *, live: bool, commands: bool
+    ) -> None:
         self._around = around
         self._clock = around.clock
+        self._caller = caller
+        self._checked = around.clock.seconds()
         self.who = who
         self._hostid = hostid
         self.wants_rows = live
@@ -155,7 +160,7 @@ class Stream:
             await outlet.write(head)
             if place is not None:
                 await self._replay(outlet, place)
-            while not self._closed:
+            while not self._closed and self._may():
                 text = self._text()
                 if text is None:
                     outlet.put(_message("slow", Slow("too slow: connect again with the last id")))
@@ -168,6 +173,14 @@ class Stream:
             unwatch()
             self._stop_timer()
 
+    def _may(self) -> bool:
+        """Whether the reader still counts; looked at again with each heartbeat, at least."""
+        now = self._clock.seconds()
+        if now - self._checked >= HEARTBEAT_S:
+            self._checked = now
+            self._closed = self._closed or not self._around.access.counts(self._caller)
+        return not self._closed
+
     async def _replay(self, outlet: Outlet, place: Cursor) -> None:
         """What has happened since a place: as far as it is not held any more, from the store."""
         feed = self._around.feed
@@ -177,7 +190,7 @@ class Stream:
             return
         replayed = 0
         query = Wanted(hostid=self._hostid, after=place, limit=A_PAGE)
-        while self._number + 1 < feed.first and replayed < MOST_REPLAYED:
+        while self._number + 1 < feed.first and replayed < MOST_REPLAYED and self._may():
             found = list((await self._around.desk.events(query)).records)
             fresh = [one for one in found if self._number < one.number]
             if fresh:
