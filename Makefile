@@ -12,10 +12,10 @@ STATE := var
 CHECKS := check-lint check-format check-types check-architecture
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check list-checks $(CHECKS) bench clean
+.PHONY: help run demo test test-system check list-checks $(CHECKS) bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
 	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
@@ -28,6 +28,10 @@ test: $(CAN_TEST) ## all tests with coverage: cmmd/wire 100 % of lines and branc
 	$(BIN)/coverage run -m twisted.trial $(TESTS)
 	$(BIN)/coverage report --include='cmmd/wire/*' --fail-under=100
 	$(BIN)/coverage report --omit='cmmd/wire/*' --fail-under=90
+
+test-system: $(CAN_TEST) ## the daemon with Debian's Prometheus and Chromium; as root installs what is missing
+	@.ci/system-packages
+	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_system tests_system
 
 check: $(CHECKS) ## lint, format, types, and who imports whom
 

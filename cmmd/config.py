@@ -100,6 +100,9 @@ class Web(Section, frozen=True, kw_only=True):
     """``[web]``: where people and Prometheus come in."""
 
     listen: Endpoints = field(default_factory=lambda: ["tcp:21380:interface=127.0.0.1"])
+    device_metrics_max_age: Seconds = 300.0
+    tiles: str = ""
+    tiles_credit: str = ""
 
 
 class Controllers(Section, frozen=True, kw_only=True):

@@ -19,7 +19,6 @@ from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
 from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
-from cmmd.control.operations import Operations
 from cmmd.control.programs import DoorError, Programs
 from cmmd.control.tls import TLSFiles
 from cmmd.controllers.catalog import Catalog, load_catalog
@@ -33,6 +32,7 @@ from cmmd.daemon import (
     on_hangup,
     raise_file_limit,
 )
+from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.passwords import Passwords
@@ -51,12 +51,15 @@ from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
+from cmmd.web.console import BadTiles, Tiles
+from cmmd.web.monitoring import Monitoring
+from cmmd.web.service import Web, WebDoor, WebError
 
 __all__ = ["Options", "Server", "makeService"]
 
 log = Logger()
 
-SPARE_FILES = 200
+SPARE_FILES = 500
 """Open files beside the connections of devices: store, logs, libraries, programs and people."""
 
 BACKLOG = 4096
@@ -131,6 +134,9 @@ class Server(Service):
         self._threads: ThreadPool | None = None
         self._doors = _doors(settings.control, state, reactor)
         self._programs: Programs | None = None
+        self._web_doors = _web_doors(settings.web, reactor)
+        self._tiles = _tiles(settings.web)
+        self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
         self._retention: Retention | None = None
@@ -150,11 +156,11 @@ class Server(Service):
         failure = outcome[0] if outcome else Failure(StartFailed("an endpoint or the store cannot be had at once"))
         if not isinstance(failure, Failure):
             return
-        for listening in (self._sessions, self._programs):
+        for listening in (self._sessions, self._programs, self._web):
             if listening is not None:
                 Deferred.fromCoroutine(listening.stop())
         self._let_go()
-        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, OSError):
+        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, WebError, OSError):
             failure.raiseException()
         if self._foreground:
             raise SystemExit(f"cmmd: {failure.value}")
@@ -231,6 +237,26 @@ class Server(Service):
         )
         self._programs = Programs(self._doors, operations, self._reactor)
         await self._programs.listen()
+        if self._web_doors:
+            self._web = Web(
+                self._web_doors,
+                operations,
+                catalog=self._catalog,
+                state=self._state,
+                monitoring=Monitoring(
+                    fleet=fleet,
+                    tally=self.tally,
+                    connections=self._sessions.by_role,
+                    now=time.time,
+                    monotonic=time.monotonic,
+                    clock=self._reactor,
+                    max_age_s=settings.web.device_metrics_max_age,
+                ),
+                now=time.time,
+                reactor=self._reactor,
+                tiles=self._tiles,
+            )
+            await self._web.listen()
         self._unhook = on_hangup(self._reactor, self._programs.reload)
         self._retention = Retention(
             self._store,
@@ -264,6 +290,8 @@ class Server(Service):
                 await self._sessions.stop()
             if self._programs is not None:
                 await self._programs.stop()
+            if self._web is not None:
+                await self._web.stop()
             if self.fleet is not None:
                 self.fleet.events.emit(Kind.SERVER_STOPPED, "")
                 await self.fleet.save()
@@ -333,6 +361,25 @@ def _doors(settings: config.Control, state: Path, reactor: Any) -> list[Door]:
     except ValueError as error:
         raise config.ConfigError(str(error)) from None
     return doors
+
+
+def _web_doors(settings: config.Web, reactor: Any) -> list[WebDoor]:
+    doors: list[WebDoor] = []
+    for string in settings.listen:
+        try:
+            doors.append(WebDoor(string, serverFromString(reactor, string)))
+        except Exception as error:  # see above
+            raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None
+    return doors
+
+
+def _tiles(settings: config.Web) -> Tiles:
+    tiles = Tiles(settings.tiles, settings.tiles_credit)
+    try:
+        tiles.source()
+    except BadTiles as error:
+        raise config.ConfigError(f"web.tiles: {error}") from None
+    return tiles
 
 
 def _catalog(path: str, state: Path) -> Catalog:

@@ -61,7 +61,7 @@ until port_accepts; do
 done
 
 "$bin/twistd" --nodaemon cmm-sim --server "127.0.0.1:$port" --devices "$devices" &
-say "$devices simulated devices report to port $port; Ctrl-C ends all"
+say "$devices simulated devices report to port $port; http://localhost:21380/ shows them; Ctrl-C ends all"
 
 wait -n
 status=$?

@@ -24,11 +24,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.control.connection import Around
 from cmmd.control.doors import Door
-from cmmd.control.operations import Operations
 from cmmd.control.programs import Programs
 from cmmd.control.responder import Responder
 from cmmd.control.tls import TLSFiles
 from cmmd.fleet.audit import Audit
+from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.uids import Uids

@@ -122,6 +122,14 @@ def imports_that_do_not_go_down(module: Module) -> Iterator[str]:
             yield f"{module.path}:{one.line} imports {one.name}: {module.part} may not know {one.part}"
 
 
+def desk_known_below(module: Module) -> Iterator[str]:
+    if module.part != "fleet" or module.path.parts[2] == "desk":
+        return
+    for one in module.imports():
+        if f"{one.name}.".startswith("cmmd.fleet.desk."):
+            yield f"{module.path}:{one.line} imports {one.name}: the desk is above the rest of the fleet"
+
+
 def parts_without_a_place(module: Module) -> Iterator[str]:
     if module.part not in {*MAY_IMPORT, "tap", "__init__"}:
         yield f"{module.path}: give {module.part} a place in MAY_IMPORT of tests/test_architecture.py"
@@ -155,7 +163,14 @@ def _is_empty_container(value: ast.expr | None) -> bool:
     return (isinstance(value, ast.Dict) and not value.keys) or (isinstance(value, ast.List) and not value.elts)
 
 
-RULES = (imports_that_do_not_go_down, parts_without_a_place, impure_imports, reactor_imports, module_state)
+RULES = (
+    imports_that_do_not_go_down,
+    desk_known_below,
+    parts_without_a_place,
+    impure_imports,
+    reactor_imports,
+    module_state,
+)
 
 
 def violations(root: Path) -> list[str]:
@@ -254,6 +269,16 @@ class RuleTests(SynchronousTestCase):
         self.assert_caught("cmmd/control/cmmctl/stores.py", "from cmmd import config, daemon\n")
         self.assert_caught("cmmd/tap.py", "from cmmd import config, web\n")
         self.assert_caught("cmmd/gateway/tap.py", "from cmmd import config\n")
+
+    def test_the_desk_is_above_the_fleet(self) -> None:
+        above = "the desk is above the rest of the fleet"
+        self.assert_caught(
+            "cmmd/fleet/live.py",
+            "from cmmd.fleet.desk import records\n",
+            f"cmmd/fleet/live.py:1 imports cmmd.fleet.desk.records: {above}",
+        )
+        self.assert_caught("cmmd/fleet/desk/describe.py", "from cmmd.fleet.desk import records\n")
+        self.assert_caught("cmmd/web/live.py", "from cmmd.fleet.desk import records\n")
 
     def test_a_new_part_needs_a_place(self) -> None:
         self.assert_caught(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from cmmd.control.cmmctl.output import Output
 from cmmd.control.cmmctl.reading import write_csv
 from cmmd.control.cmmctl.shape import NEWEST
-from cmmd.control.records import ReadingRow
+from cmmd.fleet.desk.records import ReadingRow
 from cmmd.fleet.events import Kind
 from tests.cmmctl_world import CmmctlTestCase, Terminal
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from cmmd.control.cmmctl.ends import ADVICE, BY_OUTCOME
-from cmmd.control.records import Ended
+from cmmd.fleet.desk.records import Ended
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.cmmctl_world import Called, CmmctlTestCase, Terminal

@@ -21,7 +21,7 @@ from cmmd.control.cmmctl.texts import (
     plain,
     utc_text,
 )
-from cmmd.control.records import Changes, Settings
+from cmmd.fleet.desk.records import Changes, Settings
 
 NOW = 1_700_872_746.5
 

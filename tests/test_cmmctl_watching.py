@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from cmmd.control.cmmctl.output import Output
 from cmmd.control.cmmctl.watching import tell_json, tell_lines
-from cmmd.control.records import News
+from cmmd.control.news import News
 from cmmd.fleet.events import Kind
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.cmmctl_world import Called, CmmctlTestCase, Terminal

@@ -20,8 +20,9 @@ from cmmd.control import commands, errors
 from cmmd.control.client import ControlClient
 from cmmd.control.doors import unix_doors
 from cmmd.control.link import ALIVE_S, ATTEMPT_S, FIRST_RETRY_S, LONGEST_RETRY_S, Ask, Link
+from cmmd.control.news import News
 from cmmd.control.programs import Programs
-from cmmd.control.records import Changes, News
+from cmmd.fleet.desk.records import Changes
 from cmmd.fleet.events import Kind
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.control_world import ControlWorld, folder, now, opened, until

@@ -9,9 +9,7 @@ from msgspec import Struct
 from twisted.protocols.amp import MAX_VALUE_LENGTH
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.control.errors import BadArgument
-from cmmd.control.paging import PAGE_BYTES, cursor_from, cursor_text, fill
-from cmmd.store.records import Cursor
+from cmmd.control.paging import PAGE_BYTES, fill
 from tests import support  # noqa: F401 - hypothesis' settings
 
 
@@ -52,16 +50,3 @@ class FillTests(SynchronousTestCase):
             if not filled.full:
                 break
         self.assertEqual(seen, rows)
-
-
-class CursorTests(SynchronousTestCase):
-    @given(st.integers(-(2**62), 2**62), st.integers(0, 2**62))
-    def test_comes_back(self, at: int, number: int) -> None:
-        self.assertEqual(cursor_from(cursor_text(Cursor(at, number))), Cursor(at, number))
-
-    def test_none(self) -> None:
-        self.assertIsNone(cursor_from(None))
-
-    def test_garbage(self) -> None:
-        for text in ("", "1", "1.", ".1", "1.-1", "1.2.3", " 1.2", "1.2\n", "١.٢", "9" * 20 + ".1"):
-            self.assertRaises(BadArgument, cursor_from, text)

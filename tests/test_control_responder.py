@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.control import commands, connection, errors
 from cmmd.control.connection import MOST_BOX_BYTES
 from cmmd.control.paging import PAGE_BYTES
-from cmmd.control.records import Changes
 from cmmd.control.watching import GATHER_S
+from cmmd.fleet.desk.records import Changes
 from cmmd.fleet.events import Kind
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore

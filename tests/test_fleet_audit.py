@@ -2,6 +2,7 @@
 
 from unittest.mock import Mock
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,6 +61,15 @@ class AuditTests(SynchronousTestCase):
         self.audit.change(command)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(told, [command])
+
+    def test_outcomes_are_counted(self) -> None:
+        self.audit = self.made(self.accepted())
+        self.assertEqual((dict(self.audit.outcomes), sum(self.audit.seconds.counts)), ({("reset", "lost"): 1}, 0))
+        command = self.accepted()
+        self.world.clock.advance(1.5)
+        self.audit.close(replace(command, outcome="done", ended_at=self.audit.now_ms()))
+        self.assertEqual(dict(self.audit.outcomes), {("reset", "lost"): 1, ("reset", "done"): 1})
+        self.assertEqual((sum(self.audit.seconds.counts), self.audit.seconds.total), (1, 1.5))
 
     def test_what_was_under_way_at_the_end_of_the_last_process_is_lost(self) -> None:
         self.audit = self.made(self.accepted())

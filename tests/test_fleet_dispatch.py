@@ -453,6 +453,7 @@ class QueueTests(DispatchTestCase):
 
     def test_cancelled_while_it_waits(self) -> None:
         first, second, third = (self.submit() for _ in range(3))
+        self.assertEqual(len(self.dispatch), 3)
         self.assertEqual(self.dispatch.cancel(second.command.number, "bob").outcome, "not sent")
         self.assertEqual(self.ended(second).reply, "cancelled by bob")
         self.carrier.send()
@@ -463,6 +464,7 @@ class QueueTests(DispatchTestCase):
         self.assertEqual((self.ended(first).outcome, self.ended(third).outcome), ("done", "done"))
         self.assertEqual(len(self.carrier.asked), 2)
         self.assertIsNone(self.dispatch.under_way(3))
+        self.assertEqual(len(self.dispatch), 0)
 
     def test_what_waited_is_looked_at_again(self) -> None:
         """Somebody has locked remote control at the panel meanwhile."""

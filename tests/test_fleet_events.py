@@ -51,6 +51,13 @@ class EmitTests(EventsTestCase):
         self.assertEqual(self.events.last_number, 43)
         self.assertIs(type(first.kind), str)
 
+    def test_counted_by_kind(self) -> None:
+        self.ask()
+        for _ in range(BURST + 5):
+            self.ask("B")
+        self.assertEqual(self.events.counts[Kind.CLOCK_ASKED], 1 + BURST, "those that are told")
+        self.assertEqual(self.events.counts[Kind.ONLINE], 0)
+
     def test_details_are_those_of_the_catalogue(self) -> None:
         for details in ({}, {"address": "x", "suppressed": 1}, {"addres": "x"}, {"address": "x", "port": 1}):
             with self.assertRaises(ValueError):

@@ -102,6 +102,16 @@ class JournalTests(SynchronousTestCase):
         self.clock.advance(BATCH_S)
         self.assertEqual([number for batch in self.numbers() for number in batch], list(range(MOST_IN_BATCH * 2 + 10)))
 
+    def test_how_long_the_store_takes_is_measured(self) -> None:
+        self.store.held = []
+        self.journal.add(event(1))
+        self.clock.advance(BATCH_S)
+        self.clock.advance(0.25)
+        self.assertEqual(sum(self.journal.write_seconds.counts), 0)
+        self.store.held.pop().errback(StoreUnavailable("away"))
+        seconds = self.journal.write_seconds
+        self.assertEqual((sum(seconds.counts), round(seconds.total, 6)), (1, 0.25))
+
     def test_durable_when_the_store_says_so(self) -> None:
         self.store.held = []
         durable = self.journal.add_durable(reading(1))

@@ -136,8 +136,9 @@ class WheelTests(SynchronousTestCase):
         with zipfile.ZipFile(self.installed.wheel) as archive:
             names = set(archive.namelist())
         expected = {"cmmd/py.typed", "twisted/plugins/cmmd_plugin.py"}
-        for pattern in ("cmmd/**/*.py", "cmmd/**/*.sql", "cmmd/**/*.toml"):
-            expected |= {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob(pattern)}
+        for pattern in ("cmmd/**/*.py", "cmmd/**/*.sql", "cmmd/**/*.toml", "cmmd/web/static/**/*"):
+            found = (path for path in REPOSITORY.glob(pattern) if path.is_file())
+            expected |= {path.relative_to(REPOSITORY).as_posix() for path in found}
         self.assertEqual(sorted(expected - names), [], "missing in the wheel")
         self.assertTrue(any(name.startswith("cmmd/store/schema/") for name in names))
         self.assertTrue(any(name.endswith("/LICENSE") for name in names), "no licence in the wheel")
@@ -161,7 +162,8 @@ class WheelTests(SynchronousTestCase):
         port = free_port()
         endpoint = f'["tcp:{port}:interface=127.0.0.1"]'
         config = self.folder / "cmmd.toml"
-        config.write_text(f"[server]\nlogin = {endpoint}\nlive = {endpoint}\nhistoric = {endpoint}\n", encoding="utf-8")
+        ways_in = "".join(f"{role} = {endpoint}\n" for role in ("login", "live", "historic"))
+        config.write_text(f"[server]\n{ways_in}[web]\nlisten = []\n", encoding="utf-8")
         output = self.folder / "output"
         with output.open("w") as sink:
             daemon = subprocess.Popen(

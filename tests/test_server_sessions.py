@@ -19,7 +19,7 @@ from zope.interface import directlyProvides
 from cmmd.server.session import Session
 from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
 from cmmd.wire.errors import Reason
-from cmmd.wire.messages import Login, encode
+from cmmd.wire.messages import Login, LongCon, encode
 from tests.transports import SegmentTransport
 from tests.world import HOSTID, World, login_params
 
@@ -38,7 +38,7 @@ class RolesTests(SynchronousTestCase):
 class SessionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
-        self.sessions = Sessions(self.world.around, 3)
+        self.sessions = Sessions(self.world.around, 4)
         self.reactor = MemoryReactorClock()
 
     def listen(self, *listeners: tuple[str, frozenset[Role]]) -> None:
@@ -63,18 +63,27 @@ class SessionsTests(SynchronousTestCase):
         for session in sessions:
             session.transport.hang_up()
 
+    def test_connections_by_what_they_are_used_for(self) -> None:
+        self.world.register()
+        self.listen(("tcp:1", ALL), ("tcp:2", frozenset({Role.HISTORIC})))
+        self.assertEqual(self.sessions.by_role(), {"login": 0, "live": 0, "historic": 0})
+        self.come()
+        for port in (0, 1, 1):
+            self.come(port).deliver(encode(LongCon(hostid=HOSTID)))
+        self.assertEqual(self.sessions.by_role(), {"login": 1, "live": 1, "historic": 2})
+
     def test_too_many_connections(self) -> None:
         self.listen(("tcp:1", ALL))
-        transports = [self.come() for _ in range(4)]
-        self.assertEqual([transport.lost for transport in transports], [False, False, False, True])
+        transports = [self.come() for _ in range(5)]
+        self.assertEqual([transport.lost for transport in transports], [False, False, False, False, True])
         self.assertEqual(self.world.tally.peer_errors, {Reason.TOO_MANY_CONNECTIONS: 1})
         transports[0].hang_up()
-        self.assertEqual(len(self.sessions), 2)
+        self.assertEqual(len(self.sessions), 3)
         self.assertFalse(self.come().lost)
 
     def test_too_many_connections_with_tls(self) -> None:
         self.listen(("tcp:1", ALL))
-        for _ in range(3):
+        for _ in range(4):
             self.come()
         unwanted = self.come()
         directlyProvides(unwanted, ISSLTransport)

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
+from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -11,7 +12,7 @@ from twisted.python import usage
 from twisted.trial.unittest import TestCase
 
 from cmmd import tap
-from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store
+from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store, Web
 from cmmd.daemon import StateInUse, lock_state
 from cmmd.server.login import Advertised
 from cmmd.server.sessions import Listener, Role
@@ -69,6 +70,8 @@ class OptionsTests(TestCase):
 
 class WiringTests(TestCase):
     def server(self, settings: Config, state: Path | None = None) -> tap.Server:
+        if settings.web == Web():
+            settings = replace(settings, web=Web(listen=[HERE]))
         return tap.Server(settings, state or Path(self.mktemp()), cast("Any", reactor))
 
     async def test_starts_and_stops(self) -> None:
@@ -152,6 +155,14 @@ class WiringTests(TestCase):
         server = tap.Server(Config(server=LOCAL), state, cast("Any", reactor), foreground=False)
         self.assertRaises(tap.StartFailed, server.startService)
 
+    async def test_web_port_in_use(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            server = self.server(Config(server=LOCAL, web=Web(listen=[HERE, endpoint])))
+            self.assertIn(f"web: {endpoint}: ", str(self.assertRaises(SystemExit, server.startService)))
+
     async def test_endpoint_that_waits(self) -> None:
         server = self.server(Config(server=LOCAL))
         endpoint = type("Endpoint", (), {"listen": lambda _self, _factory: Deferred()})()
@@ -193,6 +204,7 @@ class WiringTests(TestCase):
                 Config(control=Control(tls=ControlTLS(listen=["tcp:1"], certificate="c", key="k", client_ca="a"))),
                 "No such file",
             ),
+            (Config(web=Web(listen=["tcp:x"])), "web.listen: endpoint 'tcp:x'"),
             (Config(controllers=Controllers(path="/nowhere")), "controllers.path: /nowhere: No such file"),
         ):
             self.assertIn(key, str(self.assertRaises(ConfigError, self.server, settings)))

@@ -12,7 +12,8 @@ from cmmd.control import commands
 from cmmd.control.endpoints import client_endpoint
 from cmmd.control.errors import CannotConnect
 from cmmd.control.link import Ask, Link
-from cmmd.control.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, News, ReadingRow, StatusNow
+from cmmd.control.news import News
+from cmmd.fleet.desk.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.store.records import Alarm, Command, Event
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import msgspec
 from twisted.protocols import amp
 
-from cmmd.control import records
 from cmmd.control.errors import BY_CODE, BadArgument
+from cmmd.fleet.desk import records
 from cmmd.store import records as kept
 
 __all__ = [
@@ -302,7 +302,7 @@ class Unwatch(_Command):
 
 
 class Event(amp.Command):
-    """From the daemon to a watcher. The next one is not sent before this one is answered; see records.News."""
+    """From the daemon to a watcher. The next one is not sent before this one is answered; see cmmd.control.news."""
 
     arguments: ClassVar[_Arguments] = [
         (b"events", JSON(list[kept.Event])),

@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.control import commands, errors
-from cmmd.control.operations import Operations
 from cmmd.control.peers import requester, why
-from cmmd.control.refusals import refusal
+from cmmd.fleet.desk.operations import Operations
+from cmmd.fleet.desk.refusals import refusal
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.wire.quoting import quoted
 

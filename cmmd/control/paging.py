@@ -1,20 +1,20 @@
 """Long lists in pages: as many records as fit into one value of an AMP box, and where the next page begins."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from cmmd.control.errors import BadArgument
-from cmmd.store.records import Cursor
+from cmmd.fleet.desk.cursors import cursor_text
+from cmmd.fleet.desk.operations import Found
 
-__all__ = ["PAGE_BYTES", "Filled", "cursor_from", "cursor_text", "fill"]
+__all__ = ["PAGE_BYTES", "Filled", "Page", "fill", "page_of"]
 
 PAGE_BYTES = 60_000
 """JSON of one page. A value of an AMP box has at most 65,535 bytes."""
 
-_CURSOR = re.compile(r"(-?[0-9]{1,19})\.([0-9]{1,19})", re.ASCII)
+_Record = TypeVar("_Record", bound=Struct)
 
 
 class Filled(Struct, frozen=True):
@@ -28,6 +28,13 @@ class Filled(Struct, frozen=True):
     text: Raw
     count: int
     full: bool
+
+
+class Page(Struct, frozen=True):
+    """Records as a JSON list, and what to ask for the next ones with; None: there are no more now."""
+
+    text: Raw
+    next: str | None
 
 
 def fill(records: Iterable[Struct], budget: int = PAGE_BYTES) -> Filled:
@@ -44,19 +51,15 @@ def fill(records: Iterable[Struct], budget: int = PAGE_BYTES) -> Filled:
     return Filled(Raw(b"[" + b",".join(texts) + b"]"), len(texts), full)
 
 
-def cursor_text(cursor: Cursor) -> str:
-    """A place in the order of time, as programs hand it back."""
-    return f"{cursor.at}.{cursor.number}"
+def page_of(found: Found[_Record]) -> Page:
+    """A page of what was found, or of as many as fit. What does not is not even made."""
+    records: list[_Record] = []
 
+    def taken() -> Iterator[_Record]:
+        for record in found.records:
+            records.append(record)
+            yield record
 
-def cursor_from(text: str | None) -> Cursor | None:
-    """Read it again.
-
-    :raises BadArgument: nobody was given this one.
-    """
-    if text is None:
-        return None
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise BadArgument("after: not a place that a page before has named")
-    return Cursor(int(found[1]), int(found[2]))
+    filled = fill(taken())
+    more = filled.count > 0 and (filled.full or filled.count == found.limit)
+    return Page(filled.text, cursor_text(found.place(records[filled.count - 1])) if more else None)

@@ -12,8 +12,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from cmmd.control.connection import Around, Connection
 from cmmd.control.doors import Door, SocketInUse, clear_stale
-from cmmd.control.operations import Operations
 from cmmd.control.responder import Responder
+from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.loglimit import LogLimit
 
 __all__ = ["LONGEST_CLOSE_S", "MOST_CONNECTIONS", "DoorError", "Programs"]

@@ -6,13 +6,18 @@ from twisted.internet.defer import Deferred
 
 from cmmd.control import commands
 from cmmd.control.connection import Connection
-from cmmd.control.operations import Page, limited
-from cmmd.control.paging import cursor_from
-from cmmd.control.records import Changes, Ended
+from cmmd.control.paging import page_of
 from cmmd.control.watching import Watcher
+from cmmd.fleet.desk.cursors import cursor_from
+from cmmd.fleet.desk.operations import Found, ended, limited
+from cmmd.fleet.desk.records import Changes
+from cmmd.fleet.orders import By, Submitted
 from cmmd.store.records import Query
 
-__all__ = ["Responder"]
+__all__ = ["DOOR", "Responder"]
+
+DOOR = "amp"
+"""How the audit calls this way in."""
 
 
 class Responder(Connection):
@@ -31,7 +36,7 @@ class Responder(Connection):
 
     @commands.ListDevices.responder
     def _list_devices(self, online: bool | None, after: str | None, limit: int | None) -> dict[str, object]:
-        return _paged("devices", self._do.devices(online=online, after=after, limit=limit))
+        return _paged("devices", self._do.devices(online=online, after=cursor_from(after), limit=limited(limit)))
 
     @commands.GetDevice.responder
     def _get_device(self, hostid: str) -> dict[str, object]:
@@ -43,7 +48,8 @@ class Responder(Connection):
 
     @commands.GetHistory.responder
     async def _get_history(self, points: str | None, **span: Any) -> dict[str, object]:
-        return _paged("readings", await self._do.history(_query(**span), points))
+        names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]
+        return _paged("readings", await self._do.history(_query(**span), names))
 
     @commands.ListEvents.responder
     async def _list_events(self, **span: Any) -> dict[str, object]:
@@ -55,13 +61,13 @@ class Responder(Connection):
 
     @commands.AcknowledgeAlarm.responder
     def _acknowledge_alarm(self, alarm: int, requester: str | None) -> dict[str, object]:
-        return {"alarm": self._do.acknowledge(alarm, self.who(requester))}
+        return {"alarm": self._do.acknowledge(alarm, self._by(requester))}
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
     @commands.SetDevice.responder
     async def _set_device(self, hostid: str, changes: Changes, requester: str | None) -> dict[str, object]:
-        return {"device": await self._do.set_device(hostid, changes, self.who(requester))}
+        return {"device": await self._do.set_device(hostid, changes, self._by(requester))}
 
     @commands.Enrol.responder
     async def _enrol(
@@ -77,7 +83,7 @@ class Responder(Connection):
             hostname=hostname or "",
             moduletype=moduletype or "",
             password=password,
-            who=self.who(requester),
+            by=self._by(requester),
         )
         return {"device": device}
 
@@ -87,24 +93,24 @@ class Responder(Connection):
     async def _send_command(
         self, hostid: str, name: str, requester: str | None, timeout: float | None
     ) -> dict[str, object]:
-        return _ended(await self._do.send_command(hostid, name, self.who(requester), timeout))
+        return await _ended(await self._do.send_command(hostid, name, self._by(requester), timeout))
 
     @commands.WriteConfig.responder
     async def _write_config(
         self, hostid: str, result: str, datatype: int | None, requester: str | None, timeout: float | None
     ) -> dict[str, object]:
-        return _ended(await self._do.write_config(hostid, result, datatype, self.who(requester), timeout))
+        return await _ended(await self._do.write_config(hostid, result, datatype, self._by(requester), timeout))
 
     @commands.WritePort.responder
     async def _write_port(
         self, hostid: str, requester: str | None, timeout: float | None, **wiring: int
     ) -> dict[str, object]:
         port, baud = wiring["modulePort"], wiring["moduleBaud"]
-        return _ended(await self._do.write_port(hostid, port, baud, self.who(requester), timeout))
+        return await _ended(await self._do.write_port(hostid, port, baud, self._by(requester), timeout))
 
     @commands.Reset.responder
     async def _reset(self, hostid: str, requester: str | None, timeout: float | None) -> dict[str, object]:
-        return _ended(await self._do.reset(hostid, self.who(requester), timeout))
+        return await _ended(await self._do.reset(hostid, self._by(requester), timeout))
 
     @commands.ListCommands.responder
     async def _list_commands(self, **span: Any) -> dict[str, object]:
@@ -116,7 +122,10 @@ class Responder(Connection):
 
     @commands.CancelCommand.responder
     def _cancel_command(self, commandId: int, requester: str | None) -> dict[str, object]:  # noqa: N803
-        return {"command": self._do.cancel(commandId, self.who(requester))}
+        return {"command": self._do.cancel(commandId, self._by(requester))}
+
+    def _by(self, said: str | None) -> By:
+        return By(self.who(said), DOOR)
 
     # --- news --------------------------------------------------------------------------------------------------------
 
@@ -175,15 +184,17 @@ def _query(
     )
 
 
-def _paged(name: str, page: Page) -> dict[str, object]:
+def _paged(name: str, found: Found[Any]) -> dict[str, object]:
+    page = page_of(found)
     return {name: page.text, "next": page.next}
 
 
-def _ended(ended: Ended) -> dict[str, object]:
+async def _ended(submitted: Submitted) -> dict[str, object]:
+    end = await ended(submitted)
     return {
-        "commandId": ended.number,
-        "uid": ended.uid,
-        "outcome": ended.outcome,
-        "reply": ended.reply,
-        "seconds": ended.seconds,
+        "commandId": end.number,
+        "uid": end.uid,
+        "outcome": end.outcome,
+        "reply": end.reply,
+        "seconds": end.seconds,
     }

@@ -1,20 +1,24 @@
 """The audit: every command there ever was, from before it is sent, kept in the store and told to whoever listens."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, MutableMapping
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.histogram import Histogram
 from cmmd.fleet.journal import Journal
 from cmmd.fleet.orders import Asked, By, who_text
 from cmmd.store.interface import IStore
-from cmmd.store.records import Command, Query
+from cmmd.store.records import Command, Outcome, Query
 
 __all__ = ["Audit"]
 
 log = Logger()
+
+BOUNDS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Audit:
@@ -24,6 +28,8 @@ class Audit:
     :param now: Unix time in seconds.
     :param unfinished: commands that were under way when the last process ended: nobody knows what became of them.
     :param last_number: the number of the last command there ever was.
+    :ivar outcomes: how many commands have ended since the start, by kind and outcome.
+    :ivar seconds: from when each of them was accepted, without those of the last process.
     """
 
     def __init__(
@@ -42,9 +48,11 @@ class Audit:
         self._now = now
         self._last_number = last_number
         self._hooks: list[Callable[[Command], None]] = []
+        self.outcomes: MutableMapping[tuple[str, Outcome], int] = Counter()
+        self.seconds = Histogram(BOUNDS_S)
         for command in unfinished:
             lost = replace(command, outcome="lost", ended_at=self.now_ms())
-            self.close(lost).addErrback(lambda _: None)
+            self._close(lost).addErrback(lambda _: None)
 
     # --- to read -----------------------------------------------------------------------------------------------------
 
@@ -106,6 +114,13 @@ class Audit:
 
         :return: fires when that is durable; fails where it is not yet, and will be sooner or later.
         """
+        assert command.ended_at is not None, "it has ended"
+        self.seconds.observe((command.ended_at - command.accepted_at) / 1000)
+        return self._close(command)
+
+    def _close(self, command: Command) -> Deferred[None]:
+        assert command.outcome is not None, "it has ended"
+        self.outcomes[command.kind, command.outcome] += 1
         self.tell(command)
         self._events.emit(
             Kind.COMMANDED,

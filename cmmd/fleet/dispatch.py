@@ -143,6 +143,10 @@ class Dispatch:
         self._tidy(order.command.hostid)
         return order.command
 
+    def __len__(self) -> int:
+        """Commands under way: waiting, or in flight."""
+        return len(self._orders)
+
     def under_way(self, number: int) -> Command | None:
         """A command that has not ended; None: there is none of this number."""
         order = self._orders.get(number)

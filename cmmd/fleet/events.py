@@ -1,7 +1,7 @@
 """Dated facts about devices: which kinds there are, and who is told. docs/events.md is the same for users."""
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
 from itertools import count
 
@@ -130,12 +130,16 @@ class Events:
     :param keep: takes an event for the store; it is told first.
     :param last_number: the number of the last event there ever was.
     :ivar last_number: likewise, now.
+    :ivar counts: events since the start, by kind; every kind is there.
     """
+
+    counts: Mapping[Kind, int]
 
     def __init__(
         self, *, now: Callable[[], float], clock: IReactorTime, keep: Callable[[Event], None], last_number: int
     ) -> None:
         self.last_number = last_number
+        self.counts = self._counts = dict.fromkeys(Kind, 0)
         self._now = now
         self._limits = {kind: _Limit(clock) for kind, entry in CATALOGUE.items() if entry.limited}
         self._keys = {kind: frozenset(entry.details) for kind, entry in CATALOGUE.items()}
@@ -164,6 +168,7 @@ class Events:
                 return
             details[SUPPRESSED] = suppressed
         self.last_number += 1
+        self._counts[kind] += 1
         self._queue.append(
             Event(number=self.last_number, at=int(self._now() * 1000), hostid=hostid, kind=kind.value, details=details)
         )

@@ -200,6 +200,39 @@ class History:
             after=Cursor(readings[-1].at, readings[-1].number) if more else None,
         )
 
+    async def values(self, query: Query, points: Sequence[str]) -> list[tuple[Cursor, list[float | None]]]:
+        """The values of a few points, as they are kept: for whoever goes through many readings.
+
+        :param points: names; see :meth:`column`.
+        :raises StoreUnavailable: see IStore.
+        """
+        places: dict[int, list[int | None]] = {}
+        found: list[tuple[Cursor, list[float | None]]] = []
+        for reading in await self._store.readings(query):
+            wanted = places.get(reading.profile)
+            if wanted is None:
+                wanted = places[reading.profile] = self._places(reading.profile, points)
+            kept = reading.points
+            values = [None if place is None or place >= len(kept) else kept[place] for place in wanted]
+            found.append((Cursor(reading.at, reading.number), values))
+        return found
+
+    def _places(self, version: int, points: Sequence[str]) -> list[int | None]:
+        columns = self._versions[version].points if version in self._versions else ()
+        there = {column.name: place for place, column in enumerate(columns)}
+        return [there.get(name) for name in points]
+
+    def column(self, name: str) -> PointColumn:
+        """What a point means, as the newest profile version that has one of that name says.
+
+        :raises NoSuchPoint: there was never one of that name.
+        """
+        for _, version in sorted(self._versions.items(), reverse=True):
+            for column in version.points:
+                if column.name == name:
+                    return column
+        raise NoSuchPoint(name)
+
     def _named(self, reading: Reading, wanted: Sequence[str] | None) -> dict[str, float | None]:
         version = self._versions.get(reading.profile)
         columns = version.points if version is not None else ()

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from cmmd.fleet.histogram import Histogram
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.store.interface import IStore, StoreUnavailable
 from cmmd.store.records import Alarm, Event, LastUpload, Row
@@ -28,6 +29,8 @@ MOST_WAITING = 50_000
 always has room: it is as many as there are devices and alarms. So have the few profile versions."""
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+
+WRITE_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class _Waiting(NamedTuple):
@@ -59,6 +62,7 @@ class Journal:
     :param clock: for the pace.
     :ivar up: whether the store took the last batch.
     :ivar lost: events that were given up because too many rows waited.
+    :ivar write_seconds: how long the store took over each batch, whether it took it or not.
     """
 
     def __init__(self, store: IStore, clock: IReactorTime) -> None:
@@ -74,6 +78,7 @@ class Journal:
         self._limit = LogLimit(clock)
         self.up = True
         self.lost = 0
+        self.write_seconds = Histogram(WRITE_BOUNDS_S)
 
     def __len__(self) -> int:
         """Rows that wait."""
@@ -204,7 +209,7 @@ class Journal:
         :return: what is left because the store takes nothing now; None: it has taken all.
         """
         try:
-            await self._store.write([one.row for one in batch])
+            await self._measured_write([one.row for one in batch])
         except StoreUnavailable as error:
             self._is_down(error)
             return batch
@@ -219,6 +224,13 @@ class Journal:
         else:
             _settle(batch, None)
         return None
+
+    async def _measured_write(self, rows: Sequence[Row]) -> None:
+        begun = self._clock.seconds()
+        try:
+            await self._store.write(rows)
+        finally:
+            self.write_seconds.observe(self._clock.seconds() - begun)
 
     def _is_up(self) -> None:
         if not self.up:

@@ -92,6 +92,18 @@ class Sessions:
         """Connections standing."""
         return len(self._connections)
 
+    def by_role(self) -> dict[str, int]:
+        """Connections standing, by what they are used for; ``login``: they are no device's, or not yet."""
+        counts = {role.value: 0 for role in Role}
+        for session in self._connections:
+            if session.hostid is None:
+                counts["login"] += 1
+            elif session.carries_commands:
+                counts["live"] += 1
+            else:
+                counts["historic"] += 1
+        return counts
+
     async def listen(self, listeners: Iterable[Listener]) -> None:
         """Take connections.
 

@@ -16,7 +16,7 @@ from cmmd.control.cmmctl.shape import command, hostid_argument
 from cmmd.control.cmmctl.tables import Columns
 from cmmd.control.cmmctl.texts import KEYS, changes, plain
 from cmmd.control.errors import ControlError
-from cmmd.control.records import DeviceDetails
+from cmmd.fleet.desk.records import DeviceDetails
 
 __all__ = ["Enrolled", "add_to"]
 

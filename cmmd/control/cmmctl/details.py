@@ -9,8 +9,8 @@ from rich.text import Text
 
 from cmmd.control.cmmctl.tables import Columns, facts, online_text, style_of, table
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, duration, moment_text, plain
-from cmmd.control.records import DeviceDetails, LiveNow, StatusNow
 from cmmd.controllers.signals import Severity
+from cmmd.fleet.desk.records import DeviceDetails, LiveNow, StatusNow
 from cmmd.fleet.view import PointNow
 
 __all__ = ["device_facts", "live_parts", "live_tables", "show_device", "show_status"]

@@ -13,7 +13,8 @@ from cmmd.control.client import ControlClient
 from cmmd.control.cmmctl.ends import ADVICE, BY_OUTCOME, Status, once
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.texts import plain
-from cmmd.control.records import Ended, News
+from cmmd.control.news import News
+from cmmd.fleet.desk.records import Ended
 
 __all__ = ["Order", "Result", "carry_out"]
 

@@ -17,7 +17,7 @@ from cmmd.control.cmmctl.output import Output
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import Span, command, hostid_argument, maybe_hostid, span_options
 from cmmd.control.cmmctl.texts import utc_text
-from cmmd.control.records import DeviceDetails, LiveNow, ReadingRow
+from cmmd.fleet.desk.records import DeviceDetails, LiveNow, ReadingRow
 
 __all__ = ["Shown", "add_to", "write_csv"]
 

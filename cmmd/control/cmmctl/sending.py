@@ -14,7 +14,7 @@ from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, hostid_argument, name_argument
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, code_of, plain
 from cmmd.control.errors import UnknownCommand
-from cmmd.control.records import CommandInfo, DeviceDetails
+from cmmd.fleet.desk.records import CommandInfo, DeviceDetails
 
 __all__ = ["add_to"]
 

@@ -7,7 +7,7 @@ from math import isfinite
 
 import msgspec
 
-from cmmd.control.records import Changes
+from cmmd.fleet.desk.records import Changes
 
 __all__ = [
     "BAUDS",

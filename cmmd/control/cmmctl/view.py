@@ -16,7 +16,8 @@ from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.tables import DEVICES, command_line, event_line, table
 from cmmd.control.cmmctl.texts import duration, moment_text, plain
 from cmmd.control.errors import ControlError
-from cmmd.control.records import DeviceRow, News
+from cmmd.control.news import News
+from cmmd.fleet.desk.records import DeviceRow
 
 __all__ = ["DeviceView", "FleetView", "View", "show_view"]
 

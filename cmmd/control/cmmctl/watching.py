@@ -11,7 +11,7 @@ from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, maybe_hostid
 from cmmd.control.cmmctl.tables import command_line, event_line
 from cmmd.control.cmmctl.view import DeviceView, FleetView, show_view
-from cmmd.control.records import News
+from cmmd.control.news import News
 
 __all__ = ["Upload", "add_to", "tell_json", "tell_lines"]
 

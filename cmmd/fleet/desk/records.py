@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cmmd.controllers.signals import Mode
 from cmmd.fleet.view import View
-from cmmd.store.records import Command, Event, Reason
+from cmmd.store.records import Reason
 
 __all__ = [
     "Changes",
@@ -17,7 +17,6 @@ __all__ = [
     "DeviceRow",
     "Ended",
     "LiveNow",
-    "News",
     "RawRun",
     "ReadingRow",
     "Settings",
@@ -195,20 +194,3 @@ class Ended(Struct, frozen=True, kw_only=True):
     outcome: str
     reply: str
     seconds: float
-
-
-class News(Struct, frozen=True, kw_only=True):
-    """What has happened since the last news.
-
-    :ivar events: in the order of their numbers.
-    :ivar live: devices with a new upload, and its number.
-    :ivar commands: those that have changed, as they are now.
-    :ivar missed: events and changed commands that came before these and were left out: the watcher was slow.
-    :ivar interrupted: the connection was lost before: there may have been any number of events in between.
-    """
-
-    events: list[Event]
-    live: dict[str, int]
-    commands: list[Command]
-    missed: int
-    interrupted: bool = False

@@ -1,7 +1,7 @@
-"""The fleet as programs are told of it."""
+"""The fleet as people and programs are told of it."""
 
 from cmmd import __version__
-from cmmd.control.records import CommandInfo, DeviceDetails, DeviceRow, RawRun, Settings, StatusNow
+from cmmd.fleet.desk.records import CommandInfo, DeviceDetails, DeviceRow, RawRun, Settings, StatusNow
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally

@@ -1,7 +1,7 @@
 """Which of our codes stands for what the fleet raises."""
 
-from cmmd.control import errors
 from cmmd.fleet.alarms import NoSuchAlarm
+from cmmd.fleet.desk import errors
 from cmmd.fleet.dispatch import NoSuchCommand, TooLate
 from cmmd.fleet.history import NoSuchPoint
 from cmmd.fleet.passwords import TooBusy
@@ -12,7 +12,7 @@ from cmmd.store.interface import StoreUnavailable
 
 __all__ = ["refusal"]
 
-_KINDS: dict[type[Exception], tuple[type[errors.ControlError], str]] = {
+_KINDS: dict[type[Exception], tuple[type[errors.Coded], str]] = {
     NoSuchAlarm: (errors.NoSuchAlarm, "no alarm {} is open"),
     NoSuchCommand: (errors.NoSuchCommand, "no command {} is under way"),
     TooLate: (errors.TooLate, "command {} has been sent"),
@@ -29,9 +29,9 @@ _KINDS: dict[type[Exception], tuple[type[errors.ControlError], str]] = {
 }
 
 
-def refusal(error: BaseException | None) -> errors.ControlError | None:
+def refusal(error: BaseException | None) -> errors.Coded | None:
     """What to answer instead of an exception of the fleet; None: it is a bug."""
-    if isinstance(error, errors.ControlError):
+    if isinstance(error, errors.Coded):
         return error
     for kind in type(error).__mro__:
         found = _KINDS.get(kind)

@@ -1,18 +1,16 @@
-"""What programs can have the daemon do, in terms of the fleet. Nothing here knows AMP."""
+"""What can be asked of the daemon, and what it can have done, in terms of the fleet. Nothing here knows AMP or HTTP."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import dropwhile, islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cmmd.control.describe import details_of, raw_of, row_of, status_of
-from cmmd.control.errors import BadArgument, NoSuchCommand
-from cmmd.control.paging import Filled, cursor_from, cursor_text, fill
-from cmmd.control.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.desk.describe import details_of, raw_of, row_of, status_of
+from cmmd.fleet.desk.errors import BadArgument, NoSuchCommand
+from cmmd.fleet.desk.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.orders import By, Submitted
@@ -22,14 +20,11 @@ from cmmd.fleet.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
 from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
 
-__all__ = ["DOOR", "Operations", "Page", "limited"]
+__all__ = ["Found", "Operations", "ended", "limited"]
 
 log = Logger()
 
 _Record = TypeVar("_Record")
-
-DOOR = "amp"
-"""How the audit calls this way in."""
 
 MODBUS = 1
 """``datatype`` of Modbus frames (protocol section 4.6)."""
@@ -39,15 +34,19 @@ PAGES_SEARCHED = 10
 LONGEST_TIMEOUT_S = 300.0
 
 
-class Page(Struct, frozen=True):
-    """Records as a JSON list, and what to ask for the next ones with; None: there are no more now."""
+class Found(Struct, Generic[_Record], frozen=True):
+    """Records in their order, at most ``limit``. With as many, more may come behind the last one's ``place``.
 
-    text: Raw
-    next: str | None
+    :ivar records: to be gone through once; they may be made one by one meanwhile.
+    """
+
+    records: Iterable[_Record]
+    limit: int
+    place: Callable[[_Record], Cursor]
 
 
 class Operations:
-    """Reads and changes what a daemon has.
+    """Reads and changes what a daemon has. ``by`` is who asks, and by which door he came in.
 
     :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
     :param tally: what has been counted.
@@ -70,24 +69,16 @@ class Operations:
         """How the daemon does."""
         return status_of(self.fleet, self._tally, int(self._now() * 1000), self._started_at)
 
-    def devices(self, *, online: bool | None, after: str | None, limit: int | None) -> Page:
+    def devices(self, *, online: bool | None, after: Cursor | None, limit: int) -> Found[DeviceRow]:
         """The devices, by registration number.
 
         :param online: only those that are, or are not.
-        :raises BadArgument: see there.
         """
-        start, limit = _number_of(cursor_from(after)), limited(limit)
-        presence = self.fleet.presence
+        start, presence = _number_of(after), self.fleet.presence
         found = dropwhile(lambda one: one.number <= start, self.fleet.registry.devices())
         wanted = (one for one in found if online is None or presence.online(one.hostid) == online)
-        rows: list[DeviceRow] = []
-
-        def made() -> Iterator[DeviceRow]:
-            for device in islice(wanted, limit):
-                rows.append(row_of(self.fleet, device))
-                yield rows[-1]
-
-        return _page(fill(made()), rows, limit, lambda one: Cursor(0, one.number))
+        rows = (row_of(self.fleet, device) for device in islice(wanted, limit))
+        return Found(rows, limit, lambda one: Cursor(0, one.number))
 
     def device(self, hostid: str) -> DeviceDetails:
         """One device.
@@ -115,17 +106,16 @@ class Operations:
             raw=raw_of(record) if raw else None,
         )
 
-    async def history(self, query: Query, points: str | None) -> Page:
+    async def history(self, query: Query, points: Sequence[str] | None) -> Found[ReadingRow]:
         """The kept uploads of a device.
 
-        :param points: names separated by commas; None: all.
+        :param points: names; None: all.
         :raises NoSuchDevice: see there. :raises NoSuchPoint: see there.
         """
         assert query.hostid is not None, "readings are a device's"
         self._device(query.hostid)
-        names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]
         limit = min(query.limit, PAGE_OF_READINGS)
-        found = await self.fleet.history.page(replace(query, limit=limit), names)
+        found = await self.fleet.history.page(replace(query, limit=limit), points)
         rows = [
             ReadingRow(
                 number=one.reading.number,
@@ -136,14 +126,14 @@ class Operations:
             )
             for one in found.readings
         ]
-        return _page(fill(rows), rows, limit, lambda one: Cursor(one.at, one.number))
+        return Found(rows, limit, lambda one: Cursor(one.at, one.number))
 
-    async def events(self, query: Query) -> Page:
+    async def events(self, query: Query) -> Found[Event]:
         """Events, of a hostid or of all. Some are about hostids that are not registered."""
         found: list[Event] = await self._store.events(query)
-        return _page(fill(found), found, query.limit, lambda one: Cursor(one.at, one.number))
+        return Found(found, query.limit, lambda one: Cursor(one.at, one.number))
 
-    async def alarms(self, query: Query, *, ended: bool) -> Page:
+    async def alarms(self, query: Query, *, ended: bool) -> Found[Alarm]:
         """The open alarms; ``ended``: all there ever were."""
         if query.hostid is not None:
             self._device(query.hostid)
@@ -152,68 +142,72 @@ class Operations:
         else:
             start = _number_of(query.after)
             found = [one for one in self.fleet.alarms.open_alarms(query.hostid) if one.number > start][: query.limit]
-        return _page(fill(found), found, query.limit, lambda one: Cursor(one.raised_at, one.number))
+        return Found(found, query.limit, lambda one: Cursor(one.raised_at, one.number))
 
-    def acknowledge(self, alarm: int, who: str) -> Alarm:
-        """Somebody has seen an open alarm."""
-        return self.fleet.alarms.acknowledge(alarm, who)
+    def acknowledge(self, alarm: int, by: By) -> Alarm:
+        """Somebody has seen an open alarm.
+
+        :raises NoSuchAlarm: see there.
+        """
+        return self.fleet.alarms.acknowledge(alarm, by.requester)
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
-    async def set_device(self, hostid: str, changes: Changes, who: str) -> DeviceDetails:
+    async def set_device(self, hostid: str, changes: Changes, by: By) -> DeviceDetails:
         """Change an owner's settings of a device.
 
         :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
         await self.fleet.registry.set(hostid, **named)
-        log.info("settings of {hostid}: {changes}, by {who}", hostid=hostid, changes=named, who=who)
+        log.info("settings of {hostid}: {changes}, by {who}", hostid=hostid, changes=named, who=by.requester)
         return self.device(hostid)
 
     async def enrol(
-        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, who: str
+        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, by: By
     ) -> DeviceDetails:
         """Make a device known ahead of its first login.
 
         :raises AlreadyEnrolled: see there. :raises RegistryFull: see there. :raises BadArgument: no hostid.
         """
         await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
-        log.info("enrolled {hostid}, by {who}", hostid=hostid, who=who)
+        log.info("enrolled {hostid}, by {who}", hostid=hostid, who=by.requester)
         return self.device(hostid)
 
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
-    async def send_command(self, hostid: str, name: str, who: str, timeout_s: float | None) -> Ended:
+    async def send_command(self, hostid: str, name: str, by: By, timeout_s: float | None) -> Submitted:
         """Have a command of the device's profile carried out.
 
         :param timeout_s: seconds to wait for the answer; None: as configured. Likewise below.
+        :return: when it is accepted; :func:`ended` waits for its end. Likewise below.
         :raises NotAllowed: nothing was sent. Likewise below.
         :raises BadArgument: a timeout that cannot be. Likewise below.
         """
-        return await _ended(self.dispatch.command(hostid, name, By(who, DOOR), _timeout(timeout_s)))
+        return await self.dispatch.command(hostid, name, by, _timeout(timeout_s))
 
     async def write_config(
-        self, hostid: str, result: str, datatype: int | None, who: str, timeout_s: float | None
-    ) -> Ended:
+        self, hostid: str, result: str, datatype: int | None, by: By, timeout_s: float | None
+    ) -> Submitted:
         """Have Modbus writes carried out: frames in hex, separated by ``;``."""
         if datatype not in (None, MODBUS):
             raise BadArgument(f"datatype: {MODBUS} (Modbus) is all that is sent")
-        return await _ended(self.dispatch.write(hostid, result, By(who, DOOR), _timeout(timeout_s)))
+        return await self.dispatch.write(hostid, result, by, _timeout(timeout_s))
 
-    async def write_port(self, hostid: str, port: int, baud: int, who: str, timeout_s: float | None) -> Ended:
+    async def write_port(self, hostid: str, port: int, baud: int, by: By, timeout_s: float | None) -> Submitted:
         """Change the module's wiring to the controller."""
-        return await _ended(self.dispatch.port(hostid, port, baud, By(who, DOOR), _timeout(timeout_s)))
+        return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s))
 
-    async def reset(self, hostid: str, who: str, timeout_s: float | None) -> Ended:
+    async def reset(self, hostid: str, by: By, timeout_s: float | None) -> Submitted:
         """Restart the module."""
-        return await _ended(self.dispatch.reset(hostid, By(who, DOOR), _timeout(timeout_s)))
+        return await self.dispatch.reset(hostid, by, _timeout(timeout_s))
 
-    async def commands(self, query: Query) -> Page:
+    async def commands(self, query: Query) -> Found[Command]:
         """The audit, of a device or of all."""
         if query.hostid is not None:
             self._device(query.hostid)
         found = await self.dispatch.audit.page(query)
-        return _page(fill(found), found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
+        return Found(found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
 
     async def command(self, number: int) -> Command:
         """One command, under way or among the last ones of the audit.
@@ -235,13 +229,15 @@ class Operations:
             raise NoSuchCommand(f"no command {number} among the last ones")
         return found
 
-    def cancel(self, number: int, who: str) -> Command:
+    def cancel(self, number: int, by: By) -> Command:
         """Take a command back that waits.
 
         :raises NoSuchCommand: see there. :raises TooLate: see there.
         """
-        command = self.dispatch.cancel(number, who)
-        log.info("command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=who)
+        command = self.dispatch.cancel(number, by.requester)
+        log.info(
+            "command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=by.requester
+        )
         return command
 
 
@@ -251,11 +247,9 @@ def _timeout(seconds: float | None) -> float | None:
     raise BadArgument(f"timeout: 1 to {LONGEST_TIMEOUT_S:g} seconds")
 
 
-async def _ended(asking: Awaitable[Submitted]) -> Ended:
-    submitted = await asking
-    # What waits here may go away; the command goes on all the same.
-    ended: Deferred[Command] = submitted.ended
-    command = await ended
+async def ended(submitted: Submitted) -> Ended:
+    """How a command has ended. What waits here may go away; the command goes on all the same."""
+    command = await submitted.ended
     assert command.outcome is not None and command.ended_at is not None, "it has ended"
     return Ended(
         number=command.number,
@@ -273,9 +267,3 @@ def limited(limit: int | None) -> int:
 
 def _number_of(cursor: Cursor | None) -> int:
     return 0 if cursor is None else cursor.number
-
-
-def _page(filled: Filled, records: Sequence[_Record], limit: int, place: Callable[[_Record], Cursor]) -> Page:
-    """A page of these records, or of as many as fitted."""
-    more = filled.count > 0 and (filled.full or filled.count == limit)
-    return Page(filled.text, cursor_text(place(records[filled.count - 1])) if more else None)

@@ -1,0 +1,24 @@
+"""What a watching program is told."""
+
+from msgspec import Struct
+
+from cmmd.store.records import Command, Event
+
+__all__ = ["News"]
+
+
+class News(Struct, frozen=True, kw_only=True):
+    """What has happened since the last news.
+
+    :ivar events: in the order of their numbers.
+    :ivar live: devices with a new upload, and its number.
+    :ivar commands: those that have changed, as they are now.
+    :ivar missed: events and changed commands that came before these and were left out: the watcher was slow.
+    :ivar interrupted: the connection was lost before: there may have been any number of events in between.
+    """
+
+    events: list[Event]
+    live: dict[str, int]
+    commands: list[Command]
+    missed: int
+    interrupted: bool = False

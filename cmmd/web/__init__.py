@@ -1,0 +1,1 @@
+"""Where people, programs and Prometheus come in over HTTP."""

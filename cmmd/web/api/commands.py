@@ -1,0 +1,168 @@
+"""Operations on commands: ask for one, at most once for each key; wait for it; take it back; the audit."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from twisted.internet.defer import Deferred
+
+from cmmd.fleet.desk.cursors import cursor_text
+from cmmd.fleet.dispatch import TooLate
+from cmmd.fleet.orders import Submitted
+from cmmd.store.records import Command
+from cmmd.web.api.around import Around
+from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
+from cmmd.web.api.records import RecordList, wanted_of
+from cmmd.web.problems import WrongField
+
+__all__ = ["KEY", "CommandBody", "CommandList", "CommandPage", "Wait"]
+__all__ += ["cancel_command", "get_command", "list_commands", "post_command"]
+
+KEY = "Idempotency-Key"
+LONGEST_KEY = 200
+
+Timeout = Annotated[float, Meta(ge=1, le=300, description="Seconds to wait for the device; null: as configured.")]
+
+
+class Named(Body, frozen=True, kw_only=True, tag_field="kind", tag="named"):
+    """A command of the device's profile, such as ``auto``."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    timeout: Timeout | None = None
+
+
+class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
+    """Modbus writes in hex, separated by ``;``, each with its CRC or without."""
+
+    frames: Annotated[str, Meta(min_length=1, max_length=8000)]
+    timeout: Timeout | None = None
+
+
+class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
+    """The module's wiring: port 0 off, 1 LINK, 2 RS485, 3 RS232, 4 USB; baud rate 0 9600, 1 19200, 2 115200 bit/s."""
+
+    port: Annotated[int, Meta(ge=0, le=4)]
+    baud: Annotated[int, Meta(ge=0, le=2)]
+    timeout: Timeout | None = None
+
+
+class Reset(Body, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
+    """Restart the module."""
+
+    timeout: Timeout | None = None
+
+
+CommandBody = Named | Modbus | Port | Reset
+
+
+class Wait(Query, frozen=True, kw_only=True):
+    """``wait``: seconds to wait for the outcome; the answer comes then, or before."""
+
+    wait: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+
+class CommandList(RecordList, frozen=True, kw_only=True):
+    """Which commands; times are those of being accepted."""
+
+
+class CommandPage(Struct, frozen=True):
+    """Commands; ``next``: hand it back as ``after`` for the next ones; null: there are no more now."""
+
+    commands: list[Command]
+    next: str | None
+
+
+async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
+    """Ask for one."""
+    key = call.request.getHeader(KEY.lower())
+    if key is None:
+        number, again = (await _submit(around, call)).command.number, False
+    else:
+        if not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+            raise WrongField(f"header.{KEY}", f"1 to {LONGEST_KEY} printable ASCII characters")
+
+        async def submit() -> int:
+            return (await _submit(around, call)).command.number
+
+        what = msgspec.json.encode((call.hostid, call.body))
+        number, again = await around.keys.once(call.caller.name, key, what, submit)
+    command = await _settled(around, number, call.query.wait, call.request)
+    headers = {"Location": f"/api/v1/commands/{number}"}
+    if again:
+        headers["Idempotent-Replayed"] = "true"
+    return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
+
+
+async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
+    desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
+    match body:
+        case Named():
+            return await desk.send_command(hostid, body.name, by, body.timeout)
+        case Modbus():
+            return await desk.write_config(hostid, body.frames, None, by, body.timeout)
+        case Port():
+            return await desk.write_port(hostid, body.port, body.baud, by, body.timeout)
+        case Reset():
+            return await desk.reset(hostid, by, body.timeout)
+
+
+async def get_command(around: Around, call: Call[Wait, None]) -> Answer:
+    """One, now or when it has ended."""
+    return Answer(body=await _settled(around, call.number, call.query.wait, call.request))
+
+
+async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer:
+    """The audit."""
+    page = await around.desk.commands(wanted_of(call.query))
+    commands = list(page.records)
+    following = cursor_text(page.place(commands[-1])) if len(commands) == page.limit else None
+    newest = [around.feed.latest(one.number) or one for one in commands]
+    return Answer(body=CommandPage(newest, following))
+
+
+async def cancel_command(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Take one back."""
+    try:
+        return Answer(body=around.desk.cancel(call.number, call.caller.by))
+    except LookupError:
+        await _now(around, call.number)  # is there one?
+        raise TooLate(call.number) from None
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+async def _settled(around: Around, number: int, wait_s: float, request: Any) -> Command:
+    """A command when its outcome is known, or the time is over."""
+    changed: Deferred[None] = Deferred()
+
+    def tell(_: object = None) -> None:
+        if not changed.called:
+            changed.callback(None)
+
+    def look(command: Command) -> None:
+        if command.number == number and command.outcome is not None:
+            tell()
+
+    unsubscribe = around.desk.dispatch.audit.subscribe(look)
+    timer = around.clock.callLater(wait_s, tell)
+    request.notifyFinish().addBoth(tell)
+    try:
+        command = await _now(around, number)
+        if command.outcome is None and wait_s > 0:
+            await changed
+            command = await _now(around, number)
+    finally:
+        unsubscribe()
+        if timer.active():
+            timer.cancel()
+    return command
+
+
+async def _now(around: Around, number: int) -> Command:
+    """A command as it is now.
+
+    :raises NoSuchCommand: see there.
+    """
+    found = around.desk.dispatch.under_way(number) or around.feed.latest(number)
+    return found or await around.desk.command(number)

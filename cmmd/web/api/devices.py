@@ -1,0 +1,148 @@
+"""Operations on one device: what is known of it, what it reports now, and what its owner decides."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
+
+from cmmd.controllers.signals import Mode
+from cmmd.fleet.desk.records import Changes, RawRun
+from cmmd.fleet.settings import BadSetting
+from cmmd.fleet.view import PointNow, SignalNow
+from cmmd.store.records import ByteOrder
+from cmmd.web.api.around import Around
+from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
+from cmmd.web.api.reading import HostId, ProfileName
+from cmmd.web.problems import WrongField
+
+__all__ = [
+    "Enrolment",
+    "LiveAnswer",
+    "LiveQuery",
+    "SettingsPatch",
+    "change_settings",
+    "disable_device",
+    "enable_device",
+    "enrol_device",
+    "get_device",
+    "get_live",
+]
+
+
+class LiveQuery(Query, frozen=True, kw_only=True):
+    """``raw``: with all coils and registers that are known."""
+
+    raw: bool = False
+
+
+class LiveAnswer(Struct, frozen=True, kw_only=True):
+    """What a device reports now.
+
+    :ivar at: when the newest upload came, milliseconds UTC; null: never. :ivar upload: its running number.
+    :ivar stale: nothing has come since the daemon's start.
+    :ivar completeness: how much of what the profile names is known, 0..1; null: it names nothing.
+    :ivar inputs: the device's own, by name; null: not known.
+    :ivar packet_gaps: how often change packets were missing since the start.
+    :ivar unplaced: frames of the last upload of which it is not known what they answer.
+    :ivar raw: coils and registers, where they were asked for.
+    """
+
+    hostid: str
+    online: bool
+    profile: str
+    upload: int
+    at: int | None
+    stale: bool
+    completeness: float | None
+    engine_state: str | None
+    engine_turns: bool | None
+    mode: Mode | None
+    points: list[PointNow]
+    signals: list[SignalNow]
+    inputs: dict[str, bool | None]
+    byte_order: ByteOrder | None
+    packet_gaps: int
+    unplaced: tuple[str, ...]
+    raw: list[RawRun] | None
+
+
+class Enrolment(Body, frozen=True, kw_only=True):
+    """A device that will log in. Without a password the first one that it comes with is taken."""
+
+    hostid: HostId
+    hostname: Annotated[str, Meta(max_length=20)] = ""
+    moduletype: Annotated[str, Meta(max_length=30)] = ""
+    password: Annotated[str, Meta(min_length=1, max_length=20)] | None = None
+
+
+Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
+
+
+class SettingsPatch(Body, frozen=True, kw_only=True):
+    """Which settings are to be what. What is left out stays; null: back to the default.
+
+    ``history_interval`` in seconds; the rates in milliseconds; ``set_port`` and ``set_baud``: the protocol's codes.
+    """
+
+    enabled: bool | UnsetType = UNSET
+    history_interval: Annotated[float, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
+    data_mode: Annotated[int, Meta(ge=0, le=1)] | UnsetType | None = UNSET
+    online_rate: Milliseconds | UnsetType | None = UNSET
+    offline_rate: Milliseconds | UnsetType | None = UNSET
+    set_port: Annotated[int, Meta(ge=0, le=4)] | UnsetType | None = UNSET
+    set_baud: Annotated[int, Meta(ge=0, le=2)] | UnsetType | None = UNSET
+    profile: ProfileName | UnsetType | None = UNSET
+
+
+def get_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """One device."""
+    return Answer(body=around.desk.device(call.hostid))
+
+
+def get_live(around: Around, call: Call[LiveQuery, None]) -> Answer:
+    """What it reports."""
+    now = around.desk.live(call.hostid, raw=call.query.raw)
+    view = {name: getattr(now.view, name) for name in now.view.__struct_fields__ if name != "freshness_s"}
+    return Answer(body=LiveAnswer(online=now.online, raw=now.raw, **view))
+
+
+async def enrol_device(around: Around, call: Call[NoQuery, Enrolment]) -> Answer:
+    """Make one known."""
+    body = call.body
+    device = await around.desk.enrol(
+        body.hostid,
+        hostname=body.hostname,
+        moduletype=body.moduletype,
+        password=body.password,
+        by=call.caller.by,
+    )
+    around.feed.touch(body.hostid)
+    return Answer(body=device, status=201, headers={"Location": f"/api/v1/devices/{quote(body.hostid, safe='')}"})
+
+
+async def change_settings(around: Around, call: Call[NoQuery, SettingsPatch]) -> Answer:
+    """Change the owner's settings."""
+    try:
+        device = await around.desk.set_device(call.hostid, Changes(**asdict(call.body)), call.caller.by)
+    except BadSetting as error:
+        name, _, what = str(error).partition(": ")
+        raise WrongField(f"body.{name}", what) from None
+    around.feed.touch(call.hostid)
+    return Answer(body=device)
+
+
+async def disable_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Refuse it from now on."""
+    return await _enable(around, call, enabled=False)
+
+
+async def enable_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Take it again."""
+    return await _enable(around, call, enabled=True)
+
+
+async def _enable(around: Around, call: Call[NoQuery, None], *, enabled: bool) -> Answer:
+    device = await around.desk.set_device(call.hostid, Changes(enabled=enabled), call.caller.by)
+    around.feed.touch(call.hostid)
+    return Answer(body=device)

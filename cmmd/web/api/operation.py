@@ -1,0 +1,126 @@
+"""What an operation of the API is: a row of the table, the call of it, and what it answers with."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from cmmd.fleet.desk.tokens import Role
+from cmmd.web.access import Caller
+from cmmd.web.outlet import Outlet
+
+__all__ = ["JSON_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query", "Streamed"]
+
+JSON_TYPE = "application/json"
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+_Query = TypeVar("_Query")
+_Body = TypeVar("_Body")
+
+
+class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may stand behind the question mark; each field is a parameter."""
+
+
+class NoQuery(Query, frozen=True):
+    """Nothing."""
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is sent as JSON."""
+
+
+class Call(Struct, Generic[_Query, _Body], frozen=True, kw_only=True):
+    """An operation is called.
+
+    :ivar path: what stands in the place of ``{hostid}`` and its like: a text, or a number where it is ``{number}``.
+    :ivar accept: the media type that was chosen of those that the operation answers with.
+    :ivar request: for what only few need: headers, cookies, who has gone.
+    """
+
+    caller: Caller
+    path: Mapping[str, Any]
+    query: _Query
+    body: _Body
+    accept: str
+    request: Any
+
+    @property
+    def hostid(self) -> str:
+        """``{hostid}``."""
+        found: str = self.path["hostid"]
+        return found
+
+    @property
+    def number(self) -> int:
+        """``{number}``."""
+        found: int = self.path["number"]
+        return found
+
+
+class Encoded(Struct, frozen=True):
+    """JSON that is answered often, and its ETag."""
+
+    text: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, body: object) -> "Encoded":
+        """Encode it."""
+        text = msgspec.json.encode(body)
+        return cls(text, f'"{blake2b(text, digest_size=12).hexdigest()}"')
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What is answered at once.
+
+    :ivar body: what becomes JSON, msgspec.Raw, or Encoded; None: nothing.
+    """
+
+    body: object = None
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+class Streamed(Struct, frozen=True, kw_only=True):
+    """What is answered bit by bit.
+
+    :ivar pour: writes all of it; whether it has ended well is seen by whether it raises.
+    """
+
+    pour: Callable[[Outlet], Awaitable[None]]
+    media_type: str
+    headers: Mapping[str, str] = {}
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """A row of the table.
+
+    :ivar name: its ``operationId``. :ivar tag: what it is about.
+    :ivar role: who may; None: anybody, with a token or without.
+    :ivar run: does it. Its first argument is what operations work with, see ``around.Around``.
+    :ivar query: the parameters; :ivar body: what is sent; None: nothing is.
+    :ivar answers: what the body of an answer is, by status; None: it has none.
+    :ivar media_types: of the first of them; what a request accepts chooses.
+    :ivar errors: codes that it answers with, besides those that all have.
+    :ivar etag: its answers have one, and If-None-Match is looked at.
+    :ivar headers: of the request, that it looks at: names and what they mean.
+    """
+
+    name: str
+    method: Method
+    path: str
+    tag: str
+    role: Role | None
+    summary: str
+    run: Callable[[Any, Any], Awaitable[Answer | Streamed] | Answer | Streamed]
+    query: type[Query] = NoQuery
+    body: Any = None
+    answers: Mapping[int, Any] = {}
+    media_types: tuple[str, ...] = (JSON_TYPE,)
+    errors: tuple[str, ...] = ()
+    etag: bool = False
+    headers: Mapping[str, str] = {}

@@ -1,0 +1,170 @@
+"""Operations on history: pages, streams that never hold a whole result, and many readings as few numbers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from cmmd.fleet.desk.cursors import cursor_from, cursor_text
+from cmmd.fleet.desk.operations import Found
+from cmmd.fleet.desk.records import ReadingRow
+from cmmd.store.interface import MOST_A_PAGE
+from cmmd.store.records import Cursor
+from cmmd.store.records import Query as Wanted
+from cmmd.web.api.around import Around
+from cmmd.web.api.buckets import Stretches
+from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Query, Streamed
+from cmmd.web.api.parameters import After, Moment, Order
+from cmmd.web.outlet import Outlet
+from cmmd.web.problems import WrongField
+
+__all__ = ["CSV_TYPE", "LINES_TYPE", "MOST_SCANNED", "BucketQuery", "ReadingList", "ReadingPage"]
+__all__ += ["get_buckets", "list_readings"]
+
+CSV_TYPE, LINES_TYPE = "text/csv", "application/x-ndjson"
+
+A_PAGE = 200
+MOST_SCANNED = 200_000
+"""Readings that one request for buckets looks at: four months at one a minute."""
+
+A_PIECE = 500
+DAY_MS = 86_400_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+PointName = Annotated[str, Meta(min_length=1, max_length=64)]
+Points = Annotated[list[PointName], Meta(min_length=1, max_length=50, description="Only these points; else all.")]
+
+
+class ReadingList(Query, frozen=True, kw_only=True):
+    """Which readings: ``since <= at < until``. ``limit``: of a JSON page at most 200; of CSV and JSON lines, of all."""
+
+    points: Points | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    order: Order = "asc"
+    after: After | None = None
+    limit: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
+    format: Literal["json", "csv", "jsonl"] | None = None
+
+
+class ReadingPage(Struct, frozen=True):
+    """Readings; ``next``: hand it back as ``after`` for the next ones; null: there are no more now."""
+
+    readings: list[ReadingRow]
+    next: str | None
+
+
+class BucketQuery(Query, frozen=True, kw_only=True):
+    """Which readings: by default those of the last day. ``buckets``: how many there are to be, at most."""
+
+    points: Annotated[list[PointName], Meta(min_length=1, max_length=20)]
+    since: Moment | None = None
+    until: Moment | None = None
+    buckets: Annotated[int, Meta(ge=1, le=2000)] = 300
+
+
+_FORMATS = {"json": JSON_TYPE, "csv": CSV_TYPE, "jsonl": LINES_TYPE}
+
+_Turn = Callable[[Wanted], Awaitable[Found[ReadingRow]]]
+
+
+async def list_readings(around: Around, call: Call[ReadingList, None]) -> Answer | Streamed:
+    """A page of readings, or all of them as a stream."""
+    asked = call.query
+    media_type = call.accept if asked.format is None else _FORMATS[asked.format]
+    limit = A_PAGE if asked.limit is None else min(asked.limit, A_PAGE)
+    wanted = Wanted(
+        hostid=call.hostid,
+        since=asked.since,
+        until=asked.until,
+        after=cursor_from(asked.after),
+        limit=limit,
+        newest_first=asked.order == "desc",
+    )
+    found = await around.desk.history(wanted, asked.points)
+    rows = list(found.records)
+    if media_type == JSON_TYPE:
+        following = cursor_text(found.place(rows[-1])) if len(rows) == limit else None
+        return Answer(body=ReadingPage(rows, following))
+    names = asked.points or [one.name for one in around.desk.fleet.live[call.hostid].profile.definition.points]
+
+    async def pour(outlet: Outlet) -> None:
+        page, left, query = rows, asked.limit, wanted
+        head = _csv_head(names) if media_type == CSV_TYPE else b""
+        while True:
+            page = page if left is None else page[:left]
+            text = _csv(page, names) if media_type == CSV_TYPE else _lines(page)
+            await outlet.write(head + text)
+            head = b""
+            left = None if left is None else left - len(page)
+            if len(page) < query.limit or left == 0:
+                return
+            query = replace(query, after=found.place(page[-1]))
+            page = list((await around.desk.history(query, asked.points)).records)
+            await around.pieces.turn()
+
+    headers = {"Content-Disposition": f'attachment; filename="{_file_name(call.hostid)}.{_ENDINGS[media_type]}"'}
+    return Streamed(pour=pour, media_type=f"{media_type}; charset=utf-8", headers=headers)
+
+
+_ENDINGS = {CSV_TYPE: "csv", LINES_TYPE: "jsonl"}
+
+
+def _file_name(hostid: str) -> str:
+    return "".join(one if one.isalnum() else "-" for one in hostid)
+
+
+def _csv_head(names: Sequence[str]) -> bytes:
+    return ",".join(["time", "number", "reason", *names]).encode() + b"\r\n"
+
+
+def _csv(rows: Sequence[ReadingRow], names: Sequence[str]) -> bytes:
+    lines = []
+    for row in rows:
+        time = (_EPOCH + timedelta(milliseconds=row.at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        values = [row.points.get(name) for name in names]
+        texts = ["" if value is None else repr(value) for value in values]
+        lines.append(",".join([time, str(row.number), row.reason, *texts]) + "\r\n")
+    return "".join(lines).encode()
+
+
+def _lines(rows: Sequence[ReadingRow]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+async def get_buckets(around: Around, call: Call[BucketQuery, None]) -> Answer:
+    """Lowest, mean and highest values of stretches of time."""
+    asked = call.query
+    until = int(around.now() * 1000) if asked.until is None else asked.until
+    since = max(until - DAY_MS, 0) if asked.since is None else asked.since
+    if since >= until:
+        raise WrongField("query.until", "later than since")
+    around.desk.device(call.hostid)
+    history = around.desk.fleet.history
+    stretches = Stretches(since, until, asked.buckets, [history.column(name) for name in asked.points])
+    gone: list[object] = []
+    call.request.notifyFinish().addBoth(gone.append)
+    scanned, covered, after = 0, None, None
+    await around.scans.acquire()
+    try:
+        while not gone:
+            query = Wanted(hostid=call.hostid, since=since, until=until, after=after, limit=MOST_A_PAGE)
+            found: list[tuple[Cursor, list[float | None]]] = await history.values(query, asked.points)
+            for start in range(0, len(found), A_PIECE):
+                await around.pieces.turn()
+                for place, values in found[start : start + A_PIECE]:
+                    stretches.add(place.at, values)
+            scanned += len(found)
+            if len(found) < MOST_A_PAGE:
+                break
+            after = found[-1][0]
+            if scanned >= MOST_SCANNED:
+                covered = after.at
+                break
+    finally:
+        around.scans.release()
+    return Answer(body=stretches.done(scanned=scanned, covered_until=covered))

@@ -1,0 +1,71 @@
+"""Operations on sessions: a browser signs in with a token, is told who it is, and signs out."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from cmmd.fleet.desk.tokens import Role
+from cmmd.web.access import Caller, WrongToken
+from cmmd.web.api.around import Around
+from cmmd.web.api.operation import Answer, Body, Call, NoQuery
+from cmmd.web.problems import Unauthorized
+from cmmd.web.signins import COOKIE, LONGEST_S
+
+__all__ = ["SessionNow", "SignInBody", "get_session", "sign_in", "sign_out"]
+
+
+class SignInBody(Body, frozen=True, kw_only=True):
+    """The token that somebody has been given."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class SessionNow(Struct, frozen=True, kw_only=True):
+    """Who asks.
+
+    :ivar name: of the token; ``localhost`` where there are none at all; null: nobody has signed in, likewise role.
+    :ivar csrf: to be sent as ``X-CSRF-Token`` with whatever writes; null: there is no session, and none is needed.
+    """
+
+    name: str | None
+    role: Role | None
+    csrf: str | None
+
+
+async def sign_in(around: Around, call: Call[NoQuery, SignInBody]) -> Answer:
+    """Begin a session. A wrong token is answered late, as everywhere."""
+    access = around.access
+    token = access.of_token(call.body.token)
+    before = call.request.received_cookies.get(COOKIE.encode())
+    if before is not None:
+        access.sign_ins.end(before.decode("ascii", "replace"))
+    cookie, session = access.sign_ins.begin(token.name, token.sha256)
+    now = SessionNow(name=token.name, role=token.role, csrf=session.csrf)
+    return Answer(body=now, status=201, headers={"Set-Cookie": _cookie(cookie, int(LONGEST_S), call.request)})
+
+
+def get_session(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Who asks, and what his writes need. A page asks before anybody has signed in, which is nothing wrong."""
+    try:
+        caller: Caller = around.access.caller(call.request)
+    except WrongToken:
+        raise
+    except Unauthorized:
+        return Answer(body=SessionNow(name=None, role=None, csrf=None))
+    csrf = None if caller.session is None else caller.session.csrf
+    return Answer(body=SessionNow(name=caller.name, role=caller.role, csrf=csrf))
+
+
+def sign_out(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """End the session, if there is one."""
+    shown = call.request.received_cookies.get(COOKIE.encode())
+    if shown is not None and call.caller.session is not None:
+        around.access.sign_ins.end(shown.decode("ascii", "replace"))
+    return Answer(status=204, headers={"Set-Cookie": _cookie("", 0, call.request)})
+
+
+def _cookie(value: str, seconds: int, request: Any) -> str:
+    # Behind a proxy that ends TLS it is the page's own address that says so.
+    secure = request.isSecure() or (request.getHeader("origin") or "").startswith("https://")
+    flags = "; Secure" if secure else ""
+    return f"{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{flags}"

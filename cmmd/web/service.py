@@ -1,0 +1,154 @@
+"""The web as a service: from open doors to an orderly end."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.desk.operations import Operations
+from cmmd.fleet.desk.tokens import Tokens
+from cmmd.web.access import Access, is_loopback
+from cmmd.web.api.around import Around
+from cmmd.web.api.keys import Keys
+from cmmd.web.api.openapi import document
+from cmmd.web.api.operation import Encoded
+from cmmd.web.api.resource import ApiResource
+from cmmd.web.api.table import OPERATIONS
+from cmmd.web.connections import LimitedSite
+from cmmd.web.console import Console, Tiles
+from cmmd.web.feed import Feed
+from cmmd.web.monitoring import Monitoring
+from cmmd.web.pieces import Pieces
+from cmmd.web.signins import SignIns
+from cmmd.web.site import site
+
+__all__ = ["LONGEST_CLOSE_S", "Web", "WebDoor", "WebError"]
+
+log = Logger()
+
+LONGEST_CLOSE_S = 2.0
+"""Seconds that answers have to leave in when everything ends."""
+
+POLL_S = 0.05
+
+NO_TILES = Tiles()
+
+SCANS = 4
+"""Requests that go through many readings at once; others wait."""
+
+
+class WebError(Exception):
+    """A door cannot be opened; one line that names it."""
+
+
+class WebDoor(Struct, frozen=True):
+    """An endpoint string of ``[web] listen``, and what it says."""
+
+    string: str
+    endpoint: IStreamServerEndpoint
+
+
+class Web:
+    """The way in for people, programs and Prometheus.
+
+    :param doors: where. :param operations: what can be asked and done. :param state: the directory with the tokens.
+    :param monitoring: has the metrics; None: there are none.
+    :param now: Unix time in seconds. :param reactor: for whatever waits.
+    :param pieces: for long work; shared, all of it together holds the reactor no longer than one. None: its own.
+    :param tiles: for the map.
+    """
+
+    def __init__(
+        self,
+        doors: Sequence[WebDoor],
+        operations: Operations,
+        *,
+        catalog: Catalog,
+        state: Path,
+        monitoring: Monitoring | None = None,
+        now: Callable[[], float],
+        reactor: Any,
+        pieces: Pieces | None = None,
+        tiles: Tiles = NO_TILES,
+    ) -> None:
+        self._doors = doors
+        self._monitoring = monitoring
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        fleet = operations.fleet
+        pieces = self.pieces = pieces or Pieces(reactor)
+        self.feed = Feed(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
+        self.access = Access(Tokens(state), SignIns(reactor), reactor)
+        around = Around(
+            desk=operations,
+            access=self.access,
+            catalog=catalog,
+            clock=reactor,
+            now=now,
+            feed=self.feed,
+            keys=Keys(reactor),
+            pieces=pieces,
+            scans=DeferredSemaphore(SCANS),
+            document=Encoded.of(document()),
+        )
+        api = ApiResource(OPERATIONS, around, self.access, reactor)
+        root = site(
+            Console(tiles, reactor),
+            api=api,
+            access=self.access,
+            fleet=fleet,
+            metrics=None if monitoring is None else monitoring.metrics,
+            device_metrics=None if monitoring is None else monitoring.device_metrics,
+        )
+        self.site = LimitedSite(root, reactor)
+
+    @property
+    def ports(self) -> Sequence[IListeningPort]:
+        """What is listened on, in the order of the doors."""
+        return tuple(self._ports)
+
+    async def listen(self) -> None:
+        """Take connections.
+
+        :raises WebError: an address is taken, or not ours; nothing is listened on then.
+        """
+        for door in self._doors:
+            try:
+                port = await door.endpoint.listen(self.site)
+            except (CannotListenError, OSError, OverflowError, ValueError) as error:
+                self._stop_listening()  # not waited for: the start waits for nothing
+                raise WebError(f"web: {door.string}: {error}") from None
+            self._ports.append(port)
+            log.info("people and programs come in at {door}", door=door.string)
+            host = getattr(port.getHost(), "host", None)
+            if host is not None and not is_loopback(host) and not door.string.startswith("ssl:"):
+                log.warn("web: {door} is open to a network without TLS: tokens can be read there", door=door.string)
+        if self._monitoring is not None:
+            self._monitoring.start()
+        if self._doors and not self.access.tokens.any:
+            log.info("web: there are no tokens: only this machine may look; cmmctl token add NAME --role admin")
+
+    async def stop(self) -> None:
+        """Take no more connections; let what was answered leave, two seconds at most, and end them all."""
+        await self._stop_listening()
+        if self._monitoring is not None:
+            self._monitoring.stop()
+        self.feed.stop()
+        until = self._reactor.seconds() + LONGEST_CLOSE_S
+        self.site.end_idle()
+        while len(self.site) and self._reactor.seconds() < until:
+            await deferLater(self._reactor, POLL_S)
+            self.site.end_idle()
+        self.site.end()
+
+    def _stop_listening(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        stopping: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        return DeferredList(stopping, consumeErrors=True)

@@ -1,0 +1,91 @@
+"""Who has signed in on a page: sessions of browsers, in memory."""
+
+import hmac
+import secrets
+from collections import OrderedDict
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+
+__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "SignIn", "SignIns"]
+
+COOKIE = "cmmd_session"
+
+IDLE_S = 12 * 3600.0
+"""Seconds after which a session that nobody uses ends."""
+
+LONGEST_S = 7 * 86_400.0
+"""Seconds after which any session ends."""
+
+MOST_SESSIONS = 1000
+"""Of more the one that was not used for longest ends."""
+
+_RANDOM_BYTES = 32
+
+
+class SignIn(Struct):
+    """A session.
+
+    :ivar name: of the token that was shown, and its hash: a session ends with its token.
+    :ivar csrf: what a page has to send along with whatever writes; other pages cannot know it.
+    """
+
+    name: str
+    sha256: str
+    csrf: str
+    begun: float
+    used: float
+
+    def has(self, csrf: str) -> bool:
+        """Whether this is its CSRF token."""
+        return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
+
+
+class SignIns:
+    """All sessions. They end with the process.
+
+    :param clock: for their ends.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._sessions: OrderedDict[str, SignIn] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def begin(self, name: str, sha256: str) -> tuple[str, SignIn]:
+        """Somebody has shown a token.
+
+        :return: the cookie's value, and the session.
+        """
+        now = self._clock.seconds()
+        cookie, csrf = secrets.token_urlsafe(_RANDOM_BYTES), secrets.token_urlsafe(_RANDOM_BYTES)
+        session = self._sessions[cookie] = SignIn(name, sha256, csrf, now, now)
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return cookie, session
+
+    def find(self, cookie: str) -> SignIn | None:
+        """The session of a cookie, which counts as used; None: there is none, or it has ended."""
+        session = self._sessions.get(cookie)
+        if session is None:
+            return None
+        if self._is_over(session):
+            del self._sessions[cookie]
+            return None
+        session.used = self._clock.seconds()
+        self._sessions.move_to_end(cookie)
+        return session
+
+    def stands(self, session: SignIn) -> bool:
+        """Whether a session has not ended. This does not count as use."""
+        return not self._is_over(session) and any(one is session for one in self._sessions.values())
+
+    def _is_over(self, session: SignIn) -> bool:
+        now = self._clock.seconds()
+        return now - session.used > IDLE_S or now - session.begun > LONGEST_S
+
+    def end(self, cookie: str) -> None:
+        """Somebody signs out. Nothing happens where there is no such session."""
+        self._sessions.pop(cookie, None)

@@ -1,0 +1,277 @@
+// The fleet: every device in a row, live; counts, search, filters and sorting.
+
+import {ago, fixed, moment, number} from "../format.js";
+import {h, icon, mark, put, say, throttled} from "../dom.js";
+import {STATES} from "../fleet.js";
+import {t, titled} from "../i18n.js";
+import {address, amend} from "../route.js";
+import {Rows, cell} from "../rows.js";
+
+const COLUMNS = ["state", "name", "mode", "load", "fuel", "mains", "alarms", "seen", "engine", "model", "hostid"];
+const MODES = ["auto", "manual", "test", "stop"];
+const SORT_MS = 1000; // rows that jump under the pointer help nobody
+const STATE_PLACE = Object.fromEntries(STATES.map((state, place) => [state, place]));
+const SEVERITY_PLACE = {shutdown: 0, alarm: 1, warning: 2};
+
+const nothing = (value) => value === null || value === undefined;
+const worst = (row) => (row.severity ? SEVERITY_PLACE[row.severity] : 3);
+const KEYS = {
+  state: (row) => STATE_PLACE[row.state] * 4 + worst(row),
+  mode: (row) => (row.mode ? MODES.indexOf(row.mode) : null),
+  load: (row) => row.load ?? null,
+  fuel: (row) => row.fuel,
+  mains: (row) => (nothing(row.mains) ? null : Number(row.mains)),
+  alarms: (row) => (row.alarms ? worst(row) * 1e6 - row.alarms : null),
+  seen: (row) => (row.at === null ? null : -row.at),
+};
+const TEXTS = {name: (row) => row.hostname || row.hostid, engine: (row) => row.engine_state, model: (row) => row.moduletype, hostid: (row) => row.hostid};
+
+export function fleetPage({main, fleet, route}) {
+  document.title = `${t("fleet.title")} · cmmd`;
+  const asked = {q: "", state: "", mode: "", only: "", sort: "state"};
+  const read = ({query}) => {
+    for (const name of Object.keys(asked)) asked[name] = query.get(name) ?? (name === "sort" ? "state" : "");
+  };
+  read(route);
+
+  const shown = h("p", {class: "shown muted", role: "status"});
+  const counts = h("div", {class: "counts", role: "group", "aria-label": t("fleet.counts")});
+  const tiles = new Map();
+  for (const state of ["", ...STATES]) {
+    const value = h("strong", {}, "–");
+    const button = h("button", {class: `count s-${state || "all"}`, on: {click: () => ask({state: asked.state === state ? "" : state})}},
+      state ? icon(state) : null, value, h("span", {}, t(state ? `state.${state}` : "fleet.all")));
+    tiles.set(state, {button, value});
+    counts.append(button);
+  }
+
+  const search = h("input", {type: "search", id: "q", placeholder: t("fleet.search.hint"), spellcheck: "false", autocomplete: "off"});
+  search.addEventListener("input", throttled(120, () => ask({q: search.value})));
+  const mode = select("mode", [["", t("fleet.any_mode")], ...MODES.map((name) => [name, t(`mode.${name}`)])], (value) => ask({mode: value}));
+  const only = select("only", [["", t("fleet.only.all")], ["alarms", t("fleet.only.alarms")], ["mains", t("fleet.only.mains")], ["fuel", t("fleet.only.fuel")], ["load", t("fleet.only.load")]],
+    (value) => ask({only: value}));
+  const sort = select("sort", COLUMNS.flatMap((name) => [[name, t(`column.${name}`)], [`-${name}`, `${t(`column.${name}`)} ↓`]]), (value) => ask({sort: value}));
+  const clear = h("button", {class: "small", on: {click: () => ask({q: "", state: "", mode: "", only: ""})}}, t("fleet.clear"));
+
+  const heads = new Map();
+  const head = h("div", {role: "row", class: "row head", "aria-rowindex": "1"}, COLUMNS.map((name) => {
+    const button = h("button", {on: {click: () => ask({sort: asked.sort === name ? `-${name}` : name})}}, t(`column.${name}`), h("span", {class: "arrow", "aria-hidden": "true"}));
+    const one = h("div", {role: "columnheader", class: `c-${name}`}, button);
+    heads.set(name, one);
+    return one;
+  }));
+  const body = h("div", {role: "rowgroup", class: "rows"});
+  const table = h("div", {role: "table", class: "fleet-table", "aria-label": t("fleet.title")}, h("div", {role: "rowgroup", class: "heads"}, head), body);
+  const empty = h("p", {class: "empty", hidden: true});
+  put(main, h("h1", {class: "hidden"}, t("fleet.title")), counts,
+    h("div", {class: "filters", role: "search", "aria-label": t("fleet.filters")},
+      h("div", {class: "field grow"}, h("label", {for: "q"}, t("fleet.search")), search),
+      field("mode", mode), field("only", only), field("sort", sort, "sort"), h("div", {class: "field end"}, clear)),
+    shown, table, empty);
+
+  const rows = new Rows({body, make: makeRow, fill: (element, row) => fillRow(element, row, fleet), key: (row) => row.hostid});
+  let nameOrder = new Map();
+
+  function ask(changes) {
+    Object.assign(asked, changes);
+    amend([], {...asked, sort: asked.sort === "state" ? "" : asked.sort});
+    settle();
+  }
+
+  function settle() {
+    if (search.value !== asked.q) search.value = asked.q;
+    mode.value = asked.mode;
+    only.value = asked.only;
+    sort.value = asked.sort;
+    for (const [state, {button}] of tiles) mark(button, "aria-pressed", String(state === asked.state));
+    const by = asked.sort.replace("-", "");
+    for (const [name, one] of heads) mark(one, "aria-sort", name === by ? (asked.sort.startsWith("-") ? "descending" : "ascending") : null);
+    mark(clear, "disabled", !(asked.q || asked.state || asked.mode || asked.only));
+    arrange();
+  }
+
+  /** Which rows, in which order. Rows change with each upload; what they are sorted by is looked up once. */
+  function arrange() {
+    const words = asked.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const kept = [];
+    for (const row of fleet.rows.values()) if (fits(row, asked, words)) kept.push(row);
+    const down = asked.sort.startsWith("-") ? -1 : 1;
+    const by = asked.sort.replace("-", "");
+    const key = KEYS[by];
+    const order = new Map();
+    if (key) for (const row of kept) order.set(row, key(row));
+    const names = by in TEXTS ? textOrder(fleet, by) : nameOrder;
+    kept.sort((a, b) => {
+      if (key) {
+        const x = order.get(a);
+        const y = order.get(b);
+        if (x !== y) return nothing(x) ? 1 : nothing(y) ? -1 : (x - y) * down;
+        return names.get(a.hostid) - names.get(b.hostid);
+      }
+      return (names.get(a.hostid) - names.get(b.hostid)) * down;
+    });
+    mark(table, "aria-rowcount", kept.length + 1);
+    rows.set(kept);
+    say(shown, !fleet.complete ? t("fleet.coming", {n: number(fleet.rows.size)}) : kept.length === fleet.rows.size ? t("fleet.showing.all", {n: number(kept.length)}) : t("fleet.showing", {n: number(kept.length), of: number(fleet.rows.size)}));
+    empty.hidden = kept.length > 0 || !fleet.complete;
+    table.hidden = kept.length === 0;
+    say(empty, fleet.rows.size ? t("fleet.none_fit") : t("fleet.no_devices"));
+    arrange.soon.cancel();
+  }
+  arrange.soon = throttled(SORT_MS, () => arrange());
+
+  function count() {
+    say(tiles.get("").value, number(fleet.rows.size));
+    for (const state of STATES) say(tiles.get(state).value, number(fleet.counts[state]));
+  }
+
+  function all() {
+    nameOrder = textOrder(fleet, "name");
+    count();
+    settle();
+  }
+
+  const listening = new AbortController();
+  const {signal} = listening;
+  fleet.addEventListener("all", all, {signal});
+  fleet.addEventListener("rows", ({detail}) => {
+    if (detail.some((row) => !nameOrder.has(row.hostid))) return all();
+    // Rows are replaced by newer ones: those on the screen at once, the order within a second.
+    newer(rows.items, fleet);
+    rows.draw();
+    count();
+    laterArrange();
+  }, {signal});
+  let waiting = 0;
+  const laterArrange = () => {
+    waiting ||= setTimeout(() => {
+      waiting = 0;
+      if (!body.matches(":hover, :focus-within")) arrange();
+    }, SORT_MS);
+  };
+  const ticking = setInterval(() => rows.draw(), 1000);
+  if (fleet.rows.size) all();
+  else settle();
+  fleet.follow();
+
+  return {
+    follow(now) {
+      read(now);
+      settle();
+    },
+    close() {
+      listening.abort();
+      clearInterval(ticking);
+      clearTimeout(waiting);
+      arrange.soon.cancel();
+      rows.close();
+    },
+  };
+}
+
+function newer(items, fleet) {
+  for (let place = 0; place < items.length; place++) items[place] = fleet.rows.get(items[place].hostid) ?? items[place];
+}
+
+function textOrder(fleet, name) {
+  const compare = new Intl.Collator(undefined, {numeric: true, sensitivity: "base"}).compare;
+  const texts = [...fleet.rows.values()].map((row) => [row.hostid, TEXTS[name](row) ?? "\uffff"]);
+  texts.sort((a, b) => compare(a[1], b[1]) || (a[0] < b[0] ? -1 : 1));
+  return new Map(texts.map(([hostid], place) => [hostid, place]));
+}
+
+function fits(row, asked, words) {
+  if (asked.state && row.state !== asked.state) return false;
+  if (asked.mode && row.mode !== asked.mode) return false;
+  if (asked.only === "alarms" && !row.alarms) return false;
+  if (asked.only === "mains" && row.mains !== false) return false;
+  if (asked.only === "fuel" && !(row.fuel !== null && row.fuel < 25)) return false;
+  if (asked.only === "load" && row.generator_closed !== true) return false;
+  return words.every((word) => row.key.includes(word));
+}
+
+function select(id, choices, choose) {
+  const element = h("select", {id}, choices.map(([value, text]) => h("option", {value}, text)));
+  element.addEventListener("change", () => choose(element.value));
+  return element;
+}
+
+function field(id, control, name = "") {
+  return h("div", {class: `field ${name}`}, h("label", {for: id}, t(`fleet.${id}`)), control);
+}
+
+// --- one row -------------------------------------------------------------------------------------------------------
+
+function bar() {
+  const filled = h("span", {class: "fill"});
+  return {box: h("span", {class: "bar", "aria-hidden": "true"}, filled), filled};
+}
+
+/** What a value is, where there is no head above it: on narrow screens. */
+const caption = (name) => h("span", {class: "caption", "aria-hidden": "true"}, t(`column.${name}`));
+
+function makeRow() {
+  const parts = {
+    state: h("span", {class: "state"}), link: h("a", {}), sub: h("span", {class: "sub"}), mode: h("span", {class: "mode"}),
+    power: h("span", {class: "num"}), load: bar(), fuelText: h("span", {class: "num"}), fuel: bar(), mains: h("span", {}),
+    alarms: h("span", {}), seen: h("time", {}), engine: h("span", {}), model: h("span", {}), hostid: h("span", {class: "mono"}),
+  };
+  const element = h("div", {role: "row", class: "row"},
+    cell("state", parts.state),
+    cell("name", parts.link, parts.sub),
+    cell("mode", parts.mode),
+    cell("load", h("span", {class: "pair"}, caption("load"), parts.power), parts.load.box),
+    cell("fuel", h("span", {class: "pair"}, caption("fuel"), parts.fuelText), parts.fuel.box),
+    cell("mains", h("span", {class: "caption"}, icon("mains")), parts.mains), cell("alarms", parts.alarms), cell("seen", parts.seen),
+    cell("engine", parts.engine), cell("model", parts.model), cell("hostid", parts.hostid));
+  element.parts = parts;
+  return element;
+}
+
+function fillRow(element, row, fleet) {
+  const {parts} = element;
+  say(parts.seen, ago(row.at, fleet.now()));
+  if (element.row === row) return;
+  const before = element.row;
+  element.row = row;
+  const old = row.stale || !row.online;
+  mark(element, "data-state", row.state);
+  mark(element, "data-old", old ? "" : null);
+  if (!before || before.state !== row.state || before.severity !== row.severity) put(parts.state, stateIcon(row), h("span", {}, t(`state.${row.state}`)));
+  if (!before || before.hostid !== row.hostid || before.hostname !== row.hostname) {
+    parts.link.href = address(["devices", row.hostid]);
+    say(parts.link, row.hostname || row.hostid);
+    say(parts.hostid, row.hostid);
+  }
+  say(parts.sub, row.moduletype);
+  say(parts.model, row.moduletype);
+  say(parts.mode, row.mode ? t(`mode.${row.mode}`) : "–");
+  mark(parts.mode, "data-mode", row.mode);
+  say(parts.power, nothing(row.power) ? (nothing(row.load) ? "–" : `${number(row.load, 0)} %`)
+    : nothing(row.load) ? `${fixed(row.power, 0)} kW` : `${fixed(row.power, 0)} kW · ${number(row.load, 0)} %`);
+  fillBar(parts.load, row.load, row.load > 100 ? "high" : "");
+  say(parts.fuelText, nothing(row.fuel) ? "–" : `${number(row.fuel, 0)} %`);
+  fillBar(parts.fuel, row.fuel, row.fuel < 25 ? "low" : "");
+  if (!before || before.mains !== row.mains) {
+    put(parts.mains, row.mains === null ? "–" : [icon(row.mains ? "ok" : "no"), h("span", {}, t(row.mains ? "mains.normal" : "mains.failed"))]);
+    mark(parts.mains, "class", `mains m-${row.mains}`);
+  }
+  if (!before || before.alarms !== row.alarms || before.severity !== row.severity) {
+    put(parts.alarms, row.alarms ? [icon(row.severity), h("span", {}, row.alarms, h("span", {class: "word"}, ` ${t(`severity.${row.severity}`)}`))] : h("span", {class: "none"}, "–"));
+    mark(parts.alarms, "class", `alarms-of v-${row.severity ?? "none"}`);
+  }
+  mark(parts.seen, "datetime", row.at === null ? null : new Date(row.at).toISOString());
+  mark(parts.seen, "title", row.at === null ? null : moment(row.at));
+  say(parts.engine, row.engine_state ? titled(row.engine_state) : "–");
+}
+
+/** The icon of a state; an alarm shows how bad it is. */
+export function stateIcon(row) {
+  return icon(row.state === "alarm" && row.severity === "shutdown" ? "shutdown" : row.state);
+}
+
+function fillBar({box, filled}, value, kind) {
+  const known = !nothing(value);
+  mark(box, "data-kind", known ? kind : "unknown");
+  filled.style.width = known ? `${Math.max(0, Math.min(100, value))}%` : "0";
+}

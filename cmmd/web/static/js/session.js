@@ -1,0 +1,34 @@
+// Who we are: signed in with a token, or a reader on the daemon's own machine where there are no tokens yet.
+
+import * as api from "./api.js";
+
+const ROLES = ["viewer", "operator", "admin"];
+
+export const me = {name: null, role: null, csrf: null};
+
+function take(session) {
+  Object.assign(me, {name: session.name, role: session.role, csrf: session.csrf ?? null});
+}
+
+/** Ask the daemon. False: nobody has signed in here. */
+export async function recall() {
+  take(await api.session());
+  return me.role !== null;
+}
+
+export async function signIn(token) {
+  take(await api.signIn(token));
+}
+
+/** Fails where it is not known that the session has ended. */
+export async function signOut() {
+  try {
+    await api.signOut();
+  } catch (error) {
+    if (!(error instanceof api.Refused && error.status === 401)) throw error;
+  }
+  Object.assign(me, {name: null, role: null, csrf: null});
+}
+
+/** Whether somebody with our role may do what needs this one. */
+export const may = (role) => ROLES.indexOf(me.role) >= ROLES.indexOf(role);

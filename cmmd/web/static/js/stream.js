@@ -1,0 +1,120 @@
+// Server-sent events, read by fetch: unlike EventSource this sees heartbeats, and why it was refused.
+
+import {NoAnswer, Refused, openStream} from "./api.js";
+
+const SILENCE_MS = 40_000; // the daemon sends a heartbeat well before
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 15_000;
+
+/** Cuts a stream of text into events: {event, data, id}. */
+export class Cutter {
+  #rest = "";
+  #kind = "";
+  #lines = [];
+  #id = null;
+
+  /** Take a piece of text; gives the events that are whole now. */
+  take(text) {
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    const events = [];
+    for (const line of lines) {
+      if (line === "") {
+        if (this.#lines.length) events.push({event: this.#kind || "message", data: this.#lines.join("\n"), id: this.#id});
+        this.#kind = "";
+        this.#lines = [];
+      } else if (!line.startsWith(":")) {
+        const colon = line.indexOf(":");
+        const field = colon < 0 ? line : line.slice(0, colon);
+        const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+        if (field === "data") this.#lines.push(value);
+        else if (field === "event") this.#kind = value;
+        else if (field === "id") this.#id = value;
+      }
+    }
+    return events;
+  }
+}
+
+/**
+ * Follows the news for as long as it is wanted, and comes back by itself.
+ *
+ * `parameters`: of the stream; `opened(signal)` is called when it stands, before anything is read of it, and fetches how
+ * things are: so nothing falls between the two. `take(event)` gets each event; `linked(true | false)` says whether
+ * there is a connection.
+ */
+export class Stream {
+  #parameters;
+  #opened;
+  #take;
+  #linked;
+  #stopped = false;
+  #abort = null;
+  #wake = null;
+
+  constructor({parameters, opened, take, linked}) {
+    this.#parameters = parameters;
+    this.#opened = opened;
+    this.#take = take;
+    this.#linked = linked;
+    this.#run();
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.#abort?.abort();
+    this.#wake?.();
+  }
+
+  /** Do not wait for the next attempt: the page is looked at again, or the network is back. */
+  hurry() {
+    this.#wake?.();
+  }
+
+  async #run() {
+    let pause = FIRST_PAUSE_MS;
+    while (!this.#stopped) {
+      this.#abort = new AbortController();
+      try {
+        const answer = await openStream(this.#parameters, this.#abort.signal);
+        await this.#opened(this.#abort.signal);
+        this.#linked(true);
+        pause = FIRST_PAUSE_MS;
+        await this.#read(answer);
+      } catch (error) {
+        if (this.#stopped) return;
+        if (error instanceof Refused && error.status === 401) return;
+        if (!(error instanceof NoAnswer || error instanceof Refused || error.name === "AbortError")) throw error;
+      }
+      this.#abort.abort();
+      if (this.#stopped) return;
+      this.#linked(false);
+      await new Promise((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, pause * (0.75 + Math.random() / 2));
+      });
+      this.#wake = null;
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  async #read(answer) {
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    const cutter = new Cutter();
+    let timer = null;
+    try {
+      for (;;) {
+        timer = setTimeout(() => this.#abort.abort(), SILENCE_MS);
+        const {value, done} = await reader.read();
+        clearTimeout(timer);
+        if (done) return;
+        for (const event of cutter.take(value)) this.#take(event);
+      }
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new NoAnswer(String(error));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

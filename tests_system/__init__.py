@@ -1,0 +1,1 @@
+"""cmmd together with programs of others: see "make test-system"."""
