@@ -4,10 +4,11 @@ import atexit
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from playwright.sync_api import Route
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon import until
@@ -297,6 +298,10 @@ class PagesTests(ConsoleTestCase):
                         self.assertLessEqual(wide, 0, f"{name} is wider than the {width}")
 
 
+def _answering(**answer: Any) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(**answer)
+
+
 class TroubleTests(ConsoleTestCase):
     """When something is not as it should be, people see it."""
 
@@ -338,7 +343,9 @@ class TroubleTests(ConsoleTestCase):
         hostid = self.host(1)
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{hostid}").page
-            page.wait_for_selector(".k-manual:not([aria-disabled])")
+            page.wait_for_selector(
+                ".k-auto[data-on]:not([aria-disabled])"
+            )  # a mode that turns up later is another state
             posts = "**/api/v1/devices/*/commands"
             for status, kind, body, said in (
                 (502, "text/html", "<h1>Bad Gateway</h1>", "not known"),
@@ -348,11 +355,10 @@ class TroubleTests(ConsoleTestCase):
                 (503, "application/problem+json", '{"code": "not_audited"}', "Nothing was sent"),
                 (409, "application/problem+json", '{"code": "device_offline"}', "Nothing was sent"),
             ):
-                page.route(
-                    posts, lambda route, s=status, k=kind, b=body: route.fulfill(status=s, content_type=k, body=b)
-                )
+                page.route(posts, _answering(status=status, content_type=kind, body=body))
                 page.click(".k-manual")
-                page.click("dialog .primary")
+                with page.expect_response(posts):
+                    page.click("dialog .primary")
                 page.locator(".outcome .tag", has_text=said).wait_for()
                 page.unroute(posts)
             page.route("**/api/v1/commands/*", lambda route: route.fulfill(status=502, body="no"))
