@@ -70,6 +70,11 @@ class SteadyFleet:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def report(self) -> Report:
         """What they have seen since the last report, or the start."""
         assert self._process.stdin is not None

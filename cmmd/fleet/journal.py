@@ -18,7 +18,7 @@ __all__ = ["BATCH_S", "MOST_IN_BATCH", "MOST_WAITING", "Journal"]
 
 log = Logger()
 
-BATCH_S = 0.1
+BATCH_S = 0.01
 """Seconds that a row waits for others at most, before its batch is handed to the store."""
 
 MOST_IN_BATCH = 100

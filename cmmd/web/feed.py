@@ -33,7 +33,7 @@ TICK_S = 1.0
 FRESH_MS = 15_000
 """When nothing but the time of the last upload has changed, a row is told after so long."""
 
-A_PIECE = 50
+A_PIECE = 20
 """Rows that are made at once."""
 
 _NOT_COMPARED = tuple(FleetRow.__struct_fields__.index(name) for name in ("at", "upload"))

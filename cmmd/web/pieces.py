@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["SLICE_S", "Pieces"]
 
-SLICE_S = 0.005
+SLICE_S = 0.002
 """Seconds of one turn of the reactor that all long work together may take, and the piece that was begun."""
 
 

@@ -21,7 +21,7 @@ from cmmd.web.problems import WrongField
 
 __all__ = ["DeviceList", "DevicePage", "FleetNow", "get_fleet", "list_devices"]
 
-A_PIECE = 50
+A_PIECE = 20
 """Devices that are looked at at once: a millisecond or two."""
 
 
