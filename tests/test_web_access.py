@@ -12,7 +12,7 @@ from zope.interface import provider
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
 from cmmd.web.service import WebDoor
-from cmmd.web.signins import IDLE_S, LONGEST_S, MOST_SESSIONS, SignIns
+from cmmd.web.signins import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, SignIns
 from tests.web_world import HOST, Answered, Client, WebTestCase, WebWorld
 from tests.world import HOSTID
 
@@ -285,11 +285,22 @@ class SessionTests(WebTestCase):
         self.sign_in(Cookie=first)
         self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=first).status, 401)
 
+    def test_one_token_signs_nobody_else_out(self) -> None:
+        sign_ins = SignIns(self.clock)
+        other, _ = sign_ins.begin("other", "o")
+        first, _ = sign_ins.begin("a", "b")
+        for _ in range(MOST_OF_TOKEN):
+            last, _ = sign_ins.begin("a", "b")
+        self.assertIsNone(sign_ins.find(first))
+        self.assertIsNotNone(sign_ins.find(last))
+        self.assertIsNotNone(sign_ins.find(other))
+        self.assertEqual(len(sign_ins), MOST_OF_TOKEN + 1)
+
     def test_bounds(self) -> None:
         sign_ins = SignIns(self.clock)
         first, _ = sign_ins.begin("a", "b")
-        for _ in range(MOST_SESSIONS):
-            last, _ = sign_ins.begin("a", "b")
+        for number in range(MOST_SESSIONS):
+            last, _ = sign_ins.begin(f"a{number}", "b")
         self.assertEqual(len(sign_ins), MOST_SESSIONS)
         self.assertIsNone(sign_ins.find(first))
         for _ in range(int(LONGEST_S // IDLE_S)):

@@ -175,6 +175,14 @@ class LiveTests(WebTestCase):
         self.assertEqual(self.get(LIVE + "?raw=true").json["raw"], [])
         self.assertEqual(self.get("/devices/nobody/live").code, "unknown_device")
 
+    def test_what_speaks_against_sending(self) -> None:
+        registry = self.world.fleet.registry
+        now(registry.enrol("AWAY", hostname="Away"))
+        self.assertEqual(self.get("/devices/AWAY/live").json["blocked"]["code"], "device_offline")
+        self.assertIsNone(self.get(LIVE).json["blocked"])
+        now(registry.set(HOSTID, enabled=False))
+        self.assertEqual(self.get(LIVE).json["blocked"], {"code": "device_disabled", "detail": f"{HOSTID} is disabled"})
+
 
 class CommandTests(WebTestCase):
     def post(self, body: object = None, query: str = "", **headers: str) -> Answered:
@@ -326,6 +334,17 @@ class KeysTests(WebTestCase):
 
         now(keys.once("me", "one", b"", submit))
         self.assertRaises(Refused, now, keys.once("me", "two", b"", submit))
+
+    def test_too_many_of_one(self) -> None:
+        self.patch(keys_module, "MOST_OF_ONE", 1)
+        keys = Keys(self.clock)
+
+        async def submit() -> int:
+            return 1
+
+        now(keys.once("me", "one", b"", submit))
+        self.assertRaises(Refused, now, keys.once("me", "two", b"", submit))
+        self.assertEqual(now(keys.once("you", "two", b"", submit)), (1, False))
 
 
 class RecordTests(WebTestCase):

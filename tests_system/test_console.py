@@ -367,6 +367,23 @@ class TroubleTests(ConsoleTestCase):
             page.locator(".outcome .o-yes", has_text="Done").wait_for()
             self.assertNotIn("Nothing was sent", page.inner_text(".outcome"))
 
+    def test_what_was_asked_about_is_over(self) -> None:
+        hostid = self.host(1)
+        self.world.send(hostid, "auto")
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{hostid}").page
+            page.wait_for_selector(".k-auto[data-on]:not([aria-disabled])")
+            page.click(".k-test")
+            self.world.send(hostid, "manual")
+            page.wait_for_selector(".k-manual[data-on]")
+            page.click("dialog .primary")
+            page.locator(".outcome .tag", has_text="Nothing was sent: mode, engine or breakers have changed").wait_for()
+            self.world.send(hostid, "auto")
+            page.wait_for_selector(".k-auto[data-on]")
+            names = [one["name"] for one in self.world.ask("GET", f"/commands?hostid={hostid}")["commands"]]
+            self.assertNotIn("test", names)
+            self.assertClean(visit)
+
     def test_a_question_ends_with_its_page(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{self.host(1)}").page

@@ -119,6 +119,14 @@ class Dispatch:
         self._interlocks.check(hostid)
         return await self._submit(hostid, Asked("reset", ""), by, timeout_s)
 
+    def blocked(self, hostid: str) -> allowed.NotAllowed | None:
+        """What speaks against sending anything to this device now; None: nothing."""
+        try:
+            self._interlocks.check(hostid)
+        except allowed.NotAllowed as error:
+            return error
+        return None
+
     def cancel(self, number: int, who: str) -> Command:
         """Take a command back that has not been sent.
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "SignIn", "SignIns"]
+__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "MOST_OF_TOKEN", "MOST_SESSIONS", "SignIn", "SignIns"]
 
 COOKIE = "cmmd_session"
 
@@ -19,6 +19,9 @@ LONGEST_S = 7 * 86_400.0
 
 MOST_SESSIONS = 1000
 """Of more the one that was not used for longest ends."""
+
+MOST_OF_TOKEN = 100
+"""Likewise of one token: whoever signs in again and again signs nobody else out."""
 
 _RANDOM_BYTES = 32
 
@@ -62,7 +65,10 @@ class SignIns:
         now = self._clock.seconds()
         cookie, csrf = secrets.token_urlsafe(_RANDOM_BYTES), secrets.token_urlsafe(_RANDOM_BYTES)
         session = self._sessions[cookie] = SignIn(name, sha256, csrf, now, now)
-        while len(self._sessions) > MOST_SESSIONS:
+        of_token = [one for one, other in self._sessions.items() if other.name == name]
+        if len(of_token) > MOST_OF_TOKEN:
+            del self._sessions[of_token[0]]
+        elif len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
         return cookie, session
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from cmmd.fleet.desk.describe import details_of, raw_of, row_of, status_of
 from cmmd.fleet.desk.errors import BadArgument, NoSuchCommand
-from cmmd.fleet.desk.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.desk.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.orders import By, Submitted
@@ -100,8 +100,10 @@ class Operations:
         """
         self._device(hostid)
         record = self.fleet.live[hostid]
+        blocked = self.dispatch.blocked(hostid)
         return LiveNow(
             online=self.fleet.presence.online(hostid),
+            blocked=None if blocked is None else Blocked(blocked.code, str(blocked)),
             view=view_of(record, self._now(), online=self.fleet.presence.online(record.hostid)),
             raw=raw_of(record) if raw else None,
         )

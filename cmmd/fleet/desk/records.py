@@ -161,10 +161,21 @@ class RawRun(Struct, frozen=True, kw_only=True):
     values: list[int | None]
 
 
+class Blocked(Struct, frozen=True):
+    """Why nothing can be sent to a device now: ``code`` of the refusal for programs, ``detail`` for people."""
+
+    code: str
+    detail: str
+
+
 class LiveNow(Struct, frozen=True, kw_only=True):
-    """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was asked for."""
+    """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was asked for.
+
+    ``blocked``: None: nothing speaks against sending, as far as is known.
+    """
 
     online: bool
+    blocked: Blocked | None
     view: View
     raw: list[RawRun] | None = None
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.desk.records import Changes, RawRun
+from cmmd.fleet.desk.records import Blocked, Changes, RawRun
 from cmmd.fleet.settings import BadSetting
 from cmmd.fleet.view import PointNow, SignalNow
 from cmmd.store.records import ByteOrder
@@ -39,6 +39,7 @@ class LiveQuery(Query, frozen=True, kw_only=True):
 class LiveAnswer(Struct, frozen=True, kw_only=True):
     """What a device reports now.
 
+    :ivar blocked: why nothing can be sent to it now; null: nothing speaks against it, as far as is known.
     :ivar at: when the newest upload came, milliseconds UTC; null: never. :ivar upload: its running number.
     :ivar stale: nothing has come since the daemon's start.
     :ivar completeness: how much of what the profile names is known, 0..1; null: it names nothing.
@@ -50,6 +51,7 @@ class LiveAnswer(Struct, frozen=True, kw_only=True):
 
     hostid: str
     online: bool
+    blocked: Blocked | None
     profile: str
     upload: int
     at: int | None
@@ -104,7 +106,7 @@ def get_live(around: Around, call: Call[LiveQuery, None]) -> Answer:
     """What it reports."""
     now = around.desk.live(call.hostid, raw=call.query.raw)
     view = {name: getattr(now.view, name) for name in now.view.__struct_fields__ if name != "freshness_s"}
-    return Answer(body=LiveAnswer(online=now.online, raw=now.raw, **view))
+    return Answer(body=LiveAnswer(online=now.online, blocked=now.blocked, raw=now.raw, **view))
 
 
 async def enrol_device(around: Around, call: Call[NoQuery, Enrolment]) -> Answer:

@@ -8,13 +8,16 @@ from twisted.internet.interfaces import IReactorTime
 
 from cmmd.web.problems import Refused
 
-__all__ = ["KEPT_S", "MOST_KEYS", "Keys"]
+__all__ = ["KEPT_S", "MOST_KEYS", "MOST_OF_ONE", "Keys"]
 
 KEPT_S = 600.0
 """Seconds that a key is remembered."""
 
 MOST_KEYS = 10_000
 """Further ones are refused: one that is forgotten would be sent twice."""
+
+MOST_OF_ONE = 1000
+"""Likewise of one token: whoever uses many keeps nobody else from commanding."""
 
 
 class _Asked:
@@ -57,7 +60,7 @@ class Keys:
             asked.waiting.append(known)
             await known
             asked = self._asked.get(place)  # gone, where it was refused
-        if len(self._asked) >= MOST_KEYS:
+        if len(self._asked) >= MOST_KEYS or sum(one == who for one, _ in self._asked) >= MOST_OF_ONE:
             raise Refused("too_many_requests", "too many keys are in use")
         asked = self._asked[place] = _Asked(what, self._clock.seconds())
         try:

@@ -97,12 +97,8 @@ export class Control {
   /** Why nothing can be sent now; null: it can. */
   reason() {
     if (!may("operator")) return t("why.role");
-    const {row} = this.#details;
-    if (!row.enabled) return t("why.disabled");
-    if (!row.online) return t("why.offline");
-    if (this.#live?.inputs.remote_inhibited) return t("why.inhibited");
-    if (this.#live?.signals.some((one) => one.severity === "inhibit" && one.active)) return t("why.locked");
-    return null;
+    const {blocked} = this.#live;
+    return blocked && tOr(`code.${blocked.code}`, blocked.detail);
   }
 
   #build() {
@@ -130,7 +126,7 @@ export class Control {
   #settle() {
     const reason = this.reason();
     this.why.hidden = reason === null;
-    if (reason) put(this.why, icon("unknown"), h("span", {}, reason));
+    if (reason) put(this.why, icon("unknown"), h("span", {}, t("why.blocked", {why: reason})));
     for (const [name, button] of this.#buttons) {
       // Disabled, and yet to be found with the keyboard: the reason is read along with it.
       mark(button, "aria-disabled", reason === null ? null : "true");

@@ -84,6 +84,7 @@ class DevicePage {
     this.settings = new SettingsForm(this.control, (details) => {
       this.#details = details;
       this.#show();
+      this.liveSoon();
     });
     this.title = h("h1", {});
     this.sub = h("p", {class: "muted"});
