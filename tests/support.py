@@ -1,22 +1,16 @@
-"""What several test modules share: the vectors, ways to cut a stream, hypothesis' settings, a free port."""
+"""What several test modules share: the vectors, ways to cut a stream, a free port."""
 
 import json
-import os
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VECTORS = Path(__file__).resolve().parent / "vectors"
-
-# No deadline: a busy machine is not a bug. In CI the same examples every time, elsewhere new ones every time.
-settings.register_profile("cmmd", deadline=None, max_examples=100, derandomize="CI" in os.environ, database=None)
-settings.load_profile("cmmd")
 
 
 @dataclass(frozen=True)

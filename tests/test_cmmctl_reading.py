@@ -71,6 +71,7 @@ class ReadingTests(CmmctlTestCase):
         text = (await self.done("show", HOSTID)).out
         for expected in ("mains_frequency", "50.0 Hz", "RS485, 9600 bit/s", "auto_mode", "all by default"):
             self.assertIn(expected, text)
+        self.assertIn("0 since the daemon's start", text)
         self.assertNotIn("function 3", text)
         self.assertIn("function 3, from 0: 230 230", (await self.done("show", HOSTID, "--raw")).out)
         self.assertEqual((await self.call("show", "nobody")).status, 1)

@@ -20,12 +20,13 @@ from cmmd.control.paging import PAGE_BYTES
 from cmmd.control.watching import GATHER_S
 from cmmd.fleet.desk.records import Changes
 from cmmd.fleet.events import Kind
+from cmmd.fleet.registry import LoginRefused
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Query
 from tests.control_world import ControlWorld, Plain, now
 from tests.uploads import HGM6120N_PLAN, change_upload, full_upload
-from tests.world import HOSTID
+from tests.world import HOSTID, login_params
 
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
 
@@ -91,10 +92,19 @@ class ReadingTests(_TestCase):
         device = self.ask(commands.GetDevice, hostid=HOSTID)["device"]
         self.assertEqual((device.row.hostname, device.row.profile, device.row.online), ("Genset 1", "hgm6120n", True))
         self.assertEqual((device.row.address, device.sessions), ("192.0.2.9", ["192.0.2.9"]))
-        self.assertTrue(device.has_password)
+        self.assertEqual((device.has_password, device.wrong_passwords), (True, 0))
         auto = next(one for one in device.commands if one.name == "auto")
         self.assertTrue(auto.confirmable)
         self.assertRaises(errors.UnknownDevice, self.ask, commands.GetDevice, hostid="nobody")
+
+    def test_wrong_passwords_are_counted_for_each_device(self) -> None:
+        registry = self.control.world.registry
+        for hostid in (HOSTID, OTHER):
+            self.control.world.register(hostid)
+        guess = Deferred.fromCoroutine(registry.login(login_params(password="guess"), "192.0.2.66"))
+        self.failureResultOf(guess, LoginRefused)
+        counted = [self.ask(commands.GetDevice, hostid=one)["device"].wrong_passwords for one in (HOSTID, OTHER)]
+        self.assertEqual(counted, [1, 0])
 
     def test_nothing_answered_has_a_password_in_it(self) -> None:
         self.control.online()

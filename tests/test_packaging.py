@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.daemon import until
 from tests.support import REPOSITORY, free_port
 
 BUILD_TIMEOUT_S = 300
@@ -91,6 +92,18 @@ class Installed:
         return self.folder / "venv" / "bin" / "twistd"
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command of the wheel, and the file with what it says."""
+
+    process: "subprocess.Popen[bytes]"
+    output: Path
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+
 @cache
 def installed() -> Installed:
     """Build the wheel and install it, once for all tests."""
@@ -158,48 +171,61 @@ class WheelTests(SynchronousTestCase):
         for option in ("--server", "--devices", "--model", "--seed", "--data-mode"):
             self.assertIn(option, simulator)
 
-    def test_the_daemon_serves_and_ends(self) -> None:
+    def test_completion_of_the_commands(self) -> None:
+        """What Twisted gives a zsh whose user presses the tabulator."""
+        for command, options in (("cmmd", ("--config=", "--state=")), ("cmm-sim", ("--server=", ":data-mode:(0 1)"))):
+            completed = run(self.twistd, command, "--", "--_shell-completion", "zsh:4", cwd=self.folder)
+            for option in options:
+                self.assertIn(option, completed)
+
+    def test_the_daemon_and_its_devices_run_and_end(self) -> None:
         port = free_port()
         endpoint = f'["tcp:{port}:interface=127.0.0.1"]'
         config = self.folder / "cmmd.toml"
         ways_in = "".join(f"{role} = {endpoint}\n" for role in ("login", "live", "historic"))
         config.write_text(f"[server]\n{ways_in}[web]\nlisten = []\n", encoding="utf-8")
-        output = self.folder / "output"
+        daemon = self._started("cmmd", "--state", self.folder / "state", "--config", config)
+        answer = json.loads(self._log_in(port, daemon))
+        self.assertEqual((answer["method"], answer["retcode"], answer["result"]["register"]), ("login", "000000", 1))
+        self.assertEqual(answer["result"]["liveData"], f"127.0.0.1:{port}")
+        devices = self._started("cmm-sim", "--server", f"127.0.0.1:{port}", "--devices", "2")
+        until(lambda: "2 of 2 devices online" in devices.said, "two devices online", COMMAND_TIMEOUT_S)
+        for ended in (devices, daemon):
+            ended.process.send_signal(signal.SIGTERM)
+            status = ended.process.wait(COMMAND_TIMEOUT_S)
+            self.assertEqual(status, 0, ended.said)
+            self.assertNotIn("Traceback", ended.said)
+        self.assertTrue((self.folder / "state").is_dir())
+
+    def _started(self, command: str, *options: str | Path) -> Running:
+        output = self.folder / f"{command}.output"
         with output.open("w") as sink:
-            daemon = subprocess.Popen(
-                [self.twistd, "-n", "cmmd", "--state", self.folder / "state", "--config", config],
+            process = subprocess.Popen(
+                [self.twistd, "-n", command, *options],
                 cwd=self.folder,
                 env=environment(),
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
-        self.addCleanup(daemon.wait)
-        self.addCleanup(daemon.kill)
-        answer = json.loads(self._log_in(port, daemon, output))
-        self.assertEqual((answer["method"], answer["retcode"], answer["result"]["register"]), ("login", "000000", 1))
-        self.assertEqual(answer["result"]["liveData"], f"127.0.0.1:{port}")
-        daemon.send_signal(signal.SIGTERM)
-        status = daemon.wait(COMMAND_TIMEOUT_S)
-        said = output.read_text(encoding="utf-8")
-        self.assertEqual(status, 0, said)
-        self.assertNotIn("Traceback", said)
-        self.assertTrue((self.folder / "state").is_dir())
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return Running(process, output)
 
-    def _log_in(self, port: int, daemon: "subprocess.Popen[bytes]", output: Path) -> bytes:
+    def _log_in(self, port: int, daemon: Running) -> bytes:
         """:return: the answer to a login, all that comes until the server closes the short connection."""
-        with self._connect(port, daemon, output) as connection:
+        with self._connect(port, daemon) as connection:
             connection.sendall(json.dumps(LOGIN).encode())
             received = b""
             while piece := connection.recv(65536):
                 received += piece
         return received
 
-    def _connect(self, port: int, daemon: "subprocess.Popen[bytes]", output: Path) -> socket.socket:
+    def _connect(self, port: int, daemon: Running) -> socket.socket:
         deadline = time.monotonic() + COMMAND_TIMEOUT_S
         while True:
             try:
                 return socket.create_connection(("127.0.0.1", port), timeout=COMMAND_TIMEOUT_S)
             except ConnectionRefusedError:
-                if daemon.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"the daemon does not listen:\n{output.read_text()}") from None
+                if daemon.process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"the daemon does not listen:\n{daemon.said}") from None
                 time.sleep(POLL_S)

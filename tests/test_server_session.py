@@ -138,7 +138,8 @@ class LoginTests(SessionTestCase):
         self.assertEqual(
             self.ask(transport, login(password="654321", hostname="Mine now")),
             b'{"method":"login","result":{"register":0,"historic":"","liveData":"","realTime":"1700872746",'
-            b'"para_command":"","con_command":"","online_rate":3000,"offline_rate":3000},"retcode":"000004"}',
+            b'"para_command":"","con_command":"","online_rate":3000,"offline_rate":3000,"moduletype":"","data_mode":1},'
+            b'"retcode":"000004"}',
         )
         self.assertTrue(transport.write_closed)
         self.assertEqual(self.world.registry.device(HOSTID), before)

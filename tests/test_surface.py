@@ -38,6 +38,8 @@ REFUSED = {
     "con_command": "",
     "online_rate": 3000,
     "offline_rate": 3000,
+    "moduletype": "",
+    "data_mode": 1,
 }
 """The result of a login that was not taken, but for the time."""
 SHUTDOWN_S = 5.0

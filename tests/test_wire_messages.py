@@ -74,13 +74,16 @@ class ExampleTests(SynchronousTestCase):
                 con_command="",
                 online_rate=3000,
                 offline_rate=3000,
+                moduletype="",
+                data_mode=1,
             ),
             retcode=Retcode.WRONG_PASSWORD,
         )
         self.assertEqual(
             encode(refused),
             b'{"method":"login","result":{"register":0,"historic":"","liveData":"","realTime":"1700872746",'
-            b'"para_command":"","con_command":"","online_rate":3000,"offline_rate":3000},"retcode":"000004"}',
+            b'"para_command":"","con_command":"","online_rate":3000,"offline_rate":3000,"moduletype":"","data_mode":1},'
+            b'"retcode":"000004"}',
         )
 
 

@@ -127,7 +127,7 @@ class LoginDesk:
         )
 
     def refusal(self, retcode: Retcode, message: str = "") -> LoginAnswer:
-        """The answer to a login that is not taken: the same shape, without addresses and commands.
+        """The answer to a login that is not taken: the same shape, its addresses, commands and model empty.
 
         :param message: which field was wrong, where one was.
         """
@@ -140,6 +140,8 @@ class LoginDesk:
             con_command="",
             online_rate=self._terms.online_rate,
             offline_rate=self._terms.offline_rate,
+            moduletype="",
+            data_mode=self._terms.data_mode,
         )
         return LoginAnswer(result=result, message=message or UNSET, retcode=retcode.value)
 

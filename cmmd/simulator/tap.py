@@ -44,6 +44,16 @@ class Options(usage.Options):
         ["data-mode", None, None, "0 upload changes, 1 upload everything (default: as the server says)"],
         ["misbehave", None, None, "how all devices answer orders: KIND, or KIND,KIND,... in turn (see below)"],
     ]
+    compData = usage.Completions(
+        optActions={
+            "server": usage.CompleteHostnames(),
+            "devices": usage.Completer(),
+            "model": usage.Completer(),
+            "seed": usage.Completer(),
+            "data-mode": usage.CompleteList(["0", "1"]),
+            "misbehave": usage.CompleteMultiList(list(MANNERS)),
+        }
+    )
     longdesc = (
         "A genset has about one fault in two hours, the first one within half an hour; somebody repairs it and resets"
         " the controller after some minutes."

@@ -58,6 +58,7 @@ def device_facts(device: DeviceDetails) -> Table:
             ("registered", f"{moment_text(device.registered_at)} (number {row.number})"),
             ("last login", moment_text(row.last_login_at)),
             ("password", "known" if device.has_password else "taken from the next login"),
+            ("wrong passwords", f"{device.wrong_passwords} since the daemon's start"),
             ("wiring", f"{_called(device.module_port, PORTS)}, {_called(device.module_baud, BAUDS)} bit/s"),
             ("place", place),
             ("settings", given or "all by default"),

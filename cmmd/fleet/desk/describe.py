@@ -66,6 +66,7 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
         row=row_of(fleet, device),
         registered_at=device.registered_at,
         has_password=device.password_hash is not None,
+        wrong_passwords=fleet.registry.wrong_passwords.get(device.hostid, 0),
         module_port=device.module_port,
         module_baud=device.module_baud,
         longitude=device.longitude,

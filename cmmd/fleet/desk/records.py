@@ -128,6 +128,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
 
     :ivar row: as in the list.
     :ivar has_password: its password is known, from its first login or from enrolment.
+    :ivar wrong_passwords: how many of its logins came with another one, since the daemon's start.
     :ivar wgs84_longitude: in degrees, likewise latitude; None: not known.
     :ivar para_command: the polling plan it was given at its last login.
     :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
@@ -138,6 +139,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     row: DeviceRow
     registered_at: int
     has_password: bool
+    wrong_passwords: int
     module_port: int | None
     module_baud: int | None
     longitude: str | None
