@@ -36,6 +36,8 @@ class Server(Section, frozen=True, kw_only=True):
     idle_timeout: Seconds = 180.0
     login_timeout: Seconds = 30.0
     max_frame: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = 65536
+    max_depth: Annotated[int, Meta(ge=4, le=64)] = 16
+    max_frame_errors: Annotated[int, Meta(ge=1, le=1000)] = 3
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 50000
 
 

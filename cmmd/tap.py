@@ -215,6 +215,8 @@ class Server(Service):
                 idle_timeout=settings.server.idle_timeout,
                 login_timeout=settings.server.login_timeout,
                 max_frame=settings.server.max_frame,
+                max_depth=settings.server.max_depth,
+                max_frame_errors=settings.server.max_frame_errors,
                 gap=settings.commands.gap,
             ),
             clock=self._reactor,

@@ -164,6 +164,16 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(transport.segments, [b"not a JSON object", b'{"a":1}', b"not a JSON object", b"not JSON"])
         self.assertTrue(transport.write_closed)
 
+    def test_as_many_as_are_borne(self) -> None:
+        protocol, transport, _ = connected(limits=Limits(max_frame_errors=1, max_depth=4))
+        transport.deliver(b'{"a":[[[]]]}')
+        self.assertEqual(protocol.faults, [])
+        transport.turns()
+        transport.deliver(b'{"a":[[[[]]]]}')
+        transport.turns()
+        self.assertEqual([error.reason for error in protocol.faults], [Reason.DEPTH])
+        self.assertTrue(transport.write_closed)
+
     def test_other_faults_do_not_close(self) -> None:
         protocol, transport, clock = connected()
         for _ in range(5):

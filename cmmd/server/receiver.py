@@ -42,7 +42,6 @@ DOCUMENTS_A_TURN = 16
 """Documents without an answer that one connection may have handled before others get their turn."""
 BYTES_A_RECEIVE = 16 * 1024
 """Uploads have some hundred bytes; a peer that sends all it can gets no more than this looked at in one turn."""
-MOST_FRAME_ERRORS = 3
 MOST_UNSENT = 256 * 1024
 """Bytes waiting for a peer to read them; one more message and the connection is dropped."""
 LINGER_S = 2.0
@@ -50,11 +49,16 @@ LINGER_S = 2.0
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much of a peer is borne. Seconds and bytes. ``gap``: quiet before a message of ours, and after it."""
+    """How much of a peer is borne. Seconds and bytes; levels of nesting; so many frame errors end a connection.
+
+    ``gap``: quiet before a message of ours, and after it.
+    """
 
     idle_timeout: float = 180.0
     login_timeout: float = 30.0
     max_frame: int = 64 * 1024
+    max_depth: int = 16
+    max_frame_errors: int = 3
     gap: float = 0.2
 
 
@@ -71,7 +75,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self.clock = clock
         self._limits = limits
-        self._splitter = Splitter(limits.max_frame)
+        self._splitter = Splitter(limits.max_frame, limits.max_depth)
         self._frame_errors = 0
         self._outbox: deque[bytes] = deque()
         self._unsent = 0
@@ -215,7 +219,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         self.peerErred(error)
         if isinstance(error, FrameError):
             self._frame_errors += 1
-            if self._frame_errors >= MOST_FRAME_ERRORS:
+            if self._frame_errors >= self._limits.max_frame_errors:
                 self.close()
 
     def _read(self, wanted: bool) -> None:

@@ -169,7 +169,7 @@ class Session(JSONReceiver):
 
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Answer one message."""
-        message = read_from_device(document)
+        message = read_from_device(document, self._around.limits.max_depth)
         method, answer = _ANSWERS[type(message)]
         self._around.tally.messages[method] += 1
         return answer(self, message)

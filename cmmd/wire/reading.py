@@ -15,6 +15,7 @@ from cmmd.wire import lenient, messages
 from cmmd.wire.errors import FrameError, MessageError, Reason
 from cmmd.wire.messages import DeviceMessage, ServerMessage
 from cmmd.wire.retcodes import Retcode
+from cmmd.wire.splitter import MAX_DEPTH
 
 __all__ = ["ANSWERED_AS", "read_from_device", "read_from_server"]
 
@@ -47,17 +48,18 @@ _NOT_STRICT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _strict_from_device: msgspec.json.Decoder[DeviceMessage] = msgspec.json.Decoder(DeviceMessage)
 
 
-def read_from_device(document: bytes) -> DeviceMessage:
+def read_from_device(document: bytes, max_depth: int = MAX_DEPTH) -> DeviceMessage:
     """Read what a device sent.
 
     :param document: one JSON or near-JSON object.
+    :param max_depth: deepest nesting of objects and arrays in it.
     :raises FrameError: it is neither.
     :raises MessageError: it is not a message of protocol section 4; the text names the field.
     """
     try:
         return _strict_from_device.decode(document)
     except _NOT_STRICT:
-        return cast("DeviceMessage", _read(document, _FROM_DEVICE))
+        return cast("DeviceMessage", _read(document, _FROM_DEVICE, max_depth))
 
 
 def read_from_server(document: bytes) -> ServerMessage:
@@ -69,11 +71,11 @@ def read_from_server(document: bytes) -> ServerMessage:
     return cast("ServerMessage", _read(document, _FROM_SERVER))
 
 
-def _read(document: bytes, kinds: dict[str, type[Struct]]) -> Struct:
+def _read(document: bytes, kinds: dict[str, type[Struct]], max_depth: int = MAX_DEPTH) -> Struct:
     try:
         found = msgspec.json.decode(document)
     except _NOT_STRICT:
-        found = lenient.decode(document)
+        found = lenient.decode(document, max_depth)
     if not isinstance(found, dict):
         raise FrameError(Reason.SYNTAX, "not JSON: an object expected at character 0", document)
     envelope = {key.lower(): value for key, value in found.items()}
