@@ -15,6 +15,7 @@ from zope.interface import implementer
 from cmmd.store.damage import undamaged
 from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
+from cmmd.store.sqlite_checkpoints import Checkpoints
 from cmmd.store.sqlite_reader import Reader
 from cmmd.store.sqlite_rows import NUMBERED, add_device, highest_numbers, insert, read_profiles
 from cmmd.store.sqlite_schema import migrate, missing_schemas
@@ -33,13 +34,14 @@ _BUSY_TIMEOUT_S = 1.0
 _SETTINGS = (
     "synchronous = FULL",
     "temp_store = MEMORY",  # what a savepoint may have to bring back; else that is written to files in /tmp
-    "wal_autocheckpoint = 4000",  # pages, 16 MB; 1000 is the default, and the same pages go to their place more often
+    "wal_autocheckpoint = 4000",  # pages, 16 MB: what is left to a commit of what Checkpoints does beside it
 )
 
 
 class _Threads(NamedTuple):
     writer: Writer
     reader: Reader
+    checkpoints: Checkpoints
 
 
 @implementer(IStore)
@@ -70,14 +72,15 @@ class SQLiteStore:
             self._path.touch(mode=0o600)
             connections.append(_connect(self._path))
             kept = self._take_in(connections[0])
-            connections.append(_connect(self._path))
+            connections += [_connect(self._path) for _ in range(2)]
         except (sqlite3.Error, OSError, StoreError) as error:
             for connection in connections:
                 connection.close()
             return fail(error if isinstance(error, StoreError) else StoreUnavailable(f"{self._path}: {error}"))
-        writing, reading = connections
-        name = str(self._path)
-        self._threads = _Threads(Writer(writing, self._path, self._reactor), Reader(reading, name, self._reactor))
+        writing, reading, checkpointing = connections
+        checkpoints = Checkpoints(checkpointing)
+        writer = Writer(writing, self._path, self._reactor, checkpoints.want)
+        self._threads = _Threads(writer, Reader(reading, str(self._path), self._reactor), checkpoints)
         return succeed(kept)
 
     def add_device(self, device: Device) -> Deferred[Device]:
@@ -124,6 +127,7 @@ class SQLiteStore:
         if self._threads is threads:
             self._threads = None
             threads.reader.close()
+            threads.checkpoints.close()
             threads.writer.close()  # last: this one moves what is in the WAL to its place
 
     def _with_room(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

@@ -33,14 +33,18 @@ class Writer:
     :param connection: closed by :meth:`close`.
     :param path: of its file; and the store's name in messages.
     :param reactor: where results are delivered.
+    :param committed: called in the writer's thread after each transaction.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, reactor: IReactorFromThreads) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, reactor: IReactorFromThreads, committed: Callable[[], None]
+    ) -> None:
         self._connection = connection
         self._name = str(path)
         self._path = path
         self._inode = path.stat().st_ino
         self._reactor = reactor
+        self._committed = committed
         self._thread = ThreadPool(1, 1, "store-writer")
         self._thread.start()
         self._waiting: list[tuple[Work, Deferred[Any]]] = []
@@ -92,6 +96,7 @@ class Writer:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
+        self._committed()
         return results
 
     def _check_file(self) -> None:
