@@ -19,7 +19,22 @@ DASHBOARDS = [REPOSITORY / "etc" / "grafana" / f"{name}.json" for name in ("cmmd
 
 OF_PROMETHEUS = {"up", "scrape_duration_seconds"}
 NO_METRICS = {
-    *("and", "or", "unless", "on", "by", "ignoring", "without", "offset", "sum", "count", "rate", "increase", "deriv"),
+    *(
+        "and",
+        "or",
+        "unless",
+        "on",
+        "by",
+        "ignoring",
+        "without",
+        "offset",
+        "sum",
+        "count",
+        "rate",
+        "increase",
+        "max_over_time",
+        "deriv",
+    ),
     *(
         "histogram_quantile",
         "min_over_time",

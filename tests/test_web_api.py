@@ -293,9 +293,31 @@ class CommandTests(WebTestCase):
         late = self.ask("DELETE", "/commands/1", role="operator")
         self.assertEqual((late.status, late.code), (409, "too_late"))
         self.world.world.write_batch()
-        self.assertEqual(self.ask("DELETE", "/commands/2", role="operator").code, "too_late")
+        self.assertEqual(self.ask("DELETE", "/commands/2", role="operator").json["outcome"], "not sent")
         self.assertEqual(self.ask("DELETE", "/commands/77", role="operator").code, "no_such_command")
         self.assertEqual(self.get("/commands/77").code, "no_such_command")
+
+
+class LateTests(WebTestCase):
+    def post(self, **body: object) -> Answered:
+        return self.ask(
+            "POST", COMMANDS, {"kind": "named", "name": "auto", **body}, "operator", **{"Idempotency-Key": "k"}
+        )
+
+    def test_what_comes_too_late_is_not_sent(self) -> None:
+        due = int(self.clock.seconds() * 1000)
+        late = self.post(not_after=due - 1)
+        self.assertEqual((late.status, late.code, late.json["field"]), (409, "expired", "body.not_after"))
+        self.assertEqual(self.world.session.sent, [])
+        self.assertEqual(self.get("/commands?key=k").json["commands"], [])
+        self.assertEqual(self.post(not_after=due).status, 202)
+
+    def test_by_its_key(self) -> None:
+        self.post()
+        (found,) = self.ask("GET", "/commands?key=k", None, "operator").json["commands"]
+        self.assertEqual(found["number"], 1)
+        self.assertEqual(self.get("/commands?key=k").json["commands"], [])  # of another token
+        self.assertEqual(self.ask("GET", "/commands?key=other", None, "operator").json["commands"], [])
 
 
 class KeysTests(WebTestCase):

@@ -265,6 +265,20 @@ class LiveTests(_StreamTestCase):
         self.tick()
         self.assertEqual([row["state"] for row in self.rows(client)], ["offline"])
 
+    def test_who_comes_and_goes_more_often_than_events_tell(self) -> None:
+        client = self.open("?live=true")
+        presence, session = self.world.fleet.presence, self.world.session
+        for _ in range(30):
+            presence.detach(HOSTID, session)
+            self.tick(1)
+            presence.attach(HOSTID, session)
+            self.tick(1)
+        presence.detach(HOSTID, session)
+        self.tick(1)
+        self.tick(1)
+        self.assertLess(len([one for one in messages(client) if one.name == "event"]), 61)
+        self.assertEqual(self.rows(client)[-1]["state"], "offline")
+
     def test_who_is_slow_gets_the_newest(self) -> None:
         client = self.open("?live=true")
         client.pause()

@@ -76,6 +76,15 @@ class Presence:
         self._online = 0
         self._limit = LogLimit(clock)
         self._events = events
+        self._subscribers: list[Callable[[str], None]] = []
+
+    def subscribe(self, subscriber: Callable[[str], None]) -> Callable[[], None]:
+        """Be told the hostid whenever a device comes or goes: each time, unlike the events, which are limited.
+
+        :return: call it to be told no more.
+        """
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
 
     def __len__(self) -> int:
         """Devices online."""
@@ -107,6 +116,7 @@ class Presence:
             self._online += 1
             self._say(f"online: {hostid} at {session.peer}", hostid)
             self._events.emit(Kind.ONLINE, hostid, address=session.peer)
+            self._tell(hostid)
         if len(standing) > MOST_STANDING:
             self._say(f"more than {MOST_STANDING} connections of {hostid}: the oldest goes", hostid)
             carrier = self.carrier(hostid)
@@ -124,6 +134,11 @@ class Presence:
             self._online -= 1
             self._say(f"offline: {hostid}", hostid)
             self._events.emit(Kind.OFFLINE, hostid)
+            self._tell(hostid)
+
+    def _tell(self, hostid: str) -> None:
+        for subscriber in tuple(self._subscribers):
+            subscriber(hostid)
 
     def _say(self, what: str, hostid: str) -> None:
         more = self._limit.allows(hostid)

@@ -6,14 +6,14 @@ from threading import Event, Thread
 __all__ = ["PAUSE_S", "Checkpoints"]
 
 PAUSE_S = 1.0
-"""Seconds between two of them: as much as was written meanwhile is moved at once."""
+"""Seconds between two: what was written meanwhile is moved at once."""
 
 
 class Checkpoints:
     """Carries checkpoints out beside the writer, while there is something to move.
 
-    Left to SQLite they are part of a commit, now and then: 16 MB moved while devices wait for that commit, 0.1 to 0.4 s on
-    a busy machine. A passive one waits for nobody, and nobody waits for it. What it does not come to, a commit moves.
+    Left to SQLite they are part of a commit, now and then: 16 MB are moved while devices wait for that commit, for 0.1
+    to 0.4 s on a busy machine. A passive one waits for nobody, and nobody waits for it. A commit moves what it leaves.
 
     :param connection: of its own; closed by :meth:`close`.
     """

@@ -106,7 +106,7 @@ class Rows:
         cached = self._labels.get(device.hostid)
         if cached is not None and cached[0] is device:
             return cached[1]
-        named = (("hostid", device.hostid), ("name", device.hostname), ("model", device.moduletype))
+        named = (("hostid", device.hostid), ("name", device.hostname or device.hostid), ("model", device.moduletype))
         labels = ",".join(f'{name}="{escaped(value)}"' for name, value in named)
         self._labels[device.hostid] = device, labels
         return labels

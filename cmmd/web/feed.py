@@ -77,7 +77,11 @@ class Feed:
         self._timer: IDelayedCall | None = None
         self._making = False
         self._end_uploads: Callable[[], None] | None = None
-        self._ends = [fleet.events.subscribe(self._event), dispatch.audit.subscribe(self._command)]
+        self._ends = [
+            fleet.events.subscribe(self._event),
+            fleet.presence.subscribe(self.touch),
+            dispatch.audit.subscribe(self._command),
+        ]
         self._begun = Cursor(now_ms, fleet.events.last_number)
 
     @property

@@ -29,7 +29,8 @@ Prometheus needs one, of the role viewer, in the file that `credentials_file` na
 where `[web] listen` lets it.
 
 **Grafana.** [etc/grafana](../etc/grafana) has a dashboard for the daemon and one for a genset: Dashboards, New, Import;
-choose your Prometheus at the top of each. They expect the jobs to be called `cmmd` and `gensets`.
+choose your Prometheus at the top of each. They expect the jobs to be called `cmmd` and `gensets`. A third
+one, `cmmd-postgresql.json`, shows a genset's history out of PostgreSQL ([storage.md](storage.md)).
 
 Counters begin at 0 with each start. Each value that a label can have is there from the start, so that `rate()` and
 `increase()` see the first one counted.
@@ -52,8 +53,8 @@ garbage collector `python_gc_collections_total`, `python_gc_objects_collected_to
 _DEVICES = """
 ## /metrics/devices: the gensets
 
-Every metric has the labels `hostid`, `name` (what the device calls itself: its `hostname`) and `model` (of its
-controller, as the device says it). Disabled devices are left out.
+Every metric has the labels `hostid`, `name` (what the device calls itself: its `hostname`, or else its hostid) and
+`model` (of its controller, as the device says it). Disabled devices are left out.
 
 | metric | type | more labels | means |
 |---|---|---|---|

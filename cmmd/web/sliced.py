@@ -16,7 +16,7 @@ log = Logger()
 SLICE_S = 0.002
 """Seconds after which everybody else has a turn."""
 
-LONGEST_S = 120.0
+LONGEST_S = 30.0
 """Seconds that a client has to take the whole; it is not waited for any longer."""
 
 _GZIP = 16 + zlib.MAX_WBITS

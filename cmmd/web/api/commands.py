@@ -13,7 +13,7 @@ from cmmd.store.records import Command
 from cmmd.web.api.around import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
-from cmmd.web.problems import WrongField
+from cmmd.web.problems import Refused, WrongField
 
 __all__ = ["KEY", "CommandBody", "CommandList", "CommandPage", "Wait"]
 __all__ += ["cancel_command", "get_command", "list_commands", "post_command"]
@@ -21,6 +21,10 @@ __all__ += ["cancel_command", "get_command", "list_commands", "post_command"]
 KEY = "Idempotency-Key"
 LONGEST_KEY = 200
 
+NotAfter = Annotated[
+    int,
+    Meta(ge=0, le=2**53, description="Milliseconds UTC by cmmd's clock; what comes later is not done. Null: whenever."),
+]
 Timeout = Annotated[float, Meta(ge=1, le=300, description="Seconds to wait for the device; null: as configured.")]
 
 
@@ -29,6 +33,7 @@ class Named(Body, frozen=True, kw_only=True, tag_field="kind", tag="named"):
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     timeout: Timeout | None = None
+    not_after: NotAfter | None = None
 
 
 class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
@@ -36,6 +41,7 @@ class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
 
     frames: Annotated[str, Meta(min_length=1, max_length=8000)]
     timeout: Timeout | None = None
+    not_after: NotAfter | None = None
 
 
 class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
@@ -44,12 +50,14 @@ class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
     port: Annotated[int, Meta(ge=0, le=4)]
     baud: Annotated[int, Meta(ge=0, le=2)]
     timeout: Timeout | None = None
+    not_after: NotAfter | None = None
 
 
 class Reset(Body, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
     """Restart the module."""
 
     timeout: Timeout | None = None
+    not_after: NotAfter | None = None
 
 
 CommandBody = Named | Modbus | Port | Reset
@@ -62,7 +70,12 @@ class Wait(Query, frozen=True, kw_only=True):
 
 
 class CommandList(RecordList, frozen=True, kw_only=True):
-    """Which commands; times are those of being accepted."""
+    """Which commands; times are those of being accepted.
+
+    ``key``: the one that the same token has asked for under this Idempotency-Key.
+    """
+
+    key: Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None = None
 
 
 class CommandPage(Struct, frozen=True):
@@ -95,6 +108,8 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
 
 async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
     desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
+    if body.not_after is not None and around.now() * 1000 > body.not_after:
+        raise Refused("expired", "this came too late: nothing was sent", field="body.not_after")
     match body:
         case Named():
             return await desk.send_command(hostid, body.name, by, body.timeout)
@@ -113,6 +128,9 @@ async def get_command(around: Around, call: Call[Wait, None]) -> Answer:
 
 async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer:
     """The audit."""
+    if call.query.key is not None:
+        number = around.keys.number(call.caller.name, call.query.key)
+        return Answer(body=CommandPage([] if number is None else [await _now(around, number)], None))
     page = await around.desk.commands(wanted_of(call.query))
     commands = list(page.records)
     following = cursor_text(page.place(commands[-1])) if len(commands) == page.limit else None
@@ -125,8 +143,10 @@ async def cancel_command(around: Around, call: Call[NoQuery, None]) -> Answer:
     try:
         return Answer(body=around.desk.cancel(call.number, call.caller.by))
     except LookupError:
-        await _now(around, call.number)  # is there one?
-        raise TooLate(call.number) from None
+        command = await _now(around, call.number)  # is there one?
+        if command.outcome != "not sent":
+            raise TooLate(call.number) from None
+        return Answer(body=command)  # perhaps because the answer to a first DELETE was lost
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------

@@ -73,6 +73,12 @@ class Keys:
                 one.callback(None)
         return asked.number, False
 
+    def number(self, who: str, key: str) -> int | None:
+        """The number of the command that somebody asked for under this key; None: none was accepted, that is known."""
+        self._forget()
+        asked = self._asked.get((who, key))
+        return None if asked is None else asked.number
+
     def _forget(self) -> None:
         """Those that are too old; the oldest come first."""
         too_old = self._clock.seconds() - KEPT_S
