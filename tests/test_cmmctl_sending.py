@@ -212,6 +212,21 @@ class QuestionTests(_TestCase):
             self.control.sent.clear()
             self.assertEqual((await asking).status, 0)
 
+    async def test_whatever_is_sent(self) -> None:
+        for arguments, expected in (
+            (("send", HOSTID, "auto"), "starts by itself when the mains fail"),
+            (("send", HOSTID, "stop"), "loses its supply"),
+            (("send", HOSTID, "test"), "moves an engine or a breaker"),
+            (("port", HOSTID, "--port", "off", "--baud", "9600"), "hears nothing"),
+            (("reset", HOSTID), "restarts"),
+        ):
+            self.terminal = Terminal(self)
+            asking = self.asking(*arguments)
+            self.assertIn(expected, await self.asked())
+            self.terminal.type("n\n")
+            self.assertEqual((await asking).status, 1)
+        self.assertEqual(self.control.sent, [])
+
     async def test_anything_else_is_no(self) -> None:
         for answer in ("\n", "n\n", "yy\n", "start\n", "\x04"):
             self.terminal = Terminal(self)
@@ -263,7 +278,7 @@ class QuestionTests(_TestCase):
         asking.cancel()
 
     async def test_progress(self) -> None:
-        asking = self.asking("send", HOSTID, "auto", "--confirm", "0")
+        asking = self.asking("send", HOSTID, "auto", "--yes", "--confirm", "0")
         sent = await self.sent()
         await until(lambda: f"auto: waiting for {HOSTID}" in self.terminal.seen)
         sent.obeyed()

@@ -23,6 +23,16 @@ CONFIRM_S = 10.0
 
 MOVES = "This moves an engine or a breaker. Make sure that nobody is near it."
 
+MEANS = {
+    "auto": "From then on it starts by itself when the mains fail. Make sure that nobody is near it.",
+    "manual": "From then on it does not start by itself when the mains fail.",
+    "stop": "The engine stops: what it feeds loses its supply, and it does not start by itself when the mains fail.",
+}
+"""What is to be said of these commands; of all others :data:`MOVES`."""
+
+REWIRES = "With another wiring than the controller's the module hears nothing of it any more."
+RESTARTS = "The module restarts and logs in again; until then the genset is not watched."
+
 
 def add_to(group: click.Group) -> None:
     """Give them to the command line."""
@@ -54,8 +64,9 @@ def add_to(group: click.Group) -> None:
             if wanted is None:
                 names = ", ".join(one.name for one in device.commands) or "no commands"
                 raise UnknownCommand(f"{device.row.profile} has no command {name!r}, but {names}")
-            if not wanted.idempotent and not yes:
-                await _ask(session, device, [f"  {wanted.name}: {wanted.title}", *_mode(device, wanted), MOVES])
+            if not yes and (not wanted.idempotent or can_ask(session.output, session.inp)):
+                means = MEANS.get(wanted.name, MOVES)
+                await _ask(session, device, [f"  {wanted.name}: {wanted.title}", *_mode(device, wanted), means])
             order = Order(
                 hostid=hostid,
                 kind="modbus",
@@ -99,18 +110,23 @@ def add_to(group: click.Group) -> None:
     @click.option("--port", required=True, metavar="P", help="off, LINK, RS485, RS232 or USB; or its code, 0 to 4.")
     @click.option("--baud", required=True, metavar="B", help="9600, 19200 or 115200; or its code, 0 to 2.")
     @timeout
-    def port(session: Session, hostid: str, port: str, baud: str, timeout: float | None) -> int:
-        """Change the module's wiring to the controller."""
+    @yes
+    def port(session: Session, hostid: str, port: str, baud: str, timeout: float | None, yes: bool) -> int:
+        """Change the module's wiring to the controller. At a terminal you are asked first."""
         try:
             port_code, baud_code = code_of(port, PORTS), code_of(baud, BAUDS)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
+        title = f"port {PORTS[port_code]}, {BAUDS[baud_code]} bit/s"
+
         async def work(client: ControlClient) -> int:
+            if not yes and can_ask(session.output, session.inp):
+                await _ask(session, await client.device(hostid), [f"  {title}", REWIRES])
             order = Order(
                 hostid=hostid,
                 kind="port",
-                title=f"port {PORTS[port_code]}, {BAUDS[baud_code]} bit/s",
+                title=title,
                 send=lambda: client.write_port(hostid, port_code, baud_code, timeout=timeout),
                 confirm_s=0.0,
             )
@@ -122,10 +138,13 @@ def add_to(group: click.Group) -> None:
     @hostid_argument
     @timeout
     @confirm(0.0)
-    def reset(session: Session, hostid: str, timeout: float | None, confirm: float) -> int:
-        """Restart the module; it logs in again."""
+    @yes
+    def reset(session: Session, hostid: str, timeout: float | None, confirm: float, yes: bool) -> int:
+        """Restart the module; it logs in again. At a terminal you are asked first."""
 
         async def work(client: ControlClient) -> int:
+            if not yes and can_ask(session.output, session.inp):
+                await _ask(session, await client.device(hostid), ["  reset", RESTARTS])
             order = Order(
                 hostid=hostid,
                 kind="reset",
