@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.web.static import Data
 
+from cmmd.controllers.signals import Signal
+from cmmd.fleet.alarms import AlarmSeverity
+from cmmd.fleet.desk import operations
 from cmmd.fleet.desk.summary import COLUMNS
 from cmmd.fleet.settings import _NUMBERS, BadSetting, check_setting
 from cmmd.store.interface import StoreUnavailable
-from cmmd.web.api import devices
+from cmmd.web.api import devices, records
 from cmmd.web.api import keys as keys_module
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
@@ -28,6 +31,7 @@ from tests.web_world import Answered, WebTestCase
 from tests.world import CATALOG, HOSTID
 
 LIVE = f"/devices/{HOSTID}/live"
+WARNING: tuple[AlarmSeverity] = ("warning",)
 COMMANDS = f"/devices/{HOSTID}/commands"
 
 
@@ -396,6 +400,75 @@ class RecordTests(WebTestCase):
         self.assertEqual(len(self.get("/alarms").json["alarms"]), 1)
         self.assertEqual(len(self.get("/alarms?open=false").json["alarms"]), 2)
         self.assertEqual(self.get("/alarms?hostid=nobody").code, "unknown_device")
+
+    def numbers(self, query: str) -> list[int]:
+        return [one["number"] for one in self.get(f"/alarms?{query}").json["alarms"]]
+
+    def raised(self, *severities: AlarmSeverity) -> None:
+        """Have a device for each alarm, a second after another, numbered from 1."""
+        alarms = self.world.fleet.alarms
+        for place, severity in enumerate(severities, 1):
+            self.clock.advance(1)
+            now(self.world.fleet.registry.enrol(f"host{place}", hostname=f"Mühle {place}"))
+            alarms._raise(f"host{place}", Signal(name=f"s_{severity}", title="High", address=0, severity=severity))
+
+    def test_alarms_by_urgency(self) -> None:
+        self.raised("shutdown", "warning", "alarm", "shutdown", "shutdown", "warning")
+        for number in (5, 6):
+            self.ask("POST", f"/alarms/{number}/acknowledge", role="operator")
+        urgent = [4, 1, 3, 2, 5, 6]
+        self.assertEqual(self.numbers("sort=urgency"), urgent)
+        self.assertEqual(self.numbers("sort=urgency&order=asc"), urgent[::-1])
+        self.assertEqual(self.numbers("severity=shutdown"), [5, 4, 1])
+        self.assertEqual(self.numbers("severity=shutdown&acknowledged=false&sort=urgency"), [4, 1])
+        self.assertEqual(self.numbers("acknowledged=true"), [6, 5])
+        self.assertEqual(self.numbers("q=MÜHLE+s_al".replace("Ü", "%C3%9C")), [3])
+        self.assertEqual(self.numbers("q=zzz"), [])
+        for order, wanted in (("desc", urgent), ("asc", urgent[::-1])):
+            found: list[int] = []
+            after = ""
+            while True:
+                page = self.get(f"/alarms?sort=urgency&order={order}&limit=2{after}").json
+                self.assertEqual(page["total"], 6)
+                found += [one["number"] for one in page["alarms"]]
+                if page["next"] is None:
+                    break
+                after = f"&after={page['next']}"
+            self.assertEqual(found, wanted)
+        self.assertEqual(self.get("/alarms?severity=warning&limit=1").json["total"], 2)
+        for wrong in ("sort=urgency&after=1.1", "after=1-2-1.1", "sort=urgency&open=false", "severity=status"):
+            self.assertEqual(self.get(f"/alarms?{wrong}").code, "bad_argument", wrong)
+
+    def test_a_great_many_open_alarms(self) -> None:
+        """The worst one is there, whoever came after it."""
+        self.raised("shutdown", *WARNING * 60)
+        self.patch(records, "A_PIECE", 7)
+        page = self.get("/alarms?sort=urgency&limit=2").json
+        self.assertEqual(([one["number"] for one in page["alarms"]], page["total"]), ([1, 61], 61))
+        self.assertEqual(self.numbers("limit=3"), [61, 60, 59])
+        self.assertEqual(self.numbers("limit=3&order=asc"), [1, 2, 3])
+
+    def test_alarms_sought_among_all(self) -> None:
+        """A bounded number of pages is looked through at once, and then it goes on."""
+        self.raised("shutdown", "shutdown", *WARNING * 30)
+        self.world.world.write_batch()
+        self.patch(operations, "MOST_A_PAGE", 3)
+        self.patch(operations, "PAGES_SEARCHED", 2)
+        found, pages, after = [], 0, ""
+        while True:
+            page = self.get(f"/alarms?open=false&severity=shutdown{after}").json
+            self.assertIsNone(page["total"])
+            found += [one["number"] for one in page["alarms"]]
+            pages += 1
+            if page["next"] is None:
+                break
+            after = f"&after={page['next']}"
+        self.assertEqual((found, pages), ([2, 1], 6))
+        page = self.get("/alarms?open=false&acknowledged=false&limit=4").json
+        self.assertEqual([one["number"] for one in page["alarms"]], [32, 31, 30, 29])
+        page = self.get(f"/alarms?open=false&acknowledged=false&limit=4&after={page['next']}").json
+        self.assertEqual([one["number"] for one in page["alarms"]], [28, 27, 26, 25])
+        self.assertEqual(self.get("/alarms?open=false&q=a&hostid=nobody").code, "unknown_device")
 
     def test_events(self) -> None:
         self.world.world.write_batch()

@@ -20,7 +20,7 @@ from cmmd.fleet.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
 from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
 
-__all__ = ["Found", "Operations", "ended", "limited"]
+__all__ = ["Found", "Operations", "Sought", "ended", "limited"]
 
 log = Logger()
 
@@ -43,6 +43,16 @@ class Found(Struct, Generic[_Record], frozen=True):
     records: Iterable[_Record]
     limit: int
     place: Callable[[_Record], Cursor]
+
+
+class Sought(Struct, Generic[_Record], frozen=True):
+    """Records that fit, in their order; ``following``: where to seek on; None: there are no more now.
+
+    There may be more even where none was found: only so many are looked at in one go.
+    """
+
+    records: list[_Record]
+    following: Cursor | None
 
 
 class Operations:
@@ -144,7 +154,23 @@ class Operations:
         else:
             start = _number_of(query.after)
             found = [one for one in self.fleet.alarms.open_alarms(query.hostid) if one.number > start][: query.limit]
-        return Found(found, query.limit, lambda one: Cursor(one.raised_at, one.number))
+        return Found(found, query.limit, _place_of)
+
+    async def seek_alarms(self, query: Query, fits: Callable[[Alarm], bool]) -> Sought[Alarm]:
+        """Of all alarms there ever were, those that fit, as far as a bounded number of pages has them."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        wanted, found = query.limit, list[Alarm]()
+        query = replace(query, limit=MOST_A_PAGE)
+        for _ in range(PAGES_SEARCHED):
+            page: list[Alarm] = await self._store.alarms(query)
+            found += filter(fits, page)
+            if len(found) > wanted:
+                return Sought(found[:wanted], _place_of(found[wanted - 1]))
+            if len(page) < query.limit:
+                return Sought(found, None)
+            query = replace(query, after=_place_of(page[-1]))
+        return Sought(found, query.after)
 
     def acknowledge(self, alarm: int, by: By) -> Alarm:
         """Somebody has seen an open alarm.
@@ -241,6 +267,10 @@ class Operations:
             "command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=by.requester
         )
         return command
+
+
+def _place_of(alarm: Alarm) -> Cursor:
+    return Cursor(alarm.raised_at, alarm.number)
 
 
 def _timeout(seconds: float | None) -> float | None:

@@ -1,9 +1,16 @@
 """Operations on what has happened, and how the daemon does: alarms, events, status."""
 
-from msgspec import Struct
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Annotated, Literal
 
+from msgspec import Meta, Struct
+
+from cmmd.fleet.alarms import AlarmSeverity
 from cmmd.fleet.desk.cursors import cursor_from, cursor_text
-from cmmd.fleet.desk.operations import Found
+from cmmd.fleet.fleet import Fleet
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.around import Around
@@ -16,7 +23,20 @@ from cmmd.web.problems import WrongField
 __all__ = ["AlarmList", "AlarmPage", "EventList", "EventPage", "RecordList", "wanted_of"]
 __all__ += ["acknowledge_alarm", "get_openapi", "get_status", "list_alarms", "list_events"]
 
-ALL = 1_000_000_000
+A_PIECE = 500
+"""Alarms that are looked at at once: a millisecond or two."""
+
+URGENCY: dict[AlarmSeverity, int] = {"warning": 0, "alarm": 1, "shutdown": 2}
+
+AlarmSearch = Annotated[
+    str,
+    Meta(max_length=100, description="Words; each a part of the hostid, the device's name, the title or the signal."),
+]
+
+_URGENT = re.compile(r"([01])-([0-2])-([0-9]{1,19}\.[0-9]{1,19})", re.ASCII)
+
+_Place = tuple[bool, int, Cursor]
+"""Greater: earlier in the list, where the first ones come first."""
 
 
 class RecordList(Query, frozen=True, kw_only=True):
@@ -31,9 +51,17 @@ class RecordList(Query, frozen=True, kw_only=True):
 
 
 class AlarmList(RecordList, frozen=True, kw_only=True):
-    """``open``: only those that are; false: all there ever were. Times are those of raising."""
+    """``open``: only those that are; false: all there ever were. Times are those of raising.
+
+    ``sort``: by that time; or, of open ones, by urgency: first what nobody has acknowledged, then what is worse, then
+    what is newer.
+    """
 
     open: bool = True
+    severity: AlarmSeverity | None = None
+    acknowledged: bool | None = None
+    q: AlarmSearch | None = None
+    sort: Literal["at", "urgency"] = "at"
 
 
 class EventList(RecordList, frozen=True, kw_only=True):
@@ -47,10 +75,15 @@ class EventList(RecordList, frozen=True, kw_only=True):
 
 
 class AlarmPage(Struct, frozen=True):
-    """Alarms; ``next``: hand it back as ``after`` for the next ones; null: there are no more now."""
+    """Alarms; ``next``: hand it back as ``after`` for the next ones; null: there are no more now.
+
+    There may be a ``next`` though there are fewer than ``limit``, or none. ``total``: how many there are on all pages
+    together; null: nobody has counted, as among those that have ended.
+    """
 
     alarms: list[Alarm]
     next: str | None
+    total: int | None
 
 
 class EventPage(Struct, frozen=True):
@@ -78,31 +111,108 @@ def wanted_of(asked: RecordList) -> Wanted:
 async def list_alarms(around: Around, call: Call[AlarmList, None]) -> Answer:
     """A page of alarms."""
     asked = call.query
-    wanted = wanted_of(asked)
     if asked.open:
-        found = _open(await around.desk.alarms(Wanted(hostid=asked.hostid, limit=ALL), ended=False), wanted)
-        following = cursor_text(_place(found[wanted.limit - 1])) if len(found) > wanted.limit else None
-        return Answer(body=AlarmPage(found[: wanted.limit], following))
-    page = await around.desk.alarms(wanted, ended=True)
-    alarms = list(page.records)
-    return Answer(body=AlarmPage(alarms, cursor_text(_place(alarms[-1])) if len(alarms) == page.limit else None))
+        return Answer(body=await _open_ones(around, asked))
+    if asked.sort == "urgency":
+        raise WrongField("query.sort", "only open ones are sorted by urgency")
+    fits = _Fits(around.desk.fleet, asked)
+    if fits.all:
+        page = await around.desk.alarms(wanted_of(asked), ended=True)
+        alarms = list(page.records)
+        following = page.place(alarms[-1]) if len(alarms) == page.limit else None
+    else:
+        sought = await around.desk.seek_alarms(wanted_of(asked), fits)
+        alarms, following = sought.records, sought.following
+    return Answer(body=AlarmPage(alarms, None if following is None else cursor_text(following), None))
 
 
-def _place(alarm: Alarm) -> Cursor:
-    return Cursor(alarm.raised_at, alarm.number)
+class _Fits:
+    """Which alarms are asked for, but for their time.
+
+    :ivar all: every one.
+    """
+
+    def __init__(self, fleet: Fleet, asked: AlarmList) -> None:
+        self._registry = fleet.registry
+        self._severity, self._acknowledged = asked.severity, asked.acknowledged
+        self._words = (asked.q or "").casefold().split()
+        self.all = asked.severity is None and asked.acknowledged is None and not self._words
+
+    def __call__(self, alarm: Alarm) -> bool:
+        if self._severity not in (None, alarm.severity):
+            return False
+        if self._acknowledged not in (None, alarm.acknowledged_at is not None):
+            return False
+        if not self._words:
+            return True
+        device = self._registry.device(alarm.hostid)
+        name = "" if device is None else device.hostname
+        text = f"{name}\n{alarm.hostid}\n{alarm.title}\n{alarm.signal}".casefold()
+        return all(word in text for word in self._words)
 
 
-def _open(found: Found[Alarm], wanted: Wanted) -> list[Alarm]:
-    """The open ones in the order, and from the place, that is asked for."""
-    since, until, after, back = wanted.since, wanted.until, wanted.after, wanted.newest_first
-    fitting = [
-        one
-        for one in found.records
-        if (since is None or one.raised_at >= since)
-        and (until is None or one.raised_at < until)
-        and (after is None or (_place(one) < after if back else _place(one) > after))
-    ]
-    return sorted(fitting, key=_place, reverse=back)
+async def _open_ones(around: Around, asked: AlarmList) -> AlarmPage:
+    """A page of open alarms. There may be thousands: others get their turn in between."""
+    everything = await around.desk.alarms(Wanted(hostid=asked.hostid, limit=sys.maxsize), ended=False)
+    urgent, back = asked.sort == "urgency", asked.order == "desc"
+    after = _place_from(asked.after, urgent)
+    fits = _Fits(around.desk.fleet, asked)
+    total, kept = 0, list[tuple[_Place, Alarm]]()
+    for alarms in _pieces(everything.records):
+        await around.pieces.turn()
+        for alarm in alarms:
+            if not _within(alarm, asked) or not fits(alarm):
+                continue
+            total += 1
+            place = _place(alarm, urgent)
+            if after is None or (place < after if back else place > after):
+                kept.append((place, alarm))
+        if len(kept) > 4 * asked.limit + A_PIECE:
+            kept = _first(kept, asked)
+    kept = _first(kept, asked)
+    page = kept[: asked.limit]
+    following = _place_text(page[-1][0], urgent) if len(kept) > asked.limit else None
+    return AlarmPage([alarm for _, alarm in page], following, total)
+
+
+def _pieces(alarms: Iterable[Alarm]) -> Iterator[list[Alarm]]:
+    them = iter(alarms)
+    while piece := list(islice(them, A_PIECE)):
+        yield piece
+
+
+def _within(alarm: Alarm, asked: AlarmList) -> bool:
+    return (asked.since is None or alarm.raised_at >= asked.since) and (
+        asked.until is None or alarm.raised_at < asked.until
+    )
+
+
+def _first(kept: list[tuple[_Place, Alarm]], asked: AlarmList) -> list[tuple[_Place, Alarm]]:
+    """The first ones of the page, and one more."""
+    return sorted(kept, key=lambda one: one[0], reverse=asked.order == "desc")[: asked.limit + 1]
+
+
+def _place(alarm: Alarm, urgent: bool) -> _Place:
+    at = Cursor(alarm.raised_at, alarm.number)
+    return (alarm.acknowledged_at is None, URGENCY[alarm.severity], at) if urgent else (False, 0, at)
+
+
+def _place_text(place: _Place, urgent: bool) -> str:
+    unseen, severity, at = place
+    return f"{unseen:d}-{severity}-{cursor_text(at)}" if urgent else cursor_text(at)
+
+
+def _place_from(text: str | None, urgent: bool) -> _Place | None:
+    """Where a page begins.
+
+    :raises BadArgument: nobody was given this one, or it is of another order.
+    """
+    if text is None:
+        return None
+    found = _URGENT.fullmatch(text) if urgent else None
+    at = cursor_from(found[3] if found else "" if urgent else text)
+    assert at is not None, "there is a text"
+    return (found[1] == "1", int(found[2]), at) if found else (False, 0, at)
 
 
 def acknowledge_alarm(around: Around, call: Call[NoQuery, None]) -> Answer:

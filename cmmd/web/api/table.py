@@ -205,7 +205,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/alarms",
         tag="alarms",
         role="viewer",
-        summary="Open alarms, or all there ever were.",
+        summary="Open alarms, or with open=false all there ever were, filtered and sorted, in pages.",
         run=records.list_alarms,
         query=records.AlarmList,
         answers={200: records.AlarmPage},

@@ -6,6 +6,7 @@ import {h, icon, put, say} from "./dom.js";
 import {t, titled} from "./i18n.js";
 import {address} from "./route.js";
 import {may} from "./session.js";
+import {why} from "./why.js";
 
 const ORDER = {shutdown: 0, alarm: 1, warning: 2};
 
@@ -28,7 +29,8 @@ export class AlarmList {
     this.element = h("ul", {class: "alarm-list"});
   }
 
-  show(alarms, now) {
+  /** `nothing`: what to say where there are none; null: somebody else says it. */
+  show(alarms, now, nothing = t("alarms.none_open")) {
     const kept = new Map();
     for (const alarm of alarms) {
       const device = this.#nameOf(alarm);
@@ -40,7 +42,7 @@ export class AlarmList {
     }
     const held = this.element.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.number : null;
     const wanted = [...kept.values()].map((one) => one.element);
-    if (!wanted.length) wanted.push(h("li", {class: "none"}, icon("ok"), t("alarms.none_open")));
+    if (!wanted.length && nothing !== null) wanted.push(h("li", {class: "none"}, icon("ok"), nothing));
     if (wanted.length !== this.element.children.length || wanted.some((one, place) => this.element.children[place] !== one)) {
       const focused = document.activeElement;
       put(this.element, wanted);
@@ -75,7 +77,7 @@ export class AlarmList {
         } catch (error) {
           if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
           button.disabled = false;
-          put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: error.message}));
+          put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));
         }
       }},
     }, t("alarm.acknowledge"));

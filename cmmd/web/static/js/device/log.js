@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import {moment} from "../format.js";
 import {h, icon, put, throttled} from "../dom.js";
 import {t, tOr, titled} from "../i18n.js";
+import {why} from "../why.js";
 import {commandName, confirmedTag, outcomeTag} from "./outcome.js";
 
 const A_PAGE = 50;
@@ -14,6 +15,7 @@ export class Pages {
   #row;
   #records = [];
   #next = null;
+  #turn = 0;
   #abort = new AbortController();
 
   constructor({fetch, row, heads, label, nothing}) {
@@ -33,14 +35,15 @@ export class Pages {
     this.soon.cancel();
   }
 
-  /** Fetch the newest page again. */
+  /** Fetch the newest page again. What was fetched of older ones stays, unless something in between may be missing. */
   async refresh() {
+    const turn = ++this.#turn;
     const page = await this.#page(null);
-    if (!page) return;
-    const known = new Set(page.records.map((one) => one.number));
-    const older = this.#records.filter((one) => !known.has(one.number));
-    const apart = page.records.length === A_PAGE && older.length && Math.max(...older.map((one) => one.number)) < Math.min(...known) - 1;
-    if (!this.#records.length || apart) {
+    if (!page || turn !== this.#turn) return;
+    const fresh = new Set(page.records.map((one) => one.number));
+    const older = this.#records.filter((one) => !fresh.has(one.number));
+    const apart = page.next !== null && older.length === this.#records.length;
+    if (apart) {
       this.#records = page.records;
       this.#next = page.next;
     } else {
@@ -50,9 +53,11 @@ export class Pages {
   }
 
   async #older() {
-    const page = await this.#page(this.#next);
-    if (!page) return;
-    this.#records.push(...page.records);
+    const after = this.#next;
+    const page = await this.#page(after);
+    if (!page || after !== this.#next) return;
+    const known = new Set(this.#records.map((one) => one.number));
+    this.#records.push(...page.records.filter((one) => !known.has(one.number)));
     this.#next = page.next;
     this.#draw();
   }
@@ -63,7 +68,7 @@ export class Pages {
     } catch (error) {
       if (error.name === "AbortError") return null;
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
-      put(this.note, icon("warning"), error instanceof api.Refused ? t("error.refused", {why: error.message}) : t("error.no_answer"));
+      put(this.note, icon("warning"), error instanceof api.Refused ? t("error.refused", {why: why(error)}) : t("error.no_answer"));
       return null;
     }
   }

@@ -9,7 +9,8 @@ import {Rows, cell} from "../rows.js";
 
 const COLUMNS = ["state", "name", "mode", "load", "fuel", "mains", "alarms", "seen", "engine", "model", "hostid"];
 const MODES = ["auto", "manual", "test", "stop"];
-const SORT_MS = 1000; // rows that jump under the pointer help nobody
+const SORT_MS = 1000;
+const HOLD_MS = 4000; // rows that jump under the pointer help nobody, as long as somebody moves it
 const STATE_PLACE = Object.fromEntries(STATES.map((state, place) => [state, place]));
 const SEVERITY_PLACE = {shutdown: 0, alarm: 1, warning: 2};
 
@@ -71,6 +72,8 @@ export function fleetPage({main, fleet, route}) {
 
   const rows = new Rows({body, make: makeRow, fill: (element, row) => fillRow(element, row, fleet), key: (row) => row.hostid});
   let nameOrder = new Map();
+  let looked = new Map(); // rows, as they were when they were last looked at
+  let urgent = false;
 
   function ask(changes) {
     Object.assign(asked, changes);
@@ -116,9 +119,8 @@ export function fleetPage({main, fleet, route}) {
     empty.hidden = kept.length > 0 || !fleet.complete;
     table.hidden = kept.length === 0;
     say(empty, fleet.rows.size ? t("fleet.none_fit") : t("fleet.no_devices"));
-    arrange.soon.cancel();
+    urgent = false;
   }
-  arrange.soon = throttled(SORT_MS, () => arrange());
 
   function count() {
     say(tiles.get("").value, number(fleet.rows.size));
@@ -127,6 +129,7 @@ export function fleetPage({main, fleet, route}) {
 
   function all() {
     nameOrder = textOrder(fleet, "name");
+    looked = new Map(fleet.rows);
     count();
     settle();
   }
@@ -140,13 +143,35 @@ export function fleetPage({main, fleet, route}) {
     newer(rows.items, fleet);
     rows.draw();
     count();
+    for (const row of detail) {
+      urgent ||= worse(row, looked.get(row.hostid));
+      looked.set(row.hostid, row);
+    }
     laterArrange();
   }, {signal});
+
+  // While somebody is about to click, the order stays; but nothing that he has to know waits for that.
+  let heldUntil = 0;
+  let pointer = "";
   let waiting = 0;
+  const hold = ({clientX, clientY}) => {
+    const place = `${clientX} ${clientY}`; // browsers tell of moves, too, when the page has moved under the pointer
+    if (place !== pointer) heldUntil = Date.now() + HOLD_MS;
+    pointer = place;
+  };
+  for (const kind of ["pointermove", "pointerdown"]) body.addEventListener(kind, hold, {passive: true});
+  body.addEventListener("keydown", () => {
+    heldUntil = Date.now() + HOLD_MS;
+  });
+  body.addEventListener("pointerleave", () => {
+    heldUntil = 0;
+    pointer = "";
+  });
   const laterArrange = () => {
     waiting ||= setTimeout(() => {
       waiting = 0;
-      if (!body.matches(":hover, :focus-within")) arrange();
+      if (urgent || heldUntil <= Date.now()) arrange();
+      else laterArrange();
     }, SORT_MS);
   };
   const ticking = setInterval(() => rows.draw(), 1000);
@@ -163,10 +188,15 @@ export function fleetPage({main, fleet, route}) {
       listening.abort();
       clearInterval(ticking);
       clearTimeout(waiting);
-      arrange.soon.cancel();
       rows.close();
     },
   };
+}
+
+/** Whether a device has a new alarm, or is gone, since it was like that. */
+function worse(row, before) {
+  if (!before) return true;
+  return row.alarms > before.alarms || worst(row) < worst(before) || (row.state !== before.state && ["alarm", "offline"].includes(row.state));
 }
 
 function newer(items, fleet) {

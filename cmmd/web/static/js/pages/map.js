@@ -21,6 +21,8 @@ class MapPage {
   #view = new View();
   #land = [];
   #places = [];
+  #placed = new Map();
+  #elsewhere = false;
   #fitted = false;
   #growing = true;
   #frame = 0;
@@ -65,6 +67,7 @@ class MapPage {
     this.#resized.disconnect();
     cancelAnimationFrame(this.#frame);
     this.remember.cancel();
+    this.renew.cancel();
   }
 
   #legend() {
@@ -95,7 +98,11 @@ class MapPage {
       amend(["map"], {at: [latitude.toFixed(4), longitude.toFixed(4), this.#view.zoom.toFixed(2)].join(",")});
     });
     this.#fleet.addEventListener("all", () => this.#all(), {signal});
-    this.#fleet.addEventListener("rows", throttled(1000, () => this.#soon()), {signal});
+    this.renew = throttled(1000, () => (this.#elsewhere ? this.#all() : this.#soon()));
+    this.#fleet.addEventListener("rows", ({detail}) => {
+      this.#elsewhere ||= detail.some((row) => this.#placed.get(row.hostid) !== told(row));
+      this.renew();
+    }, {signal});
     addEventListener("cmmd-theme", () => this.#soon(), {signal});
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#soon(), {signal});
     this.box.addEventListener("keydown", (event) => this.#key(event));
@@ -168,7 +175,10 @@ class MapPage {
 
   #all() {
     this.#places = [];
+    this.#placed = new Map();
+    this.#elsewhere = false;
     for (const row of this.#fleet.rows.values()) {
+      this.#placed.set(row.hostid, told(row));
       if (row.longitude === null || row.latitude === null) continue;
       const [x, y] = project(row.longitude, row.latitude);
       this.#places.push({x, y, hostid: row.hostid});
@@ -271,6 +281,9 @@ class MapPage {
     this.popup.style.transform = `translate(${x}px, ${Math.max(8, y)}px)`;
   }
 }
+
+/** Where a device says that it is, to compare. */
+const told = ({longitude, latitude}) => `${longitude} ${latitude}`;
 
 /** Names stand beside single devices where they hide nothing. */
 function named(markers, view) {
