@@ -133,7 +133,10 @@ class Web:
         if self._monitoring is not None:
             self._monitoring.start()
         if self._doors and not self.access.tokens.any:
-            log.info("web: there are no tokens: only this machine may look; cmmctl token add NAME --role admin")
+            log.info(
+                "web: only this machine may look, as there are no tokens: cmmctl --state {state} token add NAME --role operator",
+                state=self.access.tokens.folder,
+            )
 
     async def stop(self) -> None:
         """Take no more connections; let what was answered leave, two seconds at most, and end them all."""

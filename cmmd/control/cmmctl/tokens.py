@@ -57,7 +57,12 @@ def add_to(group: click.Group) -> None:
         def work(tokens: Tokens) -> int:
             made = TokenMade(name=name, role=role, token=tokens.add(name, role))
             session.output.show(made, lambda: Text(made.token))
-            session.output.note(f"{name} is {role}; cmmd takes the token from now on, and nobody can show it again")
+            state = tokens.folder
+            if (state / "cmmd.lock").exists():
+                then = f"the cmmd of {plain(str(state))} takes the token from now on"
+            else:
+                then = f"but no cmmd has ever run in {plain(str(state))}: is it the right --state?"
+            session.output.note(f"{name} is {role}; {then}; nobody can show it again")
             return Status.DONE
 
         return _edit(session, work)

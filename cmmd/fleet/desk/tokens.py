@@ -81,6 +81,11 @@ class Tokens:
     # --- to look somebody up -----------------------------------------------------------------------------------------
 
     @property
+    def folder(self) -> Path:
+        """The state directory, in full."""
+        return self._path.parent.resolve()
+
+    @property
     def any(self) -> bool:
         """Whether there is a file of tokens. Where it is empty, or cannot be read, nobody comes in."""
         self._look()
