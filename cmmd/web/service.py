@@ -134,7 +134,7 @@ class Web:
             self._monitoring.start()
         if self._doors and not self.access.tokens.any:
             log.info(
-                "web: only this machine may look, as there are no tokens: cmmctl --state {state} token add NAME --role operator",
+                "web: only this machine may look; for others: cmmctl --state {state} token add NAME --role operator",
                 state=self.access.tokens.folder,
             )
 
