@@ -128,18 +128,20 @@ export class Stream {
   async #read(answer, begun) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const cutter = new Cutter();
-    let timer = null;
+    for (;;) {
+      const {value, done} = await this.#piece(reader);
+      if (done) return;
+      this.#heard();
+      begun?.();
+      begun = null;
+      for (const event of cutter.take(value)) this.#take(event);
+    }
+  }
+
+  async #piece(reader) {
+    const timer = setTimeout(() => this.#abort.abort(), SILENCE_MS);
     try {
-      for (;;) {
-        timer = setTimeout(() => this.#abort.abort(), SILENCE_MS);
-        const {value, done} = await reader.read();
-        clearTimeout(timer);
-        if (done) return;
-        this.#heard();
-        begun?.();
-        begun = null;
-        for (const event of cutter.take(value)) this.#take(event);
-      }
+      return await reader.read();
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new NoAnswer(String(error));

@@ -29,6 +29,7 @@ export class Control {
   #unknown = false; // whether that under the key had no answer, and was not found since
   #key = null; // under which the last was asked for
   #mine = null; // the number of the last that was asked for here
+  #following = null; // the number of the one that is asked about until its end
   #other = null; // somebody else's that is newer than what is shown
   #fresh;
   #abort = new AbortController();
@@ -66,7 +67,7 @@ export class Control {
     else if (command.number < (this.#last?.number ?? 0) || command.number < (this.#other?.number ?? 0)) return;
     else if (this.#asking || this.#problem || this.#unknown || this.#keeps()) this.#other = command;
     else this.#take(command);
-    this.#tell();
+    if (!this.#asking) this.#tell();
   }
 
   #take(command) {
@@ -130,7 +131,7 @@ export class Control {
 
   async #hindrance() {
     if (!may("operator")) return t("why.role");
-    const linked = await this.#linked();
+    await this.#linked();
     try {
       await this.#fresh();
     } catch (error) {
@@ -140,18 +141,18 @@ export class Control {
     }
     const reason = this.reason();
     if (reason !== null) return reason;
-    if (!linked) return t("why.unlinked");
+    if (this.#fleet.linked !== true) return t("why.unlinked");
     return this.#live.stale ? t("why.old") : null;
   }
 
-  /** Whether there is a connection, now or shortly. */
+  /** Wait a little for the connection, where there is none. */
   #linked() {
-    if (this.#fleet.linked === true) return true;
+    if (this.#fleet.linked === true) return null;
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
         this.#fleet.removeEventListener("link", look);
-        resolve(this.#fleet.linked === true);
+        resolve();
       };
       const look = () => this.#fleet.linked && done();
       const timer = setTimeout(done, LINK_MS);
@@ -282,7 +283,7 @@ export class Control {
     this.#mine = command.number;
     // The stream may have told of it before, and of its end.
     if (this.#other?.number === command.number) [command, this.#other] = [this.#other, null];
-    if (this.#last?.number !== command.number) this.#last = command;
+    if (this.#last?.number !== command.number) this.#take(command);
     this.#tell();
     this.element.scrollIntoView({block: "nearest"});
     await this.#follow(command.number);
@@ -290,6 +291,16 @@ export class Control {
 
   /** The stream tells of every change; this is for the case that it is down just now. It was accepted in any case. */
   async #follow(number) {
+    if (this.#following === number) return;
+    this.#following = number;
+    try {
+      await this.#until(number);
+    } finally {
+      if (this.#following === number) this.#following = null;
+    }
+  }
+
+  async #until(number) {
     let [pause, longest] = PAUSES_MS;
     while (!this.signal.aborted && this.#last?.number === number) {
       try {
@@ -316,6 +327,7 @@ export class Control {
 
   #tick() {
     if (this.#other && !this.#asking && !this.#problem && !this.#unknown && !this.#keeps()) this.#take(this.#other);
+    if (this.#asking) return;
     if (this.#other || this.#last && (verdict(this.#last) === "wait" || watching(this.#last, this.#fleet.now() - 2000))) this.#tell();
   }
 

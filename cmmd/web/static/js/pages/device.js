@@ -192,7 +192,8 @@ class DevicePage {
       if (error.name === "AbortError" || error instanceof api.NoAnswer) return; // what is shown goes old, and says so
       if (!(error instanceof api.Refused)) throw error;
       if (error.status === 401) return;
-      if (this.#details && error.code !== "unknown_device") return;
+      if (this.#details && error.code !== "unknown_device" || this.refused === error.message) return;
+      this.refused = error.message;
       put(this.#main, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("h1", {}, this.#hostid), h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: tOr(`code.${error.code}`, error.message)})));
     }
   }
