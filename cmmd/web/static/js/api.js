@@ -17,12 +17,67 @@ export class Refused extends Error {
 /** There was no answer, or none that can be relied on. Of a write nobody knows whether it was done. */
 export class NoAnswer extends Error {}
 
+// How long an answer may take. A browser has six connections to a host: where all of them are held, a request waits for
+// one of them, and would be sent whenever that is.
+const READ_MS = 30_000;
+const SOON_MS = 10_000; // what the daemon has at hand, and every write
+
 let csrf = null;
 let onSignedOut = () => {};
+let onUnanswered = () => {};
 
 /** Whom to call when the daemon does not know (any more) who we are. */
 export function whenSignedOut(call) {
   onSignedOut = call;
+}
+
+/** Whom to call when a request got no answer at all, or not in time. */
+export function whenUnanswered(call) {
+  onUnanswered = call;
+}
+
+/** A signal that ends with another one, or where nothing has come for so long. */
+class Limit {
+  #abort = new AbortController();
+  #outer;
+  #ms;
+  #timer = null;
+  #end = () => this.#abort.abort();
+
+  constructor(ms, outer = null) {
+    this.#ms = ms;
+    this.#outer = outer;
+    outer?.addEventListener("abort", this.#end);
+    if (outer?.aborted) this.#end();
+    this.again();
+  }
+
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** Something has come. */
+  again() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#end, this.#ms);
+  }
+
+  /** It takes as long as it takes, from here on. */
+  lift() {
+    clearTimeout(this.#timer);
+  }
+
+  over() {
+    this.lift();
+    this.#outer?.removeEventListener("abort", this.#end);
+  }
+
+  /** What it means that something failed under this. */
+  meaning(error) {
+    if (this.#outer?.aborted) return new DOMException("nobody waits for it any more", "AbortError");
+    onUnanswered();
+    return new NoAnswer(this.signal.aborted ? "there was no answer in time" : String(error?.message ?? error));
+  }
 }
 
 function query(parameters) {
@@ -30,21 +85,23 @@ function query(parameters) {
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
-async function ask(method, path, {parameters, body, headers, signal} = {}) {
+async function ask(method, path, {parameters, body, headers, signal, limit_ms = method === "GET" ? READ_MS : SOON_MS} = {}) {
   const sent = {Accept: "application/json", ...headers};
   if (csrf && method !== "GET") sent["X-CSRF-Token"] = csrf;
   if (body !== undefined) sent["Content-Type"] = "application/json";
+  const limit = new Limit(limit_ms, signal);
   let answer;
   let text;
   try {
     answer = await fetch(BASE + path + query(parameters), {
-      method, headers: sent, signal, credentials: "same-origin", cache: "no-cache",
+      method, headers: sent, signal: limit.signal, credentials: "same-origin", cache: "no-cache",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await answer.text();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new NoAnswer(error.message);
+    throw limit.meaning(error);
+  } finally {
+    limit.over();
   }
   if (answer.ok) return read(text);
   const error = refusal(answer.status, text);
@@ -76,7 +133,7 @@ function surelyNot(answer, {code, status}) {
   return status === 401 || ours && (status < 500 || code === "not_audited");
 }
 
-const get = (path, parameters, signal) => ask("GET", path, {parameters, signal});
+const get = (path, parameters, signal, limit_ms) => ask("GET", path, {parameters, signal, limit_ms});
 const of = (hostid) => `/devices/${encodeURIComponent(hostid)}`;
 
 // --- who we are ----------------------------------------------------------------------------------------------------
@@ -96,42 +153,50 @@ export async function signOut() {
 
 // --- what there is -------------------------------------------------------------------------------------------------
 
-export const status = () => get("/status");
+export const status = (signal) => get("/status", null, signal, SOON_MS);
 
 /** All devices, as they come: `take(rows, head)` gets rows of values, a thousand times or once; `head` is what stands before them. */
 export async function fleet(take, signal) {
-  let answer;
-  try {
-    answer = await fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal, credentials: "same-origin", cache: "no-store"});
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new NoAnswer(error.message);
-  }
-  if (!answer.ok) throw refusal(answer.status, await answer.text());
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const limit = new Limit(READ_MS, signal);
   const cutter = new RowCutter();
-  for (;;) {
-    let piece;
+  const heard = async (promise) => {
     try {
-      piece = await reader.read();
+      return await promise;
     } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new NoAnswer(String(error));
+      throw limit.meaning(error);
     }
-    if (piece.done) break;
-    const rows = cutter.take(piece.value);
-    if (rows.length) take(rows, cutter.head);
+  };
+  try {
+    const answer = await heard(fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal: limit.signal, credentials: "same-origin", cache: "no-store"}));
+    if (!answer.ok) throw refusal(answer.status, await heard(answer.text()));
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const piece = await heard(reader.read());
+      if (piece.done) break;
+      limit.again();
+      const rows = cutter.take(piece.value);
+      if (rows.length) take(rows, cutter.head);
+    }
+  } finally {
+    limit.over();
   }
   if (!cutter.whole) throw new NoAnswer("the answer breaks off");
   take([], cutter.head);
 }
 export const device = (hostid, signal) => get(of(hostid), null, signal);
-export const live = (hostid, {raw = false, signal} = {}) => get(`${of(hostid)}/live`, {raw: raw || null}, signal);
+export const live = (hostid, {raw = false, signal} = {}) => get(`${of(hostid)}/live`, {raw: raw || null}, signal, SOON_MS);
 export const buckets = (hostid, parameters, signal) => get(`${of(hostid)}/readings/buckets`, parameters, signal);
 export const alarms = (parameters, signal) => get("/alarms", parameters, signal);
 export const events = (parameters, signal) => get("/events", parameters, signal);
 export const commands = (parameters, signal) => get("/commands", parameters, signal);
-export const command = (number, wait, signal) => get(`/commands/${number}`, {wait}, signal);
+export const command = (number, wait, signal) => get(`/commands/${number}`, {wait}, signal, READ_MS + 1000 * (wait ?? 0));
+
+/** The command that we asked for under this key; null: none is known. */
+export async function commandUnder(key, hostid, signal) {
+  const found = (await get("/commands", {key}, signal, SOON_MS))?.commands;
+  if (!Array.isArray(found) || found.length > 1 || found.some((one) => !Number.isInteger(one?.number) || one.hostid !== hostid)) throw new NoAnswer("the answer is another");
+  return found[0] ?? null;
+}
 export const controllers = (signal) => get("/controllers", null, signal);
 export const controller = (name, signal) => get(`/controllers/${encodeURIComponent(name)}`, null, signal);
 
@@ -144,14 +209,18 @@ export const acknowledge = (number) => ask("POST", `/alarms/${number}/acknowledg
 export const changeSettings = (hostid, changes) => ask("PATCH", `${of(hostid)}/settings`, {body: changes});
 export const cancelCommand = (number) => ask("DELETE", `/commands/${number}`);
 
-/** Have a command carried out. The key keeps it from being sent twice, whatever a proxy does. */
-export async function sendCommand(hostid, body) {
-  const command = await ask("POST", `${of(hostid)}/commands`, {body, headers: {"Idempotency-Key": randomKey()}});
-  if (!Number.isInteger(command?.number)) throw new NoAnswer("the answer is no command");
+/**
+ * Have a command carried out. The key keeps it from being sent twice, whatever a proxy does; `now`: by the daemon's
+ * clock. What comes to the daemon after we no longer wait for an answer is not done.
+ */
+export async function sendCommand(hostid, body, {key, now}) {
+  const command = await ask("POST", `${of(hostid)}/commands`, {body: {...body, not_after: Math.round(now + SOON_MS)}, headers: {"Idempotency-Key": key}});
+  if (!Number.isInteger(command?.number) || command.hostid !== hostid) throw new NoAnswer("the answer is no command");
   return command;
 }
 
-function randomKey() {
+/** By which a command is asked for, and found again. */
+export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -159,15 +228,16 @@ function randomKey() {
 
 /** Open the stream of news; gives the response whose body is read by stream.js. */
 export async function openStream(parameters, signal) {
-  let answer;
+  const limit = new Limit(SOON_MS, signal);
   try {
-    answer = await fetch(`${BASE}/events${query(parameters)}`, {
-      headers: {Accept: "text/event-stream"}, signal, credentials: "same-origin", cache: "no-store",
+    const answer = await fetch(`${BASE}/events${query(parameters)}`, {
+      headers: {Accept: "text/event-stream"}, signal: limit.signal, credentials: "same-origin", cache: "no-store",
     });
+    if (!answer.ok) throw refusal(answer.status, await answer.text());
+    return answer;
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new NoAnswer(error.message);
+    throw error instanceof Refused ? error : limit.meaning(error);
+  } finally {
+    limit.lift();
   }
-  if (!answer.ok) throw refusal(answer.status, await answer.text());
-  return answer;
 }

@@ -1,6 +1,6 @@
 // The fleet as the page knows it: a row of each device, kept up to date by the stream.
 
-import {NoAnswer, Refused, fleet as fetchFleet, status} from "./api.js";
+import {NoAnswer, Refused, fleet as fetchFleet, status, whenUnanswered} from "./api.js";
 import {throttled} from "./dom.js";
 import {Stream} from "./stream.js";
 
@@ -19,17 +19,25 @@ export class Fleet extends EventTarget {
   counts = Object.fromEntries(STATES.map((state) => [state, 0]));
   /** Whether all devices have come. */
   complete = false;
-  /** Whether the stream stands; null: not known yet. */
+  /** Whether the stream stands, and requests are answered; null: not known yet, or nobody looks. */
   linked = null;
   /** When the daemon was heard last, by this browser's clock. */
   heardAt = null;
   /** The device that is followed; null: all; undefined: nothing is. */
   followed = undefined;
   #skew = 0;
+  #measured = false; // the skew, since the stream was opened
   #columns = [];
   #stream = null;
-  #alarms = 0;
+  #alarms = null;
   #asking = 0;
+  #doubting = false;
+  #resting = false;
+
+  constructor() {
+    super();
+    whenUnanswered(() => this.#doubt());
+  }
 
   /** The daemon's clock, in milliseconds. */
   now() {
@@ -42,13 +50,20 @@ export class Fleet extends EventTarget {
     this.#stream?.stop();
     clearInterval(this.#asking);
     if (hostid !== null) this.#asking = setInterval(() => document.hidden || this.#askAlarms(), ALARMS_MS);
+    if (this.followed !== hostid) this.#alarms = this.linked ? this.openAlarms : null;
+    this.linked = null;
     this.followed = hostid;
     this.#stream = new Stream({
       parameters: {hostid, live: true, commands: true},
       opened: (signal) => this.#opened(signal),
       take: (event) => this.#take(event),
+      heard: () => {
+        this.heardAt = Date.now();
+      },
       linked: (linked) => this.#link(linked),
     });
+    if (this.#resting) this.#stream.rest();
+    this.dispatchEvent(new CustomEvent("link"));
   }
 
   stop() {
@@ -60,25 +75,49 @@ export class Fleet extends EventTarget {
   }
 
   hurry() {
+    this.#resting = false;
     this.#stream?.hurry();
   }
 
-  /** How many alarms are open, of all devices. */
+  /** Nobody looks: hold no connection until hurry(). */
+  rest() {
+    this.#resting = true;
+    this.#stream?.rest();
+  }
+
+  /** A request had no answer. That of a stream which stands says nothing: is another one answered? */
+  async #doubt() {
+    if (this.#doubting || this.#resting || !this.linked) return;
+    this.#doubting = true;
+    const stream = this.#stream;
+    try {
+      await status();
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+      if (error instanceof NoAnswer && stream === this.#stream) stream?.again();
+    } finally {
+      this.#doubting = false;
+    }
+  }
+
+  /** How many alarms are open, of all devices; null: not known. */
   get openAlarms() {
     if (this.followed !== null) return this.#alarms;
+    if (!this.complete) return null;
     let sum = 0;
     for (const row of this.rows.values()) sum += row.alarms;
     return sum;
   }
 
   async #opened(signal) {
+    this.#measured = false;
     if (this.followed === null) {
       // The rows of before stay until the new ones are all there; where there are none, the first are shown at once.
       const first = !this.complete;
       const fresh = first ? this.rows : new Map();
       await fetchFleet((rows, head) => {
         this.#columns = head.columns;
-        this.#skew = head.now - Date.now();
+        this.#clock(head.now);
         for (const values of rows) {
           const row = this.#row(values);
           fresh.set(row.hostid, row);
@@ -88,20 +127,38 @@ export class Fleet extends EventTarget {
       this.rows = fresh;
       this.complete = true;
     }
-    if (this.followed !== null) this.#askAlarms();
+    if (this.followed !== null) {
+      // The daemon may have begun anew, and its numbers of uploads with it: whatever it says of the device is newer.
+      const row = this.rows.get(this.followed);
+      if (row) this.rows.set(row.hostid, {...row, upload: 0});
+      const unheard = await this.#askAlarms(signal);
+      if (unheard) throw unheard;
+    }
     this.#count();
     this.heardAt = Date.now();
     this.dispatchEvent(new CustomEvent("all"));
   }
 
   /** Who follows one device is not told of others: their alarms are asked for now and then. */
-  async #askAlarms() {
+  async #askAlarms(signal) {
+    let unheard = null;
     try {
-      this.#alarms = Object.values((await status()).alarms).reduce((sum, one) => sum + one, 0);
-      this.dispatchEvent(new CustomEvent("alarms"));
+      this.#alarms = Object.values((await status(signal)).alarms).reduce((sum, one) => sum + one, 0);
     } catch (error) {
-      if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+      if (error.name === "AbortError") throw error;
+      if (error instanceof NoAnswer) unheard = error;
+      else if (!(error instanceof Refused)) console.error(error);
+      this.#alarms = null;
     }
+    this.dispatchEvent(new CustomEvent("alarms"));
+    return unheard;
+  }
+
+  /** What the daemon's clock said when it wrote something: that is some time ago, how long nobody knows. */
+  #clock(now) {
+    const skew = now - Date.now();
+    this.#skew = this.#measured ? Math.max(this.#skew, skew) : skew;
+    this.#measured = true;
   }
 
   /** Count, and tell, a few times a second. */
@@ -135,7 +192,6 @@ export class Fleet extends EventTarget {
   }
 
   #take({event, data}) {
-    this.heardAt = Date.now();
     const news = JSON.parse(data);
     if (event === "live") {
       // What was on its way while the fleet was fetched may be older than that.
@@ -144,7 +200,7 @@ export class Fleet extends EventTarget {
       this.dispatchEvent(new CustomEvent("rows", {detail: rows}));
     } else if (event === "ready") {
       this.#columns = news.columns;
-      this.#skew = news.now - Date.now();
+      this.#clock(news.now);
     } else if (event === "command" || event === "event") {
       this.dispatchEvent(new CustomEvent(event, {detail: news}));
     } else if (event === "missed") {

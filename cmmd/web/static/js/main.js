@@ -15,11 +15,14 @@ import {signInPage} from "./pages/signin.js";
 
 const PAGES = {"": fleetPage, devices: devicePage, alarms: alarmsPage, map: mapPage};
 
+const HIDDEN_MS = 10_000; // a glance at another tab is none
+
 const app = document.getElementById("app");
 const fleet = new Fleet();
 let shell = null;
 let page = null;
 let shown = null;
+let leaving = null;
 
 function close() {
   page?.close?.();
@@ -75,6 +78,15 @@ whenSignedOut(() => {
 });
 addEventListener("hashchange", () => shell && show());
 addEventListener("online", () => fleet.hurry());
-document.addEventListener("visibilitychange", () => document.hidden || fleet.hurry());
+
+/** A tab that nobody sees holds no connection for long: there are few of them, and all tabs share them. */
+function looked() {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => fleet.rest(), HIDDEN_MS);
+  else fleet.hurry();
+}
+
+document.addEventListener("visibilitychange", looked);
+looked();
 
 begin();

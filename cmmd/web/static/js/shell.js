@@ -14,7 +14,7 @@ export class Shell {
   #fleet;
   #leave;
   #links = new Map();
-  #badge = h("span", {class: "badge", hidden: true});
+  #badge = h("span", {class: "badge"});
   #link = h("p", {class: "link"});
   #banner = h("div", {class: "banner lost", role: "alert", hidden: true});
   #still = h("div", {class: "banner lost", role: "alert", hidden: true});
@@ -40,6 +40,7 @@ export class Shell {
     fleet.addEventListener("link", () => this.#linked(), {signal});
     for (const kind of ["all", "rows", "alarms"]) fleet.addEventListener(kind, () => this.#count(), {signal});
     this.#linked();
+    this.#count();
   }
 
   close() {
@@ -66,17 +67,21 @@ export class Shell {
 
   #count() {
     const open = this.#fleet.openAlarms;
-    say(this.#badge, open > 999 ? "999+" : String(open));
+    say(this.#badge, open === null ? "?" : open > 999 ? "999+" : String(open));
     mark(this.#badge, "hidden", open === 0);
-    mark(this.#badge, "aria-label", t("nav.open_alarms", {n: open}));
+    mark(this.#badge, "aria-label", open === null ? t("nav.open_alarms.unknown") : t("nav.open_alarms", {n: open}));
     mark(this.#badge, "role", "img");
   }
 
   #linked() {
-    clearTimeout(this.#timer);
     const {linked} = this.#fleet;
-    if (linked === false) this.#timer = setTimeout(() => this.#lost(), LOST_AFTER_MS);
-    else this.#found(linked);
+    if (linked === false) {
+      this.#timer ??= setTimeout(() => this.#lost(), LOST_AFTER_MS);
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#found(linked);
   }
 
   #found(linked) {

@@ -40,22 +40,25 @@ export class Cutter {
  * Follows the news for as long as it is wanted, and comes back by itself.
  *
  * `parameters`: of the stream; `opened(signal)` is called when it stands, before anything is read of it, and fetches how
- * things are: so nothing falls between the two. `take(event)` gets each event; `linked(true | false)` says whether
- * there is a connection.
+ * things are: so nothing falls between the two. `take(event)` gets each event, `heard()` is called with whatever comes;
+ * `linked(true | false | null)` says whether there is a connection; null: none is wanted, for it rests.
  */
 export class Stream {
   #parameters;
   #opened;
   #take;
   #linked;
+  #heard;
   #stopped = false;
+  #resting = false;
   #abort = null;
   #wake = null;
 
-  constructor({parameters, opened, take, linked}) {
+  constructor({parameters, opened, take, heard, linked}) {
     this.#parameters = parameters;
     this.#opened = opened;
     this.#take = take;
+    this.#heard = heard;
     this.#linked = linked;
     this.#run();
   }
@@ -68,27 +71,50 @@ export class Stream {
 
   /** Do not wait for the next attempt: the page is looked at again, or the network is back. */
   hurry() {
+    this.#resting = false;
     this.#wake?.();
+  }
+
+  /** Hold no connection until hurry(): browsers have six of them to a host, for all tabs together. */
+  rest() {
+    this.#resting = true;
+    this.#abort?.abort();
+    this.#wake?.();
+  }
+
+  /** Begin anew: this connection is not to be relied on. */
+  again() {
+    this.#abort?.abort();
   }
 
   async #run() {
     let pause = FIRST_PAUSE_MS;
     while (!this.#stopped) {
+      if (this.#resting) {
+        await new Promise((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
       this.#abort = new AbortController();
       try {
         const answer = await openStream(this.#parameters, this.#abort.signal);
         await this.#opened(this.#abort.signal);
-        this.#linked(true);
-        pause = FIRST_PAUSE_MS;
-        await this.#read(answer);
+        await this.#read(answer, () => {
+          pause = FIRST_PAUSE_MS;
+          this.#linked(true);
+        });
       } catch (error) {
         if (this.#stopped) return;
-        if (error instanceof Refused && error.status === 401) return;
-        if (!(error instanceof NoAnswer || error instanceof Refused || error.name === "AbortError")) throw error;
+        if (!(error instanceof NoAnswer || error instanceof Refused || error.name === "AbortError")) {
+          console.error(error); // ours; and no reason to tell nothing new for ever
+          pause = LONGEST_PAUSE_MS;
+        }
       }
       this.#abort.abort();
       if (this.#stopped) return;
-      this.#linked(false);
+      this.#linked(this.#resting ? null : false);
+      if (this.#resting) continue;
       await new Promise((resolve) => {
         this.#wake = resolve;
         setTimeout(resolve, pause * (0.75 + Math.random() / 2));
@@ -98,18 +124,24 @@ export class Stream {
     }
   }
 
-  async #read(answer) {
+  /** `begun`: call with the first bytes, for only then is there a connection. */
+  async #read(answer, begun) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     const cutter = new Cutter();
-    let timer = null;
+    for (;;) {
+      const {value, done} = await this.#piece(reader);
+      if (done) return;
+      this.#heard();
+      begun?.();
+      begun = null;
+      for (const event of cutter.take(value)) this.#take(event);
+    }
+  }
+
+  async #piece(reader) {
+    const timer = setTimeout(() => this.#abort.abort(), SILENCE_MS);
     try {
-      for (;;) {
-        timer = setTimeout(() => this.#abort.abort(), SILENCE_MS);
-        const {value, done} = await reader.read();
-        clearTimeout(timer);
-        if (done) return;
-        for (const event of cutter.take(value)) this.#take(event);
-      }
+      return await reader.read();
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new NoAnswer(String(error));

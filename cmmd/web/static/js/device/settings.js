@@ -52,8 +52,10 @@ export class SettingsForm {
       this.#inputs.set(name, control);
       return h("div", {class: "field row"}, h("label", {for: `set-${name}`}, t(`setting.${name}`)), h("span", {}, control, unit ? ` ${unit}` : ""));
     };
+    // What is set is a choice in any case, also where nobody offers it any more: else saving something else would change it.
+    const offered = (choices, chosen) => (chosen === null || choices.some(([value]) => value === chosen) ? choices : [...choices, [chosen, String(chosen)]]);
     const select = (name, choices, chosen) => h("select", {id: `set-${name}`, disabled: locked},
-      h("option", {value: ""}, t("setting.default")), choices.map(([value, text]) => h("option", {value: String(value), selected: String(value) === String(chosen)}, text)));
+      h("option", {value: ""}, t("setting.default")), offered(choices, chosen).map(([value, text]) => h("option", {value: String(value), selected: String(value) === String(chosen)}, text)));
     const enabled = h("input", {type: "checkbox", id: "set-enabled", checked: settings.enabled, disabled: locked});
     put(this.#form, h("h3", {}, t("settings.title")), locked ? h("p", {class: "why"}, t("settings.locked")) : null,
       NUMBERS.map(([name, min, max, step, unit]) => add(name, h("input", {id: `set-${name}`, type: "number", min, max, step, placeholder: t("setting.default"), value: settings[name] ?? "", disabled: locked}), unit)),
@@ -86,7 +88,8 @@ export class SettingsForm {
     if (this.#module.firstChild && this.#module.querySelector("button").disabled === disabled) return;
     put(this.#module, h("h3", {}, t("reset.title")), h("p", {}, t("reset.means")),
       h("button", {disabled, on: {click: async () => {
-        const asked = this.#control.state();
+        const asked = await this.#control.prepare();
+        if (asked === null) return;
         const yes = await confirm({title: t("reset.ask", {device: this.#control.name}), text: h("p", {}, t("reset.means")), yes: t("reset.yes"), danger: true, signal: this.#control.signal});
         if (yes) await this.#control.sendIf(asked, {kind: "reset"});
       }}}, t("reset.yes")));

@@ -17,10 +17,42 @@ import {amend} from "../route.js";
 import {Tabs} from "../tabs.js";
 
 const LIVE_MS = 1000;
-const SELDOM_MS = 15_000; // where the stream is down, and for a device that is silent
+const SELDOM_MS = 5000; // where the stream is down, and for a device that is silent
+const UNHEARD_MS = 12_000; // without an answer about its values
+const PERIOD_MS = 3000; // between uploads, where nothing else is set
+const OLD_PERIODS = 5;
+const OLD_MS = [300_000, 60_000]; // at least, by what it uploads: changes only, or everything
+const MOST_ALARMS = 200;
+const AGAIN_MS = [1000, 30_000]; // alarms that could not be had are asked for again: first, and at the longest
 
 export function devicePage({main, fleet, route}) {
   return new DevicePage(main, fleet, route);
+}
+
+/** Call again only once the call before has ended: so no answer comes after that of a later question. */
+function inTurn(call) {
+  let running = null;
+  let again = false;
+  return () => {
+    again = true;
+    running ??= (async () => {
+      try {
+        while (again) {
+          again = false;
+          await call();
+        }
+      } finally {
+        running = null;
+      }
+    })();
+    return running;
+  };
+}
+
+/** A live record as it is shown where its values are too old: none of them is certain any more. */
+function aged(live, late) {
+  if (!late) return live;
+  return {...live, stale: true, points: live.points.map((one) => (one.quality === "good" ? {...one, quality: "stale"} : one))};
 }
 
 class DevicePage {
@@ -29,7 +61,15 @@ class DevicePage {
   #hostid;
   #details = null;
   #live = null;
-  #alarms = [];
+  #row = null; // the device in a row, as it came last
+  #asked = 0; // how often /live was
+  #answered = 0; // which of these is shown
+  #answeredAt = [0, 0]; // when it was asked for, by a clock that only goes on, and by one that a sleep does not stop
+  #late = null; // why the values are not to be relied on by their age
+  #alarms = null; // null: not known
+  #alarmError = null;
+  #alarmPause = AGAIN_MS[0];
+  #alarmTimer = null;
   #abort = new AbortController();
 
   constructor(main, fleet, route) {
@@ -40,11 +80,14 @@ class DevicePage {
     put(main, h("p", {class: "muted", role: "status"}, t("list.loading")));
     this.#parts(route);
     const {signal} = this.#abort;
-    this.liveSoon = throttled(LIVE_MS, () => this.#fetchLive());
-    this.detailsSoon = throttled(LIVE_MS, () => this.#fetchDetails());
-    this.alarmsSoon = throttled(LIVE_MS, () => this.#fetchAlarms());
+    this.fetchLive = inTurn(() => this.#fetchLive());
+    this.fetchDetails = inTurn(() => this.#fetchDetails());
+    this.fetchAlarms = inTurn(() => this.#fetchAlarms());
+    this.liveSoon = throttled(LIVE_MS, () => this.fetchLive());
+    this.detailsSoon = throttled(LIVE_MS, () => this.fetchDetails());
+    this.alarmsSoon = throttled(LIVE_MS, () => this.fetchAlarms());
     fleet.addEventListener("all", () => this.#all(), {signal});
-    fleet.addEventListener("rows", ({detail}) => detail.some((row) => row.hostid === this.#hostid) && this.liveSoon(), {signal});
+    fleet.addEventListener("rows", ({detail}) => this.#came(detail.findLast((row) => row.hostid === this.#hostid)), {signal});
     fleet.addEventListener("event", ({detail}) => detail.hostid === this.#hostid && this.#happened(detail), {signal});
     fleet.addEventListener("command", ({detail}) => {
       if (detail.hostid !== this.#hostid) return;
@@ -52,7 +95,11 @@ class DevicePage {
       if (this.tabs.chosen === "commands") this.commands.soon();
     }, {signal});
     this.ticking = setInterval(() => this.#tick(), 1000);
-    this.seldom = setInterval(() => document.hidden || this.liveSoon(), SELDOM_MS);
+    this.seldom = setInterval(() => {
+      if (document.hidden) return;
+      if (!this.#details) this.detailsSoon();
+      this.liveSoon();
+    }, SELDOM_MS);
     this.#all();
     fleet.follow(this.#hostid);
   }
@@ -66,6 +113,7 @@ class DevicePage {
     this.#abort.abort();
     clearInterval(this.ticking);
     clearInterval(this.seldom);
+    clearTimeout(this.#alarmTimer);
     for (const one of [this.liveSoon, this.detailsSoon, this.alarmsSoon]) one.cancel();
     for (const one of [this.control, this.diagram, this.charts, this.events, this.commands]) one.close();
   }
@@ -75,7 +123,7 @@ class DevicePage {
   #parts(route) {
     this.diagram = new Diagram();
     this.gauges = new Gauges();
-    this.control = new Control(this.#fleet);
+    this.control = new Control(this.#fleet, () => this.#askLive());
     this.values = new Values();
     this.charts = new Charts(this.#hostid, route);
     this.events = eventList(this.#hostid);
@@ -91,9 +139,10 @@ class DevicePage {
     this.facts = h("ul", {class: "chips"});
     this.seen = h("p", {class: "seen"});
     this.alarmList = new AlarmList({done: (now) => {
-      this.#alarms = this.#alarms.map((one) => (one.number === now.number ? now : one));
-      this.#showAlarms();
+      this.#alarms = this.#alarms?.map((one) => (one.number === now.number ? now : one)) ?? null;
+      this.#show();
     }});
+    this.alarmNote = h("p", {class: "muted alarms-unknown", role: "status", hidden: true});
     this.tabs = new Tabs({
       label: t("device.tabs"),
       tabs: [
@@ -107,7 +156,7 @@ class DevicePage {
       h("div", {class: "overview"},
         h("section", {class: "card line", "aria-labelledby": "line-title"}, h("h2", {id: "line-title"}, t("device.line")), this.diagram.element),
         this.control.element,
-        h("section", {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"}, h("h2", {id: "alarms-title"}, t("nav.alarms")), this.alarmList.element),
+        h("section", {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"}, h("h2", {id: "alarms-title"}, t("nav.alarms")), this.alarmNote, this.alarmList.element),
         h("section", {class: "card gauges-card", "aria-labelledby": "gauges-title"}, h("h2", {id: "gauges-title"}, t("device.gauges")), this.gauges.element)),
       h("h2", {class: "hidden"}, t("device.tabs")), this.tabs.element,
     ];
@@ -121,16 +170,16 @@ class DevicePage {
     else this.charts.hide();
     if (name === "events") this.events.refresh();
     if (name === "commands") this.commands.refresh();
-    if (name === "raw") this.#fetchLive();
+    if (name === "raw") this.fetchLive();
     if (name === "settings" && this.#details) this.settings.show(this.#details);
   }
 
   // --- fetching ----------------------------------------------------------------------------------------------------
 
   #all() {
-    this.#fetchDetails();
-    this.#fetchLive();
-    this.#fetchAlarms();
+    this.fetchDetails();
+    this.fetchLive();
+    this.fetchAlarms();
     this.control.catchUp();
     if (this.tabs.chosen === "events") this.events.soon();
     if (this.tabs.chosen === "commands") this.commands.soon();
@@ -140,10 +189,11 @@ class DevicePage {
     try {
       await fetch(this.#abort.signal);
     } catch (error) {
-      if (error.name === "AbortError" || error instanceof api.NoAnswer) return; // the head says that there is no connection
+      if (error.name === "AbortError" || error instanceof api.NoAnswer) return; // what is shown goes old, and says so
       if (!(error instanceof api.Refused)) throw error;
       if (error.status === 401) return;
-      if (this.#details && error.code !== "unknown_device") return;
+      if (this.#details && error.code !== "unknown_device" || this.refused === error.message) return;
+      this.refused = error.message;
       put(this.#main, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("h1", {}, this.#hostid), h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: tOr(`code.${error.code}`, error.message)})));
     }
   }
@@ -151,22 +201,59 @@ class DevicePage {
   #fetchDetails() {
     return this.#try(async (signal) => {
       this.#details = await api.device(this.#hostid, signal);
+      this.#row = this.#details.row;
       this.#show();
     });
   }
 
   #fetchLive() {
-    return this.#try(async (signal) => {
-      this.#live = await api.live(this.#hostid, {raw: this.tabs.chosen === "raw", signal});
-      this.#show();
-    });
+    return this.#try(() => this.#askLive());
   }
 
-  #fetchAlarms() {
-    return this.#try(async (signal) => {
-      this.#alarms = (await api.alarms({hostid: this.#hostid, limit: 200}, signal)).alarms;
-      this.#showAlarms();
-    });
+  /** Ask for the values, and show them, where nothing newer is shown by then. */
+  async #askLive() {
+    const asked = ++this.#asked;
+    const at = [performance.now(), Date.now()];
+    const live = await api.live(this.#hostid, {raw: this.tabs.chosen === "raw", signal: this.#abort.signal});
+    if (live?.hostid !== this.#hostid) throw new api.NoAnswer("the answer is another");
+    if (asked < this.#answered) return;
+    this.#answered = asked;
+    this.#answeredAt = at;
+    this.#live = live;
+    this.#show();
+  }
+
+  /** What is not known is not none: a fetch that fails is said, and done again. */
+  async #fetchAlarms() {
+    clearTimeout(this.#alarmTimer);
+    try {
+      const {alarms} = await api.alarms({hostid: this.#hostid, limit: MOST_ALARMS}, this.#abort.signal);
+      if (!Array.isArray(alarms)) throw new api.NoAnswer("the answer is another");
+      this.#alarms = alarms;
+      this.#alarmError = null;
+      [this.#alarmPause] = AGAIN_MS;
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.#alarmError = error;
+      this.#alarmTimer = setTimeout(() => this.alarmsSoon(), this.#alarmPause);
+      this.#alarmPause = Math.min(this.#alarmPause * 2, AGAIN_MS[1]);
+      if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) console.error(error);
+    }
+    this.#show();
+  }
+
+  /** The device's row has changed. */
+  #came(row) {
+    if (!row) return;
+    this.#row = row;
+    if (!this.#alarmError && !this.#agree()) this.alarmsSoon();
+    this.liveSoon();
+    this.#show();
+  }
+
+  /** Whether the alarms that we have are as many as the daemon says. */
+  #agree() {
+    return this.#alarms !== null && (this.#alarms.length === MOST_ALARMS || this.#alarms.length === this.#row?.alarms);
   }
 
   #happened({kind}) {
@@ -182,12 +269,13 @@ class DevicePage {
     if (!this.#details || !this.#live) return;
     if (!this.title.isConnected) put(this.#main, this.body);
     const {row} = this.#details;
-    const live = this.#live;
+    this.#late = this.#lateness();
+    const live = aged(this.#live, this.#late);
     const name = row.hostname || row.hostid;
     document.title = `${name} · cmmd`;
     say(this.title, name);
     say(this.sub, [row.moduletype, row.hostid].filter(Boolean).join(" · "));
-    this.#chips(row, live);
+    this.#chips(row, live, this.#row);
     mark(this.#main, "data-old", !live.online || live.stale ? "" : null);
     this.diagram.show(live);
     this.gauges.show(live);
@@ -199,30 +287,52 @@ class DevicePage {
     this.#tick();
   }
 
-  #chips(row, live) {
-    const worst = this.#alarms.map((one) => one.severity).sort((a, b) => ["shutdown", "alarm", "warning"].indexOf(a) - ["shutdown", "alarm", "warning"].indexOf(b))[0];
-    const state = !live.online ? "offline" : ["shutdown", "alarm"].includes(worst) ? "alarm" : live.engine_turns === null ? "unknown" : live.engine_turns ? "running" : "standby";
+  /** Why the values need not be true any more: "unheard": the daemon does not tell; "old": the device does not. */
+  #lateness() {
+    const [steady, wall] = this.#answeredAt;
+    if (Math.max(performance.now() - steady, Math.abs(Date.now() - wall)) > UNHEARD_MS) return "unheard";
+    const {at} = this.#live;
+    const {data_mode: mode, online_rate: watched, offline_rate: otherwise} = this.#details.settings;
+    const longest = Math.max(OLD_MS[mode ?? 1] ?? OLD_MS[1], OLD_PERIODS * Math.max(watched ?? PERIOD_MS, otherwise ?? PERIOD_MS));
+    return at !== null && this.#fleet.now() - at > longest ? "old" : null;
+  }
+
+  #chips(row, live, {state: told, severity: worst}) {
+    // The state is the daemon's; where it has not told for a while, only an alarm still counts.
+    const state = !live.online ? "offline" : told !== "alarm" && (told === "offline" || this.#late) ? "unknown" : told;
     const chip = (kind, ...children) => h("li", {class: `chip ${kind}`}, children);
-    const key = JSON.stringify([state, worst, live.mode, live.engine_state, row.enabled, live.inputs, live.stale, live.completeness, live.packet_gaps]);
+    const key = JSON.stringify([state, worst, live.mode, live.engine_state, row.enabled, live.inputs, live.stale, this.#late, live.completeness, live.packet_gaps]);
     if (key === this.chipped) return;
     this.chipped = key;
     put(this.facts, chip(`s-${state}`, icon(state === "alarm" && worst === "shutdown" ? "shutdown" : state), t(`state.${state}`)),
       chip("", h("span", {class: "muted"}, t("column.mode")), " ", h("b", {}, live.mode ? t(`mode.${live.mode}`) : t("mode.unknown"))),
       live.engine_state ? chip("", h("span", {class: "muted"}, t("column.engine")), " ", h("b", {}, titled(live.engine_state))) : null,
       row.enabled ? null : chip("bad", icon("no"), t("device.disabled")),
-      live.stale ? chip("old", icon("wait"), t("device.stale")) : null,
+      this.#late ? chip("old", icon("wait"), t(`device.${this.#late}`)) : live.stale ? chip("old", icon("wait"), t("device.stale")) : null,
       live.inputs.remote_inhibited ? chip("old", icon("no"), t("device.inhibited")) : null,
       live.completeness !== null && live.completeness < 0.9 ? chip("old", icon("unknown"), t("device.completeness", {n: Math.round(live.completeness * 100)})) : null,
       live.packet_gaps ? chip("old", icon("unknown"), t("device.gaps", {n: live.packet_gaps})) : null);
   }
 
+  /** That no alarm is open is said only where the daemon says so, in its list and in the device's row. */
   #showAlarms() {
-    this.#show();
+    const open = this.#row?.alarms ?? 0;
+    const none = !this.#alarms?.length;
+    const unknown = this.#alarms === null || none && (open > 0 || this.#alarmError);
+    const error = this.#alarmError;
+    const why = error === null ? "" : error instanceof api.Refused ? t("error.refused", {why: tOr(`code.${error.code}`, error.message)}) : t("error.no_answer");
+    const text = unknown ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), why].filter(Boolean).join(" ")
+      : error ? `${t("device.alarms.old")} ${why}` : "";
+    this.alarmList.element.hidden = Boolean(unknown);
+    this.alarmNote.hidden = !text;
+    if (this.alarmNote.textContent !== text) put(this.alarmNote, text ? [icon("warning"), h("span", {}, text)] : null);
+    if (this.#alarms) this.alarmList.show([...this.#alarms].sort(byUrgency), this.#fleet.now());
   }
 
   #tick() {
-    if (!this.#live) return;
-    this.alarmList.show([...this.#alarms].sort(byUrgency), this.#fleet.now());
+    if (!this.#live || !this.#details) return;
+    if (this.#lateness() !== this.#late) return this.#show();
+    this.#showAlarms();
     const {at} = this.#live;
     say(this.seen, at === null ? t("device.never") : t("device.seen", {ago: ago(at, this.#fleet.now()), time: moment(at)}));
   }
