@@ -625,7 +625,7 @@ class LayoutTests(ConsoleTestCase):
             self.assertEqual(page.locator(".boxes legend").all_inner_texts()[:3], ["Mains", "Generator", "Power"])
             while page.locator(".boxes input:checked").count() < 8:
                 page.locator(".boxes input:not(:checked)").first.check()
-            self.assertIn("8 of at most 8", page.inner_text(".boxes [role=status]"))
+            self.assertIn("8 of at most 8", page.inner_text(".taken"))
             self.assertEqual(page.locator(".boxes input:not(:checked):enabled").count(), 0)
             self.assertUsable(visit, "points to choose")
             page.locator(".boxes input:checked").first.uncheck()

@@ -73,7 +73,7 @@ export class Charts {
     this.shown = h("details", {class: "as-table", on: {toggle: () => this.#drawTable()}}, h("summary", {}, t("charts.table")), this.table);
     this.ranges = h("div", {class: "segments", role: "group", "aria-label": t("charts.range")});
     this.custom = h("form", {class: "custom", hidden: true, on: {submit: (event) => this.#asked(event)}});
-    this.chooser = h("details", {class: "chooser"}, h("summary", {}, t("charts.points")), h("div", {class: "boxes"}, this.taken = h("p", {role: "status"}), this.boxes = h("div", {class: "box-groups"})));
+    this.chooser = h("details", {class: "chooser"}, h("summary", {}, t("charts.points")), h("div", {class: "boxes"}, this.taken = h("p", {"aria-live": "polite", class: "taken"}), this.boxes = h("div", {class: "box-groups"})));
     this.file = h("a", {class: "button small", download: ""}, t("charts.csv"));
     this.element = h("div", {class: "charts"}, h("div", {class: "chart-bar"}, this.ranges, this.custom, this.chooser, this.file), this.note, this.plot, this.shown);
     for (const range of [...Object.keys(RANGES), "custom"]) {
