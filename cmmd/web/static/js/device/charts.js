@@ -2,10 +2,11 @@
 
 import * as api from "../api.js";
 import {moment, number} from "../format.js";
-import {h, icon, put, throttled} from "../dom.js";
+import {h, icon, mark, put, say, throttled} from "../dom.js";
 import {language, t, titled} from "../i18n.js";
 import {address} from "../route.js";
 import {figure} from "./figure.js";
+import {grouped} from "./values.js";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -58,6 +59,7 @@ export class Charts {
   #until = null;
   #abort = null;
   #drawn = null;
+  #interval = null;
   #timer = null;
   #listening = new AbortController();
 
@@ -71,7 +73,7 @@ export class Charts {
     this.shown = h("details", {class: "as-table", on: {toggle: () => this.#drawTable()}}, h("summary", {}, t("charts.table")), this.table);
     this.ranges = h("div", {class: "segments", role: "group", "aria-label": t("charts.range")});
     this.custom = h("form", {class: "custom", hidden: true, on: {submit: (event) => this.#asked(event)}});
-    this.chooser = h("details", {class: "chooser"}, h("summary", {}, t("charts.points")), this.boxes = h("div", {class: "boxes"}));
+    this.chooser = h("details", {class: "chooser"}, h("summary", {}, t("charts.points")), h("div", {class: "boxes"}, this.taken = h("p", {"aria-live": "polite", class: "taken"}), this.boxes = h("div", {class: "box-groups"})));
     this.file = h("a", {class: "button small", download: ""}, t("charts.csv"));
     this.element = h("div", {class: "charts"}, h("div", {class: "chart-bar"}, this.ranges, this.custom, this.chooser, this.file), this.note, this.plot, this.shown);
     for (const range of [...Object.keys(RANGES), "custom"]) {
@@ -108,8 +110,12 @@ export class Charts {
     this.#abort?.abort();
   }
 
-  /** Charts are looked at: fetch, and fetch again. `since`: when the device was registered; before there is nothing. */
-  open(live, since) {
+  /**
+   * Charts are looked at: fetch, and fetch again. `since`: when the device was registered; before there is nothing.
+   * `interval`: seconds between its kept readings, where it has its own.
+   */
+  open(live, since, interval) {
+    this.#interval = interval === null ? null : 1000 * interval;
     if (!this.asked && Date.now() - since < 6 * HOUR) this.#range = "hour";
     this.asked = true;
     this.#press();
@@ -124,19 +130,24 @@ export class Charts {
     const names = new Set(this.#points.map((one) => one.name));
     this.#chosen = (this.#chosen ?? FIRST).filter((name) => names.has(name));
     if (!this.#chosen.length) this.#chosen = this.#points.slice(0, 2).map((one) => one.name);
-    put(this.boxes, this.#points.map((point) => {
+    put(this.boxes, grouped(this.#points).map(([group, points]) => h("fieldset", {}, h("legend", {}, t(`group.${group}`)), points.map((point) => {
       const box = h("input", {type: "checkbox", checked: this.#chosen.includes(point.name), value: point.name, on: {change: () => this.#pick(box)}});
       return h("label", {class: "check"}, box, titled(point.title), point.unit ? h("span", {class: "muted"}, ` ${point.unit}`) : null);
-    }));
+    }))));
+    this.#count();
+  }
+
+  /** Where as many are chosen as there may be, the others cannot be, and it is said why. */
+  #count() {
+    const full = this.#chosen.length >= MOST_POINTS;
+    say(this.taken, `${t("charts.taken", {n: this.#chosen.length, most: MOST_POINTS})}${full ? ` ${t("charts.full")}` : ""}`);
+    mark(this.taken, "data-full", full);
+    for (const box of this.boxes.querySelectorAll("input")) box.disabled = full && !box.checked;
   }
 
   #pick(box) {
-    if (box.checked && this.#chosen.length >= MOST_POINTS) {
-      box.checked = false;
-      put(this.note, t("charts.most", {n: MOST_POINTS}));
-      return;
-    }
     this.#chosen = this.#points.map((one) => one.name).filter((name) => (name === box.value ? box.checked : this.#chosen.includes(name)));
+    this.#count();
     this.#remember();
     this.fetch();
   }
@@ -225,7 +236,7 @@ export class Charts {
     const count = answer.counts.reduce((sum, one) => sum + one, 0);
     put(this.note, count ? t("charts.readings", {n: number(count)}) : t("charts.none"), answer.complete ? null : [" ", icon("warning"), t("charts.incomplete", {time: moment(answer.covered_until)})]);
     const titles = new Map(this.#points.map((one) => [one.name, titled(one.title)]));
-    const {data, layout} = figure(answer, titles, this.plot);
+    const {data, layout} = figure(answer, titles, this.plot, this.#interval);
     await Plotly.react(this.plot, data, layout, {responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false, locale: language() === "zh" ? "zh-CN" : "en"});
     this.#drawTable();
   }

@@ -5,12 +5,14 @@ import {h, mark, put, s, say} from "../dom.js";
 import {t} from "../i18n.js";
 
 const LIVE_V = 40; // less than that between a phase and neutral is a dead line
+const UNEVEN = 0.1; // of the highest phase: so much lower, and it is shown which one is
+const STEP = {label: 18, value: 20}; // from line to line, as the style sheet has the sizes of the text
 
 const WIDE = {
-  box: "0 0 860 270", mains: [90, 96], generator: [770, 96], left: [270, 96], right: [590, 96], load: [430, 214], bus: [430, 96], text: 1,
+  box: "0 0 860 270", mains: [90, 96], generator: [770, 96], left: [270, 96], right: [590, 96], load: [430, 214], bus: [430, 96],
 };
 const NARROW = {
-  box: "0 0 400 372", mains: [62, 80], generator: [338, 80], left: [62, 196], right: [338, 196], load: [200, 326], bus: [200, 256], text: 1,
+  box: "0 0 400 340", mains: [42, 50], generator: [358, 50], left: [42, 164], right: [358, 164], load: [200, 290], bus: [200, 224],
 };
 
 /** yes, no or unknown, as a word for the style sheet. */
@@ -28,13 +30,10 @@ export function facts(live) {
     const point = points.get(name);
     return point && point.quality === "good" ? point.value : null;
   };
-  const volts = (side) => {
-    const known = ["l1_n", "l2_n", "l3_n"].map((phase) => value(`${side}_voltage_${phase}`)).filter((one) => one !== null);
-    return known.length ? Math.max(...known) : null;
-  };
+  const volts = (side) => ["l1_n", "l2_n", "l3_n"].map((phase) => `${side}_voltage_${phase}`).filter((name) => points.has(name)).map(value);
   const live_ = (side) => {
-    const most = volts(side);
-    return most === null ? null : most > LIVE_V;
+    const known = volts(side).filter((one) => one !== null);
+    return known.length ? Math.max(...known) > LIVE_V : null;
   };
   const mains = live_("mains");
   const generator = live_("generator");
@@ -51,6 +50,17 @@ export function facts(live) {
     generatorVolts: volts("generator"), generatorHertz: value("generator_frequency"),
     power: value("active_power"), load: value("load"),
   };
+}
+
+/** The voltage of phases; where they differ, each of them, or, with little room, from the lowest to the highest. */
+export function voltage(phases, short) {
+  const known = phases.filter((one) => one !== null);
+  if (!known.length) return "? V";
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  const uneven = most > LIVE_V && most - least > UNEVEN * most;
+  if (!uneven && known.length === phases.length) return `${fixed(most, 0)} V`;
+  if (!short) return `${phases.map((one) => (one === null ? "?" : fixed(one, 0))).join(" / ")} V`;
+  return `${uneven ? `${fixed(least, 0)}–` : ""}${fixed(most, 0)}${known.length < phases.length ? " / ?" : ""} V`;
 }
 
 export class Diagram {
@@ -107,22 +117,20 @@ export class Diagram {
       knot: s("circle", {class: "knot", cx: bx, cy: by, r: 5}),
     };
     const p = this.parts;
-    const label = (name, x, y, anchor = "middle") => {
-      const texts = [s("text", {class: "label", x, y, "text-anchor": anchor}), s("text", {class: "value", x, y: y + 22, "text-anchor": anchor}), s("text", {class: "value", x, y: y + 42, "text-anchor": anchor})];
-      p[`${name}Label`] = texts;
-      return texts;
-    };
+    const label = (name, room, x, y, anchor = "middle") => (p[`${name}Label`] = new Label(room, x, y, anchor)).element;
+    const [ox, oy] = at.load;
     const labels = wide
-      ? [label("mains", mx, my + 66), label("generator", gx, gy + 66), label("left", lx, ly - 62), label("right", rx, ry - 62), label("load", at.load[0] + 46, at.load[1] - 8, "start")]
-      : [label("mains", mx + 50, my - 22, "start"), label("generator", gx - 50, gy - 22, "end"), label("left", lx + 36, ly - 6, "start"), label("right", rx - 36, ry - 6, "end"), label("load", at.load[0] + 46, at.load[1] - 8, "start")];
+      ? [label("mains", 176, mx, my + 66), label("generator", 176, gx, gy + 66), label("left", 240, lx, ly - 62), label("right", 240, rx, ry - 62), label("load", 190, ox + 46, oy - 8, "start")]
+      : [label("mains", 108, mx + 46, my - 24, "start"), label("generator", 108, gx - 46, gy - 24, "end"), label("left", 116, lx + 38, ly - 16, "start"), label("right", 116, rx - 38, ry - 16, "end"),
+        label("load", 152, ox + 46, oy - 24, "start")];
     put(this.box, s("svg", {viewBox: at.box, "aria-hidden": "true", focusable: "false"},
       wires, p.knot, p.mains, p.generator, p.left, p.right, p.load, labels));
   }
 
   /** Where there is room for both, the frequency, too. */
-  #volts(voltage, hertz) {
-    const text = voltage === null ? "? V" : `${fixed(voltage, 0)} V`;
-    return hertz === null || this.#layout === NARROW ? text : `${text}  ${fixed(hertz, 2)} Hz`;
+  #volts(phases, hertz) {
+    const text = voltage(phases, this.#layout === NARROW);
+    return hertz === null || this.#layout === NARROW || text.includes("/") ? text : `${text}  ${fixed(hertz, 2)} Hz`;
   }
 
   #draw() {
@@ -165,8 +173,55 @@ function loadText(is) {
   return parts.join(" · ") || t("fed.unknown");
 }
 
-function write(texts, ...lines) {
-  texts.forEach((text, place) => say(text, lines[place] ?? ""));
+function write(label, ...lines) {
+  label.write(lines);
+}
+
+/** Lines of text, the first of them what it is about. What is too long goes on in the next line, whatever the font. */
+class Label {
+  #room;
+  #at;
+  #written = null;
+
+  constructor(room, x, y, anchor) {
+    this.#room = room;
+    this.#at = [x, y];
+    this.element = s("g", {"text-anchor": anchor});
+  }
+
+  write(lines) {
+    const written = lines.join("\n");
+    if (written === this.#written) return;
+    this.#written = written;
+    put(this.element);
+    let below = this.#at[1];
+    lines.filter(Boolean).forEach((line, place) => {
+      const kind = place ? "value" : "label";
+      let text = this.#line(kind, "");
+      for (const word of line.split(" ")) {
+        const before = text.textContent;
+        say(text, before ? `${before} ${word}` : word);
+        if (before && text.getComputedTextLength() > this.#room) {
+          say(text, before);
+          text = this.#line(kind, word);
+        }
+      }
+    });
+    for (const text of this.element.children) {
+      if (text.getComputedTextLength() > this.#room) { // a long word
+        mark(text, "textLength", this.#room);
+        mark(text, "lengthAdjust", "spacingAndGlyphs");
+      }
+      if (text.previousSibling) below += STEP[text.getAttribute("class")] + (text.previousSibling.getAttribute("class") === text.getAttribute("class") ? 0 : 2);
+      mark(text, "y", below);
+    }
+  }
+
+  #line(kind, said) {
+    const text = s("text", {class: kind, x: this.#at[0]}, said);
+    this.element.append(text);
+    return text;
+  }
 }
 
 const node = (name, [x, y], ...sign) => s("g", {class: `node n-${name}`, transform: `translate(${x} ${y})`}, s("rect", {class: "plate", x: -38, y: -38, width: 76, height: 76, rx: 12}), sign);

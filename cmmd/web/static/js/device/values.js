@@ -13,6 +13,14 @@ const GROUPS = [
   ["counters", /^(run_time|starts|energy|time_to|total)/],
   ["other", /./],
 ];
+
+/** [name of the group, its points], of the groups that have some. */
+export function grouped(points) {
+  const groups = new Map(GROUPS.map(([name]) => [name, []]));
+  for (const point of points) groups.get(GROUPS.find(([, pattern]) => pattern.test(point.name))[0]).push(point);
+  return [...groups].filter(([, all]) => all.length);
+}
+
 const SEVERITIES = ["shutdown", "alarm", "warning", "inhibit", "mode", "status"];
 
 export class Values {
@@ -46,9 +54,7 @@ export class Values {
   #build(live) {
     this.#cells.clear();
     this.#signals.clear();
-    const groups = new Map(GROUPS.map(([name]) => [name, []]));
-    for (const point of live.points) groups.get(GROUPS.find(([, pattern]) => pattern.test(point.name))[0]).push(point);
-    put(this.points, [...groups].filter(([, points]) => points.length).map(([name, points]) => section(t(`group.${name}`), points.map((point) => {
+    put(this.points, grouped(live.points).map(([name, points]) => section(t(`group.${name}`), points.map((point) => {
       const value = h("td", {class: "num"});
       const quality = h("td", {class: "quality"});
       const row = h("tr", {}, h("th", {scope: "row"}, titled(point.title)), value, quality);

@@ -166,7 +166,7 @@ class DevicePage {
   #chosen(name) {
     const route = location.hash.split("?")[0];
     if (!route.endsWith(`/${name}`) && !(name === "values" && route.split("/").length <= 3)) amend(["devices", this.#hostid, name]);
-    if (name === "charts" && this.#live) this.charts.open(this.#live, this.#details.registered_at);
+    if (name === "charts" && this.#live) this.charts.open(this.#live, this.#details.registered_at, this.#details.settings.history_interval);
     else this.charts.hide();
     if (name === "events") this.events.refresh();
     if (name === "commands") this.commands.refresh();
@@ -281,7 +281,10 @@ class DevicePage {
     this.gauges.show(live);
     this.control.show({...this.#details, row: {...row, online: live.online}}, live);
     this.values.show(live);
-    if (this.tabs.chosen === null) this.tabs.choose(this.asked);
+    if (this.tabs.chosen === null) {
+      this.tabs.choose(this.asked);
+      if (this.tabs.chosen !== "values") this.tabs.element.scrollIntoView(); // it is what the address asks for
+    }
     if (this.tabs.chosen === "raw" && live.raw) this.raw.show(live);
     if (this.tabs.chosen === "settings") this.settings.show(this.#details);
     this.#tick();
