@@ -609,6 +609,12 @@ class ModuleTests(ConsoleTestCase):
 
     devices = 0
 
+    def test_an_engine_that_is_cranked_does_not_stand(self) -> None:
+        script = "(module, cases) => cases.map(([running, speed]) => module.turns(running, speed))"
+        cases = [[True, None], [False, 184], [False, 0], [False, None], [None, 551], [None, None]]
+        wanted = [True, True, False, False, True, None]
+        self.assertEqual(self.run_module("device/diagram.js", script, cases), wanted)
+
     def test_events_cut_out_of_a_stream(self) -> None:
         text = ': hello\n\nid: 1-2\nevent: live\ndata: {"a":\ndata: 1}\n\ndata:x\r\n\r\nevent: empty\n\n'
         wanted = [

@@ -44,12 +44,17 @@ export function facts(live) {
   return {
     mains, generator, mainsClosed, generatorClosed, byMains, byGenerator,
     mainsNormal: signals.get("mains_normal") ?? null,
-    turns: now ? live.engine_turns : null,
+    turns: now ? turns(live.engine_turns, value("engine_speed")) : null,
     bus: either(byMains, byGenerator),
     mainsVolts: volts("mains"), mainsHertz: value("mains_frequency"),
     generatorVolts: volts("generator"), generatorHertz: value("generator_frequency"),
     power: value("active_power"), load: value("load"),
   };
+}
+
+/** Whether the engine turns: also while it is cranked or runs down, which is no state of running yet, or any more. */
+export function turns(running, speed) {
+  return running || speed > 0 ? true : running;
 }
 
 /** The voltage of phases; where they differ, each of them, or, with little room, from the lowest to the highest. */

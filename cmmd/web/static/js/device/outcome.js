@@ -55,7 +55,8 @@ export function steps(command, now, confirmable) {
   if (what !== "wait") {
     const after = t("step.after", {span: span(command.ended_at - command.accepted_at)});
     list.push(step(what, t(`outcome.${command.outcome.replaceAll(" ", "_")}`), `${after}. ${t(`outcome.${command.outcome.replaceAll(" ", "_")}.means`)}`));
-    if (command.reply && command.outcome !== "done") list.push(h("li", {class: "step reply"}, t("step.reply"), " ", h("q", {}, command.reply)));
+    if (command.reply && command.outcome === "refused") list.push(h("li", {class: "step reply"}, t("step.reply"), " ", h("q", {}, command.reply)));
+    else if (command.reply && command.outcome !== "done") list.push(h("li", {class: "step reply"}, t("step.note"), " ", command.reply));
     if (command.confirmed === true) list.push(step("yes", t("confirmed.yes"), t("confirmed.yes.means")));
     else if (command.confirmed === false) list.push(step("unknown", t("confirmed.no"), t("confirmed.no.means")));
     else if (confirmable && watching(command, now)) list.push(step("wait", t("confirmed.wait"), t("confirmed.wait.means")));
