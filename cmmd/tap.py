@@ -20,7 +20,6 @@ from twisted.python.threadpool import ThreadPool
 from cmmd import __version__, config
 from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.control.programs import DoorError, Programs
-from cmmd.control.tls import TLSFiles
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
@@ -51,6 +50,7 @@ from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
+from cmmd.tls.files import TLSFiles
 from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.monitoring import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
