@@ -53,7 +53,7 @@ class Server(Section, frozen=True, kw_only=True):
 
 
 class Direction(Section, frozen=True, kw_only=True):
-    """``[serial.direction]``: who turns an RS485 transceiver between sending and receiving, and how."""
+    """``[serial.direction]``: who turns the transceiver of ``serial.rs485`` between sending and receiving, and how."""
 
     by: Literal["adapter", "driver"] = "adapter"
     send_level: Literal["high", "low"] = "high"
@@ -72,10 +72,11 @@ class Serial(Section, frozen=True, kw_only=True):
     baud_rate: Literal[9600, 19200, 115200] = 9600
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
-    timeout: Annotated[float, Meta(ge=0.05, le=10)] = 0.5
+    timeout: Annotated[float, Meta(ge=0.01, le=60)] = 1.0
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
-    turnaround: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    echo: bool = False
+    quiet: Annotated[float, Meta(ge=0, le=60)] = 0.5
+    gap: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    echo: Literal["auto"] | bool = "auto"
     direction: Direction = field(default_factory=Direction)
 
 
