@@ -29,7 +29,7 @@ test: $(CAN_TEST) ## all tests with coverage: cmmd/wire 100 % of lines and branc
 	$(BIN)/coverage report --include='cmmd/wire/*' --fail-under=100
 	$(BIN)/coverage report --omit='cmmd/wire/*' --fail-under=90
 
-test-system: $(CAN_TEST) ## the daemon with Debian's Prometheus and Chromium; as root installs what is missing
+test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
 	@.ci/system-packages
 	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_system tests_system
 

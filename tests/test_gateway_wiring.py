@@ -8,8 +8,7 @@ from twisted.logger import Logger, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway import wiring as module
-from cmmd.gateway.bus.errors import NotSent
-from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.wiring import Wires, Wiring, wires_at_start
 
 CONFIGURED = Wires(2, 0)
@@ -52,7 +51,9 @@ class WiringTests(SynchronousTestCase):
             file=self.file,
             bus=self.bus,
             there=urls,
-            line_of=lambda wires: Line(urls[wires.module_port], module.BAUD_RATES[wires.module_baud]),
+            line_of=lambda wires: Line(
+                url=urls[wires.module_port], baud_rate=module.BAUD_RATES[wires.module_baud]
+            ),
             log=log,
         )
 

@@ -157,6 +157,8 @@ class WheelTests(SynchronousTestCase):
         simulator = run(self.twistd, "cmm-sim", "--help", cwd=self.folder)
         for option in ("--server", "--devices", "--model", "--seed", "--data-mode"):
             self.assertIn(option, simulator)
+        emulator = run(self.twistd.with_name("cmm-emulator"), "--help", cwd=self.folder)  # and needs no extra for it
+        self.assertIn("--link", emulator)
 
     def test_the_daemon_serves_and_ends(self) -> None:
         port = free_port()

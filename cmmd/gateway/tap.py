@@ -1,10 +1,10 @@
 """``twistd -n cmm-gateway``: a controller on a serial port reports to a server; here everything is wired up."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -17,17 +17,16 @@ from twisted.python import usage
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
 from cmmd.daemon import StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state
-from cmmd.gateway import settings as options_of
-from cmmd.gateway.address import Address, EndpointFactory, parse_address, tcp_endpoints
-from cmmd.gateway.bus import Bus, Direction, Line, port_opener
+from cmmd.gateway.bus import Bus, port_opener
+from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
 from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
-from cmmd.gateway.inputs import Contact, InputError, Inputs, contact_at
+from cmmd.gateway.inputs import Inputs
 from cmmd.gateway.link import Link
 from cmmd.gateway.poller import BusSource
+from cmmd.gateway.settings import Settings
 from cmmd.gateway.status import Status
-from cmmd.gateway.tls import expected_name, tls_endpoints
-from cmmd.gateway.wiring import BAUD_RATES, PORT_CODES, WIRING_FILE, Wires, Wiring, wires_at_start
-from cmmd.tls.files import OwnFiles, TLSFilesError, client_options
+from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
+from cmmd.gateway.witness import Witness, names_of
 from cmmd.wire.quoting import quoted
 
 __all__ = ["Gateway", "Options", "makeService"]
@@ -50,7 +49,7 @@ class Options(usage.Options):
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml"), "state": usage.CompleteDirs()})
 
-    settings: options_of.Settings
+    settings: Settings
     state: Path
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -79,4 +78,154 @@ class Options(usage.Options):
         if self["config"] is None:
             raise usage.UsageError("--config FILE is required; etc/gateway.toml has every option")
         self.state = Path(self["state"]).absolute()
-        self.settings = config.read(Path(self["config"]), options_of.Settings)
+        self.settings = config.read(Path(self["config"]), Settings)
+
+
+class StartFailed(Exception):
+    """The gateway cannot start; one line that says why."""
+
+
+class Gateway(Service):
+    """The whole gateway. Made, it has looked at all of the configuration, and opened nothing.
+
+    :param settings: the configuration.
+    :param state: directory for everything that is kept.
+    :param reactor: what everything runs on.
+    :param foreground: whether a failed start ends the process with its one line.
+    :raises ConfigError: a value cannot be used.
+    """
+
+    def __init__(self, settings: Settings, state: Path, reactor: Any, *, foreground: bool = True) -> None:
+        self._settings = settings
+        self._state = state
+        self._reactor = reactor
+        self._foreground = foreground
+        device = settings.device
+        try:
+            self._login = login_address(settings.server)
+            self._endpoints = server_endpoints(settings.server.tls, self._login, state, reactor)
+            self._ports = Ports(settings.serial)
+            self._inputs = Inputs(input_contacts(settings.inputs), log)
+            self._password = own_password(device, state)
+            login_params(device, device.hostid or "DERIVED", self._password)
+        except (SettingsError, IdentityError) as error:
+            raise config.ConfigError(str(error)) from None
+        self._lock: IO[str] | None = None
+        self._started_at = 0.0
+        self._bus: Bus | None = None
+
+    def startService(self) -> None:
+        """Open everything.
+
+        :raises SystemExit: that is impossible; nothing is left running.
+        :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
+        """
+        super().startService()
+        try:
+            self._start()
+        except (StateInUse, IdentityError, OSError) as error:
+            self._unlock()
+            if self._foreground:
+                raise SystemExit(f"cmm-gateway: {error}") from None
+            raise StartFailed(str(error)) from None
+
+    def _start(self) -> None:
+        settings, state, clock = self._settings, self._state, self._reactor
+        self._lock = lock_state(state)
+        self._params = login_params(settings.device, settings.device.hostid or own_hostid(state), self._password)
+        kept, configured = state / WIRING_FILE, self._ports.configured
+        wires = wires_at_start(kept, configured, self._ports, log)
+        catalog = load_catalog()
+        self._bus = Bus(self._ports.line(wires), clock=clock, open_port=port_opener(clock), log=log)
+        self._wiring = Wiring(
+            wires, configured=configured, file=kept, bus=self._bus, there=self._ports, line_of=self._ports.line, log=log
+        )
+        self._source = BusSource(
+            lambda: self._params,
+            self._bus,
+            wiring=self._wiring,
+            inputs=self._inputs.read,
+            catalog=catalog,
+            unit=settings.controller.unit,
+            log=log,
+        )
+        data_mode = settings.server.data_mode
+        self._link = Link(
+            Witness(self._source, names_of(catalog, self._params.moduletype), log),
+            self._login,
+            clock=clock,
+            endpoints=self._endpoints,
+            random=Random(),
+            data_mode=data_mode if isinstance(data_mode, int) else None,
+            heartbeat_interval=settings.server.heartbeat,
+            log=log,
+        )
+        self._status = Status(
+            self._describe,
+            self._sum_up,
+            file=state / settings.status.file if settings.status.file else None,
+            interval=settings.status.interval,
+            log_interval=settings.status.log_interval,
+            clock=clock,
+            log=log,
+        )
+        self._started_at = time.time()
+        log.info(
+            "cmm-gateway {version}: {hostid} ({hostname}, {moduletype}) on {wires}, {url}, reports to {login} {how};"
+            " state is in {state}",
+            version=__version__,
+            hostid=self._params.hostid,
+            hostname=self._params.hostname,
+            moduletype=self._params.moduletype,
+            wires=str(wires),
+            url=self._bus.line.url,
+            login=str(self._login),
+            how="by TLS" if settings.server.tls.enabled else "without TLS",
+            state=str(state),
+        )
+        self._bus.start()
+        self._link.startService()
+        self._status.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Leave the server, then the controller; what was begun with it comes to its end."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            if self._bus is not None:
+                await self._link.stopService()
+                await self._bus.stop()
+                self._status.stopService()
+                self._inputs.close()
+        finally:
+            self._unlock()
+        log.info("cmm-gateway has stopped")
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def _describe(self) -> dict[str, Any]:
+        """What the status file says; docs/gateway.md explains it."""
+        ...
+
+
+def makeService(options: Options) -> Gateway:
+    """The service that twistd runs.
+
+    :raises SystemExit: a value of the configuration cannot be used.
+    """
+    from twisted.internet import reactor
+
+    try:
+        foreground = options.parent is None or bool(options.parent["nodaemon"])
+        gateway = Gateway(options.settings, options.state, reactor, foreground=foreground)
+    except config.ConfigError as error:
+        raise SystemExit(f"cmm-gateway: {options['config']}: {error}") from None
+    end_orderly_on_signals(reactor)
+    return gateway

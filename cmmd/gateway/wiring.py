@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Struct
 from twisted.logger import Logger
 
-from cmmd.gateway.bus.errors import NotSent
-from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.kept import write_kept
 
 __all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "wires_at_start"]
@@ -82,7 +81,7 @@ class Wiring:
     :param configured: what the configuration says.
     :param file: where to keep what the server orders.
     :param bus: what is wired.
-    :param lines: the line of wires; by port, those that have a URL.
+    :param there: codes of the ports that have a URL. :param line_of: the line of wires.
     """
 
     def __init__(
