@@ -230,8 +230,9 @@ class Server(Service):
         )
         self._sessions = Sessions(around, settings.server.max_connections)
         await self._sessions.listen(self._listeners)
-        advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
-        advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
+        tcp_port = self._sessions.tcp_port
+        advertised.live_ports = [port for string in settings.server.live if (port := tcp_port(string))]
+        advertised.historic_ports = [port for string in settings.server.historic if (port := tcp_port(string))]
         operations = Operations(
             fleet=fleet, dispatch=fleet.dispatch, store=self._store, tally=self.tally, now=time.time
         )

@@ -126,10 +126,19 @@ class LoginTests(SessionTestCase):
 
     def test_ports_of_other_listeners(self) -> None:
         advertised = Advertised()
-        advertised.live_port, advertised.historic_port = 1001, 1002
+        advertised.live_ports, advertised.historic_ports = [1001, 1003], [1002]
         self.world = World(advertised=advertised)
         result = json.loads(self.ask(self.world.connect(), login()))["result"]
         self.assertEqual((result["liveData"], result["historic"]), ("198.51.100.1:1001", "198.51.100.1:1002"))
+
+    def test_who_reached_a_port_for_uploads_stays_there(self) -> None:
+        """It may be the one with TLS."""
+        advertised = Advertised()
+        reached = 21318
+        advertised.live_ports, advertised.historic_ports = [1001, reached], [reached]
+        self.world = World(advertised=advertised)
+        result = json.loads(self.ask(self.world.connect(), login()))["result"]
+        self.assertEqual((result["liveData"], result["historic"]), (f"198.51.100.1:{reached}",) * 2)
 
     def test_wrong_password(self) -> None:
         self.world.register()

@@ -69,7 +69,7 @@ class Status(Service):
         text = msgspec.json.format(msgspec.json.encode(described), indent=1).decode()
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_kept(self._file, f"{text}\n", durable=False)
+            write_kept(self._file, f"{text}\n", mode=0o644, durable=False)
         except OSError as error:
             if not self._failed:
                 self._log.warn("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
