@@ -432,7 +432,7 @@ class OurBugTests(LinkTestCase):
     def patched_upload(self) -> Any:
         self.bugs = 0
 
-        def upload() -> str:
+        async def upload() -> str:
             self.bugs += 1
             return str(1 // 0)
 
