@@ -23,7 +23,8 @@ class PortsTests(SynchronousTestCase):
 
     def test_only_port(self) -> None:
         for name, code in (("link", 1), ("rs485", 2), ("rs232", 3), ("usb", 4)):
-            ports = Ports(Serial(**{name: "/dev/ttyS1"}))
+            options: dict[str, Any] = {name: "/dev/ttyS1"}
+            ports = Ports(Serial(**options))
             self.assertEqual(ports.configured, Wires(code, 0))
             self.assertEqual([one for one in range(6) if one in ports], [code])
             self.assertEqual(ports.line(ports.configured).url, "/dev/ttyS1")
@@ -100,7 +101,8 @@ class ServerTests(SynchronousTestCase):
 
     def test_settings_that_would_do_nothing(self) -> None:
         for name in ("ca", "name", "certificate", "key"):
-            self.assertIn(f"server.tls.{name}: ", self.refused(TLS(**{name: "x"})))
+            options: dict[str, Any] = {name: "x"}
+            self.assertIn(f"server.tls.{name}: ", self.refused(TLS(**options)))
 
     def test_files_that_cannot_be_used(self) -> None:
         self.assertIn("server.tls: ", self.refused(TLS(enabled=True, ca="none.pem")))
@@ -126,4 +128,3 @@ class ContactsTests(SynchronousTestCase):
     def test_what_is_none(self) -> None:
         error = self.assertRaises(SettingsError, input_contacts, Inputs(alarm=Input(source="/x")))
         self.assertIn("inputs.alarm.source: ", str(error))
-

@@ -158,7 +158,6 @@ class LoginTests(SynchronousTestCase):
 
     def test_without_a_name_it_is_the_machine_s(self) -> None:
 
-
         self.patch(socket, "gethostname", lambda: "a-host-with-quite-a-long-name.example")
         self.assertEqual(login_params(Device(), "G1", "1").hostname, "a-host-with-quite-a-")
 

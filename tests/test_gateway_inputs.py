@@ -60,7 +60,12 @@ class FileTests(SynchronousTestCase):
         self.file = Path(self.mktemp())
 
     def test_on_and_off(self) -> None:
-        for text, active_low, on in (("1\n", False, True), ("0\n", False, False), ("0", True, True), (" 1 ", True, False)):
+        for text, active_low, on in (
+            ("1\n", False, True),
+            ("0\n", False, False),
+            ("0", True, True),
+            (" 1 ", True, False),
+        ):
             self.file.write_text(text)
             self.assertIs(FileContact(self.file, active_low=active_low).read(), on)
 
@@ -153,7 +158,14 @@ class ConfigurationTests(SynchronousTestCase):
         contact.close()
 
     def test_what_names_none(self) -> None:
-        for source in ("/sys/class/gpio/gpio17/value", "file:", "gpio:", "gpio:/dev/gpiochip0", "gpio:/dev/gpiochip0:", "x"):
+        for source in (
+            "/sys/class/gpio/gpio17/value",
+            "file:",
+            "gpio:",
+            "gpio:/dev/gpiochip0",
+            "gpio:/dev/gpiochip0:",
+            "x",
+        ):
             error = self.assertRaises(InputError, contact_at, Input(source=source))
             self.assertIn("source: file:PATH or gpio:CHIP:LINE expected", str(error))
         error = self.assertRaises(InputError, contact_at, Input(source="file:/x", bias="pull up"))
@@ -189,9 +201,7 @@ class InputsTests(SynchronousTestCase):
 
     def test_each_in_its_place(self) -> None:
         inputs = self.inputs(door="1", fire="0", alarm="1", inhibit="0")
-        self.assertEqual(
-            inputs.read(), InputStates(access_alarm=1, fire_alarm=0, alarm_input=1, inhibit_remote=0)
-        )
+        self.assertEqual(inputs.read(), InputStates(access_alarm=1, fire_alarm=0, alarm_input=1, inhibit_remote=0))
         self.assertEqual(inputs.states, {"door": 1, "fire": 0, "alarm": 1, "inhibit": 0})
 
     def test_unknown_is_left_out(self) -> None:

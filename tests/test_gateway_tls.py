@@ -4,8 +4,8 @@ from random import Random
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString, wrapClientTLS
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.gateway import tls
-from cmmd.gateway.address import Address, EndpointFactory, parse_address, tcp_endpoints
+from cmmd.gateway.address import Address, EndpointFactory, tcp_endpoints
 from cmmd.gateway.link import Link
 from cmmd.gateway.tls import TLSRefused, expected_name, tls_endpoints
 from cmmd.tls.files import TLSFiles, client_options
@@ -99,9 +99,7 @@ class TLSTests(TestCase):
         )
 
     def link(self, login: Address, name: str = "localhost") -> Link:
-        link = Link(
-            ScriptedSource(), login, clock=reactor, endpoints=self.endpoints(login, name), random=Random(1)
-        )
+        link = Link(ScriptedSource(), login, clock=reactor, endpoints=self.endpoints(login, name), random=Random(1))
         self.addCleanup(link.stopService)
         return link
 
@@ -132,8 +130,9 @@ class TLSTests(TestCase):
         await self.assert_let_in(self.ours.issue("server", host="127.0.0.1"), "")
 
     async def test_own_certificate_is_shown(self) -> None:
-        from cmmd.control.tls import ServerTLS
         from twisted.protocols.tls import TLSMemoryBIOFactory
+
+        from cmmd.control.tls import ServerTLS
 
         known = ServerTLS(self.ours.issue("server", host="localhost"))
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")

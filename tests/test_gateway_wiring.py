@@ -51,9 +51,7 @@ class WiringTests(SynchronousTestCase):
             file=self.file,
             bus=self.bus,
             there=urls,
-            line_of=lambda wires: Line(
-                url=urls[wires.module_port], baud_rate=module.BAUD_RATES[wires.module_baud]
-            ),
+            line_of=lambda wires: Line(url=urls[wires.module_port], baud_rate=module.BAUD_RATES[wires.module_baud]),
             log=log,
         )
 
@@ -138,7 +136,9 @@ class WiringTests(SynchronousTestCase):
 
     def assert_as_configured(self, configured: Wires = CONFIGURED, urls: dict[int, str] = URLS) -> None:
         with capturedLogs() as captured:
-            self.assertEqual(self.codes(self.started(configured, urls)), (configured.module_port, configured.module_baud))
+            self.assertEqual(
+                self.codes(self.started(configured, urls)), (configured.module_port, configured.module_baud)
+            )
         self.assertEqual(len(captured), 1)
         self.assertIn("as configured", captured[0]["log_format"])
 

@@ -1,4 +1,4 @@
-"""What the configuration's tables mean together: values that the gateway is wired up with, checked, and nothing opened."""
+"""What the configuration's tables mean together: what the gateway is wired up with, checked, and nothing opened."""
 
 from contextlib import suppress
 from functools import partial

@@ -140,8 +140,8 @@ class Inputs:
     def read(self) -> InputStates:
         """Read them.
 
-        :return: 0 or 1; None where there is no such input, or nobody knows. Where nobody knows whether remote control is
-            inhibited, it is.
+        :return: 0 or 1; None where there is no such input, or nobody knows. Where nobody knows whether remote control
+            is inhibited, it is.
         """
         self.states = {name: self._state(name, contact) for name, contact in self._contacts.items()}
         shown = dict(self.states)

@@ -41,7 +41,7 @@ class OutageTerms(Struct, frozen=True, kw_only=True):
 class Outages:
     """What a link does about them.
 
-    :ivar recorder: keeps uploads. :ivar historian: sends them.
+    :ivar buffer: where uploads wait. :ivar recorder: keeps them. :ivar historian: sends them.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Outages:
         log: Logger,
     ) -> None:
         self._source = source
-        self._buffer = terms.buffer
+        self.buffer = terms.buffer
         self._log = log
         self._ordered: Ordered | None = None
         self._timekeeper = Timekeeper(now, terms.ticks, terms.boot or boot_id())
@@ -76,7 +76,7 @@ class Outages:
     async def open(self) -> None:
         """Begin, as it was ordered before the start."""
         try:
-            ordered = await self._buffer.open()
+            ordered = await self.buffer.open()
             if ordered is None:
                 return
             self._source.follow(ordered.plan, 1)
@@ -92,7 +92,7 @@ class Outages:
         """End."""
         self.recorder.stop()
         try:
-            await self._buffer.close()
+            await self.buffer.close()
         except BufferFailed as error:
             self._log.error("{error}", error=error)
 
@@ -112,7 +112,7 @@ class Outages:
             return
         self._ordered = ordered
         try:
-            await self._buffer.remember(ordered)
+            await self.buffer.remember(ordered)
         except BufferFailed as error:
             self._log.error("the polling plan is not remembered: {error}", error=error)
 

@@ -47,6 +47,7 @@ class Server(Section, frozen=True, kw_only=True):
 
     login: str = ""
     type: Literal["cmmd", "other"] = "cmmd"
+    follow: bool = True
     data_mode: Literal["ordered", 0, 1] = "ordered"
     heartbeat: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     tls: TLS = field(default_factory=TLS)
@@ -92,7 +93,7 @@ class Buffer(Section, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
     interval: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
-    path: str = "buffer"
+    file: Annotated[str, Meta(min_length=1)] = "buffer.sqlite"
 
 
 class Input(Section, frozen=True, kw_only=True):

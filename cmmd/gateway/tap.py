@@ -1,10 +1,8 @@
 """``twistd -n cmm-gateway``: a controller on a serial port reports to a server; here everything is wired up."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -17,16 +15,20 @@ from twisted.python import usage
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
 from cmmd.daemon import StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state
+from cmmd.gateway.buffer import Buffer
 from cmmd.gateway.bus import Bus, port_opener
 from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
 from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
 from cmmd.gateway.inputs import Inputs
 from cmmd.gateway.link import Link
+from cmmd.gateway.outages import OutageTerms
 from cmmd.gateway.poller import BusSource
+from cmmd.gateway.report import Report
 from cmmd.gateway.settings import Settings
 from cmmd.gateway.status import Status
 from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
 from cmmd.gateway.witness import Witness, names_of
+from cmmd.gateway.worker import ThreadWorker
 from cmmd.wire.quoting import quoted
 
 __all__ = ["Gateway", "Options", "makeService"]
@@ -111,8 +113,6 @@ class Gateway(Service):
         except (SettingsError, IdentityError) as error:
             raise config.ConfigError(str(error)) from None
         self._lock: IO[str] | None = None
-        self._started_at = 0.0
-        self._bus: Bus | None = None
 
     def startService(self) -> None:
         """Open everything.
@@ -132,51 +132,61 @@ class Gateway(Service):
     def _start(self) -> None:
         settings, state, clock = self._settings, self._state, self._reactor
         self._lock = lock_state(state)
-        self._params = login_params(settings.device, settings.device.hostid or own_hostid(state), self._password)
+        params = login_params(settings.device, settings.device.hostid or own_hostid(state), self._password)
         kept, configured = state / WIRING_FILE, self._ports.configured
         wires = wires_at_start(kept, configured, self._ports, log)
         catalog = load_catalog()
-        self._bus = Bus(self._ports.line(wires), clock=clock, open_port=port_opener(clock), log=log)
-        self._wiring = Wiring(
+        random = Random()  # noqa: S311 - jitter
+        self._bus = Bus(self._ports.line(wires), clock=clock, random=random, open_port=port_opener(clock), log=log)
+        wiring = Wiring(
             wires, configured=configured, file=kept, bus=self._bus, there=self._ports, line_of=self._ports.line, log=log
         )
-        self._source = BusSource(
-            lambda: self._params,
+        source = BusSource(
+            lambda: params,
             self._bus,
-            wiring=self._wiring,
+            wiring=wiring,
             inputs=self._inputs.read,
             catalog=catalog,
             unit=settings.controller.unit,
             log=log,
         )
-        data_mode = settings.server.data_mode
+        server = settings.server
         self._link = Link(
-            Witness(self._source, names_of(catalog, self._params.moduletype), log),
+            Witness(source, names_of(catalog, params.moduletype), log),
             self._login,
             clock=clock,
             endpoints=self._endpoints,
-            random=Random(),
-            data_mode=data_mode if isinstance(data_mode, int) else None,
-            heartbeat_interval=settings.server.heartbeat,
+            random=random,
+            data_mode=server.data_mode if isinstance(server.data_mode, int) else None,
+            heartbeat_interval=server.heartbeat,
             log=log,
+            now=time.time,
+            outages=self._outages(),
+        )
+        report = Report(
+            login=str(self._login),
+            link=self._link,
+            source=source,
+            bus=self._bus,
+            wiring=wiring,
+            inputs=self._inputs,
         )
         self._status = Status(
-            self._describe,
-            self._sum_up,
+            report.describe,
+            report.sum_up,
             file=state / settings.status.file if settings.status.file else None,
             interval=settings.status.interval,
             log_interval=settings.status.log_interval,
             clock=clock,
             log=log,
         )
-        self._started_at = time.time()
         log.info(
             "cmm-gateway {version}: {hostid} ({hostname}, {moduletype}) on {wires}, {url}, reports to {login} {how};"
             " state is in {state}",
             version=__version__,
-            hostid=self._params.hostid,
-            hostname=self._params.hostname,
-            moduletype=self._params.moduletype,
+            hostid=params.hostid,
+            hostname=params.hostname,
+            moduletype=params.moduletype,
             wires=str(wires),
             url=self._bus.line.url,
             login=str(self._login),
@@ -187,6 +197,21 @@ class Gateway(Service):
         self._link.startService()
         self._status.startService()
 
+    def _outages(self) -> OutageTerms | None:
+        buffer = self._settings.buffer
+        if not buffer.size:
+            return None
+        return OutageTerms(
+            buffer=Buffer(
+                self._state / buffer.file,
+                ThreadWorker(self._reactor, "buffer"),
+                most_bytes=buffer.size * 2**20,
+                log=log,
+            ),
+            server_type=self._settings.server.type,
+            interval_s=buffer.interval,
+        )
+
     def stopService(self) -> Deferred[None]:
         """Leave the server, then the controller; what was begun with it comes to its end."""
         super().stopService()
@@ -194,8 +219,10 @@ class Gateway(Service):
 
     async def _stop(self) -> None:
         try:
-            if self._bus is not None:
-                await self._link.stopService()
+            if self._lock is not None:
+                stopped = self._link.stopService()
+                if stopped is not None:
+                    await stopped
                 await self._bus.stop()
                 self._status.stopService()
                 self._inputs.close()
@@ -207,12 +234,6 @@ class Gateway(Service):
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    # --- how it is ---------------------------------------------------------------------------------------------------
-
-    def _describe(self) -> dict[str, Any]:
-        """What the status file says; docs/gateway.md explains it."""
-        ...
 
 
 def makeService(options: Options) -> Gateway:

@@ -105,6 +105,7 @@ class _Gates(Factory):
         self._inside = inside
 
     def buildProtocol(self, addr: IAddress | None) -> "_Gate":
+        assert addr is not None
         return _Gate(self._inside, addr)
 
 
@@ -117,7 +118,7 @@ class _Gate(Protocol):
 
     transport: Any
 
-    def __init__(self, inside: IProtocolFactory, address: IAddress | None) -> None:
+    def __init__(self, inside: IProtocolFactory, address: IAddress) -> None:
         self._factory = inside
         self._address = address
         self._inside: IProtocol | None = None

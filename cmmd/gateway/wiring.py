@@ -1,6 +1,7 @@
 """Which serial port is in use, and how fast: as configured, until the server changes it (protocol section 4.6)."""
 
 from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -146,10 +147,8 @@ class Wiring:
             self._keep(before)
         except OSError as error:
             self._log.error("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
-        try:
+        with suppress(NotSent):  # unplugged as well: it goes on trying
             await self._bus.rewire(self._line_of(before))
-        except NotSent:
-            pass  # unplugged as well: it goes on trying
 
     def _keep(self, wires: Wires) -> None:
         text = msgspec.json.encode(_Kept(ordered=wires, configured=self._configured)).decode()

@@ -30,8 +30,8 @@ class UploadTerms(Struct, frozen=True, kw_only=True):
 class Advertised:
     """The addresses that devices are sent to.
 
-    :param live: ``host:port``, or empty: the address that the device reached, and the port that it reached if that is one
-        of ``live_ports``: who came by TLS stays with TLS. Else the first of them.
+    :param live: ``host:port``, or empty: the address that the device reached, and the port that it reached if that is
+        one of ``live_ports``: who came by TLS stays with TLS. Else the first of them.
     :param historic: the same for history uploads.
     :ivar live_ports: TCP ports of the live listeners; none: the port that the device reached.
     :ivar historic_ports: TCP ports of the historic listeners.
