@@ -65,6 +65,16 @@ class WiringTests(SynchronousTestCase):
     def wired(self) -> list[tuple[str, int]]:
         return [(line.url, line.baud_rate) for line in self.bus.lines]
 
+    def test_names(self) -> None:
+        for codes, name in (
+            ((2, 1), "RS485 at 19200 bit/s"),
+            ((4, None), "USB"),
+            ((None, 2), "115200 bit/s"),
+            ((0, 9), "modulePort 0? at moduleBaud 9?"),
+            ((None, -1), "moduleBaud -1?"),
+        ):
+            self.assertEqual(module.named(*codes), name)
+
     def test_as_configured(self) -> None:
         self.assertEqual(self.codes(), (2, 0))
         self.assertEqual(self.bus.lines, [])
@@ -86,7 +96,7 @@ class WiringTests(SynchronousTestCase):
         for port, baud in ((0, 0), (1, 0), (4, None), (None, 3), (2, -1), (99, 99), (3, 9_999_999)):
             with capturedLogs() as captured:
                 self.assertFalse(self.change(port, baud))
-            self.assertIn("no such port here", captured[-1]["why"])
+            self.assertIn("there is no such port here", captured[-1]["why"])
         self.assertEqual((self.codes(), self.wired(), self.file.exists()), ((2, 0), [], False))
 
     def test_port_that_cannot_be_opened(self) -> None:

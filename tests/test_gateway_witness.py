@@ -68,7 +68,7 @@ class WitnessTests(SynchronousTestCase):
         self.source.port_works = True
         with capturedLogs() as captured:
             self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.witness.set_port(2, None))))
-        self.assertIn("modulePort 2, moduleBaud None: done", formatEvent(captured[-1]))
+        self.assertIn("RS485: done", formatEvent(captured[-1]))
         self.assertEqual(self.source.ports, [(2, None)])
 
     def test_everything_else_is_the_source_s(self) -> None:

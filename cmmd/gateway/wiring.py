@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.kept import write_kept
 
-__all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "wires_at_start"]
+__all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "named", "wires_at_start"]
 
 WIRING_FILE = "wiring.json"
 
@@ -25,6 +25,14 @@ BAUD_RATES = (9600, 19200, 115200)
 _PORT_TITLES = {1: "LINK", 2: "RS485", 3: "RS232", 4: "USB"}
 
 
+def named(module_port: int | None, module_baud: int | None) -> str:
+    """What people call a port and a speed; None: not said, ``?`` behind a code that means nothing."""
+    port = _PORT_TITLES.get(module_port, f"modulePort {module_port}?") if module_port is not None else ""
+    rates = dict(enumerate(BAUD_RATES))
+    baud = f"{rates[module_baud]} bit/s" if module_baud in rates else f"moduleBaud {module_baud}?"
+    return " at ".join(part for part in (port, "" if module_baud is None else baud) if part)
+
+
 class Wires(Struct, frozen=True, forbid_unknown_fields=True):
     """A port and its speed, in the codes of section 4.1."""
 
@@ -32,7 +40,7 @@ class Wires(Struct, frozen=True, forbid_unknown_fields=True):
     module_baud: int
 
     def __str__(self) -> str:
-        return f"{_PORT_TITLES[self.module_port]} at {BAUD_RATES[self.module_baud]} bit/s"
+        return named(self.module_port, self.module_baud)
 
 
 class _Kept(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,21 +132,20 @@ class Wiring:
         port = self.module_port if module_port is None else module_port
         baud = self.module_baud if module_baud is None else module_baud
         if port not in self._there or baud not in range(len(BAUD_RATES)):
-            return self._refused(f"modulePort {port}, moduleBaud {baud}", "no such port here, or no such baud rate")
+            return self._refused(port, baud, "there is no such port here, or no such baud rate")
         before, after = self._wires, Wires(port, baud)
         if before == after:
             return True
         try:
             self._keep(after)
         except OSError as error:
-            return self._refused(str(after), f"it cannot be kept: {error.strerror}")
+            return self._refused(port, baud, f"it cannot be kept: {error.strerror}")
         self._wires = after
         try:
             await self._bus.rewire(self._line_of(after))
         except NotSent as error:
             await self._back_to(before)
-            return self._refused(str(after), str(error))
-        self._log.info("by order of the server the controller is on {wires} now", wires=str(after))
+            return self._refused(port, baud, str(error))
         return True
 
     async def _back_to(self, before: Wires) -> None:
@@ -154,6 +161,6 @@ class Wiring:
         text = msgspec.json.encode(_Kept(ordered=wires, configured=self._configured)).decode()
         write_kept(self._file, f"{text}\n")
 
-    def _refused(self, wires: str, why: str) -> bool:
-        self._log.warn("the server's order for {wires} was refused: {why}", wires=wires, why=why)
+    def _refused(self, port: int, baud: int, why: str) -> bool:
+        self._log.warn("{wires} was not done: {why}", wires=named(port, baud), why=why)
         return False

@@ -7,6 +7,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.gateway.source import InputStates, Source
+from cmmd.gateway.wiring import named
 from cmmd.modbus.frames import ModbusFrameError, ReadRequest, WriteCoilRequest, parse_request
 from cmmd.wire.messages import ChangeParams, LoginParams
 from cmmd.wire.quoting import quoted
@@ -77,8 +78,7 @@ class Witness:
 
     async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
         """See Source."""
-        what = f"modulePort {module_port}, moduleBaud {module_baud}"
-        return await self._told(what, self._source.set_port(module_port, module_baud))
+        return await self._told(named(module_port, module_baud), self._source.set_port(module_port, module_baud))
 
     async def _told(self, what: str, doing: Awaitable[bool]) -> bool:
         inhibited = self._source.inputs().inhibit_remote == 1
