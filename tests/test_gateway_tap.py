@@ -9,7 +9,6 @@ from tempfile import mkdtemp
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -159,12 +158,8 @@ class GatewayTests(TestCase):
         first, other = self.gateway(settings()), Gateway(settings(), self.state.with_name("other"), reactor)
         first.startService()
         other.startService()
-        await Deferred.fromCoroutine(_both(first, other))
-
-
-async def _both(*gateways: Gateway) -> None:
-    for gateway in gateways:
-        await gateway.stopService()
+        await first.stopService()
+        await other.stopService()
 
 
 class ProcessTests(SynchronousTestCase):
@@ -201,9 +196,9 @@ class ProcessTests(SynchronousTestCase):
 
     def test_orderly_end(self) -> None:
         gateway = self.gateway()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for times, number in enumerate((signal.SIGTERM, signal.SIGINT), 1):
             gateway.start()
-            gateway.says("next attempt", times=1)
+            gateway.says("next attempt", times)
             self.assertEqual(gateway.terminate(number), 0)
         self.assertEqual(gateway.log.count("cmm-gateway has stopped"), 2)
         self.assertNotIn("Traceback", gateway.log)

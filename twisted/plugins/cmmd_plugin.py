@@ -1,4 +1,4 @@
-"""The twistd commands: ``cmmd`` is the server, ``cmm-gateway`` a device in software, ``cmm-sim`` a fleet that is none."""
+"""The twistd commands: ``cmmd``, the server; ``cmm-gateway``, a device in software; ``cmm-sim``, a fleet of simulated ones."""
 
 from twisted.application.service import ServiceMaker
 
