@@ -196,6 +196,7 @@ class Server(Service):
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
             interval_s=settings.history.interval,
+            retention_days=settings.history.retention_days,
             commands=CommandTerms(
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.tally import FrameOutcome
+from cmmd.fleet.uploads import HISTORIC_GAP_S
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.server.receiver import LINGER_S, Limits
 from cmmd.store.memory import MemoryStore
@@ -296,6 +297,35 @@ class MessageTests(SessionTestCase):
         answer = json.loads(self.ask(transport, message("reqdatachange", params={"03": 5})))
         self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
         self.assertIn("$.params", answer["message"])
+
+    def test_an_upload_of_the_past(self) -> None:
+        """It is answered when it is durable, or told that its time cannot be right."""
+        transport = self.attached()
+        now_ms = int(self.world.clock.seconds() * 1000)
+        upload = full_upload().params
+        before = len(transport.segments)
+        transport.deliver(message("reqdata", params=upload, itime=now_ms - 60_000))
+        self.assertEqual(transport.segments[before:], [])
+        self.world.write_batch()
+        self.world.clock.advance(HISTORIC_GAP_S)
+        transport.turns()
+        self.assertEqual(transport.segments[before:], [OK["reqdata"]])
+        self.assertEqual((self.world.fleet.live[HOSTID].at, dict(self.world.tally.readings)), (None, {"historic": 1}))
+        for method, itime in (
+            ("reqdata", now_ms + 3_600_000),
+            ("reqdatachange", str(now_ms + 3_600_000)),
+            ("reqdata", 1),
+            ("reqdata", -1),
+            ("reqdata", "yesterday"),
+            ("reqdatachange", 2**70),
+        ):
+            with self.subTest(method, itime=itime):
+                params = upload if method == "reqdata" else {"03": [{"0000": "EF00"}]}
+                answer = json.loads(self.ask(transport, message(method, params=params, itime=itime)))
+                self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
+                self.assertIn("itime", answer["message"])
+        self.assertEqual(self.world.tally.peer_errors, {Reason.MALFORMED: 6})
+        self.assertEqual(dict(self.world.tally.readings), {"historic": 1})
 
     def test_frame_error_is_answered(self) -> None:
         answer = self.ask(self.world.connect(), b"GET / HTTP/1.1\r\n\r\n")

@@ -17,8 +17,8 @@ __all__ = ["BROADCAST", "Wire"]
 BROADCAST = 0
 """The unit that is all units, and that none of them answers."""
 
-SETTLE_S = 0.05
-"""Silence after bytes that belong to nothing: drivers and adapters hand a frame over in pieces, tens of ms apart."""
+SETTLE_S = 0.02
+"""Silence after bytes that belong to nothing: adapters hand a frame over in pieces, up to 16 ms apart."""
 
 BABBLE_S = 2.0
 """How long a request waits for silence that does not come."""
