@@ -23,7 +23,7 @@ _COUNTED_OF_HISTORIAN = ("sent", "refused", "undated", "outdated")
 class Report:
     """Tells how the parts are. All counts are since the start.
 
-    :param login: where the link logs in.
+    :param login: where the link logs in. :param tls: whether with TLS.
     :param now: Unix time in seconds.
     """
 
@@ -31,6 +31,7 @@ class Report:
         self,
         *,
         login: str,
+        tls: bool,
         link: Link,
         source: BusSource,
         bus: Bus,
@@ -39,6 +40,7 @@ class Report:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._login = login
+        self._tls = tls
         self._link = link
         self._source = source
         self._bus = bus
@@ -82,6 +84,7 @@ class Report:
         counted = asdict(self._link.counters)
         return {
             "login": self._login,
+            "tls": self._tls,
             "online": counted.pop("online") > 0,
             "clock_offset_s": self._link.clock_offset,
             **counted,

@@ -165,6 +165,7 @@ class Gateway(Service):
         )
         report = Report(
             login=str(self._login),
+            tls=server.tls.enabled,
             link=self._link,
             source=source,
             bus=self._bus,

@@ -1,0 +1,122 @@
+"""A genset that does not exist, a gateway and a cmmd, each a real process, and cmmctl. Knows nothing of trial."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.daemon import DEADLINE_S, Daemon, Sections, environment, until
+from tests.emulator_process import EmulatorProcess
+from tests.gateway_process import GatewayProcess
+
+__all__ = ["HOSTID", "Called", "GatewayWorld", "cmmctl", "polled"]
+
+HOSTID = "3439333633355115004B003D"
+
+Polled = tuple[list[int], list[int], list[int]]
+
+
+def polled(coils: Sequence[int], registers: Sequence[int]) -> Polled:
+    """Of all coils and registers those that the HGM6120N's plan polls."""
+    return list(coils[:90]), list(registers[:45]), list(registers[46:56])
+
+
+def _certain(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+class Called(NamedTuple):
+    """What cmmctl said, and its exit status."""
+
+    status: int
+    said: Any
+
+
+def cmmctl(state: Path, *arguments: object) -> Called:
+    """Call cmmctl for JSON.
+
+    :param state: the daemon's state directory.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "cmmd.control.cmmctl", "--state", state, "--json", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(),
+        timeout=2 * DEADLINE_S,
+        check=False,
+        text=True,
+    )
+    return Called(done.returncode, json.loads(done.stdout) if done.stdout else done.stderr)
+
+
+class GatewayWorld:
+    """All three, begun one after the other; uploads come twice a second.
+
+    :param folder: an empty directory, where everything goes.
+    :param gateway: more of the gateway's configuration, table by table.
+    :param daemon: more of the daemon's.
+    """
+
+    def __init__(self, folder: Path, gateway: Sections | None = None, daemon: Sections | None = None) -> None:
+        for name in ("emulator", "cmmd"):
+            (folder / name).mkdir()
+        self.emulator = EmulatorProcess(folder / "emulator")
+        control: Sections = {"control": {"listen": ["unix:control.sock:mode=600"]}, "upload": {"online_rate": 500}}
+        self.daemon = Daemon(folder / "cmmd", {**control, **(daemon or {})})
+        usual: Sections = {
+            "device": {"hostid": HOSTID, "hostname": "Yard 3", "password": "123456"},
+            "server": {"login": f"127.0.0.1:{self.daemon.port}"},
+            "serial": {"rs485": str(self.emulator.link), "timeout": 0.3, "quiet": 0.1},
+        }
+        more = gateway or {}
+        merged = {name: {**usual.get(name, {}), **more.get(name, {})} for name in {**usual, **more}}
+        self.gateway = GatewayProcess(folder / "gateway", merged)
+
+    def start(self) -> "GatewayWorld":
+        """Start what has not, and wait until the first upload has come."""
+        self.emulator.wait_until_plugged()
+        self.daemon.start()
+        self.gateway.start()
+        until(lambda: self.live and self.live["view"]["upload"] > 0, "the first upload")
+        return self
+
+    def end(self) -> None:
+        """End everything, whatever state it is in."""
+        self.gateway.kill()
+        self.daemon.kill()
+        self.emulator.terminate()
+
+    def cmmctl(self, *arguments: object) -> Called:
+        """Call cmmctl."""
+        return cmmctl(self.daemon.state, *arguments)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What cmmctl shows of the device; empty: it is not known."""
+        called = self.cmmctl("show", "--raw", HOSTID)
+        return called.said if called.status == 0 else {}
+
+    @property
+    def live(self) -> dict[str, Any]:
+        """Its live record; empty: there is none."""
+        return self.shown.get("live") or {}
+
+    @property
+    def uploaded(self) -> Polled:
+        """What the live record knows of coils and registers, where the plan polls them; -1 where it knows nothing."""
+        known: dict[int, dict[int, int]] = {1: {}, 3: {}}
+        for run in self.live.get("raw") or []:
+            known[run["function"]].update(enumerate(run["values"], run["address"]))
+        coils, registers = ([_certain(known[function].get(address)) for address in range(96)] for function in (1, 3))
+        return polled(coils, registers)
+
+    @property
+    def true(self) -> Polled:
+        """What the controller shows."""
+        return polled(self.emulator.coils, self.emulator.registers)
+
+    def agrees(self) -> bool:
+        """Whether cmmd knows exactly what the controller shows; freeze that before."""
+        return self.uploaded == self.true
