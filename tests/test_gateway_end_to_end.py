@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.control_world import Authority
 from tests.daemon import Daemon, Sections, endpoint, service_port, until
 from tests.emulator_process import EmulatorProcess
+from tests.gateway_chain import HOSTID, GatewayChain, cmmctl, polled
 from tests.gateway_process import GatewayProcess
-from tests.gateway_world import HOSTID, GatewayWorld, cmmctl, polled
 from tests.independent_server import IndependentServer
 
 MANUAL, AUTO, START, STOP = 4, 3, 0, 1
@@ -33,110 +33,110 @@ class _Folders(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         return folder
 
-    def world(self, gateway: Sections | None = None, daemon: Sections | None = None) -> GatewayWorld:
-        world = GatewayWorld(self.folder(), gateway, daemon)
-        self.addCleanup(world.end)
-        return world
+    def chain(self, gateway: Sections | None = None, daemon: Sections | None = None) -> GatewayChain:
+        chain = GatewayChain(self.folder(), gateway, daemon)
+        self.addCleanup(chain.end)
+        return chain
 
 
 class CmmdTests(_Folders):
     """With our own server."""
 
     def test_a_controller_reports_and_obeys(self) -> None:
-        world = self.world().start()
-        emulator = world.emulator
+        chain = self.chain().start()
+        emulator = chain.emulator
 
         # Values: at rest, and on load, where few registers are 0.
         emulator.ask("freeze")
-        until(world.agrees, "cmmd knows what the controller shows")
+        until(chain.agrees, "cmmd knows what the controller shows")
         emulator.ask("mains", "blackout")
         emulator.ask("advance", 90)
-        until(world.agrees, "cmmd knows what the running controller shows")
-        self.assertGreater(sum(register > 0 for register in world.uploaded[1]), 25)
-        self.assertEqual(world.live["view"]["engine_state"], "normal running")
+        until(chain.agrees, "cmmd knows what the running controller shows")
+        self.assertGreater(sum(register > 0 for register in chain.uploaded[1]), 25)
+        self.assertEqual(chain.live["view"]["engine_state"], "normal running")
         emulator.ask("mains", "normal")
         emulator.ask("thaw")
 
         # Commands: done and confirmed, and refused by the controller. Each reaches it once.
         for name in ("manual", "auto"):
-            called = world.cmmctl("send", HOSTID, name)
+            called = chain.cmmctl("send", HOSTID, name)
             self.assertEqual((called.status, called.said["outcome"], called.said["confirmed"]), (0, "done", True))
         self.assertEqual(called.said["reply"], f"{AUTO_FRAME},1")
-        called = world.cmmctl("write", HOSTID, "00050000FF008DEB")
+        called = chain.cmmctl("write", HOSTID, "00050000FF008DEB")
         self.assertEqual((called.status, called.said["outcome"]), (REFUSED, "refused"))
         self.assertEqual(emulator.writes, [(MANUAL, True), (AUTO, True), (START, False)])
-        world.gateway.says("auto (00050003FF007DEB): done")
-        world.gateway.says("start (00050000FF008DEB): not done")
+        chain.gateway.says("auto (00050003FF007DEB): done")
+        chain.gateway.says("start (00050000FF008DEB): not done")
 
         # Port and baud rate: another speed is obeyed, kept, and told at the next login; what is no port is refused.
-        self.assertEqual(world.cmmctl("port", HOSTID, "--port", 3, "--baud", 9600).status, REFUSED)
-        self.assertEqual(world.cmmctl("port", HOSTID, "--port", 2, "--baud", 19200).said["outcome"], "done")
+        self.assertEqual(chain.cmmctl("port", HOSTID, "--port", 3, "--baud", 9600).status, REFUSED)
+        self.assertEqual(chain.cmmctl("port", HOSTID, "--port", 2, "--baud", 19200).said["outcome"], "done")
         until(lambda: emulator.ask("status")["gateway_baud"] == 19200, "the gateway speaks at 19200 bit/s")
-        world.gateway.says("no controller answers")
+        chain.gateway.says("no controller answers")
         emulator.ask("baud", 19200)
         emulator.ask("freeze")
         emulator.ask("advance", 300)
-        until(world.agrees, "values at 19200 bit/s")
-        self.assertEqual(world.gateway.terminate(), 0)
-        world.gateway.start()
+        until(chain.agrees, "values at 19200 bit/s")
+        self.assertEqual(chain.gateway.terminate(), 0)
+        chain.gateway.start()
         emulator.ask("advance", 300)
-        until(world.agrees, "values at 19200 bit/s after a restart")
-        self.assertEqual(world.shown["device"]["module_baud"], 1)
+        until(chain.agrees, "values at 19200 bit/s after a restart")
+        self.assertEqual(chain.shown["device"]["module_baud"], 1)
 
         # Reset: it logs in again.
-        logins = world.gateway.status["server"]["logins"]
-        self.assertEqual(world.cmmctl("reset", HOSTID).said["outcome"], "done")
-        until(lambda: world.gateway.status["server"]["logins"] == logins + 1, "it has logged in again")
+        logins = chain.gateway.status["server"]["logins"]
+        self.assertEqual(chain.cmmctl("reset", HOSTID).said["outcome"], "done")
+        until(lambda: chain.gateway.status["server"]["logins"] == logins + 1, "it has logged in again")
 
         # The cable: out and in. The device stays online, and nothing is made up.
         emulator.ask("unplug")
-        world.gateway.says("the device is gone")
-        until(lambda: not world.gateway.status["controller"]["open"], "the port is closed")
+        chain.gateway.says("the device is gone")
+        until(lambda: not chain.gateway.status["controller"]["open"], "the port is closed")
         emulator.ask("advance", 300)
-        self.assertTrue(world.live["online"])
+        self.assertTrue(chain.live["online"])
         emulator.ask("plug")
-        until(world.agrees, "values after the cable was plugged in again")
+        until(chain.agrees, "values after the cable was plugged in again")
         self.assertEqual(emulator.writes, [(MANUAL, True), (AUTO, True), (START, False)])
 
-        self.assertEqual(world.gateway.terminate(), 0)
-        self.assertNotIn("Traceback", world.gateway.log + world.daemon.log)
-        self.assertNotIn("123456", world.gateway.log + str(world.gateway.status))
+        self.assertEqual(chain.gateway.terminate(), 0)
+        self.assertNotIn("Traceback", chain.gateway.log + chain.daemon.log)
+        self.assertNotIn("123456", chain.gateway.log + str(chain.gateway.status))
 
     def test_changes_and_outages(self) -> None:
-        world = self.world(
+        chain = self.chain(
             {"server": {"data_mode": 0}, "buffer": {"interval": 1}},
             {"history": {"interval": 86400}, "commands": {"timeout": 3}},
         )
-        world.start()
-        emulator = world.emulator
+        chain.start()
+        emulator = chain.emulator
         for seconds in (0, 60, 3600):
             emulator.ask("freeze")
             emulator.ask("advance", seconds)
-            until(world.agrees, "cmmd knows what the controller shows, by changes alone")
+            until(chain.agrees, "cmmd knows what the controller shows, by changes alone")
             emulator.ask("thaw")
 
         # An answer that never comes: the command is not sent again, and nobody claims to know.
         emulator.ask("mute")
-        called = world.cmmctl("send", HOSTID, "stop")
+        called = chain.cmmctl("send", HOSTID, "stop")
         self.assertEqual((called.status, called.said["outcome"]), (UNKNOWN, "timeout"))
-        world.gateway.says("nobody knows whether it was done")
-        world.gateway.says("no controller answers")
+        chain.gateway.says("nobody knows whether it was done")
+        chain.gateway.says("no controller answers")
         emulator.ask("unmute")
-        world.gateway.says("the controller answers")
+        chain.gateway.says("the controller answers")
         self.assertEqual(emulator.writes, [(STOP, True)])
 
         # The server is away: what is polled meanwhile is history afterwards, at the time when it was.
-        readings = self.readings(world)
-        world.daemon.terminate()
-        until(lambda: world.gateway.status["buffer"]["waiting"] >= 2, "uploads wait in the buffer")
-        world.daemon.start()
-        world.gateway.says("kept uploads were sent as history")
-        until(lambda: world.gateway.status["buffer"]["waiting"] == 0, "the buffer is empty")
-        world.daemon.terminate()
-        self.assertGreaterEqual(self.readings(world), readings + 2)
+        readings = self.readings(chain)
+        chain.daemon.terminate()
+        until(lambda: chain.gateway.status["buffer"]["waiting"] >= 2, "uploads wait in the buffer")
+        chain.daemon.start()
+        chain.gateway.says("kept uploads were sent as history")
+        until(lambda: chain.gateway.status["buffer"]["waiting"] == 0, "the buffer is empty")
+        chain.daemon.terminate()
+        self.assertGreaterEqual(self.readings(chain), readings + 2)
 
-    def readings(self, world: GatewayWorld) -> int:
-        with sqlite3.connect(world.daemon.state / "cmmd.sqlite") as store:
+    def readings(self, chain: GatewayChain) -> int:
+        with sqlite3.connect(chain.daemon.state / "cmmd.sqlite") as store:
             (count,) = store.execute("SELECT count(*) FROM reading").fetchone()
         return int(count)
 

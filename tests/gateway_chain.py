@@ -11,7 +11,7 @@ from tests.daemon import DEADLINE_S, Daemon, Sections, environment, until
 from tests.emulator_process import EmulatorProcess
 from tests.gateway_process import GatewayProcess
 
-__all__ = ["HOSTID", "Called", "GatewayWorld", "cmmctl", "polled"]
+__all__ = ["HOSTID", "Called", "GatewayChain", "cmmctl", "polled"]
 
 HOSTID = "3439333633355115004B003D"
 
@@ -51,7 +51,7 @@ def cmmctl(state: Path, *arguments: object) -> Called:
     return Called(done.returncode, json.loads(done.stdout) if done.stdout else done.stderr)
 
 
-class GatewayWorld:
+class GatewayChain:
     """All three, begun one after the other; uploads come twice a second.
 
     :param folder: an empty directory, where everything goes.
@@ -74,7 +74,7 @@ class GatewayWorld:
         merged = {name: {**usual.get(name, {}), **more.get(name, {})} for name in {**usual, **more}}
         self.gateway = GatewayProcess(folder / "gateway", merged)
 
-    def start(self) -> "GatewayWorld":
+    def start(self) -> "GatewayChain":
         """Start what has not, and wait until the first upload has come."""
         self.emulator.wait_until_plugged()
         self.daemon.start()
