@@ -131,6 +131,7 @@ class UnpluggedTests(LifeTestCase):
             said,
             [
                 (LogLevel.warn, f"/dev/ttyUSB0: {GONE}; {again}"),
+                (LogLevel.info, "/dev/ttyUSB0 is open: 9600 bit/s, 8N1"),
                 (LogLevel.info, "/dev/ttyUSB0: a controller answers again"),
                 (LogLevel.warn, f"/dev/ttyUSB0: the device is gone; {again}"),
                 (LogLevel.warn, f"/dev/ttyUSB0: {GONE}; {again}"),

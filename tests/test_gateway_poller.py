@@ -1,7 +1,7 @@
 """``cmmd.gateway.poller``: a controller on a bus, as a source."""
 
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,9 +58,9 @@ class PollerTestCase(SynchronousTestCase):
         self.moduletype = "HGM6120N"
         self.source = self.made()
 
-    def made(self, catalog: Catalog = CATALOG, unit: int = 1) -> BusSource:
+    def made(self, catalog: Catalog = CATALOG, **options: Any) -> BusSource:
         return BusSource(
-            self.identity, self.bus, wiring=self.wiring, inputs=lambda: self.inputs, catalog=catalog, unit=unit
+            self.identity, self.bus, wiring=self.wiring, inputs=lambda: self.inputs, catalog=catalog, **options
         )
 
     def identity(self) -> LoginParams:
@@ -289,6 +289,15 @@ class ChangeTests(PollerTestCase):
             self.full()
             self.bus.registers[0] = 0x00EF
             self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": value}]), moduletype)
+
+    def test_byte_order_as_configured(self) -> None:
+        for given, value in (("big", "00EF"), ("little", "EF00")):
+            self.source = self.made(byte_order=given)
+            self.source.follow(plan_of(FIRST), 0)
+            self.bus.registers[0] = 0
+            self.full()
+            self.bus.registers[0] = 0x00EF
+            self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": value}]))
 
     def test_more_than_a_packet_has_room_for(self) -> None:
         """The rest comes with the next ones; nothing is lost."""

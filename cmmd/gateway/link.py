@@ -51,6 +51,7 @@ class Link(Service):
     :param endpoints: the way to an address.
     :param random: all chance: jitter of uploads, heartbeats and waits.
     :param counters: where to count; may be shared between links.
+    :param follow: whether uploads go where a login answer says; False: to ``server``, too.
     :param data_mode: 0 or 1 overrides what the server orders.
     :param heartbeat_interval: seconds.
     :param first_delay: seconds between the start of the service and the first login.
@@ -73,6 +74,7 @@ class Link(Service):
         endpoints: EndpointFactory,
         random: Random,
         counters: LinkCounters | None = None,
+        follow: bool = True,
         data_mode: int | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL_S,
         first_delay: float = 0.0,
@@ -87,6 +89,7 @@ class Link(Service):
         self._server = server
         self._clock = clock
         self._random = random
+        self._follow = follow
         self._data_mode = data_mode
         self._first_delay = first_delay
         self._log = Logger() if log is None else log
@@ -213,6 +216,8 @@ class Link(Service):
         finally:
             if self.outages is not None:
                 self.outages.resume()
+        if not self._follow:
+            return self._server, self._server
         try:
             live = parse_address(result.liveData)
         except ValueError as error:

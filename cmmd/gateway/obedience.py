@@ -89,6 +89,7 @@ class Obedience:
                 steps = tuple(self._answers(ResetAnswer(hostid=self._hostid)))
                 await self._answer(steps, say)
                 if steps:  # a device that does not answer stays as it is
+                    self._log.info("{hostid}: reset by order of the server", hostid=self._hostid)
                     self._restart()
 
     async def _written(self, command: WriteConfig) -> WriteConfigAnswer | None:

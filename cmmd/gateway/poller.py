@@ -86,10 +86,11 @@ class BusSource:
     :param catalog: knows the byte order of change uploads by ``moduletype``; where it is open, they are little-endian,
         as in the field.
     :param unit: the controller's Modbus unit: of writes to unit 00.
+    :param byte_order: goes before what the catalog says; None: nothing does.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
     :ivar exceptions: requests answered with an exception. :ivar withheld: frames left out because they could have been
         taken for another's.
-    :ivar silent: the last cycle brought no answer at all.
+    :ivar silent: the last cycle brought no answer at all; None: there was none yet.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class BusSource:
         inputs: Callable[[], InputStates],
         catalog: Catalog,
         unit: int = 1,
+        byte_order: ByteOrder | None = None,
         log: Logger | None = None,
     ) -> None:
         self._identity = identity
@@ -112,11 +114,12 @@ class BusSource:
         self._log = Logger() if log is None else log
         self._plan: tuple[ReadRequest, ...] = ()
         self._alike: frozenset[ReadRequest] = frozenset()
-        self._byte_order: ByteOrder = "little"
+        self._given_byte_order = byte_order
+        self._byte_order: ByteOrder = byte_order or "little"
         self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
-        self.silent = False
+        self.silent: bool | None = None
 
     def identity(self) -> LoginParams:
         """See Source."""
@@ -135,7 +138,8 @@ class BusSource:
         shapes = Counter(map(_shape, self._plan))
         self._alike = frozenset(request for request in self._plan if shapes[_shape(request)] > 1)
         profile = self._catalog.for_moduletype(self._identity().moduletype)
-        self._byte_order = "big" if profile.definition.change_byte_order == "big" else "little"
+        of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
+        self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
 
     # --- polling -----------------------------------------------------------------------------------------------------

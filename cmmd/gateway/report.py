@@ -97,7 +97,7 @@ class Report:
             "module_port": self._wiring.module_port,
             "module_baud": self._wiring.module_baud,
             "open": bus.is_open,
-            "answers": not source.silent if source.cycles else None,
+            "answers": None if source.silent is None else not source.silent,
             **{name: getattr(source, name) for name in _COUNTED_OF_SOURCE},
             "bus": asdict(bus.statistics),
         }

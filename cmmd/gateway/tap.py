@@ -148,6 +148,7 @@ class Gateway(Service):
             inputs=self._inputs.read,
             catalog=catalog,
             unit=settings.controller.unit,
+            byte_order=None if settings.controller.byte_order == "profile" else settings.controller.byte_order,
             log=log,
         )
         server = settings.server
@@ -157,6 +158,7 @@ class Gateway(Service):
             clock=clock,
             endpoints=self._endpoints,
             random=random,
+            follow=server.follow,
             data_mode=server.data_mode if isinstance(server.data_mode, int) else None,
             heartbeat_interval=server.heartbeat,
             log=log,

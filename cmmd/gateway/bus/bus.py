@@ -68,6 +68,7 @@ class Bus:
         self._stopping = False
         self._opened_before = False
         self._trouble = ""  # the last one logged
+        self._told_open: Line | None = None  # of which the log says that it is open
 
     @property
     def is_open(self) -> bool:
@@ -173,6 +174,13 @@ class Bus:
             self._pending = None
         self._wire = wire
         self._refusal = ""
+        if self._told_open != wire.line:
+            self._told_open = wire.line
+            self._log.info(
+                "{url} is open: {framing}",
+                url=wire.line.url,
+                framing=f"{wire.line.baud_rate} bit/s, 8{wire.line.parity}{wire.line.stop_bits}",
+            )
         self.statistics.reopenings += self._opened_before
         self._opened_before = True
         self._tell(rewired)
