@@ -291,8 +291,8 @@ class ChangeTests(PollerTestCase):
             self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": value}]), moduletype)
 
     def test_byte_order_as_configured(self) -> None:
-        for given, value in (("big", "00EF"), ("little", "EF00")):
-            self.source = self.made(byte_order=given)
+        for order, value in (("big", "00EF"), ("little", "EF00")):
+            self.source = self.made(byte_order=order)
             self.source.follow(plan_of(FIRST), 0)
             self.bus.registers[0] = 0
             self.full()

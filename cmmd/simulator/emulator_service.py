@@ -79,6 +79,14 @@ async def serve(world: World, *, words: int, answers: int, ended: asyncio.Event)
 
 
 def end_on_signals(ended: asyncio.Event) -> None:
-    """Have SIGTERM, SIGINT and SIGHUP end it in good order."""
+    """Have SIGTERM, SIGINT and SIGHUP end it in good order. Those that come while it ends do nothing more."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        ended.set()
+
     for number in _ENDING:
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, end)
