@@ -36,7 +36,9 @@ class PortsTests(SynchronousTestCase):
         self.assertEqual(ports.line(Wires(2, 2)).baud_rate, 115200)
 
     def test_everything_reaches_the_line(self) -> None:
-        direction = DirectionSettings(by="driver", send_level="low", delay_before=0.001, delay_after=0.002)
+        direction = DirectionSettings(
+            by="driver", send_level="low", delay_before=0.001, delay_after=0.002, hears_itself=True
+        )
         ports = Ports(
             Serial(
                 rs485="/dev/ttyS1",
@@ -55,7 +57,9 @@ class PortsTests(SynchronousTestCase):
         line = ports.line(Wires(2, 1))
         self.assertEqual((line.parity, line.stop_bits, line.timeout_s, line.retries), ("E", 2, 0.3, 1))
         self.assertEqual((line.quiet_s, line.gap_s, line.echo), (0.1, 0.01, True))
-        self.assertEqual(line.rs485, Direction(rts_sends=False, delay_before_s=0.001, delay_after_s=0.002))
+        self.assertEqual(
+            line.rs485, Direction(rts_sends=False, delay_before_s=0.001, delay_after_s=0.002, hears_itself=True)
+        )
         self.assertIsNone(ports.line(Wires(3, 1)).rs485)  # there is nothing to turn
         for parity, letter in (("none", "N"), ("odd", "O")):
             self.assertEqual(Ports(Serial(rs485="/x", parity=parity)).line(Wires(2, 0)).parity, letter)  # type: ignore[arg-type]

@@ -138,6 +138,18 @@ class GatewayTests(TestCase):
         self.assertEqual((status["buffer"]["waiting"], status["inputs"]), (0, {"door": None}))
         self.assertNotIn("123456", json.dumps(status))
 
+    async def test_line_of_one_that_reaches_nobody(self) -> None:
+        for buffer, kept in ((Buffer(), "; 0 uploads wait in the buffer, 0 were sent from it"), (Buffer(size=0), "")):
+            gateway = self.gateway(settings(buffer=buffer))
+            gateway.startService()
+            said = gateway._status._sum_up()
+            await gateway.stopService()
+            self.assertEqual(
+                said,
+                "OFFLINE; the controller DOES NOT ANSWER; in 0.0 h 0 uploads, 0 orders, 0 logins;"
+                f" 0 polls with 0 requests unanswered{kept}",
+            )
+
     async def test_only_one_of_a_state_directory(self) -> None:
         held = lock_state(self.state)
         error = self.assertRaises(SystemExit, self.gateway(settings()).startService)

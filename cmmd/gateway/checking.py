@@ -112,6 +112,7 @@ def _direction(direction: settings.Direction) -> Direction:
         rts_sends=direction.send_level == "high",
         delay_before_s=direction.delay_before,
         delay_after_s=direction.delay_after,
+        hears_itself=direction.hears_itself,
     )
 
 

@@ -60,6 +60,7 @@ class Direction(Section, frozen=True, kw_only=True):
     send_level: Literal["high", "low"] = "high"
     delay_before: Annotated[float, Meta(ge=0, le=0.1)] = 0.0
     delay_after: Annotated[float, Meta(ge=0, le=0.1)] = 0.0
+    hears_itself: bool = False
 
 
 class Serial(Section, frozen=True, kw_only=True):
