@@ -1,4 +1,4 @@
-"""A genset that does not exist, a gateway and a cmmd, each a real process, and cmmctl. Knows nothing of trial."""
+"""A genset that does not exist, a gateway and a cmmd, each a real process. Knows nothing of trial."""
 
 import json
 import subprocess
@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from tests.daemon import DEADLINE_S, Daemon, Sections, environment, until
+from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, environment, service_port, until
 from tests.emulator_process import EmulatorProcess
 from tests.gateway_process import GatewayProcess
 
@@ -63,8 +65,13 @@ class GatewayChain:
         for name in ("emulator", "cmmd"):
             (folder / name).mkdir()
         self.emulator = EmulatorProcess(folder / "emulator")
-        control: Sections = {"control": {"listen": ["unix:control.sock:mode=600"]}, "upload": {"online_rate": 500}}
-        self.daemon = Daemon(folder / "cmmd", {**control, **(daemon or {})})
+        self._web = service_port()
+        ways_in: Sections = {
+            "control": {"listen": ["unix:control.sock:mode=600"]},
+            "web": {"listen": [endpoint(self._web)]},
+            "upload": {"online_rate": 500},
+        }
+        self.daemon = Daemon(folder / "cmmd", {**ways_in, **(daemon or {})})
         usual: Sections = {
             "device": {"hostid": HOSTID, "hostname": "Yard 3", "password": "123456"},
             "server": {"login": f"127.0.0.1:{self.daemon.port}"},
@@ -77,9 +84,9 @@ class GatewayChain:
     def start(self) -> "GatewayChain":
         """Start what has not, and wait until the first upload has come."""
         self.emulator.wait_until_plugged()
-        self.daemon.start()
+        self.daemon.start([self.daemon.port, self._web])
         self.gateway.start()
-        until(lambda: self.live and self.live["view"]["upload"] > 0, "the first upload")
+        until(lambda: self.live and self.live["upload"] > 0, "the first upload")
         return self
 
     def end(self) -> None:
@@ -93,15 +100,14 @@ class GatewayChain:
         return cmmctl(self.daemon.state, *arguments)
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """What cmmctl shows of the device; empty: it is not known."""
-        called = self.cmmctl("show", "--raw", HOSTID)
-        return called.said if called.status == 0 else {}
-
-    @property
     def live(self) -> dict[str, Any]:
-        """Its live record; empty: there is none."""
-        return self.shown.get("live") or {}
+        """What the HTTP API says of its live record; empty: the device is not known."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._web}/api/v1/devices/{HOSTID}/live?raw=true", timeout=30) as answer:
+                live: dict[str, Any] = json.load(answer)
+        except HTTPError:
+            return {}
+        return live
 
     @property
     def uploaded(self) -> Polled:

@@ -53,7 +53,7 @@ class CmmdTests(_Folders):
         emulator.ask("advance", 90)
         until(chain.agrees, "cmmd knows what the running controller shows")
         self.assertGreater(sum(register > 0 for register in chain.uploaded[1]), 25)
-        self.assertEqual(chain.live["view"]["engine_state"], "normal running")
+        self.assertEqual(chain.live["engine_state"], "normal running")
         emulator.ask("mains", "normal")
         emulator.ask("thaw")
 
@@ -81,7 +81,7 @@ class CmmdTests(_Folders):
         chain.gateway.start()
         emulator.ask("advance", 300)
         until(chain.agrees, "values at 19200 bit/s after a restart")
-        self.assertEqual(chain.shown["device"]["module_baud"], 1)
+        self.assertEqual(chain.cmmctl("show", HOSTID).said["device"]["module_baud"], 1)
 
         # Reset: it logs in again.
         logins = chain.gateway.status["server"]["logins"]
