@@ -106,6 +106,7 @@ class MemoryPort:
         self.sent: list[tuple[float, bytes]] = []
         self.dropped = 0
         self.closed = False
+        self.closing: Deferred[None] | None = None  # when it is closed, where that takes its time
 
     def write(self, frame: bytes) -> None:
         assert not self.closed, "written to a closed port"
@@ -117,7 +118,7 @@ class MemoryPort:
 
     def close(self) -> Deferred[None]:
         self.closed = True
-        return succeed(None)
+        return succeed(None) if self.closing is None else self.closing
 
     def bring(self, chunk: bytes, after: float = 0.0) -> None:
         """Have bytes come, later."""

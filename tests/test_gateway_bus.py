@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.exchanges import MAX_WAITING
+from cmmd.gateway.bus.wire import SETTLE_S
 from cmmd.modbus.frames import (
     Function,
     ReadRequest,
@@ -141,6 +142,65 @@ class ReadTests(BusTestCase):
         self.assertEqual(self.values(self.read()), self.truth())
         self.assertEqual((self.bus.statistics.crc_errors, self.bus.statistics.retries), (1, 1))
         self.assertEqual(self.bus.statistics.bytes_discarded, 13)
+
+    def test_a_refusal_behind_what_looked_like_the_beginning_of_an_answer(self) -> None:
+        self.controller.refuses = 2
+        self.on_frame = self.behind(b"\x01\x03\x08")
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(5.0)
+        self.failureResultOf(result, ExceptionAnswer)
+        self.assertEqual(len(self.frames), 1)
+
+    def test_garbage_behind_the_answer(self) -> None:
+        """As from a driver that lets go of the line. The next request waits for the silence behind it."""
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring((self.controller.answer(frame) or b"") + b"\x00", 0.02)
+
+        self.on_frame = answered
+        self.start()
+        results = [self.begin(self.bus.read(READ)) for _ in range(2)]
+        self.run_for(1.0)
+        for result in results:
+            self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, 0.02 + SETTLE_S, places=6)
+
+    def test_what_follows_directly_undoes_an_answer(self) -> None:
+        """The time that is left is the request's own, and what is right may still come in it."""
+        for more, seconds in ((b"\x55", 1.0 + self.line.seconds_for(8 + 13)), (b"\x00", 0.021 + 0.00401)):
+            self.prepare(retries=0)
+
+            def answered(port: MemoryPort, frame: bytes, more: bytes = more) -> None:
+                port.bring(self.controller.answer(frame) or b"", 0.02)
+                port.bring(more, 0.021)
+
+            self.on_frame = answered
+            self.start()
+            result = self.begin(self.bus.read(READ))
+            result.addErrback(lambda failure: failure.trap(NoAnswer))
+            self.run_for(seconds - 0.0001)
+            self.assertNoResult(result)
+            self.run_for(0.0002)
+            self.successResultOf(result)
+            self.assertEqual(self.bus.statistics.answers, int(more == b"\x00"))
+            self.stop()
+
+    def test_a_line_that_breaks_behind_the_answer(self) -> None:
+        """Nothing but zeros from there on: nobody waits for their end for ever."""
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring(self.controller.answer(frame) or b"", 0.02)
+            for turn in range(1500):
+                port.bring(b"\x00", 0.021 + turn * 0.001)
+
+        self.on_frame = answered
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(1.1)
+        self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        self.run_for(5.0)
 
     def test_an_answer_in_pieces(self) -> None:
         def answered(port: MemoryPort, frame: bytes) -> None:
@@ -301,7 +361,7 @@ class LateAnswerTests(BusTestCase):
         times = [time for time, _ in self.port.sent]
         waits = [following - one for one, following in pairwise(times)]
         self.assertGreater(waits[0], 1.5)
-        self.assertAlmostEqual(waits[1], ANSWER_DELAY_S + 0.5, places=6)
+        self.assertAlmostEqual(waits[1], ANSWER_DELAY_S + self.line.frame_end_s + 0.5, places=6)
         self.assertAlmostEqual(waits[2], ANSWER_DELAY_S + self.line.silence_s, places=6)
 
     def test_the_confirmation_of_the_write_before(self) -> None:
@@ -414,7 +474,7 @@ class WriteTests(BusTestCase):
         self.assertEqual(self.values(self.successResultOf(reading)), self.truth())
         self.assertEqual(self.frames, ["00050003FF007DEB", READ.to_hex()])
         (first, _), (second, _) = self.port.sent
-        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + 0.2 + self.line.silence_s, places=6)
+        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + 0.2, places=6)
         self.assertEqual(self.controller.written, [(5, 3, [1])])
         self.assertEqual(self.bus.statistics.timeouts, 0)
         self.assertEqual(self.port.dropped, 0, "it has to leave")
@@ -603,3 +663,4 @@ class CancelTests(BusTestCase):
         self.cancelled(result)
         self.run_for(20.0)
         self.assertEqual(len(self.frames), 1)
+        self.assertEqual(self.bus.statistics.retries, 0)

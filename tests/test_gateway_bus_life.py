@@ -252,6 +252,18 @@ class SilentRemoteTests(LifeTestCase):
         self.run_for(LONGEST_WAIT_S)
         self.assertEqual(self.values(self.read()), self.truth())
 
+    def test_meanwhile_nothing_is_sent(self) -> None:
+        self.on_frame = self.unheard
+        self.start()
+        self.failureResultOf(self.read_in(1.1), NoAnswer)
+        self.assertFalse(self.bus.is_open)
+        self.assert_not_sent(self.read_in(0.0), reason="no controller answers")
+
+    def read_in(self, seconds: float) -> Deferred[str]:
+        result = self.begin(self.bus.read(READ))
+        self.run_for(seconds)
+        return result
+
     def test_a_broadcast_leaves_it(self) -> None:
         """Breaking the connection off could take the frame with it."""
         self.start()
@@ -315,6 +327,17 @@ class StopTests(LifeTestCase):
         self.assert_not_sent(waiting)
         self.successResultOf(stopped)
         self.assertTrue(self.port.closed)
+
+    def test_while_a_lost_port_is_closed(self) -> None:
+        """That takes a second where threads have to end; the bus then ends without another attempt or wait."""
+        self.start()
+        self.port.closing = Deferred()
+        self.port.lose()
+        stopped = self.begin(self.bus.stop())
+        self.assertNoResult(stopped)
+        self.port.closing.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.ports), 1)
 
     def test_while_unplugged(self) -> None:
         self.failures = [GONE] * 3

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from cmmd.gateway.bus import Bus, Direction, ExceptionAnswer, Line, NoAnswer, NotSent, PortError, port_opener
@@ -54,7 +56,7 @@ class PortTestCase(TestCase):
 
     def started(self, url: object, **settings: Any) -> Bus:
         line = Line(str(url), **{"baud_rate": 115_200, "quiet_s": 0.02, "timeout_s": 0.5, **settings})
-        bus = Bus(line, clock=reactor, open_port=port_opener(reactor), random=Random(1))  # type: ignore[arg-type]
+        bus = Bus(line, clock=reactor, open_port=port_opener(reactor), random=Random(1))
         self.addCleanup(lambda: Deferred.fromCoroutine(bus.stop()))
         bus.start()
         return bus
@@ -351,7 +353,12 @@ class SocketTests(PortTestCase):
         """Nothing answers for it: the connection ends with the request, and others are read as before."""
         controller = Controller()
 
+        ends = []
+
         class Access(Protocol):
+            def connectionLost(self, reason: Failure = connectionDone) -> None:
+                ends.append(reason.type)
+
             def dataReceived(self, data: bytes) -> None:
                 assert self.transport is not None
                 self.transport.write(controller.answer(data) or b"")
@@ -366,6 +373,7 @@ class SocketTests(PortTestCase):
         await self.assert_raises(NoAnswer, bus.read(replace(READ_REGISTERS, unit=9)))
         self.assertEqual(bytes.fromhex(await bus.read(READ_REGISTERS)), answer)
         self.assertEqual(bus.statistics.reopenings, 1)
+        self.assertEqual(ends, [ConnectionLost], "broken off, not closed after what is unsent has left")
 
 
 class Rfc2217Tests(PortTestCase):

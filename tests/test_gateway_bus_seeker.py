@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.bus.seeker import Seeker, answer_shape, is_its_own_answer
+from cmmd.gateway.bus.seeker import GLITCHES, Seeker, answer_shape, is_its_own_answer
 from cmmd.modbus.frames import (
     ExceptionResponse,
     Function,
@@ -76,6 +76,8 @@ class SeekerTests(SynchronousTestCase):
         self, exchange: tuple[Request, bytes], noise: bytes, where: list[int], more: bytes
     ) -> None:
         request, answer = exchange
+        if isinstance(request, ReadRequest):
+            more = bytes(GLITCHES[byte % len(GLITCHES)] for byte in more)
         for before in (b"", noise):
             for chunks in (
                 [before + answer + more],
@@ -86,6 +88,29 @@ class SeekerTests(SynchronousTestCase):
                 self.assertEqual(seeker.finish(), answer)
                 self.assertEqual(seeker.received, len(before + answer + more))
                 self.assertEqual(seeker.discarded, len(before + more))
+
+    def test_garbage_directly_behind(self) -> None:
+        """What a read brought may have had a byte injected; a confirmation is known to its last byte."""
+        answer = raw(read_response(READ, b"12345678"))
+        self.assertEqual(GLITCHES.hex(), "fffefcf8f0e0c08000")
+        for byte in range(256):
+            for chunks in ([answer + bytes((byte,))], [answer, bytes((byte,))]):
+                seeker = self.sought(READ, chunks)
+                self.assertEqual(seeker.finish() is not None, byte in GLITCHES)
+                self.assertEqual(seeker.clean, byte in GLITCHES)
+                self.assertEqual(seeker.crc_errors, byte not in GLITCHES)
+        self.assertIsNone(self.sought(READ, [answer + b"\x00\x55\x00"]).finish())
+        self.assertEqual(self.sought(READ, [answer + b"\x55", answer]).finish(), answer)
+        confirmation = raw(START.to_hex())
+        self.assertEqual(self.sought(START, [confirmation, b"\x55"]).finish(), confirmation)
+
+    def test_an_injected_byte_that_the_crc_does_not_see(self) -> None:
+        """As it happened on a simulated line: CF is injected, and the first 25 of the 26 bytes have the right CRC."""
+        spoilt = raw("01031488E22719C5CF50638701BE9FF53E2CDC637A9A18D17FF9")
+        self.assertEqual(build_frame(spoilt[:23]), spoilt[:25].hex().upper())
+        request = ReadRequest(1, Function.READ_HOLDING_REGISTERS, 246, 10)
+        for chunks in ([spoilt], byte_by_byte(spoilt)):
+            self.assertIsNone(self.sought(request, chunks).finish())
 
     @given(answered(), st.integers(0, 300), st.integers(1, 255), ECHO)
     def test_a_damaged_answer_is_none(
@@ -232,6 +257,8 @@ class SeekerTests(SynchronousTestCase):
         frame = raw(request.to_hex())
         self.assertEqual(parse_response(frame.hex()), ReadResponse(1, Function.READ_COILS, frame[3:6]))
         self.assertEqual(self.sought(request, [frame], False).finish(), frame)
+        other = raw(read_response(request, b"\x03\x02\x01"))
         for echo in (None, True):
             self.assertIsNone(self.sought(request, [frame], echo).finish())
             self.assertEqual(self.sought(request, [frame, frame], echo).finish(), frame)
+            self.assertEqual(self.sought(request, [other], echo).finish(), other)

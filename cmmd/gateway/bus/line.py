@@ -109,12 +109,16 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"url {self.url}: {error}") from None
 
     @property
-    def silence_s(self) -> float:
-        """Seconds of silence before a request: 3.5 characters, or 1.75 ms above 19200 bit/s, or ``gap_s``."""
-        fast = self.baud_rate > _FASTEST_COUNTED
-        return max(self.gap_s, _FIXED_GAP_S if fast else _GAP_CHARACTERS * _CHARACTER_BITS / self.baud_rate)
+    def frame_end_s(self) -> float:
+        """Seconds of silence that end a frame: 3.5 characters, or 1.75 ms above 19200 bit/s."""
+        return _FIXED_GAP_S if self.baud_rate > _FASTEST_COUNTED else self.seconds_for(_GAP_CHARACTERS)
 
-    def seconds_for(self, length: int) -> float:
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence before a request."""
+        return max(self.gap_s, self.frame_end_s)
+
+    def seconds_for(self, length: float) -> float:
         """How long so many bytes take on the line."""
         return length * _CHARACTER_BITS / self.baud_rate
 

@@ -13,7 +13,7 @@ class Statistics:
     :ivar answers: valid answers in time, exceptions not among them.
     :ivar exceptions: exceptions in time.
     :ivar timeouts: requests without a valid answer in time. Broadcasts do not count.
-    :ivar crc_errors: what began like the answer, was long enough, and had a wrong CRC.
+    :ivar crc_errors: what began like the answer, was long enough, and had a wrong CRC or garbage behind it.
     :ivar bytes_discarded: bytes that were part neither of an answer nor of an echo.
     :ivar late_answers: valid answers after their time: dropped.
     :ivar retries: reads sent again.

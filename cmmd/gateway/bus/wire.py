@@ -29,7 +29,7 @@ class Wire:
 
     A response does not say which request it answers, so a late one must not meet a request that it fits:
 
-    - Every request waits until the line is silent: for ``line.silence_s`` after an answer, for ``quiet_s`` after
+    - Every request waits until the line is silent: for ``line.silence_s`` after the last byte, for ``quiet_s`` after
       opening the port and after a request that was not answered, ``turnaround_s`` after a broadcast, and
       :data:`SETTLE_S` after bytes that belong to nothing. Then it waits for one more turn of the reactor, in which
       comes what the kernel had in hand while this process was held up.
@@ -64,9 +64,11 @@ class Wire:
         self._statistics = statistics
         self._on_end = on_end
         self._port: Port | None = None
+        self._heard_at = 0.0  # when the last byte came, or what was sent had left
         self._silent_at = 0.0  # when the line will have been silent for long enough
         self._seeker: Seeker | None = None  # what is looked for, in time or late
         self._asking = False
+        self._deadline = 0.0
         self._ending = ""  # why no further request is taken
         self._doubt = False  # an answer may still come late
         self._rest: Deferred[None] | None = None
@@ -130,14 +132,17 @@ class Wire:
         try:
             self._port.write(frame)
             self._statistics.requests += 1
+            self._heard_at = self._clock.seconds() + self.line.seconds_for(len(frame))
             if request.unit == BROADCAST:
-                await self._for(self.line.seconds_for(len(frame)) + self.line.turnaround_s)
+                patience = self.line.seconds_for(len(frame)) + self.line.turnaround_s
             else:
                 length = len(frame) + answer_shape(request).length
-                await self._for(self.line.seconds_for(length) + self.line.timeout_s)
-                if seeker.answer is None and self.loss is None:
-                    await self._for(0.0)  # what is in time, and still in the kernel's hand
-                    seeker.finish()
+                patience = self.line.seconds_for(length) + self.line.timeout_s
+            self._deadline = self._clock.seconds() + patience
+            await self._for(patience)
+            if seeker.answer is None and self.loss is None:
+                await self._for(0.0)  # what is in time, and still in the kernel's hand
+                seeker.finish()
         finally:
             self._asking = False
         return self._conclude(request, seeker)
@@ -151,20 +156,20 @@ class Wire:
             self.echo = True
         elif seeker.clean and self.echo is None:
             self.echo = False
-        now = self._clock.seconds()
-        silence = max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
+        quiet_at = self._clock.seconds() + self.line.quiet_s
+        self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
         if request.unit == BROADCAST:
             self._seeker = None
-            self._silent_at = now + silence
             raise NoAnswer(self.loss or "sent to all units: none answers")
         if seeker.answer is None:
             self._statistics.timeouts += 1
-            self._silent_at = now + max(self.line.quiet_s, silence)
+            self._silent_at = max(self._silent_at, quiet_at)
             self._doubt = True
             self._drop_what_is_under_way()
             raise NoAnswer(self.loss or "no valid answer in time")
         self._seeker = None
-        self._silent_at = now + (max(self.line.quiet_s, silence) if self._doubt else silence)
+        if self._doubt:
+            self._silent_at = max(self._silent_at, quiet_at)
         self._doubt = False
         self.answered = True
         answer = seeker.answer.hex().upper()
@@ -186,12 +191,13 @@ class Wire:
 
     def received(self, chunk: bytes) -> None:
         """Bytes came."""
+        self._heard_at = self._clock.seconds()
         if self._asking and self._seeker is not None:
-            if self._seeker.answer is None and self._seeker.feed(chunk) is not None:
-                self._wake()
+            self._seeker.feed(chunk)
+            self._wait_on()
             return
         self._statistics.bytes_discarded += len(chunk)
-        self._silent_at = max(self._silent_at, self._clock.seconds() + SETTLE_S)
+        self._silent_at = max(self._silent_at, self._heard_at + SETTLE_S)
         if self._seeker is not None and self._seeker.feed(chunk) is not None:
             self._seeker = None
             self._statistics.late_answers += 1
@@ -202,6 +208,15 @@ class Wire:
         self.loss = reason
         self._wake()
         self._on_end()
+
+    def _wait_on(self) -> None:
+        """After an answer wait for the silence that ends it, since it is none where something else follows."""
+        if self._timer is None or self._seeker is None:
+            return
+        left = self._deadline - self._clock.seconds()
+        if self._seeker.answer is not None:
+            left = min(self.line.frame_end_s, left + self.line.frame_end_s)
+        self._timer.reset(max(left, 0.0))
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
