@@ -1,4 +1,4 @@
-"""The twistd commands: ``cmmd``, the server; ``cmm-gateway``, a device in software; ``cmm-sim``, a fleet of simulated ones."""
+"""The twistd commands: ``cmmd`` serves, ``cmm-gateway`` is a device, ``cmm-sim`` simulates a fleet of devices."""
 
 from twisted.application.service import ServiceMaker
 
