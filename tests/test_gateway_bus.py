@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
@@ -458,6 +459,16 @@ class WriteTests(BusTestCase):
         other = self.controller.answer(bytes.fromhex(WriteCoilRequest(1, 1, True).to_hex())) or b""
         self.on_frame = lambda port, _: port.bring(other, 0.02)
         self.failureResultOf(self.write(), NoAnswer)
+
+    def test_to_all_units_without_a_turnaround(self) -> None:
+        """The frame has to leave, and to be ended by a silence, all the same."""
+        self.prepare(turnaround_s=0.0)
+        self.start()
+        self.begin(self.bus.write(replace(START, unit=0))).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.begin(self.bus.read(READ))
+        self.run_for(1.0)
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + self.line.silence_s, places=6)
 
     def test_to_all_units(self) -> None:
         """Nobody answers a broadcast, so nobody knows; and the line is left alone for the turnaround."""
