@@ -201,8 +201,9 @@ class RecordingTests(OutageTestCase):
         self.source.input_states = InputStates(0, 1, None, None)
         run(self.clock, 30)
         self.back()
-        self.assertEqual([one["method"] for one in self.history()], ["reqdata", "reqdatachange", "reqdatachange"])
-        first, second = self.history()[1:]
+        self.assertEqual([one["method"] for one in self.history()], ["reqdata", "reqdatachange"] * 2)
+        first, second = self.history()[1::2]
+        self.assertEqual([one["itime"] for one in self.history()[::2]], [first["itime"], second["itime"]])
         self.assertEqual((first["params"], first["AccessAlarm"], first["FireAlarm"]), ({}, 0, 0))
         self.assertEqual((second["FireAlarm"], "AlarmInput" in second), (1, False))
 
