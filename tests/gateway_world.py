@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.orders import By, Submitted
@@ -202,12 +202,12 @@ class _ServerSide(SegmentTransport):
             self.client.receive(segment)
 
 
-@implementer(ITCPTransport)
 class _ClientSide(StringTransport):
     """The gateway's end."""
 
     def __init__(self, network: "Network", server: _ServerSide, client: IProtocol) -> None:
         super().__init__()
+        alsoProvides(self, ITCPTransport)
         self._network = network
         self._server = server
         self._client = client

@@ -160,7 +160,7 @@ class UploadTests(GatewayTestCase):
 class CommandTests(GatewayTestCase):
     def test_done_and_shown(self) -> None:
         world = self.make()
-        world.genset.coils = AT_REST - {41} | {42}
+        world.genset.coils = {*AT_REST, 42} - {41}
         world.start()
         sent = world.send("auto")
         world.run(10)
