@@ -3,6 +3,7 @@
 The controller is pymodbus' (:mod:`tests.bus_world`), so what is read here was never written by our own Modbus code.
 """
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.orders import By, Submitted
@@ -145,7 +146,17 @@ class _ServerSide(SegmentTransport):
         super().__init__(session, seconds=network.clock.seconds)
         self._network = network
         self._turning = False
+        self._arrived: deque[Callable[[], None]] = deque()
         self.client: _ClientSide | None = None
+
+    def arrive(self, what: Callable[[], None]) -> None:
+        """Bytes, or the end, have come: they are noticed when the server reads."""
+        self._arrived.append(what)
+        self.soon()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.soon()
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -179,6 +190,8 @@ class _ServerSide(SegmentTransport):
 
     def _turn_now(self) -> None:
         self._turning = False
+        while self._arrived and self.producerState == "producing" and not self.lost:
+            self._arrived.popleft()()
         self.turns()
         for segment in self.segments:
             self._network.clock.callLater(LATENCY_S, self._deliver_to_client, segment)
@@ -189,12 +202,12 @@ class _ServerSide(SegmentTransport):
             self.client.receive(segment)
 
 
-@implementer(ITCPTransport)
 class _ClientSide(StringTransport):
     """The gateway's end."""
 
     def __init__(self, network: "Network", server: _ServerSide, client: IProtocol) -> None:
         super().__init__()
+        alsoProvides(self, ITCPTransport)
         self._network = network
         self._server = server
         self._client = client
@@ -214,9 +227,7 @@ class _ClientSide(StringTransport):
         self._network.clock.callLater(0, self.lose, error.ConnectionAborted())
 
     def _deliver(self, data: bytes) -> None:
-        if not self._server.lost:
-            self._server.protocol.dataReceived(data)
-            self._server.soon()
+        self._server.arrive(lambda: self._server.protocol.dataReceived(data))
 
     def receive(self, segment: bytes) -> None:
         if not self.gone:
@@ -227,7 +238,7 @@ class _ClientSide(StringTransport):
             self.gone = True
             self._network.connections.remove(self)
             self._client.connectionLost(Failure(why))
-            self._network.clock.callLater(LATENCY_S, self._server.hang_up)
+            self._network.clock.callLater(2 * LATENCY_S, self._server.arrive, self._server.hang_up)
 
 
 @implementer(IStreamClientEndpoint)

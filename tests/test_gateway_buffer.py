@@ -48,13 +48,16 @@ class BufferTestCase(SynchronousTestCase):
     def fails(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> str:
         return str(self.failureResultOf(Deferred.fromCoroutine(coroutine), BufferFailed).value)
 
-    def opened(self, **bounds: int) -> Buffer:
+    def opened(self, **bounds: Any) -> Buffer:
         """Open it anew, as a start does."""
         self.do(self.buffer.close())
         self.buffer = Buffer(self.path, self.worker, **bounds)
         self.remembered = self.do(self.buffer.open())
-        self.addCleanup(lambda buffer=self.buffer: self.do(buffer.close()))
+        self.addCleanup(self.close, self.buffer)
         return self.buffer
+
+    def close(self, buffer: Buffer) -> None:
+        self.do(buffer.close())
 
     def drained(self) -> list[str]:
         """All that is in it, which is taken out."""

@@ -201,8 +201,9 @@ class RecordingTests(OutageTestCase):
         self.source.input_states = InputStates(0, 1, None, None)
         run(self.clock, 30)
         self.back()
-        self.assertEqual([one["method"] for one in self.history()], ["reqdata", "reqdatachange", "reqdatachange"])
-        first, second = self.history()[1:]
+        self.assertEqual([one["method"] for one in self.history()], ["reqdata", "reqdatachange"] * 2)
+        first, second = self.history()[1::2]
+        self.assertEqual([one["itime"] for one in self.history()[::2]], [first["itime"], second["itime"]])
         self.assertEqual((first["params"], first["AccessAlarm"], first["FireAlarm"]), ({}, 0, 0))
         self.assertEqual((second["FireAlarm"], "AlarmInput" in second), (1, False))
 
@@ -418,10 +419,16 @@ class SendingTests(OutageTestCase):
         self.assertEqual(times[3:], sorted(set(times[3:])))
 
     def test_try_again_later(self) -> None:
+        self.try_again("000006")
+
+    def test_a_code_that_nobody_knows_is_not_for_good(self) -> None:
+        self.try_again("123456")
+
+    def try_again(self, retcode: str) -> None:
         self.online()
         self.outage(300)
         self.server.replies["reqdata"] = lambda connection: (
-            refusal("reqdata", "000006") if "itime" in connection.received[-1] else UPLOAD_ANSWER
+            refusal("reqdata", retcode) if "itime" in connection.received[-1] else UPLOAD_ANSWER
         )
         with capturedLogs() as events:
             live = self.back(600)
@@ -444,7 +451,7 @@ class SendingTests(OutageTestCase):
         assert self.link.outages is not None
         historian = self.link.outages.historian
         self.assertEqual((self.buffer.rows, historian.refused, historian.sent, live.gone), (0, 5, 0, False))
-        self.assertEqual(len([one for one in self.warnings(events) if "is refused" in one]), 1)
+        self.assertEqual(len([one for one in self.warnings(events) if "refuses a kept" in one]), 1)
 
     def test_a_server_that_does_not_know_us_any_more(self) -> None:
         self.online()

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+import tests.support  # noqa: F401 - hypothesis' settings
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
@@ -34,7 +35,6 @@ from cmmd.store.records import Device
 from cmmd.wire.messages import ChangeParams, LoginParams
 from tests.fake_bus import FakeBus, FakeWiring, no_answer, refusal
 from tests.scripted_server import HOSTID, PLAN
-from tests.support import settings  # noqa: F401 - hypothesis' settings
 from tests.test_modbus_requests import write_requests
 
 T = TypeVar("T")

@@ -164,17 +164,14 @@ class Historian:
         """See whether the server took an upload, or never will."""
         if answer.retcode == Retcode.OK:
             self.sent += 1
-        elif answer.retcode == Retcode.TRY_AGAIN:
-            raise _NotNow("the server cannot take it now")
         elif answer.retcode in NOT_OURS:
             raise LinkError(f"history refused, retcode {answer.retcode}")
-        else:
+        elif answer.retcode == Retcode.NOT_UNDERSTOOD:
             self.refused += 1
             if self.refused == 1:
-                self._log.warn(
-                    "a kept upload is refused, retcode {retcode}, and dropped; more of that is only counted",
-                    retcode=quoted(answer.retcode),
-                )
+                self._log.warn("the server refuses a kept upload for good, and it is dropped; more is only counted")
+        else:
+            raise _NotNow(f"the server does not take them now, retcode {quoted(answer.retcode)}")
 
     def _say(self, trouble: str) -> None:
         if trouble != self._said:

@@ -36,7 +36,7 @@ RESTART_S = 1.0
 """How long a device takes to restart after a reset, about."""
 
 WORTH_TELLING_S = 1.0
-"""By how much the server's clock has to be from ours, or from where it was, for a line in the log."""
+"""By how much the server's clock has to be from ours, or from where it was told to be, for a line in the log."""
 
 
 class Link(Service):
@@ -109,6 +109,7 @@ class Link(Service):
         self._last_reason = ""
         self._running: Deferred[None] | None = None
         self.clock_offset: float | None = None
+        self._offset_told = 0.0
         self.outages: Outages | None = None
         if outages is not None:
             self.outages = Outages(
@@ -185,7 +186,7 @@ class Link(Service):
         :raises LinkError: the orders make no sense, or the session came to its end.
         """
         orders = Orders.of(result, self._data_mode)
-        live, historic = await self._take_orders(result, orders)
+        live, historic = self._take_orders(result, orders)
         connection = await self._connector.connect(live)
         self.session = Session(connection, self._source, orders, self._terms, partial(self._attached, live, historic))
         try:
@@ -199,7 +200,7 @@ class Link(Service):
                 self.outages.resume()
             await connection.close()
 
-    async def _take_orders(self, result: LoginResult, orders: Orders) -> tuple[Address, Address]:
+    def _take_orders(self, result: LoginResult, orders: Orders) -> tuple[Address, Address]:
         """Follow what a login answer says.
 
         :return: the addresses for live uploads and for history.
@@ -210,7 +211,7 @@ class Link(Service):
         try:
             self._source.follow(result.para_command, orders.data_mode)
             if self.outages is not None:
-                await self.outages.ordered(result.para_command, orders.upload_period)
+                self.outages.ordered(result.para_command, orders.upload_period)
         except ValueError as error:
             raise LinkError(f"the server's para_command makes no sense: {quoted(error)}") from None
         finally:
@@ -235,8 +236,9 @@ class Link(Service):
     def _clock_learnt(self, offset_s: float) -> None:
         if self._now() + offset_s < EARLIEST_S:
             return
-        before, self.clock_offset = self.clock_offset or 0.0, offset_s
-        if abs(offset_s - before) > WORTH_TELLING_S:
+        self.clock_offset = offset_s
+        if abs(offset_s - self._offset_told) > WORTH_TELLING_S:
+            self._offset_told = offset_s
             self._log.info(
                 "{hostid}: the server's clock is {offset_s:+.1f} s from ours", hostid=self._hostid, offset_s=offset_s
             )

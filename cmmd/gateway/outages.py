@@ -4,6 +4,7 @@ from collections.abc import Callable
 from random import Random
 
 from msgspec import Struct
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -105,12 +106,14 @@ class Outages:
         if self._ordered is not None:
             self.recorder.start(self._ordered)
 
-    async def ordered(self, plan: str, period_s: float) -> None:
-        """Remember what a login answer ordered; the source follows it."""
+    def ordered(self, plan: str, period_s: float) -> None:
+        """Remember what a login answer ordered; the source follows it. The disk may take its time."""
         ordered = Ordered(plan, period_s)
-        if ordered == self._ordered:
-            return
-        self._ordered = ordered
+        if ordered != self._ordered:
+            self._ordered = ordered
+            Deferred.fromCoroutine(self._remember(ordered))
+
+    async def _remember(self, ordered: Ordered) -> None:
         try:
             await self.buffer.remember(ordered)
         except BufferFailed as error:

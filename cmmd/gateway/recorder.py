@@ -26,7 +26,7 @@ _SHAPE = 6  # characters: unit, function, byte count
 
 
 class Recorder:
-    """Keeps a full upload at an interval, and whenever a coil changed; and the device's inputs whenever they changed.
+    """Keeps a full upload at an interval, and whenever a coil or an input of the device changed; and such an input.
 
     :param source: polled.
     :param buffer: where uploads go.
@@ -91,19 +91,23 @@ class Recorder:
 
     async def _step(self, plan: str) -> None:
         hostid = self._source.identity().hostid
-        inputs = self._source.inputs()
         params = await self._source.full_upload()
-        if params and self._is_due(params):
-            await self._keep(ReqData(params=params, hostid=hostid), plan)
-        if inputs not in (self._inputs, NO_INPUTS):
-            self._inputs = inputs
-            await self._keep(change_packet(hostid, ChangeParams(), inputs), plan)
+        inputs = self._source.inputs()
+        news = inputs not in (self._inputs, NO_INPUTS)
+        if self._is_due(params, inputs_changed=news):
+            if params:
+                await self._keep(ReqData(params=params, hostid=hostid), plan)
+            if news:  # behind the values of the same moment
+                self._inputs = inputs
+                await self._keep(change_packet(hostid, ChangeParams(), inputs), plan)
 
-    def _is_due(self, params: str) -> bool:
-        """Whether an upload is to be kept; it is taken for kept then."""
+    def _is_due(self, params: str, *, inputs_changed: bool) -> bool:
+        """Whether something is to be kept; it is taken for kept then."""
+        if not params and not inputs_changed:
+            return False
         now = self._clock.seconds()
         bits = _bits(params)
-        if any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
+        if inputs_changed or any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
             self._owes_change = True
         self._bits.update(bits)
         since_s = self._interval_s if self._kept_at is None else now - self._kept_at
