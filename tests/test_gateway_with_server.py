@@ -224,6 +224,22 @@ class CommandTests(GatewayTestCase):
         self.assertEqual(sent.outcome, "done")
         self.assertEqual(asked[:3], [Function.WRITE_COIL, HOLDING, HOLDING])
 
+    def test_one_that_waits_for_the_bus_is_not_sent_after_the_session(self) -> None:
+        """Nobody expects it any more."""
+        world = self.make()
+        world.cable.delay_s = 0.8
+        world.start()
+        session, asked = world.link.session, world.genset.asked
+        assert session is not None
+        while world.genset.asked == asked:
+            world.run(0.05)
+        sent = world.write(WriteCoilRequest(0, 3, True).to_hex())
+        while not session.obeying:
+            world.run(0.05)
+        world.network.cut()
+        world.run(20)
+        self.assertEqual((sent.outcome, world.genset.written), ("lost", []))
+
     def test_inhibited_at_the_gateway(self) -> None:
         """The server does not even try; and where it does not know of it yet, the gateway refuses."""
         world = self.make()
