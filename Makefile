@@ -6,16 +6,17 @@ TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
 CAN_RUN := $(VENV)/.can-run
+CAN_EMULATE := $(VENV)/.can-emulate
 CAN_TEST := $(VENV)/.can-test
 STATE := var
 
 CHECKS := check-lint check-format check-types check-architecture
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-system check list-checks $(CHECKS) bench clean
+.PHONY: help run demo gateway-demo test test-system check list-checks $(CHECKS) bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
 	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
@@ -23,13 +24,16 @@ run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in
 demo: $(CAN_RUN) ## the daemon and ten simulated devices in this terminal, state in var/demo; Ctrl-C ends all
 	exec etc/demo.sh $(BIN) $(STATE)/demo
 
+gateway-demo: $(CAN_EMULATE) ## the daemon, a gateway and an emulated controller in this terminal, state in var/gateway-demo; Ctrl-C ends all
+	exec etc/demo.sh $(BIN) $(STATE)/gateway-demo gateway
+
 test: $(CAN_TEST) ## all tests with coverage: cmmd/wire 100 % of lines and branches, the rest 90 % or more
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m twisted.trial $(TESTS)
 	$(BIN)/coverage report --include='cmmd/wire/*' --fail-under=100
 	$(BIN)/coverage report --omit='cmmd/wire/*' --fail-under=90
 
-test-system: $(CAN_TEST) ## the daemon with Debian's Prometheus and Chromium; as root installs what is missing
+test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
 	@.ci/system-packages
 	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_system tests_system
 
@@ -63,6 +67,10 @@ $(CAN_RUN): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cmmd needs Python 3.11 or newer, not %s; choose one: make PYTHON=python3.x" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(CAN_EMULATE): $(CAN_RUN)
+	$(BIN)/python -m pip install --quiet --editable '.[emulator]'
 	@touch $@
 
 $(CAN_TEST): $(CAN_RUN)

@@ -3,12 +3,14 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-__all__ = ["Config", "ConfigError", "load"]
+__all__ = ["Config", "ConfigError", "load", "read"]
+
+Table = TypeVar("Table", bound=Struct)
 
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
@@ -132,15 +134,23 @@ class ConfigError(Exception):
 
 
 def load(path: Path | None) -> Config:
-    """Read a configuration.
+    """Read the configuration of cmmd.
 
     :param path: a TOML file; None for all defaults.
+    :raises ConfigError: see :func:`read`.
+    """
+    return Config() if path is None else read(path, Config)
+
+
+def read(path: Path, table: type[Table]) -> Table:
+    """Read a configuration.
+
+    :param path: a TOML file.
+    :param table: what the whole file is.
     :raises ConfigError: the file cannot be read, is no TOML, or has a wrong or unknown key.
     """
-    if path is None:
-        return Config()
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), Config)
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), table)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except msgspec.ValidationError as error:

@@ -20,7 +20,6 @@ from twisted.python.threadpool import ThreadPool
 from cmmd import __version__, config
 from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.control.programs import DoorError, Programs
-from cmmd.control.tls import TLSFiles
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
@@ -51,6 +50,7 @@ from cmmd.store.spool import Spool
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.store.urls import store_at
+from cmmd.tls.files import TLSFiles
 from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.monitoring import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
@@ -196,6 +196,7 @@ class Server(Service):
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
             interval_s=settings.history.interval,
+            retention_days=settings.history.retention_days,
             commands=CommandTerms(
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,
@@ -232,8 +233,9 @@ class Server(Service):
         )
         self._sessions = Sessions(around, settings.server.max_connections)
         await self._sessions.listen(self._listeners)
-        advertised.live_port = self._sessions.tcp_port(settings.server.live[0])
-        advertised.historic_port = self._sessions.tcp_port(settings.server.historic[0])
+        tcp_port = self._sessions.tcp_port
+        advertised.live_ports = [port for string in settings.server.live if (port := tcp_port(string))]
+        advertised.historic_ports = [port for string in settings.server.historic if (port := tcp_port(string))]
         operations = Operations(
             fleet=fleet, dispatch=fleet.dispatch, store=self._store, tally=self.tally, now=time.time
         )

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# The daemon and ten simulated devices in one terminal. Ctrl-C ends both; when one of them ends, so does the other.
+# The daemon and what reports to it in one terminal. Ctrl-C ends all; when one of them ends, so do the others.
 #
-# usage: demo.sh BIN STATE      BIN: the folder of twistd and python; STATE: the daemon's state directory
+# usage: demo.sh BIN STATE [gateway]
+# BIN: the folder of twistd and python. STATE: the daemon's state directory. What reports: ten simulated devices; or a gateway, to an
+# emulated controller on a pseudo-terminal.
 # Exit status: 0 ended from outside; otherwise that of what ended by itself, at least 1.
 set -u
 
 bin=$1
 state=$2
+what=${3:-devices}
 port=21318
 devices=10
 start_s=30
 
 say() { printf 'demo: %s\n' "$*" >&2; }
 
-end_both() {
+end_all() {
     trap '' INT TERM HUP
     local running tenths
     for ((tenths = 0; tenths < 150; tenths++)); do
@@ -41,7 +44,7 @@ if ! port_is_free; then
     exit 1
 fi
 
-trap end_both EXIT
+trap end_all EXIT
 trap 'exit 0' INT TERM HUP
 
 "$bin/twistd" --nodaemon cmmd --state "$state" &
@@ -60,11 +63,33 @@ until port_accepts; do
     sleep 0.2
 done
 
-"$bin/twistd" --nodaemon cmm-sim --server "127.0.0.1:$port" --devices "$devices" &
-say "$devices simulated devices report to port $port; http://localhost:21380/ shows them; Ctrl-C ends all"
+start_devices() {
+    "$bin/twistd" --nodaemon cmm-sim --server "127.0.0.1:$port" --devices "$devices" &
+    say "$devices simulated devices report to port $port; http://localhost:21380/ shows them; Ctrl-C ends all"
+}
+
+start_gateway() {
+    local folder
+    folder=$(realpath "$state")
+    "$bin/cmm-emulator" --link "$folder/ttyController" --lively </dev/null &
+    cat >"$folder/gateway.toml" <<END
+[device]
+hostname = "Emulated genset"
+password = "123456"
+[server]
+login = "127.0.0.1:$port"
+[serial]
+rs485 = "$folder/ttyController"
+END
+    "$bin/twistd" --nodaemon cmm-gateway --config "$folder/gateway.toml" --state "$folder/gateway" &
+    say "an emulated controller is on $folder/ttyController, and a gateway reports it to port $port;"
+    say "http://localhost:21380/ shows it; $bin/cmmctl --state $state devices lists it; Ctrl-C ends all"
+}
+
+"start_$what"
 
 wait -n
 status=$?
-jobs -pr | grep -qx "$daemon" && ended="the simulator" || ended="the daemon"
+jobs -pr | grep -qx "$daemon" && ended="what reports" || ended="the daemon"
 say "$ended has ended (exit status $status)"
 exit $((status ? status : 1))

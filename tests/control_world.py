@@ -26,13 +26,13 @@ from cmmd.control.connection import Around
 from cmmd.control.doors import Door
 from cmmd.control.programs import Programs
 from cmmd.control.responder import Responder
-from cmmd.control.tls import TLSFiles
 from cmmd.fleet.audit import Audit
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.uids import Uids
 from cmmd.store.interface import IStore
+from cmmd.tls.files import TLSFiles
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from tests.world import HOSTID, World
 

@@ -20,6 +20,7 @@ __all__ = [
     "endpoint",
     "environment",
     "service_port",
+    "toml",
     "twistd",
     "until",
 ]
@@ -107,7 +108,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         all_roles = {role: [endpoint(self.port)] for role in ("login", "live", "historic")}
         given = {"control": {"listen": []}, "web": {"listen": []}, **(sections or {})}
-        self._config.write_text(_toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
+        self._config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
 
     def start(self, ports: Sequence[int] = ()) -> "Daemon":
         """Start it and wait until it takes connections.
@@ -196,7 +197,7 @@ class Daemon:
         return status
 
 
-def _toml(sections: Sections) -> str:
+def toml(sections: Sections) -> str:
     """TOML; the values that a configuration has look the same in JSON."""
     lines = []
     for name, table in sections.items():

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from cmmd.gateway.address import Address
+from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams, LoginParams
 
 PLAN = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
@@ -212,6 +213,7 @@ class ScriptedSource:
         self.ports: list[tuple[int | None, int | None]] = []
         self.changes: list[ChangeParams | None] = []
         self.full = "01030200017984"
+        self.input_states = NO_INPUTS
         self.obey: Callable[[str], bool | Deferred[bool]] = lambda frame: False
         self.port_works = False
 
@@ -223,11 +225,14 @@ class ScriptedSource:
     def follow(self, plan: str, data_mode: int) -> None:
         self.followed.append((plan, data_mode))
 
-    def full_upload(self) -> str:
+    async def full_upload(self) -> str:
         return self.full
 
-    def change_upload(self) -> ChangeParams | None:
+    async def change_upload(self) -> ChangeParams | None:
         return self.changes.pop(0) if self.changes else None
+
+    def inputs(self) -> InputStates:
+        return self.input_states
 
     async def write(self, frame: str) -> bool:
         self.written.append(frame)

@@ -22,10 +22,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": PROTOCOLS | KNOWLEDGE,
     "fleet": PROTOCOLS | KNOWLEDGE,
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "control": PROTOCOLS | KNOWLEDGE | DOMAIN,
+    "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "gateway": PROTOCOLS | {"controllers"},
+    "gateway": PROTOCOLS | {"controllers", "tls"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
+    "tls": PROTOCOLS,
     "config": PROTOCOLS,
     "daemon": PROTOCOLS,
 }

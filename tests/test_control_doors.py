@@ -20,7 +20,7 @@ from cmmd.control.doors import SocketInUse, TLSSettings, clear_stale, tls_doors,
 from cmmd.control.endpoints import client_endpoint, split_endpoint
 from cmmd.control.peers import requester
 from cmmd.control.programs import DoorError, Programs
-from cmmd.control.tls import TLSFiles
+from cmmd.tls.files import TLSFiles
 from tests.control_world import Authority, ControlWorld, folder, opened, until
 from tests.world import HOSTID
 

@@ -21,7 +21,8 @@ from cmmd.control.client import ControlClient
 from cmmd.control.doors import TLSSettings, tls_doors
 from cmmd.control.errors import CannotConnect
 from cmmd.control.programs import Programs
-from cmmd.control.tls import ServerTLS, TLSFiles, TLSFilesError
+from cmmd.control.tls import ServerTLS
+from cmmd.tls.files import TLSFiles, TLSFilesError
 from tests.control_world import Authority, ControlWorld, folder, opened, until
 from tests.world import HOSTID
 

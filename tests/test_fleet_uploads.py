@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.journal import BATCH_S
-from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.fleet.uploads import HISTORIC_GAP_S, WrongTime
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import StoreUnavailable
@@ -15,7 +16,7 @@ from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Query
 from cmmd.wire.messages import ReqData, ReqDataChange
 from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_upload
-from tests.world import HOSTID, START_S, World, login_params
+from tests.world import HOSTID, RETENTION_DAYS, START_S, World, login_params
 
 RUNNING = {**STANDBY, 6: 0, 13: 5001, 34: 9}
 
@@ -40,7 +41,7 @@ class UploadsTestCase(SynchronousTestCase):
             return False
         self.assertNoResult(durable)
         self.world.write_batch()
-        if historic:
+        if historic or upload.itime is not None:
             self.assertNoResult(durable)
             self.world.clock.advance(HISTORIC_GAP_S)
         self.successResultOf(durable)
@@ -343,6 +344,56 @@ class HistoricTests(UploadsTestCase):
         self.world.fleet.uploads.registered(device)
         self.kept(change_upload({13: 4999}), historic=True)
         self.assertIsNone(self.readings()[1].points["mains_frequency"])
+
+
+class DatedTests(UploadsTestCase):
+    """Uploads that say when they were, on a live port."""
+
+    def dated(self, ago_s: float, upload: ReqData | ReqDataChange | None = None) -> ReqData | ReqDataChange:
+        return replace(upload or full_upload(RUNNING), itime=int((self.world.clock.seconds() - ago_s) * 1000))
+
+    def test_to_history_at_that_time_and_nowhere_else(self) -> None:
+        self.kept(full_upload())
+        before = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
+        alarming = full_upload(RUNNING, {7, 41, 72, 19})
+        self.assertTrue(self.kept(self.dated(7200, alarming)))
+        self.assertTrue(self.kept(self.dated(3600, change_upload({13: 4999}, FireAlarm=1))))
+        self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)
+        self.assertEqual(self.told(), [])
+        self.assertEqual(self.world.fleet.alarms.open_alarms(), [])
+        self.assertEqual(self.reasons(), [("historic", 0), ("historic", 0), ("first", 0)], "in the order of time")
+        ages = [round(START_S - one.reading.at / 1000) for one in self.readings()]
+        self.assertEqual(ages, [7200, 3600, 0])
+        self.assertEqual([one.points["generator_frequency"] for one in self.readings()], [50.01, 49.99, 0])
+        self.assertEqual([one.reading.inputs for one in self.readings()], [0, 0b0010_0010, 0])
+
+    def test_the_same_on_a_port_for_history(self) -> None:
+        self.kept(self.dated(600), historic=True)
+        self.assertEqual(round(self.world.clock.seconds() - self.readings()[0].reading.at / 1000, 1), 600.2)
+
+    def test_live_uploads_go_on_as_if_nothing_had_been(self) -> None:
+        self.kept(full_upload())
+        for ago_s in (300, 200, 100):
+            self.kept(self.dated(ago_s))
+        self.world.clock.advance(3)
+        self.assertFalse(self.kept(full_upload()), "it is not due for the sake of what was")
+        self.world.clock.advance(61)
+        self.assertTrue(self.kept(full_upload()))
+        self.assertEqual(self.told(), [])
+
+    def test_times_that_it_cannot_be_from(self) -> None:
+        retention_s = RETENTION_DAYS * 86_400
+        for ago_s, taken in ((-61, False), (-59, True), (0, True), (retention_s - 1, True), (retention_s + 1, False)):
+            with self.subTest(ago_s=ago_s):
+                for upload in (full_upload(), change_upload({6: 5000})):
+                    dated = self.dated(ago_s, upload)
+                    before = len(self.readings())
+                    if taken:
+                        self.assertTrue(self.kept(dated))
+                    else:
+                        with self.assertRaisesRegex(WrongTime, "itime: "):
+                            self.take(dated)
+                    self.assertEqual(len(self.readings()) - before, taken)
 
 
 class RestartTests(UploadsTestCase):

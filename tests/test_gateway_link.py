@@ -129,6 +129,12 @@ class WayTests(LinkTestCase):
         run(self.clock, 0.2)
         self.assertEqual(self.server.attempts[0], (START + 1.5, LOGIN_SERVER))
 
+    def test_uploads_go_to_login_where_no_answer_is_followed(self) -> None:
+        self.prepare(follow=False)
+        self.start(5)
+        self.assertEqual([one.address for one in self.server.connections], [LOGIN_SERVER, LOGIN_SERVER])
+        self.assertNotEqual(self.server.last.of("reqdata"), [])
+
     def test_the_fields_login_answer_is_followed(self) -> None:
         (field,) = (one for one in FIELD_EXAMPLES if one.object["method"] == "login")
         self.server.replies["login"] = field.wire
@@ -432,7 +438,7 @@ class OurBugTests(LinkTestCase):
     def patched_upload(self) -> Any:
         self.bugs = 0
 
-        def upload() -> str:
+        async def upload() -> str:
             self.bugs += 1
             return str(1 // 0)
 

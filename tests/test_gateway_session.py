@@ -1,18 +1,29 @@
 """``cmmd.gateway.session``: what goes over the long connection, when, and how a device obeys."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.answers import Step, at_once
 from cmmd.gateway.orders import Orders
-from cmmd.gateway.session import WAITING_COMMANDS
+from cmmd.gateway.session import MOST_REFUSALS, TIMING_INTERVAL_S, WAITING_COMMANDS
+from cmmd.gateway.source import NO_INPUTS, InputStates, OutcomeUnknown
 from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult, ResetAnswer, WriteConfigAnswer
 from cmmd.wire.reading import read_from_server
-from tests.scripted_server import HOSTID, RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.scripted_server import (
+    HOSTID,
+    LOGIN_SERVER,
+    RESET,
+    UPLOAD_ANSWER,
+    Accepted,
+    login_answer,
+    refusal,
+    run,
+)
 from tests.support import FIELD_EXAMPLES, compact
 from tests.test_gateway_link import START, LinkTestCase
 
@@ -166,6 +177,122 @@ class ChangeTests(LinkTestCase):
         self.assertEqual(self.uploads(live), ["full", 1, 2, "full", 1])
 
 
+class InputTests(LinkTestCase):
+    """The device's own four inputs (4.5)."""
+
+    def told(self, live: Accepted) -> list[dict[str, Any]]:
+        """Change packets without values, without what all have."""
+        return [
+            {key: value for key, value in message.items() if key not in ("method", "hostid")}
+            for message in live.of("reqdatachange")
+            if not message["params"].get("03")
+        ]
+
+    def test_a_device_without_any_says_nothing_of_them(self) -> None:
+        self.assertEqual(self.attached(10).of("reqdatachange"), [])
+
+    def test_at_first_and_when_they_change(self) -> None:
+        for data_mode in (0, 1):
+            with self.subTest(data_mode=data_mode):
+                self.prepare(data_mode=data_mode)
+                self.source.input_states = InputStates(0, 0, None, 0)
+                live = self.attached(10)
+                first = {"params": {}, "AccessAlarm": 0, "FireAlarm": 0, "InhbitRemote": 0}
+                self.assertEqual(self.told(live), [first])
+                self.source.input_states = InputStates(0, 1, None, 0)
+                run(self.clock, 10)
+                self.assertEqual(self.told(live), [first, {**first, "FireAlarm": 1}])
+                self.source.input_states = NO_INPUTS
+                run(self.clock, 10)
+                self.assertEqual(len(self.told(live)), 2)
+                self.stop()
+
+    def test_behind_the_first_values_and_before_later_ones(self) -> None:
+        """At first those that the server has may be of long ago; later a controller may take its time."""
+        self.source.input_states = InputStates(fire_alarm=1)
+        live = self.attached(3.2)
+        self.source.input_states = InputStates(fire_alarm=0)
+        run(self.clock, 3)
+        told = [method for method in live.methods if "req" in method]
+        self.assertEqual(told, ["reqdata", "reqdatachange", "reqdatachange", "reqdata"])
+
+    def test_in_every_change_packet(self) -> None:
+        self.prepare(data_mode=0)
+        self.source.input_states = InputStates(1, 0, 0, 0)
+        self.source.changes = [ChangeParams(f03=[{"0000": "0100"}])]
+        live = self.attached(10)
+        (packet,) = [one for one in live.of("reqdatachange") if one["params"]]
+        self.assertEqual((packet["params"]["packetnum"], packet["AccessAlarm"], packet["InhbitRemote"]), (1, 1, 0))
+
+    def test_in_a_new_session_again(self) -> None:
+        self.source.input_states = InputStates(alarm_input=1)
+        live = self.attached(5)
+        live.lose()
+        run(self.clock, 6)
+        self.assertEqual(self.told(self.server.last), self.told(live))
+
+    def test_what_was_refused_is_told_again(self) -> None:
+        self.source.input_states = InputStates(alarm_input=1)
+        self.server.replies["reqdatachange"] = refusal("reqdata", "000006")
+        live = self.attached(7)
+        self.server.replies["reqdatachange"] = UPLOAD_ANSWER
+        run(self.clock, 20)
+        self.assertIn(len(self.told(live)), (3, 4))
+        self.assertFalse(live.gone)
+
+
+class RefusalTests(LinkTestCase):
+    """A server that refuses and refuses: something is wrong that a new login may put right."""
+
+    def refused(self, method: str, retcode: str, seconds: float) -> Accepted:
+        self.server.replies[method] = refusal(method, retcode)
+        self.start(0.3)
+        live = self.server.last
+        run(self.clock, seconds)
+        return live
+
+    def test_uploads_in_a_row(self) -> None:
+        live = self.refused("reqdata", "000001", 11)
+        self.assertFalse(live.gone)
+        while not live.gone:
+            run(self.clock, 0.1)
+        self.assertEqual(len(live.of("reqdata")), MOST_REFUSALS)
+        self.assertEqual(self.link.counters.failures, 1)
+        self.assert_comes_back(5)
+
+    def test_with_back_off(self) -> None:
+        self.refused("reqdata", "999999", 600)
+        logins = [time for time, address in self.server.attempts if address == LOGIN_SERVER]
+        gaps = [later - earlier for earlier, later in pairwise(logins)]
+        self.assertGreater(len(gaps), 8)
+        for gap in gaps[5:]:
+            self.assertGreater(gap, 12 + 15, "five uploads, and half of the longest wait")
+
+    def test_heartbeats_in_a_row(self) -> None:
+        live = self.refused("HB", "000001", 4 * 60 + 3)
+        self.assertEqual((live.gone, len(live.of("HB"))), (True, MOST_REFUSALS))
+
+    def test_heartbeats_taken_do_not_make_up_for_uploads_refused(self) -> None:
+        self.prepare(heartbeat_interval=2.0)
+        self.assertTrue(self.refused("reqdata", "000001", 16).gone)
+
+    def test_one_taken_in_between(self) -> None:
+        count = 0
+
+        def every_fifth(_: Accepted) -> dict[str, Any]:
+            nonlocal count
+            count += 1
+            return UPLOAD_ANSWER if count % MOST_REFUSALS == 0 else refusal("reqdata", "000001")
+
+        self.server.replies["reqdata"] = every_fifth
+        self.assertFalse(self.attached(100).gone)
+
+    def test_try_again_is_no_reason(self) -> None:
+        """A server that cannot take it now does not need a login more."""
+        live = self.refused("reqdata", "000006", 300)
+        self.assertEqual((live.gone, self.link.counters.online), (False, 1))
+
+
 class HeartbeatTests(LinkTestCase):
     def test_soon_after_attaching_then_at_its_interval(self) -> None:
         live = self.attached(200)
@@ -203,6 +330,46 @@ class TimingTests(LinkTestCase):
         self.assertAlmostEqual(
             self.link.session.clock_offset, START + 7 - (live.times_of("timing")[0] + 0.25), places=2
         )
+
+    def answer_time(self, offset_s: float) -> None:
+        self.server.replies["timing"] = lambda _: {
+            "message": "ok",
+            "retcode": "000000",
+            "method": "timing",
+            "result": str(int((self.clock.seconds() + self.server.latency / 2 + offset_s) * 1000)),
+        }
+
+    def said(self, events: Sequence[LogEvent]) -> list[float]:
+        return [round(event["offset_s"]) for event in events if "offset_s" in event]
+
+    def test_the_link_keeps_it_and_says_when_it_changes(self) -> None:
+        self.clock.rightNow = 1_790_000_000.0
+        offsets = (0.5, -0.4, 100.0, 100.8, 101.6, -3.0)
+        with capturedLogs() as events:
+            for number, offset_s in enumerate(offsets):
+                self.answer_time(offset_s)
+                if number == 0:
+                    self.attached(1)
+                else:
+                    self.server.last.lose()
+                    run(self.clock, 40)
+                assert self.link.clock_offset is not None
+                self.assertAlmostEqual(self.link.clock_offset, offset_s, places=2)
+        self.assertEqual(self.said(events), [100, 102, -3])
+        self.stop()
+        self.assertEqual(round(self.link.clock_offset or 0), -3, "it outlives the session")
+
+    def test_it_is_asked_again_every_day(self) -> None:
+        self.prepare(heartbeat_interval=3600.0)
+        self.server.replies["login"] = login_answer(online_rate=3_600_000)
+        live = self.attached(2.5 * TIMING_INTERVAL_S)
+        self.assertEqual((len(live.of("timing")), live.gone), (3, False))
+
+    def test_a_server_that_does_not_know_the_time_either(self) -> None:
+        self.clock.rightNow = 1_790_000_000.0
+        with capturedLogs() as events:
+            self.attached(5)  # the paper's example is of 2017
+        self.assertEqual((self.link.clock_offset, self.said(events)), (None, []))
 
     def test_a_clock_that_makes_no_sense(self) -> None:
         for result in ("UTC", "", "-5", "9" * 17, "1e999", "²"):
@@ -311,6 +478,23 @@ class CommandTests(LinkTestCase):
         live = self.attached()
         live.send(write_config(f"{STOP};{AUTO}", "1"))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        live.send(write_config(STOP, "2"))
+        self.assertEqual([answer["uid"] for answer in self.answers(live)], ["2"])
+
+    def test_what_nobody_knows_is_not_answered(self) -> None:
+        """And what stands behind it is not begun."""
+
+        def obey(frame: str) -> bool:
+            if frame == AUTO:
+                raise OutcomeUnknown("no valid answer in time")
+            return True
+
+        self.source.obey = obey
+        live = self.attached()
+        with capturedLogs() as events:
+            live.send(write_config(f"{STOP};{AUTO};{STOP}", "1"))
+        self.assertEqual((self.answers(live), self.source.written), ([], [STOP, AUTO]))
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
         live.send(write_config(STOP, "2"))
         self.assertEqual([answer["uid"] for answer in self.answers(live)], ["2"])
 

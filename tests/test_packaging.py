@@ -162,14 +162,20 @@ class WheelTests(SynchronousTestCase):
         listed = run(self.twistd, "--help", cwd=self.folder)
         self.assertRegex(listed, r"(?m)^ +cmmd +\S")
         self.assertRegex(listed, r"(?m)^ +cmm-sim +\S")
+        self.assertRegex(listed, r"(?m)^ +cmm-gateway +\S")
 
     def test_help_of_the_commands(self) -> None:
         server = run(self.twistd, "cmmd", "--help", cwd=self.folder)
         self.assertIn("--config", server)
         self.assertIn("--state", server)
+        gateway = run(self.twistd, "cmm-gateway", "--help", cwd=self.folder)
+        self.assertIn("--config", gateway)
+        self.assertIn("--state", gateway)
         simulator = run(self.twistd, "cmm-sim", "--help", cwd=self.folder)
         for option in ("--server", "--devices", "--model", "--seed", "--data-mode"):
             self.assertIn(option, simulator)
+        emulator = run(self.twistd.with_name("cmm-emulator"), "--help", cwd=self.folder)  # and needs no extra for it
+        self.assertIn("--link", emulator)
 
     def test_completion_of_the_commands(self) -> None:
         """What Twisted gives a zsh whose user presses the tabulator."""

@@ -59,16 +59,16 @@ class ScenarioTestCase(TestCase):
         self.world.write_batch()
         await self.world.fleet.journal.drain()
 
-    def upload(self) -> bytes | None:
+    async def upload(self) -> bytes | None:
         if self.data_mode or self.first:
             self.first = False
-            return encode(ReqData(params=self.device.full_upload(), hostid=HOSTID))
-        changes = self.device.change_upload()
+            return encode(ReqData(params=await self.device.full_upload(), hostid=HOSTID))
+        changes = await self.device.change_upload()
         return None if changes is None else encode(ReqDataChange(params=changes, hostid=HOSTID))
 
     async def live(self, seconds: int) -> None:
         for _ in range(seconds // PERIOD_S):
-            upload = self.upload()
+            upload = await self.upload()
             if upload is not None:
                 self.transport.deliver(upload)
                 self.transport.turns()

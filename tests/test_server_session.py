@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.tally import FrameOutcome
+from cmmd.fleet.uploads import HISTORIC_GAP_S
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.server.receiver import LINGER_S, Limits
 from cmmd.store.memory import MemoryStore
@@ -126,10 +127,19 @@ class LoginTests(SessionTestCase):
 
     def test_ports_of_other_listeners(self) -> None:
         advertised = Advertised()
-        advertised.live_port, advertised.historic_port = 1001, 1002
+        advertised.live_ports, advertised.historic_ports = [1001, 1003], [1002]
         self.world = World(advertised=advertised)
         result = json.loads(self.ask(self.world.connect(), login()))["result"]
         self.assertEqual((result["liveData"], result["historic"]), ("198.51.100.1:1001", "198.51.100.1:1002"))
+
+    def test_who_reached_a_port_for_uploads_stays_there(self) -> None:
+        """It may be the one with TLS."""
+        advertised = Advertised()
+        reached = 21318
+        advertised.live_ports, advertised.historic_ports = [1001, reached], [reached]
+        self.world = World(advertised=advertised)
+        result = json.loads(self.ask(self.world.connect(), login()))["result"]
+        self.assertEqual((result["liveData"], result["historic"]), (f"198.51.100.1:{reached}",) * 2)
 
     def test_wrong_password(self) -> None:
         self.world.register()
@@ -288,6 +298,35 @@ class MessageTests(SessionTestCase):
         answer = json.loads(self.ask(transport, message("reqdatachange", params={"03": 5})))
         self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
         self.assertIn("$.params", answer["message"])
+
+    def test_an_upload_of_the_past(self) -> None:
+        """It is answered when it is durable, or told that its time cannot be right."""
+        transport = self.attached()
+        now_ms = int(self.world.clock.seconds() * 1000)
+        upload = full_upload().params
+        before = len(transport.segments)
+        transport.deliver(message("reqdata", params=upload, itime=now_ms - 60_000))
+        self.assertEqual(transport.segments[before:], [])
+        self.world.write_batch()
+        self.world.clock.advance(HISTORIC_GAP_S)
+        transport.turns()
+        self.assertEqual(transport.segments[before:], [OK["reqdata"]])
+        self.assertEqual((self.world.fleet.live[HOSTID].at, dict(self.world.tally.readings)), (None, {"historic": 1}))
+        for method, itime in (
+            ("reqdata", now_ms + 3_600_000),
+            ("reqdatachange", str(now_ms + 3_600_000)),
+            ("reqdata", 1),
+            ("reqdata", -1),
+            ("reqdata", "yesterday"),
+            ("reqdatachange", 2**70),
+        ):
+            with self.subTest(method, itime=itime):
+                params = upload if method == "reqdata" else {"03": [{"0000": "EF00"}]}
+                answer = json.loads(self.ask(transport, message(method, params=params, itime=itime)))
+                self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
+                self.assertIn("itime", answer["message"])
+        self.assertEqual(self.world.tally.peer_errors, {Reason.MALFORMED: 6})
+        self.assertEqual(dict(self.world.tally.readings), {"historic": 1})
 
     def test_frame_error_is_answered(self) -> None:
         answer = self.ask(self.world.connect(), b"GET / HTTP/1.1\r\n\r\n")

@@ -45,7 +45,19 @@ class StillGenset(Genset):
         return Picture(tuple(self.registers), self.coils)
 
 
-class SimulatedDeviceTests(SynchronousTestCase):
+class DeviceTestCase(SynchronousTestCase):
+    """What a simulated device uploads takes no time."""
+
+    device: SimulatedDevice
+
+    def full_upload(self) -> str:
+        return self.successResultOf(Deferred.fromCoroutine(self.device.full_upload()))
+
+    def change_upload(self) -> ChangeParams | None:
+        return self.successResultOf(Deferred.fromCoroutine(self.device.change_upload()))
+
+
+class SimulatedDeviceTests(DeviceTestCase):
     def setUp(self) -> None:
         self.genset = StillGenset()
         (self.identity,) = identities(1, 1, "HGM6120N")
@@ -54,7 +66,7 @@ class SimulatedDeviceTests(SynchronousTestCase):
     def values(self, request: ReadRequest) -> list[int]:
         """What one request reads."""
         self.device.follow(request.to_hex(), 1)
-        unit, function, length, *payload = open_frame(self.device.full_upload())
+        unit, function, length, *payload = open_frame(self.full_upload())
         self.assertEqual((unit, function, length), (request.unit, request.function, len(payload)))
         if request.function.reads_bits:
             return [payload[number // 8] >> number % 8 & 1 for number in range(request.count)]
@@ -64,12 +76,12 @@ class SimulatedDeviceTests(SynchronousTestCase):
         self.assertEqual(self.device.identity(), self.identity)
 
     def test_before_login(self) -> None:
-        self.assertEqual(self.device.full_upload(), "")
-        self.assertIsNone(self.device.change_upload())
+        self.assertEqual(self.full_upload(), "")
+        self.assertIsNone(self.change_upload())
 
     def test_the_plan_of_the_field(self) -> None:
         self.device.follow(PLAN, 1)
-        frames = [open_frame(frame) for frame in split_frames(self.device.full_upload())]
+        frames = [open_frame(frame) for frame in split_frames(self.full_upload())]
         self.assertEqual([frame[:3] for frame in frames], [b"\x01\x01\x0c", b"\x01\x03\x5a", b"\x01\x03\x14"])
         self.assertEqual(frames[0][3:], b"\x05" + bytes(11))
         self.assertEqual(frames[2][3:5], (1046).to_bytes(2, "big"))
@@ -92,40 +104,40 @@ class SimulatedDeviceTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         self.device.follow(PLAN, 0)
-        self.device.full_upload()
-        self.assertIsNone(self.device.change_upload())
+        self.full_upload()
+        self.assertIsNone(self.change_upload())
         self.genset.registers[0] = 0x00EF
         self.genset.registers[50] = 5000
         self.genset.coils = 1 << 41 | 0b101
         self.assertEqual(
-            self.device.change_upload(),
+            self.change_upload(),
             ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "EF00"}, {"0032": "8813"}]),
         )
-        self.assertIsNone(self.device.change_upload())
+        self.assertIsNone(self.change_upload())
 
     def test_changes_without_a_full_upload_before(self) -> None:
         self.device.follow("01030000002D85D7", 0)
-        changes = self.device.change_upload()
+        changes = self.change_upload()
         assert changes is not None
         self.assertEqual(len(changes.f03), 45)
 
     def test_a_full_upload_is_the_new_base(self) -> None:
         self.device.follow(PLAN, 0)
         self.genset.registers[0] = 1
-        self.device.full_upload()
-        self.assertIsNone(self.device.change_upload())
+        self.full_upload()
+        self.assertIsNone(self.change_upload())
 
     @given(st.lists(requests(), max_size=4), st.integers(0, 2**32))
     def test_changes_lead_to_the_next_full_upload(self, plan: list[ReadRequest], seed: int) -> None:
         """What a server makes of a full upload and the changes after it is what a full upload would say."""
         random = Random(seed)
         self.device.follow(";".join(request.to_hex() for request in plan), 0)
-        self.device.full_upload()
+        self.full_upload()
         images = {function: self.image(function) for function in Function}
         for _ in range(5):
             self.genset.registers[random.randrange(REGISTERS)] = random.randrange(0x10000)
             self.genset.coils ^= 1 << random.randrange(COILS)
-            changes = self.device.change_upload()
+            changes = self.change_upload()
             if changes is not None:
                 self.assertEqual((changes.f02, changes.f04, changes.packetnum), ([], [], None))
                 for change in changes.f01:
@@ -152,17 +164,17 @@ class SimulatedDeviceTests(SynchronousTestCase):
 
     def test_a_real_genset_changes_little(self) -> None:
         clock = Clock()
-        device = SimulatedDevice(self.identity, Genset(Random(3), clock.seconds))
-        device.follow(PLAN, 0)
-        device.full_upload()
+        self.device = SimulatedDevice(self.identity, Genset(Random(3), clock.seconds))
+        self.device.follow(PLAN, 0)
+        self.full_upload()
         for _ in range(20):
             clock.advance(3)
-            changes = device.change_upload()
+            changes = self.change_upload()
             if changes is not None:
                 self.assertLess(len(changes.f03), 20)
 
 
-class OrderTests(SynchronousTestCase):
+class OrderTests(DeviceTestCase):
     """Writes and changes of the wiring (section 4.6)."""
 
     def setUp(self) -> None:
@@ -232,9 +244,9 @@ class OrderTests(SynchronousTestCase):
 
     def test_the_next_upload_shows_it(self) -> None:
         self.device.follow(PLAN, 0)
-        self.device.full_upload()
+        self.full_upload()
         self.write("00050002FF002C2B")
-        changes = self.device.change_upload()
+        changes = self.change_upload()
         assert changes is not None
         self.assertIn({"0028": "01"}, changes.f01)
         self.assertIn({"0022": "0100"}, changes.f03)

@@ -169,15 +169,15 @@ class WiringTests(TestCase):
         server._listeners = [Listener("odd", endpoint, frozenset(Role))]
         self.assertIn("at once", str(self.assertRaises(SystemExit, server.startService)))
 
-    async def test_first_endpoint_of_a_role_is_advertised(self) -> None:
+    async def test_endpoints_of_a_role_are_advertised(self) -> None:
         other = "tcp:0:interface=127.0.0.2"
         server = self.server(Config(server=Server(login=[other, HERE], live=[HERE, other], historic=[other])))
         advertised = Advertised()
         self.patch(tap, "Advertised", lambda *_: advertised)
         server.startService()
         sessions = cast("Any", server._sessions)
-        self.assertEqual(advertised.live_port, sessions.tcp_port(HERE))
-        self.assertEqual(advertised.historic_port, sessions.tcp_port(other))
+        self.assertEqual(advertised.live_ports, [sessions.tcp_port(HERE), sessions.tcp_port(other)])
+        self.assertEqual(advertised.historic_ports, [sessions.tcp_port(other)])
         await server.stopService()
 
     async def test_a_bug_at_the_start_is_a_traceback(self) -> None:

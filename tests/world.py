@@ -26,6 +26,7 @@ __all__ = ["HOSTID", "World", "login_params"]
 
 HOSTID = "3439333633355115004B003D"
 START_S = 1_700_872_746.5
+RETENTION_DAYS = 400
 CATALOG = load_catalog()
 
 
@@ -84,6 +85,7 @@ class World:
             policy=policy,
             max_devices=max_devices,
             interval_s=interval_s,
+            retention_days=RETENTION_DAYS,
             commands=commands or CommandTerms(),
         )
         self.throttle = self.fleet.throttle

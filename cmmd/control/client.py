@@ -17,7 +17,7 @@ from cmmd.fleet.desk.records import Changes, DeviceDetails, DeviceRow, Ended, Li
 from cmmd.store.records import Alarm, Command, Event
 
 if TYPE_CHECKING:
-    from cmmd.control.tls import TLSFiles
+    from cmmd.tls.files import TLSFiles
 
 __all__ = ["ControlClient"]
 

@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.control import commands, errors
-from cmmd.control.peers import requester, why
+from cmmd.control.peers import requester
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.desk.refusals import refusal
 from cmmd.fleet.loglimit import LogLimit
+from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 
 __all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "Around", "Connection"]

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from cmmd.control.endpoints import split_endpoint
 from cmmd.control.peers import tls_peer, unix_peer
-from cmmd.control.tls import ServerTLS, TLSFiles
+from cmmd.control.tls import ServerTLS
+from cmmd.tls.files import TLSFiles
 
 __all__ = ["Door", "SocketInUse", "TLSSettings", "clear_stale", "tls_doors", "unix_doors"]
 

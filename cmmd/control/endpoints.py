@@ -8,7 +8,7 @@ from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wra
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 if TYPE_CHECKING:
-    from cmmd.control.tls import TLSFiles
+    from cmmd.tls.files import TLSFiles
 
 __all__ = ["SOCKET", "client_endpoint", "split_endpoint"]
 
@@ -48,11 +48,11 @@ def client_endpoint(where: Path | str, reactor: Any, tls: "TLSFiles | None" = No
 def _tls_endpoint(
     host: str, port: int, named: dict[str, str], reactor: Any, tls: "TLSFiles | None"
 ) -> IStreamClientEndpoint:
-    from cmmd.control.tls import TLSFiles, client_options  # slow to import, and not needed on a UNIX socket
+    from cmmd.tls.files import TLSFiles, client_options  # slow to import, and not needed on a UNIX socket
 
     if tls is None:
         missing = [name for name in _FILES if name not in named]
         if missing:
             raise ValueError(f"tls:{host}:{port}: {', '.join(missing)} missing")
         tls = TLSFiles(**{name: Path(named[name]) for name in _FILES})
-    return wrapClientTLS(client_options(tls, named.get("name", host)), HostnameEndpoint(reactor, host, port))
+    return wrapClientTLS(client_options(named.get("name", host), tls.ca, tls), HostnameEndpoint(reactor, host, port))

@@ -50,7 +50,7 @@ class Fleet:
     :param now: Unix time in seconds.
     :param clock: for whatever waits.
     :param policy: who may register; :param max_devices: how many.
-    :param interval_s: of history, in seconds.
+    :param interval_s: of history, in seconds; :param retention_days: how long it is kept.
     :param commands: whether and how commands are sent.
     :param store_health: tells how the store is, where it may be away.
     """
@@ -68,6 +68,7 @@ class Fleet:
         policy: Policy,
         max_devices: int,
         interval_s: float,
+        retention_days: int,
         commands: CommandTerms,
         store_health: Callable[[], Health] = Health,
     ) -> None:
@@ -116,6 +117,7 @@ class Fleet:
             history=self.history,
             now=now,
             clock=clock,
+            retention_days=retention_days,
         )
 
         self.uids = Uids(SystemRandom())

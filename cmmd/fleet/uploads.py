@@ -18,7 +18,7 @@ from cmmd.fleet.telemetry import Taken, Telemetry
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
 
-__all__ = ["HISTORIC_GAP_S", "MOST_HISTORIC", "SILENT_AFTER", "Uploads"]
+__all__ = ["HISTORIC_GAP_S", "MOST_AHEAD_S", "MOST_HISTORIC", "SILENT_AFTER", "Uploads", "WrongTime"]
 
 HISTORIC_GAP_S = 0.1
 """A device that uploads history is answered no sooner than this after its last one: all of it is kept, so it may come
@@ -27,6 +27,9 @@ only as fast as a disk bears from every device."""
 MOST_HISTORIC = 1000
 """Devices whose history uploads are put together at once; the one not heard of longest begins anew."""
 
+MOST_AHEAD_S = 60.0
+"""How far ahead of ours a clock may be that an upload of the past was dated by."""
+
 SILENT_AFTER = 3
 """Uploads in a row of which nothing can be taken, before the controller counts as silent."""
 
@@ -34,11 +37,19 @@ LOOK_AGAIN_S = 1.0
 """When to look again at devices that have something left to tell or to keep, and may be silent meanwhile."""
 
 
+_DAY_MS = 86_400_000
+
+
+class WrongTime(ValueError):
+    """An upload says of itself that it is from a time that it cannot be from. The text is fit for an answer."""
+
+
 class Uploads:
     """Takes uploads in.
 
     :param now: Unix time in seconds.
     :param clock: for whatever waits.
+    :param retention_days: what is older is not kept.
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class Uploads:
         history: History,
         now: Callable[[], float],
         clock: IReactorTime,
+        retention_days: int,
     ) -> None:
         self._telemetry = telemetry
         self._live = live
@@ -59,6 +71,7 @@ class Uploads:
         self._history = history
         self._now = now
         self._clock = clock
+        self._retention_ms = retention_days * _DAY_MS
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
@@ -67,20 +80,24 @@ class Uploads:
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
 
+        One that came on a port that is for history only, or says when it was, goes to history and not to the live
+        record.
+
         :param plan: what the device had been told to poll.
-        :param historic: it came on a port that is for history only: it goes there, and not to the live record.
+        :param historic: it came on such a port.
         :return: fires when the upload is durable, fails with StoreUnavailable when it is not kept; None: it is not due
             for history.
+        :raises WrongTime: it says that it is from a time that it cannot be from; nothing of it is taken.
         """
-        if historic:
-            return self._to_history(message.hostid, partial(self._telemetry.full, params=message.params, plan=plan))
+        if historic or message.itime is not None:
+            return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
         record = self._live[message.hostid]
         return self._taken(record, self._telemetry.full(record, message.params, plan))
 
     def change(self, message: ReqDataChange, *, historic: bool) -> Deferred[None] | None:
         """The same for a change upload (protocol section 4.5)."""
-        if historic:
-            return self._to_history(message.hostid, partial(self._telemetry.change, message=message))
+        if historic or message.itime is not None:
+            return self._to_history(message, partial(self._telemetry.change, message=message))
         record = self._live[message.hostid]
         return self._taken(record, self._telemetry.change(record, message))
 
@@ -195,8 +212,12 @@ class Uploads:
 
     # --- history uploads ---------------------------------------------------------------------------------------------
 
-    def _to_history(self, hostid: str, take: Callable[[LiveRecord], Taken]) -> Deferred[None] | None:
-        """Take an upload in that is about some time in the past, nobody says which."""
+    def _to_history(
+        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], Taken]
+    ) -> Deferred[None] | None:
+        """Take an upload in that is about some time in the past; where it does not say which, it is kept as of now."""
+        hostid = message.hostid
+        at = self._time_of(message)
         record = self._historic.get(hostid)
         if record is None:
             live = self._live[hostid]
@@ -208,8 +229,22 @@ class Uploads:
         if take(record) in (Taken.NOTHING, Taken.EMPTY):
             return None
         record.upload += 1
-        record.at = int(self._now() * 1000)
+        record.at = at
         record.owed = "historic"
         durable = self._history.take(record, changed=False)
         assert durable is not None, "what is owed is due"
         return durable.addCallback(lambda _: deferLater(self._clock, HISTORIC_GAP_S))
+
+    def _time_of(self, message: ReqData | ReqDataChange) -> int:
+        """When an upload was, in milliseconds.
+
+        :raises WrongTime: see there.
+        """
+        now_ms = int(self._now() * 1000)
+        if message.itime is None:
+            return now_ms
+        if message.itime > now_ms + MOST_AHEAD_S * 1000:
+            raise WrongTime("itime: it is in the future")
+        if message.itime < now_ms - self._retention_ms:
+            raise WrongTime("itime: it is longer ago than anything is kept")
+        return message.itime

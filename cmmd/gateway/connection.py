@@ -123,6 +123,12 @@ class ServerConnection(Protocol):
         if cancelled is not None:
             raise cancelled
 
+    def abort(self) -> None:
+        """Cut the connection, whatever is unsent."""
+        self._end(LinkError("cut by us"))
+        if not self._lost:
+            self._abort()
+
     # --- in ----------------------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:

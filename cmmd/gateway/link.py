@@ -1,13 +1,13 @@
 """The device's side of the protocol: log in, stay attached, come back (protocol section 1 and 4)."""
 
+from collections.abc import Callable
+from functools import partial
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,10 +15,13 @@ from twisted.python.failure import Failure
 from cmmd.gateway.address import Address, EndpointFactory, parse_address
 from cmmd.gateway.answers import Answers, at_once
 from cmmd.gateway.backoff import Backoff
-from cmmd.gateway.connection import LinkError, ServerConnection
+from cmmd.gateway.connecting import Connector
+from cmmd.gateway.connection import LinkError
 from cmmd.gateway.orders import LinkCounters, Orders
-from cmmd.gateway.session import Session
+from cmmd.gateway.outages import Outages, OutageTerms
+from cmmd.gateway.session import Session, SessionTerms
 from cmmd.gateway.source import Source
+from cmmd.gateway.timekeeper import EARLIEST_S
 from cmmd.wire.messages import Login, LoginAnswer, LoginResult
 from cmmd.wire.quoting import quoted
 
@@ -32,18 +35,8 @@ GOOD_SESSION_S = 30.0
 RESTART_S = 1.0
 """How long a device takes to restart after a reset, about."""
 
-
-class _OneConnection(Factory):
-    """Makes a connection, without Twisted's two lines in the log for each."""
-
-    noisy = False
-
-    def __init__(self, clock: IReactorTime, log: Logger) -> None:
-        self._clock = clock
-        self._log = log
-
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # noqa: ARG002
-        return ServerConnection(self._clock, self._log)
+WORTH_TELLING_S = 1.0
+"""By how much the server's clock has to be from ours, or from where it was told to be, for a line in the log."""
 
 
 class Link(Service):
@@ -58,12 +51,18 @@ class Link(Service):
     :param endpoints: the way to an address.
     :param random: all chance: jitter of uploads, heartbeats and waits.
     :param counters: where to count; may be shared between links.
+    :param follow: whether uploads go where a login answer says; False: to ``server``, too.
     :param data_mode: 0 or 1 overrides what the server orders.
     :param heartbeat_interval: seconds.
     :param first_delay: seconds between the start of the service and the first login.
     :param answers: how answers to the server's orders go out.
     :param log: takes the few lines that a link has to say.
+    :param now: Unix time in seconds; None: the clock's.
+    :param outages: how the times without a session are bridged; None: they are not.
     :ivar session: the session that stands, attached or about to be; None: there is none.
+    :ivar clock_offset: the server's clock minus ours when it was last asked, in seconds; None: not known. A server that
+        tells a time before 2024 does not know it either.
+    :ivar outages: what is done about the times without a session; None: nothing.
     """
 
     def __init__(
@@ -75,27 +74,47 @@ class Link(Service):
         endpoints: EndpointFactory,
         random: Random,
         counters: LinkCounters | None = None,
+        follow: bool = True,
         data_mode: int | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL_S,
         first_delay: float = 0.0,
         answers: Answers = at_once,
         log: Logger | None = None,
+        now: Callable[[], float] | None = None,
+        outages: OutageTerms | None = None,
     ) -> None:
         self.counters = LinkCounters() if counters is None else counters
         self.session: Session | None = None
         self._source = source
         self._server = server
         self._clock = clock
-        self._endpoints = endpoints
         self._random = random
+        self._follow = follow
         self._data_mode = data_mode
-        self._heartbeat_interval = heartbeat_interval
         self._first_delay = first_delay
-        self._answers = answers
         self._log = Logger() if log is None else log
+        self._now = clock.seconds if now is None else now
+        self._connector = Connector(endpoints, clock, self._log)
+        self._terms = SessionTerms(
+            clock=clock,
+            now=self._now,
+            random=random,
+            counters=self.counters,
+            log=self._log,
+            heartbeat_interval=heartbeat_interval,
+            answers=answers,
+            clock_learnt=self._clock_learnt,
+        )
         self._backoff = Backoff(random)
         self._last_reason = ""
         self._running: Deferred[None] | None = None
+        self.clock_offset: float | None = None
+        self._offset_told = 0.0
+        self.outages: Outages | None = None
+        if outages is not None:
+            self.outages = Outages(
+                outages, source, self._connector, clock=clock, now=self._now, random=random, log=self._log
+            )
 
     def startService(self) -> None:
         """Start connecting."""
@@ -120,6 +139,16 @@ class Link(Service):
         failure.trap(CancelledError)
 
     async def _run(self) -> None:
+        if self.outages is None:
+            await self._come_and_go()
+            return
+        try:
+            await self.outages.open()
+            await self._come_and_go()
+        finally:
+            await self.outages.close()
+
+    async def _come_and_go(self) -> None:
         await self._sleep(self._first_delay)
         while True:
             try:
@@ -140,7 +169,7 @@ class Link(Service):
 
         :raises LinkError: it did not come to an answer, or the answer is no.
         """
-        connection = await self._connected(self._server)
+        connection = await self._connector.connect(self._server)
         try:
             answer = await connection.ask(Login(params=self._source.identity()), "login")
         finally:
@@ -157,26 +186,9 @@ class Link(Service):
         :raises LinkError: the orders make no sense, or the session came to its end.
         """
         orders = Orders.of(result, self._data_mode)
-        try:
-            self._source.follow(result.para_command, orders.data_mode)
-        except ValueError as error:
-            raise LinkError(f"the server's para_command makes no sense: {quoted(error)}") from None
-        try:
-            address = parse_address(result.liveData)
-        except ValueError as error:
-            raise LinkError(f"the server's liveData makes no sense: {error}: {quoted(result.liveData)}") from None
-        connection = await self._connected(address)
-        self.session = Session(
-            connection,
-            self._source,
-            orders,
-            clock=self._clock,
-            random=self._random,
-            counters=self.counters,
-            log=self._log,
-            heartbeat_interval=self._heartbeat_interval,
-            answers=self._answers,
-        )
+        live, historic = self._take_orders(result, orders)
+        connection = await self._connector.connect(live)
+        self.session = Session(connection, self._source, orders, self._terms, partial(self._attached, live, historic))
         try:
             await self.session.run()
         finally:
@@ -184,22 +196,54 @@ class Link(Service):
             if attached_at is not None and self._clock.seconds() - attached_at >= GOOD_SESSION_S:
                 self._backoff.reset()
                 self._last_reason = ""
+            if self.outages is not None:
+                self.outages.resume()
             await connection.close()
 
-    async def _connected(self, address: Address) -> ServerConnection:
-        """Connect.
+    def _take_orders(self, result: LoginResult, orders: Orders) -> tuple[Address, Address]:
+        """Follow what a login answer says.
 
-        :raises LinkError: that failed.
+        :return: the addresses for live uploads and for history.
+        :raises LinkError: it makes no sense.
         """
+        if self.outages is not None:
+            self.outages.pause()
         try:
-            endpoint = self._endpoints(address)
-            return cast("ServerConnection", await endpoint.connect(_OneConnection(self._clock, self._log)))
-        except ConnectingCancelledError:
-            raise CancelledError from None
-        except CancelledError:
-            raise
-        except Exception as error:
-            raise LinkError(f"cannot connect to {address}: {quoted(error)}") from None
+            self._source.follow(result.para_command, orders.data_mode)
+            if self.outages is not None:
+                self.outages.ordered(result.para_command, orders.upload_period)
+        except ValueError as error:
+            raise LinkError(f"the server's para_command makes no sense: {quoted(error)}") from None
+        finally:
+            if self.outages is not None:
+                self.outages.resume()
+        if not self._follow:
+            return self._server, self._server
+        try:
+            live = parse_address(result.liveData)
+        except ValueError as error:
+            raise LinkError(f"the server's liveData makes no sense: {error}: {quoted(result.liveData)}") from None
+        try:
+            historic = parse_address(result.historic)
+        except ValueError:  # it has none of its own
+            historic = live
+        return live, historic
+
+    def _attached(self, live: Address, historic: Address, session: Session) -> None:
+        if self.outages is not None:
+            self.outages.attached(session, self._hostid, live, historic)
+
+    def _clock_learnt(self, offset_s: float) -> None:
+        if self._now() + offset_s < EARLIEST_S:
+            return
+        self.clock_offset = offset_s
+        if abs(offset_s - self._offset_told) > WORTH_TELLING_S:
+            self._offset_told = offset_s
+            self._log.info(
+                "{hostid}: the server's clock is {offset_s:+.1f} s from ours", hostid=self._hostid, offset_s=offset_s
+            )
+        if self.outages is not None:
+            self.outages.clock_learnt(offset_s)
 
     def _failed(self, reason: str, pause: float) -> None:
         self.counters.failures += 1

@@ -1,56 +1,71 @@
 """The long connection of one device: attach, uploads, heartbeats, clock, commands (protocol sections 4.2 to 4.8)."""
 
-from collections.abc import Coroutine, Iterable
-from math import ceil
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import CancelledError, Deferred, DeferredQueue, QueueOverflow
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.gateway.answers import Answers, Step
+from cmmd.gateway.answers import Answers
 from cmmd.gateway.connection import Command, LinkError, ServerAnswer, ServerConnection
+from cmmd.gateway.obedience import WAITING_COMMANDS, Obedience, Say
 from cmmd.gateway.orders import LinkCounters, Orders
-from cmmd.gateway.source import Source
-from cmmd.modbus.frames import split_frames
-from cmmd.wire.messages import (
-    Heartbeat,
-    LongCon,
-    ReqData,
-    ReqDataChange,
-    ResetAnswer,
-    Timing,
-    TimingAnswer,
-    WriteConfig,
-    WriteConfigAnswer,
-)
+from cmmd.gateway.source import NO_INPUTS, InputStates, Source
+from cmmd.gateway.steps import Steps
+from cmmd.wire.messages import ChangeParams, Heartbeat, LongCon, ReqData, ReqDataChange, Timing, TimingAnswer
 from cmmd.wire.quoting import quoted
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Session"]
+__all__ = ["MOST_REFUSALS", "NOT_OURS", "TIMING_INTERVAL_S", "WAITING_COMMANDS", "Session", "SessionTerms"]
 
 FIRST_HEARTBEAT_S = 2.0
 """The first heartbeat comes at a random time within this, after attaching."""
 
-WAITING_COMMANDS = 16
-"""Commands that may wait for the one being carried out; a server that sends more is not in its right mind."""
+TIMING_INTERVAL_S = 86_400.0
+"""How often the server's clock is asked for in a session that lasts."""
 
-_NOT_OURS = {Retcode.UNKNOWN_DEVICE, Retcode.WRONG_PASSWORD, Retcode.NOT_ENROLLED}
+MOST_REFUSALS = 5
+"""Uploads in a row, or heartbeats, that a server may refuse before the device logs in again. 000006 does not count: the
+server knows us and cannot take it now, and a login would not change that (section 6)."""
+
+NOT_OURS = {Retcode.UNKNOWN_DEVICE, Retcode.WRONG_PASSWORD, Retcode.NOT_ENROLLED}
+"""The server does not know us any more: time to log in again."""
+
 _LONGEST_TIME = 16  # digits of milliseconds
+
+
+class SessionTerms(Struct, frozen=True, kw_only=True):
+    """What all sessions of a link have in common.
+
+    :ivar clock: all time; :ivar now: Unix time in seconds.
+    :ivar heartbeat_interval: seconds.
+    :ivar answers: how answers to orders go out.
+    :ivar clock_learnt: told the server's clock minus ours, in seconds.
+    """
+
+    clock: IReactorTime
+    now: Callable[[], float]
+    random: Random
+    counters: LinkCounters
+    log: Logger
+    heartbeat_interval: float
+    answers: Answers
+    clock_learnt: Callable[[float], None]
 
 
 class Session:
     """One long connection from LongCon to its end.
 
     :param connection: just connected to the server's liveData address.
-    :param heartbeat_interval: seconds.
-    :param answers: how answers to orders go out.
-    :ivar attached_at: when the server accepted LongCon, in seconds of the clock; None: not yet.
+    :param attached: called when the server has accepted LongCon.
+    :ivar attached_at: when that was, in seconds of the clock; None: not yet.
     :ivar clock_offset: the server's clock minus ours, in seconds; None: not known.
     """
 
@@ -59,29 +74,33 @@ class Session:
         connection: ServerConnection,
         source: Source,
         orders: Orders,
-        *,
-        clock: IReactorTime,
-        random: Random,
-        counters: LinkCounters,
-        log: Logger,
-        heartbeat_interval: float,
-        answers: Answers,
+        terms: SessionTerms,
+        attached: "Callable[[Session], None]" = lambda _: None,
     ) -> None:
         self._connection = connection
         self._source = source
         self._hostid = source.identity().hostid
         self._orders = orders
-        self._clock = clock
-        self._random = random
-        self._counters = counters
-        self._log = log
-        self._heartbeat_interval = heartbeat_interval
-        self._answers = answers
+        self._terms = terms
+        self._clock = terms.clock
+        self._attached = attached
         self._ended: Deferred[BaseException | None] = Deferred()  # with the reason; None: a reset
-        self._commands: DeferredQueue[Command] = DeferredQueue(size=WAITING_COMMANDS)
         self._tasks: set[Deferred[None]] = set()
+        self._uploading = DeferredLock()
+        self._obedience = Obedience(
+            source,
+            hostid=self._hostid,
+            answers=terms.answers,
+            clock=terms.clock,
+            counters=terms.counters,
+            log=terms.log,
+            begin=self.begin,
+            restart=lambda: self._end(None),
+        )
         self._packetnum: int | None = None  # of the last change packet; None: a full set is due
+        self._told: InputStates = NO_INPUTS
         self._refusals = 0
+        self._in_a_row: Counter[str] = Counter()  # refusals by method
         self.attached_at: float | None = None
         self.clock_offset: float | None = None
         connection.on_command = self._command_received
@@ -96,21 +115,22 @@ class Session:
         if answer.retcode != Retcode.OK:
             raise LinkError(f"LongCon refused, retcode {quoted(answer.retcode)}")
         self.attached_at = self._clock.seconds()
-        self._counters.online += 1
-        self._log.info("{hostid} is online", hostid=self._hostid)
-        for task in (self._ask_time(), self._heartbeats(), self._uploads(), self._obedience()):
-            self._start(task)
+        self._terms.counters.online += 1
+        self._terms.log.info("{hostid} is online", hostid=self._hostid)
+        for task in (self._ask_time(), self._heartbeats(), self._uploads(), self._obedience.run(self._over)):
+            self.begin(task)
+        self._attached(self)
         try:
             why = await self._ended
         finally:
-            self._counters.online -= 1
+            self._terms.counters.online -= 1
             for running in list(self._tasks):
                 running.cancel()
         if why is not None:
             raise why
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Do something beside everything else, until it is done or the session ends."""
+    def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until it is done or the session ends. If it fails, the session ends."""
         task = Deferred.fromCoroutine(coroutine)
         self._tasks.add(task)
         task.addErrback(self._task_failed).addBoth(lambda _: self._tasks.discard(task))
@@ -121,8 +141,11 @@ class Session:
 
     def _end(self, why: BaseException | None) -> None:
         """End the session; None: in good order. Only the first reason counts."""
-        if not self._ended.called:
+        if not self._over():
             self._ended.callback(why)
+
+    def _over(self) -> bool:
+        return bool(self._ended.called)
 
     def _sleep(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)
@@ -130,124 +153,134 @@ class Session:
     def _judge(self, answer: ServerAnswer) -> bool:
         """Whether the server took what it answers.
 
-        :raises LinkError: it does not know us any more: time to log in again.
+        :raises LinkError: it does not know us any more, or refuses and refuses: time to log in again.
         """
+        method = answer.method
         if answer.retcode == Retcode.OK:
+            self._in_a_row.pop(method, None)
             return True
-        if answer.retcode in _NOT_OURS:
-            raise LinkError(f"{answer.method} refused, retcode {answer.retcode}")
-        self._counters.refused += 1
+        if answer.retcode in NOT_OURS:
+            raise LinkError(f"{method} refused, retcode {answer.retcode}")
+        self._terms.counters.refused += 1
         self._refusals += 1
         if self._refusals == 1:
-            self._log.warn(
+            self._terms.log.warn(
                 "{hostid}: {method} refused, retcode {retcode}; more of that in this session is only counted",
                 hostid=self._hostid,
-                method=answer.method,
+                method=method,
                 retcode=quoted(answer.retcode),
                 reason="refused by the server",
             )
+        if answer.retcode != Retcode.TRY_AGAIN:
+            self._in_a_row[method] += 1
+            if self._in_a_row[method] == MOST_REFUSALS:
+                raise LinkError(f"{method} refused {MOST_REFUSALS} times in a row, retcode {quoted(answer.retcode)}")
         return False
 
     # --- what we say by ourselves ------------------------------------------------------------------------------------
 
     async def _ask_time(self) -> None:
-        """Learn the server's clock, once (4.7). A server without a sensible one is no reason to part."""
-        asked = self._clock.seconds()
-        answer = await self._connection.ask(Timing(hostid=self._hostid), "timing")
-        if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
-            self.clock_offset = int(answer.result) / 1000 - (asked + self._clock.seconds()) / 2
+        """Learn the server's clock, now and then (4.7). A server without a sensible one is no reason to part."""
+        while True:
+            asked = self._terms.now()
+            answer = await self._connection.ask(Timing(hostid=self._hostid), "timing")
+            if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
+                self.clock_offset = int(answer.result) / 1000 - (asked + self._terms.now()) / 2
+                self._terms.clock_learnt(self.clock_offset)
+            await self._sleep(TIMING_INTERVAL_S)
 
     async def _heartbeats(self) -> None:
         """Send HB at its interval (4.3)."""
-        await self._sleep(self._random.uniform(0, FIRST_HEARTBEAT_S))
+        await self._sleep(self._terms.random.uniform(0, FIRST_HEARTBEAT_S))
         while True:
             self._judge(await self._connection.ask(Heartbeat(hostid=self._hostid, params=""), "HB"))
-            await self._sleep(self._heartbeat_interval)
+            await self._sleep(self._terms.heartbeat_interval)
 
     async def _uploads(self) -> None:
-        """Upload in the ordered step from a random start on; steps that pass while an answer is due are left out."""
+        """Upload in the ordered step from a random start on; steps that pass meanwhile are left out."""
         period = self._orders.upload_period
-        wait = self._random.uniform(0, period)
-        due = self._clock.seconds() + wait
+        steps = Steps(self._clock, period, self._terms.random.uniform(0, period))
+        await steps.next()
+        await self._upload_values()
         while True:
-            await self._sleep(wait)
-            upload = self._next_upload()
-            if upload is not None:
-                if self._judge(await self._connection.ask(upload, "reqdata")):
-                    self._counters.uploads += 1
-                else:
-                    self._packetnum = None  # what was refused is missing on the other side
-            now = self._clock.seconds()
-            due += max(ceil((now - due) / period), 1) * period
-            wait = min(due - now, period)  # a clock set back must not stop the uploads
+            await self._tell_inputs()  # behind the first values: else they would be told beside those of long ago
+            await steps.next()
+            await self._tell_inputs()  # before the values: a controller may take its time
+            await self._upload_values()
 
-    def _next_upload(self) -> ReqData | ReqDataChange | None:
+    async def _upload_values(self) -> None:
+        upload = await self._next_upload()
+        if upload is None:
+            return
+        if self._judge(await self.upload(upload)):
+            self._terms.counters.uploads += 1
+        else:
+            self._packetnum = None  # what was refused is missing on the other side
+
+    async def upload(self, message: ReqData | ReqDataChange) -> ServerAnswer:
+        """Upload something and wait for the answer; one upload at a time.
+
+        :raises LinkError: no answer; the session ends.
+        """
+        await self._uploading.acquire()
+        try:
+            return await self._connection.ask(message, "reqdata")
+        finally:
+            self._uploading.release()
+
+    async def _next_upload(self) -> ReqData | ReqDataChange | None:
         """A full set, or the changes since (4.4, 4.5); None: nothing changed."""
         orders = self._orders
         sent = self._packetnum
         if orders.data_mode != 0 or sent is None or 0 < orders.reset_packet_num <= sent:
             self._packetnum = 0
-            return ReqData(params=self._source.full_upload(), hostid=self._hostid)
-        changes = self._source.change_upload()
+            return ReqData(params=await self._source.full_upload(), hostid=self._hostid)
+        changes = await self._source.change_upload()
         if changes is None:
             return None
         self._packetnum = sent + 1
-        return ReqDataChange(params=replace(changes, packetnum=self._packetnum), hostid=self._hostid)
+        return change_packet(self._hostid, replace(changes, packetnum=self._packetnum), self._source.inputs())
+
+    async def _tell_inputs(self) -> None:
+        """Tell the device's inputs where they are not as they were told last (4.5), in both data modes.
+
+        Such a packet has no values and no number: it is none of those that follow a full set.
+        """
+        inputs = self._source.inputs()
+        if inputs not in (self._told, NO_INPUTS) and self._judge(
+            await self.upload(change_packet(self._hostid, ChangeParams(), inputs))
+        ):
+            self._told = inputs
 
     # --- what the server orders --------------------------------------------------------------------------------------
 
-    def _command_received(self, command: Command) -> None:
-        try:
-            self._commands.put(command)
-        except QueueOverflow:
-            self._end(LinkError(f"more than {WAITING_COMMANDS} commands at once"))
+    @property
+    def obeying(self) -> bool:
+        """Whether an order is being carried out, or waits for that."""
+        return self._obedience.busy
 
-    async def _obedience(self) -> None:
-        """Carry commands out, one after the other; none after the end, however a source takes being cancelled."""
-        while not self._ended.called:
-            command = await self._commands.get()
-            self._counters.commands += 1
-            if isinstance(command, WriteConfig):
-                answer = await self._written(command)
-                if answer is not None:
-                    self._start(self._take(self._answers(answer)))
-            else:
-                await self._reset()
+    def obey(self, command: Command, say: Say) -> None:
+        """Carry out what came on this connection or on another one of the device.
 
-    async def _reset(self) -> None:
-        """Answer, then restart (4.8); a device that does not answer stays as it is."""
-        steps = tuple(self._answers(ResetAnswer(hostid=self._hostid)))
-        await self._take(steps)
-        if steps:
-            self._end(None)
-
-    async def _written(self, command: WriteConfig) -> WriteConfigAnswer | None:
-        """Carry a writeConfig out (4.6).
-
-        :return: how it went: ``<frame>,1`` or ``<frame>,0`` for each frame, ``,0`` where there was nothing to do. None:
-            the source fails and nobody knows how it went; the server gets no answer and draws its conclusion from that.
+        :param say: sends the answer there.
         """
-        port = None if command.modulePort is UNSET else command.modulePort
-        baud = None if command.moduleBaud is UNSET else command.moduleBaud
-        refused = WriteConfigAnswer(params=",0", hostid=self._hostid, uid=command.uid)
         try:
-            if command.result is not UNSET:
-                done = [(frame, await self._source.write(frame)) for frame in split_frames(command.result)]
-                return replace(refused, params=";".join(f"{frame},{obeyed:d}" for frame, obeyed in done) or ",0")
-            if (port, baud) != (None, None) and await self._source.set_port(port, baud):
-                return replace(refused, params=None, modulePort=port, moduleBaud=baud)
-        except CancelledError:
-            raise
-        except Exception:
-            self._log.failure("{hostid}: a command was not answered", hostid=self._hostid)
-            return None
-        return refused
+            self._obedience.take(command, say)
+        except LinkError as error:
+            self._end(error)
 
-    async def _take(self, steps: Iterable[Step]) -> None:
-        """Answer as the steps have it."""
-        for after_s, message in steps:
-            if after_s > 0:
-                await self._sleep(after_s)
-            if message is None:
-                raise LinkError("the line was dropped in place of an answer")
-            self._connection.send(message)
+    def _command_received(self, command: Command) -> None:
+        self.obey(command, self._connection.send)
+
+
+def change_packet(hostid: str, changes: ChangeParams, inputs: InputStates) -> ReqDataChange:
+    """A change upload with what is known of the device's inputs (4.5)."""
+    access_alarm, fire_alarm, alarm_input, inhibit_remote = inputs
+    return ReqDataChange(
+        params=changes,
+        hostid=hostid,
+        AccessAlarm=access_alarm,
+        FireAlarm=fire_alarm,
+        AlarmInput=alarm_input,
+        InhbitRemote=inhibit_remote,
+    )

@@ -4,15 +4,39 @@ A simulated genset is a source; a serial bus with a real controller is another.
 """
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cmmd.wire.messages import ChangeParams, LoginParams
 
-__all__ = ["Source"]
+__all__ = ["NO_INPUTS", "InputStates", "OutcomeUnknown", "Source"]
+
+
+class OutcomeUnknown(Exception):
+    """A write was sent to the controller, and nobody knows whether it was done. The text is fit for a log."""
+
+
+class InputStates(NamedTuple):
+    """The device's own four inputs (section 4.5), in the order of the message.
+
+    Each is 1 active, 0 not, None not known: there is no such input.
+    """
+
+    access_alarm: int | None = None
+    fire_alarm: int | None = None
+    alarm_input: int | None = None
+    inhibit_remote: int | None = None
+
+
+NO_INPUTS = InputStates()
+"""Nothing is known of any."""
 
 
 class Source(Protocol):
-    """Feeds one :class:`cmmd.gateway.link.Link` and takes its orders. All frames are Modbus RTU in hex with CRC."""
+    """Feeds one :class:`cmmd.gateway.link.Link` and takes its orders. All frames are Modbus RTU in hex with CRC.
+
+    What is awaited may be cancelled at any time: a session has ended. Of a write that has not been begun nothing is
+    done then.
+    """
 
     def identity(self) -> LoginParams:
         """Who the device is and how it is wired; asked before every login, ``hostid`` never changes (section 4.1)."""
@@ -22,25 +46,30 @@ class Source(Protocol):
 
         :param plan: ``para_command``: read requests separated by ``;``. Response *n* of a full upload answers *n*.
         :param data_mode: 0 the link will ask for changes, 1 for everything.
-        :raises ValueError: the plan makes no sense; the text says why. The link backs off and logs in again.
+        :raises ValueError: the plan makes no sense; the text says why, and the source follows what it followed before.
+            The link backs off and logs in again.
         """
 
-    def full_upload(self) -> str:
+    def full_upload(self) -> Awaitable[str]:
         """``params`` of reqdata: the response frames of the plan, ``;`` between them; empty: nothing (section 4.4)."""
 
-    def change_upload(self) -> ChangeParams | None:
+    def change_upload(self) -> Awaitable[ChangeParams | None]:
         """``params`` of reqdatachange: what changed since the last upload of either kind (section 4.5).
 
-        The link numbers the packets.
+        The link numbers the packets. What of the last full upload was missing has changed when it is there.
 
         :return: None when nothing did.
         """
+
+    def inputs(self) -> InputStates:
+        """The device's own inputs as they are now (section 4.5)."""
 
     def write(self, frame: str) -> Awaitable[bool]:
         """Carry one Modbus write out (section 4.6).
 
         :param frame: the request as the server sent it: nothing about it is checked yet.
-        :return: whether the controller did it. What raises instead leaves the server without an answer.
+        :return: whether the controller did it; False: it surely did not.
+        :raises OutcomeUnknown: nobody knows. So with whatever else is raised: the server is left without an answer.
         """
 
     def set_port(self, module_port: int | None, module_baud: int | None) -> Awaitable[bool]:

@@ -1,6 +1,6 @@
 """The answer to a login: where to upload, what to poll, how often (protocol section 4.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -30,25 +30,26 @@ class UploadTerms(Struct, frozen=True, kw_only=True):
 class Advertised:
     """The addresses that devices are sent to.
 
-    :param live: ``host:port``, or empty: the address that the device reached, with ``live_port``.
+    :param live: ``host:port``, or empty: the address that the device reached, and the port that it reached if that is
+        one of ``live_ports``: who came by TLS stays with TLS. Else the first of them.
     :param historic: the same for history uploads.
-    :ivar live_port: TCP port of the live listener; None: the port that the device reached.
-    :ivar historic_port: TCP port of the historic listener.
+    :ivar live_ports: TCP ports of the live listeners; none: the port that the device reached.
+    :ivar historic_ports: TCP ports of the historic listeners.
     """
 
     def __init__(self, live: str = "", historic: str = "") -> None:
         self._live = live
         self._historic = historic
-        self.live_port: int | None = None
-        self.historic_port: int | None = None
+        self.live_ports: Sequence[int] = ()
+        self.historic_ports: Sequence[int] = ()
 
     def live(self, host: str, port: int) -> str:
         """Where live uploads go, for a device that reached us on this host and port."""
-        return self._live or f"{host}:{self.live_port or port}"
+        return self._live or f"{host}:{_port(port, self.live_ports)}"
 
     def historic(self, host: str, port: int) -> str:
         """Where history uploads go, likewise."""
-        return self._historic or f"{host}:{self.historic_port or port}"
+        return self._historic or f"{host}:{_port(port, self.historic_ports)}"
 
 
 class LoginDesk:
@@ -144,6 +145,10 @@ class LoginDesk:
             data_mode=self._terms.data_mode,
         )
         return LoginAnswer(result=result, message=message or UNSET, retcode=retcode.value)
+
+
+def _port(reached: int, ports: Sequence[int]) -> int:
+    return reached if reached in ports or not ports else ports[0]
 
 
 def _first(*values: Any) -> Any:

@@ -17,7 +17,7 @@ from cmmd.fleet.live import Plan
 from cmmd.fleet.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
-from cmmd.fleet.uploads import Uploads
+from cmmd.fleet.uploads import Uploads, WrongTime
 from cmmd.server.life import new_life
 from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
@@ -213,12 +213,20 @@ class Session(JSONReceiver):
         assert self._attached is not None, "it has just been admitted"
         self._around.tally.uploads["full"] += 1
         plan = self._attached.plan
-        return self._acknowledge(self._around.uploads.full(message, plan, historic=not self._carries_commands))
+        try:
+            durable = self._around.uploads.full(message, plan, historic=not self._carries_commands)
+        except WrongTime as error:
+            raise _wrong_time(error, message.itime) from None
+        return self._acknowledge(durable)
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._around.tally.uploads["change"] += 1
-        return self._acknowledge(self._around.uploads.change(message, historic=not self._carries_commands))
+        try:
+            durable = self._around.uploads.change(message, historic=not self._carries_commands)
+        except WrongTime as error:
+            raise _wrong_time(error, message.itime) from None
+        return self._acknowledge(durable)
 
     def _acknowledge(self, durable: Deferred[None] | None) -> Deferred[None] | None:
         """Answer an upload: at once, or where it is due for history when it is durable."""
@@ -318,6 +326,10 @@ _ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | None]]
     messages.WriteConfigAnswer: ("writeConfig", Session._write_answer),
     messages.ResetAnswer: ("reset", Session._reset_answer),
 }
+
+
+def _wrong_time(error: WrongTime, itime: int | None) -> MessageError:
+    return MessageError(str(error), method="reqdata", said=str(itime))
 
 
 def _foreign(method: str, hostid: str) -> MessageError:

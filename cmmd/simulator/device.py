@@ -1,9 +1,11 @@
 """A simulated CMM module: polls its genset as the server ordered, and feeds a link with what it reads."""
 
-from struct import pack, unpack
+from struct import pack
 
 from msgspec.structs import replace
 
+from cmmd.gateway.changes import change_params, changed_items
+from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,
@@ -56,28 +58,25 @@ class SimulatedDevice:
         self._plan = parse_plan(plan)
         self._uploaded = []
 
-    def full_upload(self) -> str:
+    async def full_upload(self) -> str:
         """Read everything (section 4.4)."""
         self._uploaded = self._read()
         return ";".join(map(read_response, self._plan, self._uploaded))
 
-    def change_upload(self) -> ChangeParams | None:
+    async def change_upload(self) -> ChangeParams | None:
         """Read everything and tell what changed since the last upload (section 4.5); registers little-endian."""
         values = self._read()
         before = self._uploaded or [bytes(len(payload)) for payload in values]
         self._uploaded = values
-        changes: dict[Function, Changes] = {function: [] for function in Function}
+        changes: dict[Function, Changes] = {}
         for request, old, new in zip(self._plan, before, values, strict=True):
             if old != new:
-                changes[request.function] += _changes(request, old, new)
-        if not any(changes.values()):
-            return None
-        return ChangeParams(
-            f01=changes[Function.READ_COILS],
-            f02=changes[Function.READ_DISCRETE_INPUTS],
-            f03=changes[Function.READ_HOLDING_REGISTERS],
-            f04=changes[Function.READ_INPUT_REGISTERS],
-        )
+                changes.setdefault(request.function, []).extend(changed_items(request, old, new))
+        return change_params(changes)
+
+    def inputs(self) -> InputStates:
+        """It has none."""
+        return NO_INPUTS
 
     async def write(self, frame: str) -> bool:
         """Carry out a command: function 05, coil on (section 4.6).
@@ -136,19 +135,3 @@ def _values(request: ReadRequest, picture: Picture, registers: bytes) -> bytes:
             return registers[start : start + length].ljust(length, b"\0")
         case _:
             return bytes(length)
-
-
-def _changes(request: ReadRequest, old: bytes, new: bytes) -> Changes:
-    """What differs: one object per register, little-endian, or per byte of eight coils."""
-    if request.function.reads_bits:
-        return [
-            {f"{request.address + 8 * position:04X}": f"{byte:02X}"}
-            for position, byte in enumerate(new)
-            if byte != old[position]
-        ]
-    words = f"{request.count}H"
-    return [
-        {f"{request.address + position:04X}": pack("<H", after).hex().upper()}
-        for position, (before, after) in enumerate(zip(unpack(f">{words}", old), unpack(f">{words}", new), strict=True))
-        if before != after
-    ]

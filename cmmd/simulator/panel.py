@@ -6,6 +6,7 @@ from functools import cache
 
 from cmmd.controllers.catalog import GENERIC, load_catalog
 from cmmd.controllers.profile import Profile
+from cmmd.modbus.frames import Function
 from cmmd.simulator.threephase import NOMINAL_VOLTAGE
 
 __all__ = ["DEFAULT_MODEL", "Panel", "Picture", "panel_of"]
@@ -49,10 +50,14 @@ class Panel:
     """Knows where everything is shown. Points that nobody models are 0.
 
     :ivar command_by_coil: coil -> the name of the command that writing it gives.
+    :ivar coil_count: coils from address 0 on: as many as are polled.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.command_by_coil = {command.coil: name for name, command in profile.command_by_name.items()}
+        self.coil_count = max(
+            poll.addresses.stop for poll in profile.definition.polls if poll.request.function is Function.READ_COILS
+        )
         self._bit = {name: 1 << signal.address for name, signal in profile.signal_by_name.items()}
         self._warnings, self._shutdowns = (
             sum(

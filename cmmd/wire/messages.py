@@ -100,10 +100,14 @@ class Heartbeat(FromDevice, frozen=True, kw_only=True, tag="HB"):
 
 
 class ReqData(FromDevice, frozen=True, kw_only=True, tag="reqdata"):
-    """Full upload (4.4). ``params``: Modbus RTU response frames in hex, separated by ``;``."""
+    """Full upload (4.4). ``params``: Modbus RTU response frames in hex, separated by ``;``.
+
+    ``itime`` is ours: when it was, in milliseconds UTC, where it is about the past.
+    """
 
     params: str | None = None
     hostid: HostId
+    itime: Count | None = None
 
 
 class ChangeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -117,7 +121,10 @@ class ChangeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ReqDataChange(FromDevice, frozen=True, kw_only=True, tag="reqdatachange"):
-    """Change upload (4.5) with the device's own inputs, 0 or 1: door, fire, general alarm, remote control inhibited."""
+    """Change upload (4.5) with the device's own inputs, 0 or 1: door, fire, general alarm, remote control inhibited.
+
+    ``itime`` as in :class:`ReqData`.
+    """
 
     params: ChangeParams
     hostid: HostId
@@ -125,6 +132,7 @@ class ReqDataChange(FromDevice, frozen=True, kw_only=True, tag="reqdatachange"):
     FireAlarm: Flag | None = None
     AlarmInput: Flag | None = None
     InhbitRemote: Flag | None = None
+    itime: Count | None = None
 
 
 class WriteConfigAnswer(FromDevice, frozen=True, kw_only=True, tag="writeConfig"):

@@ -16,7 +16,7 @@ from cmmd.control.cmmctl.output import Output
 from cmmd.control.endpoints import SOCKET, split_endpoint
 
 if TYPE_CHECKING:
-    from cmmd.control.tls import TLSFiles
+    from cmmd.tls.files import TLSFiles
 
 __all__ = ["Around", "Session", "Where", "Work", "run_reactor"]
 
@@ -73,7 +73,7 @@ class Where(Struct, frozen=True):
     def _tls(self) -> "TLSFiles | None":
         if not self.files:
             return None
-        from cmmd.control.tls import TLSFiles  # slow to import, and not needed on a UNIX socket
+        from cmmd.tls.files import TLSFiles  # slow to import, and not needed on a UNIX socket
 
         return TLSFiles(**self.files)
 

@@ -1,0 +1,266 @@
+"""What is kept on disk while there is no session: uploads, and what was ordered last.
+
+One SQLite file, each upload on the disk before it counts as kept: neither kill -9 nor a power cut takes it. It is
+bounded: where there is no room, the oldest uploads go.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+from twisted.logger import Logger
+
+from cmmd.gateway.timekeeper import Stamp
+from cmmd.gateway.worker import Worker
+
+__all__ = ["MOST_BYTES", "MOST_ROWS", "Buffer", "BufferFailed", "Kept", "Ordered"]
+
+T = TypeVar("T")
+
+MOST_ROWS = 50_000
+"""At one a minute, 34 days."""
+
+MOST_BYTES = 64 * 2**20
+LEAST_BYTES = 2**16
+
+_SCHEMA = """
+BEGIN;
+CREATE TABLE upload (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    hostid TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    unix_s REAL NOT NULL,
+    boot TEXT NOT NULL,
+    ticks_s REAL NOT NULL,
+    message BLOB NOT NULL
+);
+CREATE TABLE ordered (plan TEXT NOT NULL, period_s REAL NOT NULL);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+_VERSION = 1
+
+
+class BufferFailed(Exception):
+    """The disk, or the file, does not do what it should. The text is fit for a log."""
+
+
+class Ordered(Struct, frozen=True):
+    """What a start without a server polls by: the last login answer's polling plan, and seconds between polls."""
+
+    plan: str
+    period_s: float
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """An upload of a time without a session.
+
+    :ivar number: which one; 0: not kept yet.
+    :ivar hostid: whose it is.
+    :ivar plan: the polling plan that its frames answer.
+    :ivar stamp: when it was.
+    :ivar message: the document that would have been sent.
+    """
+
+    number: int = 0
+    hostid: str
+    plan: str
+    stamp: Stamp
+    message: bytes
+
+
+class Buffer:
+    """Keeps uploads. Everything but the plain numbers may fail with :exc:`BufferFailed`.
+
+    A file that is damaged, or from a later version, is put aside (``.damaged`` behind its name), and a new one begun.
+
+    :param path: the file; created where it is missing.
+    :param worker: waits for the disk.
+    :param most_rows: uploads that it holds at most.
+    :param most_bytes: of the file, at most; not less than :data:`LEAST_BYTES`.
+    :ivar lost: uploads that have gone since the start because there was no room.
+    :raises ValueError: bounds that make no sense.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        worker: Worker,
+        *,
+        most_rows: int = MOST_ROWS,
+        most_bytes: int = MOST_BYTES,
+        log: Logger | None = None,
+    ) -> None:
+        if most_rows < 1 or most_bytes < LEAST_BYTES:
+            raise ValueError(f"a buffer has room for a row or more, and {LEAST_BYTES} bytes or more")
+        self._path = path
+        self._worker = worker
+        self._most_rows = most_rows
+        self._most_bytes = most_bytes
+        self._log = Logger() if log is None else log
+        self._connection: sqlite3.Connection | None = None  # the worker's
+        self._rows = 0  # changed by the worker only
+        self.lost = 0
+
+    @property
+    def rows(self) -> int:
+        """Uploads in it."""
+        return self._rows
+
+    async def open(self) -> Ordered | None:
+        """Open it.
+
+        :return: what was ordered last; None: nothing yet.
+        """
+        self._worker.start()
+        self._connection, damage, ordered = await self._do(self._open)
+        if damage:
+            self._log.error("{path}: {damage}; it is put aside, and a new one begun", path=self._path, damage=damage)
+        return ordered
+
+    async def close(self) -> None:
+        """Close it, if it is open."""
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                await self._do(connection.close)
+        finally:
+            self._worker.stop()
+
+    async def remember(self, ordered: Ordered) -> None:
+        """Keep what was ordered."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute("DELETE FROM ordered")
+            connection.execute("INSERT INTO ordered VALUES (?, ?)", (ordered.plan, ordered.period_s))
+            return 0
+
+        await self._change(work)
+
+    async def add(self, kept: Kept) -> None:
+        """Keep an upload; it is on the disk when this returns."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute(
+                "INSERT INTO upload (hostid, plan, unix_s, boot, ticks_s, message) VALUES (?, ?, ?, ?, ?, ?)",
+                (kept.hostid, kept.plan, *kept.stamp, kept.message),
+            )
+            return 1 - self._make_room(connection, self._rows + 1)
+
+        gone = 1 - await self._change(work)
+        if gone and not self.lost:
+            self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
+        self.lost += gone
+
+    async def oldest(self) -> Kept | None:
+        """The upload that was kept first; None: there is none."""
+        connection = self._opened()
+        found = await self._do(lambda: connection.execute("SELECT * FROM upload ORDER BY number LIMIT 1").fetchone())
+        if found is None:
+            return None
+        number, hostid, plan, *stamp, message = found
+        return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message)
+
+    async def remove(self, number: int) -> None:
+        """Forget an upload: the server has it, or never will."""
+        await self._delete("number = ?", number)
+
+    async def keep_only(self, hostid: str, plan: str) -> int:
+        """Forget the uploads of other devices, and those that answer other plans: nobody could tell their frames apart.
+
+        :return: how many.
+        """
+        return await self._delete("hostid <> ? OR plan <> ?", hostid, plan)
+
+    # --- in the worker -----------------------------------------------------------------------------------------------
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._worker.run(work)
+        except (sqlite3.Error, OSError) as error:
+            raise BufferFailed(f"{self._path}: {error}") from None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise BufferFailed(f"{self._path}: not open")
+        return self._connection
+
+    async def _change(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        """Carry out what changes the file, as one transaction.
+
+        :param work: gives by how many rows it has become longer; and so does this.
+        """
+        connection = self._opened()
+
+        def transaction() -> int:
+            with connection:  # commits, or takes it back
+                connection.execute("BEGIN IMMEDIATE")
+                more = work(connection)
+            self._rows += more
+            return more
+
+        return await self._do(transaction)
+
+    async def _delete(self, where: str, *values: object) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            return -connection.execute(f"DELETE FROM upload WHERE {where}", values).rowcount  # noqa: S608 - ours
+
+        return -await self._change(work)
+
+    def _open(self) -> tuple[sqlite3.Connection, str, Ordered | None]:
+        """Open or create the file; what was the matter with the one there was, and what was ordered."""
+        damage = ""
+        try:
+            connection = _connected(self._path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # not the file's fault
+                raise
+            damage = str(error)
+            self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
+            self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)  # it is the other file's
+            connection = _connected(self._path)
+        (self._rows,) = connection.execute("SELECT count(*) FROM upload").fetchone()
+        ordered = connection.execute("SELECT plan, period_s FROM ordered").fetchone()
+        return connection, damage, ordered and Ordered(*ordered)
+
+    def _make_room(self, connection: sqlite3.Connection, rows: int) -> int:
+        """Delete the oldest until the file is within its bounds; how many that were."""
+        gone = 0
+        while rows - gone > 1 and (rows - gone > self._most_rows or _used_bytes(connection) > self._most_bytes):
+            connection.execute("DELETE FROM upload WHERE number = (SELECT min(number) FROM upload)")
+            gone += 1
+        return gone
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Open a file, and see that it is sound.
+
+    :raises sqlite3.DatabaseError: it is not.
+    """
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA auto_vacuum = FULL")  # in time: before there are tables
+        connection.execute("PRAGMA synchronous = FULL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(_SCHEMA)
+        elif version != _VERSION:
+            raise sqlite3.DatabaseError(f"it is of version {version}, not {_VERSION}")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    """How large the file will be when the transaction is over."""
+    (pages,), (free,), (size,) = (
+        connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

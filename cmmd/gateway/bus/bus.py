@@ -1,0 +1,288 @@
+"""A Modbus RTU client: reads and writes of controllers on one serial line."""
+
+from random import Random
+from typing import cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cmmd.gateway.backoff import Backoff
+from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
+from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
+from cmmd.gateway.bus.exchanges import Exchange, Exchanges
+from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.port import Port, PortOpener
+from cmmd.gateway.bus.statistics import Statistics
+from cmmd.gateway.bus.wire import Wire
+from cmmd.modbus.frames import ReadRequest, WriteRequest
+
+__all__ = ["Bus"]
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 10.0
+"""How long a port that cannot be opened is left alone, at first and at most."""
+
+OUTCOME_UNKNOWN = frozenset({5, 11})
+"""Exceptions that leave open what became of a write: "acknowledged, takes long", "gateway target does not respond"."""
+
+
+class Bus:
+    """Speaks to controllers, one request at a time and in order; a waiting write goes before waiting reads.
+
+    The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
+    is logged once. What may be relied on, and within which bounds, is written at :class:`cmmd.gateway.bus.wire.Wire`
+    (late answers) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
+
+    :param line: the line.
+    :param clock: all time.
+    :param open_port: how its port is opened.
+    :param random: jitter of the waits.
+    :param log: takes the few lines that a bus has to say.
+    :ivar line: the line as it is now.
+    :ivar statistics: what was counted.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        clock: IReactorTime,
+        open_port: PortOpener,
+        random: Random,
+        log: Logger | None = None,
+    ) -> None:
+        self.line = line
+        self.statistics = Statistics()
+        self._clock = clock
+        self._open_port = open_port
+        self._backoff = Backoff(random, FIRST_WAIT_S, LONGEST_WAIT_S)
+        self._log = Logger() if log is None else log
+        self._exchanges = Exchanges()
+        self._refusal = "the bus is not started"  # why no request is taken; empty: they are
+        self._wire: Wire | None = None  # while its port is open
+        self._pending: Deferred[Port] | Deferred[None] | None = None  # an opening or a wait, which may be cut short
+        self._rewired: Deferred[None] | None = None  # told how the next opening ends
+        self._running: Deferred[None] | None = None
+        self._stopping = False
+        self._opened_before = False
+        self._trouble = ""  # the last one logged
+        self._told_open: Line | None = None  # of which the log says that it is open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is open."""
+        return self._wire is not None and not self._wire.over
+
+    # --- what it is for ----------------------------------------------------------------------------------------------
+
+    async def read(self, request: ReadRequest) -> str:
+        """Read registers or bits; sent again, up to ``line.retries`` times, where there is no answer.
+
+        :return: the response in upper-case hex with CRC, as it came; it answers the request by unit, function, byte
+            count and CRC.
+        :raises NotSent: the port is not open, or too many wait.
+        :raises NoAnswer: there was no valid answer.
+        :raises ExceptionAnswer: the controller does not give them.
+        """
+        return await self._exchange(Exchange(request, self.line.retries))
+
+    async def write(self, request: WriteRequest) -> None:
+        """Write; return when the controller has confirmed it. Sent once at most, whatever happens.
+
+        Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
+        out first, by a read. Cancelling what waits for this keeps a request that has not left from leaving.
+
+        :raises NotSent: the port is not open, too many wait, or it cannot be found out whether the line echoes: it is
+            surely not done.
+        :raises ExceptionAnswer: the controller said no.
+        :raises NoAnswer: it was sent, and nobody knows; so too after a write to unit 0, which no controller answers,
+            when ``line.turnaround_s`` is over.
+        """
+        await self._exchange(Exchange(request, 0))
+
+    async def rewire(self, line: Line) -> None:
+        """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.
+
+        :raises NotSent: it cannot be opened. It is tried again and again, as when unplugged.
+        """
+        self.line = line
+        if self._running is None or self._stopping:
+            return
+        self._tell(self._rewired, "the line was changed once more")
+        self._rewired = rewired = Deferred[None]()
+        self._refusal = ""
+        self._cut_short("the line is being changed")
+        await rewired
+
+    def start(self) -> None:
+        """Open the port, and keep it open. Requests wait until the first attempt has ended."""
+        assert self._running is None, "started twice"
+        self._stopping = False
+        self._refusal = ""
+        self._running = Deferred.fromCoroutine(self._run())
+
+    async def stop(self) -> None:
+        """Close the port: the request in hand comes to its end, those that wait are not sent."""
+        running = self._running
+        if running is None:
+            return
+        if not self._stopping:
+            self._stopping = True
+            self._refuse("the bus is stopped")
+            self._cut_short("the bus is stopped")
+        await running
+        self._running = None
+
+    async def _exchange(self, exchange: Exchange) -> str:
+        if self._refusal:
+            raise NotSent(self._refusal)
+        self._exchanges.put(exchange)
+        return await exchange.result
+
+    # --- the port's life ---------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            rewired, self._rewired = self._rewired, None
+            try:
+                wait = await self._attend(rewired)
+            except CancelledError:  # the opening was cut short
+                self._tell(rewired, "it was not waited for")
+                continue
+            except Exception as error:  # our bug: the bus lives on
+                self._log.failure("{url}: bug", url=self.line.url)
+                wait = self._unavailable(f"bug: {type(error).__name__}", rewired)
+            await self._leave_alone(wait)
+        self._tell(self._rewired, "the bus is stopped")
+        self._rewired = None
+
+    async def _attend(self, rewired: Deferred[None] | None) -> float:
+        """Open the port, and have exchanges on it until it is over.
+
+        :param rewired: told whether it could be opened.
+        :return: how many seconds to leave it alone then.
+        """
+        wire = Wire(self.line, clock=self._clock, statistics=self.statistics, on_end=self._exchanges.wake)
+        try:
+            self._pending = opening = self._open_port(wire.line, wire)
+            wire.attach(await opening)
+        except PortError as error:
+            return self._unavailable(str(error), rewired)
+        finally:
+            self._pending = None
+        self._wire = wire
+        self._refusal = ""
+        if self._told_open != wire.line:
+            self._told_open = wire.line
+            self._log.info(
+                "{url} is open: {framing}",
+                url=wire.line.url,
+                framing=f"{wire.line.baud_rate} bit/s, 8{wire.line.parity}{wire.line.stop_bits}",
+            )
+        self.statistics.reopenings += self._opened_before
+        self._opened_before = True
+        self._tell(rewired)
+        try:
+            await self._serve(wire)
+        finally:
+            self._wire = None
+            await wire.close()
+        if wire.answered:
+            self._backoff.reset()
+        if wire.loss is not None:
+            return self._unavailable(wire.loss)
+        if wire.answered or self._rewired is not None or self._stopping:
+            return 0.0
+        self._refuse("no controller answers")
+        return self._backoff.next()
+
+    async def _serve(self, wire: Wire) -> None:
+        """Have exchanges until the wire takes no more."""
+        while not wire.over:
+            if not len(self._exchanges):
+                await self._exchanges.wait()
+                continue
+            try:
+                await wire.silence()
+            except NotSent as error:
+                if not wire.over and (exchange := self._exchanges.take()) is not None:
+                    exchange.fail(error)
+                continue
+            if (exchange := self._exchanges.take()) is not None:
+                await self._carry_out(wire, exchange)
+
+    async def _carry_out(self, wire: Wire, exchange: Exchange) -> None:
+        """Have one exchange, once the line is silent."""
+        request = exchange.request
+        try:
+            if wire.echo is None and needs_echo_known(request):
+                await find_out_echo(wire, request)
+                await wire.silence()
+                if exchange.dropped:
+                    return
+            exchange.succeed(await wire.ask(request))
+        except NoAnswer as error:
+            goes_on = not wire.over or (wire.loss is None and wire.answered and not self._stopping)
+            if exchange.retries and goes_on and not exchange.dropped:
+                exchange.retries -= 1
+                self.statistics.retries += 1
+                self._exchanges.put_back(exchange)
+            else:
+                exchange.fail(error)
+        except ExceptionAnswer as error:
+            unknown = error.code in OUTCOME_UNKNOWN and not isinstance(request, ReadRequest)
+            exchange.fail(NoAnswer(str(error)) if unknown else error)
+        except BusError as error:
+            exchange.fail(error)
+        except Exception as error:  # our bug
+            exchange.fail(NoAnswer(f"bug: {type(error).__name__}"))
+            raise
+        if wire.answered and self._trouble:
+            self._trouble = ""
+            self._log.info("{url}: a controller answers again", url=wire.line.url)
+
+    # --- trouble -----------------------------------------------------------------------------------------------------
+
+    def _unavailable(self, reason: str, rewired: Deferred[None] | None = None) -> float:
+        """Take no requests, because the port is not there; say how many seconds to wait before the next attempt."""
+        wait = self._backoff.next()
+        self._refuse(reason)
+        if reason != self._trouble:
+            self._trouble = reason
+            self._log.warn("{url}: {reason}; it is tried again and again", url=self.line.url, reason=reason)
+        self._tell(rewired, reason)
+        return wait
+
+    def _refuse(self, reason: str) -> None:
+        self._refusal = reason
+        self._exchanges.fail_all(reason)
+
+    def _tell(self, rewired: Deferred[None] | None, reason: str = "") -> None:
+        """Say to who rewired what came of it; no reason: all is well."""
+        if rewired is None or rewired.called:
+            return
+        if reason:
+            rewired.errback(NotSent(reason))
+        else:
+            rewired.callback(None)
+
+    async def _leave_alone(self, wait: float) -> None:
+        """Wait, unless there is something to do."""
+        if wait <= 0 or self._stopping or self._rewired is not None:
+            return
+        self._pending = pause = cast("Deferred[None]", deferLater(self._clock, wait))
+        try:
+            await pause
+        except CancelledError:
+            return
+        finally:
+            self._pending = None
+
+    def _cut_short(self, reason: str) -> None:
+        """Come to an end with the port as it is: what is in hand ends by itself, what is waited for is not any more."""
+        if self._wire is not None:
+            self._wire.finish(reason)
+        elif self._pending is not None:
+            self._pending.cancel()

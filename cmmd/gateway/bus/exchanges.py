@@ -1,0 +1,102 @@
+"""The requests that wait for their turn on a bus."""
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+
+from cmmd.gateway.bus.errors import BusError, NotSent
+from cmmd.modbus.frames import ReadRequest, Request
+
+__all__ = ["MAX_WAITING", "Exchange", "Exchanges"]
+
+MAX_WAITING = 64
+"""Exchanges that may wait, as many as a plan has requests."""
+
+
+class Exchange:
+    """One request, and what comes of it.
+
+    :param request: the request.
+    :param retries: how often it may be sent again.
+    :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
+        sent any more, or its answer is not told to anybody.
+    """
+
+    def __init__(self, request: Request, retries: int) -> None:
+        self.request = request
+        self.retries = retries
+        self.result: Deferred[str] = Deferred()
+
+    @property
+    def dropped(self) -> bool:
+        """Nobody waits for it."""
+        return bool(self.result.called)
+
+    def succeed(self, answer: str) -> None:
+        """It was answered."""
+        if not self.dropped:
+            self.result.callback(answer)
+
+    def fail(self, error: BusError) -> None:
+        """It was not, or not with what was hoped for."""
+        if not self.dropped:
+            self.result.errback(error)
+
+
+class Exchanges:
+    """Reads in order, writes in order, and writes before reads."""
+
+    def __init__(self) -> None:
+        self._reads: deque[Exchange] = deque()
+        self._writes: deque[Exchange] = deque()
+        self._wanted: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._reads) + len(self._writes)
+
+    def put(self, exchange: Exchange) -> None:
+        """Have an exchange wait.
+
+        :raises NotSent: :data:`MAX_WAITING` do.
+        """
+        self._forget_dropped()
+        if len(self) >= MAX_WAITING:
+            raise NotSent(f"{MAX_WAITING} requests are waiting for the bus already")
+        self._line_of(exchange).append(exchange)
+        self.wake()
+
+    def put_back(self, exchange: Exchange) -> None:
+        """Have an exchange wait that was taken, as the first of its kind."""
+        self._line_of(exchange).appendleft(exchange)
+
+    def take(self) -> Exchange | None:
+        """The next one; None: nobody waits."""
+        self._forget_dropped()
+        line = self._writes or self._reads
+        return line.popleft() if line else None
+
+    def wait(self) -> Deferred[None]:
+        """Fires when it is time to look again."""
+        self._wanted = Deferred()
+        return self._wanted
+
+    def wake(self) -> None:
+        """It is time to look again."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            wanted.callback(None)
+
+    def fail_all(self, reason: str) -> None:
+        """None that waits will be sent."""
+        while (exchange := self.take()) is not None:
+            exchange.fail(NotSent(reason))
+
+    def _line_of(self, exchange: Exchange) -> deque[Exchange]:
+        return self._reads if isinstance(exchange.request, ReadRequest) else self._writes
+
+    def _forget_dropped(self) -> None:
+        for line in (self._reads, self._writes):
+            waiting = [exchange for exchange in line if not exchange.dropped]
+            if len(waiting) != len(line):
+                line.clear()
+                line.extend(waiting)

@@ -1,0 +1,128 @@
+"""The line to a controller: where it is, how characters are framed on it, and the times that follow from that."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from cmmd.gateway.address import Address, parse_address
+
+__all__ = ["Direction", "Line"]
+
+_CHARACTER_BITS = 11
+"""Bits of a character as the Modbus serial line specification counts them (2.5.1), whatever the framing."""
+
+_GAP_CHARACTERS = 3.5
+_FASTEST_COUNTED = 19_200  # bit/s; above it the specification wants a fixed gap
+_FIXED_GAP_S = 0.001_75
+
+_SOCKET = "socket://"
+_BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("baud_rate", 300, 4_000_000),
+    ("timeout_s", 0.01, 60.0),
+    ("retries", 0, 10),
+    ("quiet_s", 0.0, 60.0),
+    ("gap_s", 0.0, 10.0),
+    ("turnaround_s", 0.0, 10.0),
+)
+_LONGEST_DELAY_S = 0.1
+
+
+class Direction(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the driver of the port switches an RS485 transceiver with RTS, as ``serial.rs485.RS485Settings`` has it.
+
+    :ivar rts_sends: the level of RTS while sending; while receiving it is the other one.
+    :ivar delay_before_s: seconds between switching to sending and the first bit, 0..0.1, in steps of a millisecond.
+    :ivar delay_after_s: seconds between the last bit and switching back, likewise.
+    :ivar hears_itself: the receiver stays on while sending, so that the line echoes.
+    :raises ValueError: a delay out of range.
+    """
+
+    rts_sends: bool = True
+    delay_before_s: float = 0.0
+    delay_after_s: float = 0.0
+    hears_itself: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("delay_before_s", "delay_after_s"):
+            _check(name, getattr(self, name), 0.0, _LONGEST_DELAY_S)
+
+
+class Line(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a bus has to know of its line.
+
+    :ivar url: a device such as ``/dev/ttyUSB0``, or a URL as pyserial knows them: ``socket://HOST:PORT`` (raw TCP),
+        ``rfc2217://HOST:PORT``, ``hwgrep://...``. At the end of a ``socket://`` the framing is set over there; here it
+        only says how long a frame takes.
+    :ivar baud_rate: bit/s, 300..4,000,000.
+    :ivar data_bits: always 8: Modbus RTU needs all of a byte.
+    :ivar parity: none, even or odd.
+    :ivar stop_bits: 1 or 2.
+    :ivar rs485: how the driver switches the direction; None: the adapter does, or there is nothing to switch.
+    :ivar timeout_s: seconds a controller may take to begin its answer, 0.01..60. The time that the two frames take on
+        the line comes on top.
+    :ivar retries: how often a read is sent again, 0..10. A write never is.
+    :ivar quiet_s: seconds without a request after one that was not answered, and after opening, 0..60: what is late
+        comes in then, and is dropped.
+    :ivar gap_s: seconds of silence that the controller wants before a request where 3.5 characters do not do, 0..10.
+    :ivar turnaround_s: seconds without a request after a broadcast, 0..10.
+    :ivar echo: whether the line sends back what is sent; None: found out by reads.
+    :raises ValueError: a value out of range, or values that do not go together; the text names them.
+    """
+
+    url: str
+    baud_rate: int = 9600
+    data_bits: Literal[8] = 8
+    parity: Literal["N", "E", "O"] = "N"
+    stop_bits: Literal[1, 2] = 1
+    rs485: Direction | None = None
+    timeout_s: float = 1.0
+    retries: int = 2
+    quiet_s: float = 0.5
+    gap_s: float = 0.0
+    turnaround_s: float = 0.1
+    echo: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, lowest, highest in _BOUNDS:
+            _check(name, getattr(self, name), lowest, highest)
+        if not self.url:
+            raise ValueError("url is empty")
+        if (self.address is not None or self.url.startswith("rfc2217://")) and self.rs485 is not None:
+            raise ValueError(f"rs485 is set where the serial port is, not for {self.url}")
+
+    @property
+    def remote(self) -> bool:
+        """Whether the way to the serial port is one that may hold bytes back: the network, or one not known to us."""
+        return "://" in self.url
+
+    @property
+    def address(self) -> Address | None:
+        """Where a ``socket://`` leads; None: it is none.
+
+        :raises ValueError: to nowhere.
+        """
+        if not self.url.startswith(_SOCKET):
+            return None
+        try:
+            return parse_address(self.url.removeprefix(_SOCKET).removesuffix("/"))
+        except ValueError as error:
+            raise ValueError(f"url {self.url}: {error}") from None
+
+    @property
+    def frame_end_s(self) -> float:
+        """Seconds of silence that end a frame: 3.5 characters, or 1.75 ms above 19200 bit/s."""
+        return _FIXED_GAP_S if self.baud_rate > _FASTEST_COUNTED else self.seconds_for(_GAP_CHARACTERS)
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence before a request."""
+        return max(self.gap_s, self.frame_end_s)
+
+    def seconds_for(self, length: float) -> float:
+        """How long so many bytes take on the line."""
+        return length * _CHARACTER_BITS / self.baud_rate
+
+
+def _check(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} {value} is not within {lowest}..{highest}")

@@ -1,0 +1,57 @@
+"""Making connections to a server."""
+
+from typing import cast
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from cmmd.gateway.address import Address, EndpointFactory
+from cmmd.gateway.connection import LinkError, ServerConnection
+from cmmd.wire.quoting import quoted
+
+__all__ = ["Connector"]
+
+
+class _OneConnection(Factory):
+    """Makes a connection, without Twisted's two lines in the log for each."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, log: Logger) -> None:
+        self._clock = clock
+        self._log = log
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # noqa: ARG002
+        return ServerConnection(self._clock, self._log)
+
+
+class Connector:
+    """Connects a link.
+
+    :param endpoints: the way to an address.
+    :param clock: for the timeouts of connections.
+    :param log: takes what connections have to say.
+    """
+
+    def __init__(self, endpoints: EndpointFactory, clock: IReactorTime, log: Logger) -> None:
+        self._endpoints = endpoints
+        self._clock = clock
+        self._log = log
+
+    async def connect(self, address: Address) -> ServerConnection:
+        """Connect.
+
+        :raises LinkError: that failed.
+        """
+        try:
+            endpoint = self._endpoints(address)
+            return cast("ServerConnection", await endpoint.connect(_OneConnection(self._clock, self._log)))
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except CancelledError:
+            raise
+        except Exception as error:
+            raise LinkError(f"cannot connect to {address}: {quoted(error)}") from None

@@ -1,0 +1,32 @@
+"""Small files that survive a power cut: the old text or the new one, never half of one."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["write_kept"]
+
+
+def write_kept(path: Path, text: str, *, mode: int = 0o640, durable: bool = True) -> None:
+    """Put a text in place of what a file holds.
+
+    :param mode: who may read it.
+    :param durable: whether it is on the disk when this returns; False: some time later, which is kinder to flash.
+    :raises OSError: that is impossible; the file is as it was.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    fresh.replace(path)
+    if not durable:
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the new name, too
+    finally:
+        os.close(folder)

@@ -1,0 +1,131 @@
+"""Bridges the times without a session: what is polled then is kept on disk, and sent as history afterwards."""
+
+from collections.abc import Callable
+from random import Random
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cmmd.gateway.address import Address
+from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
+from cmmd.gateway.connecting import Connector
+from cmmd.gateway.historian import Historian, ServerType
+from cmmd.gateway.recorder import Recorder
+from cmmd.gateway.session import Session
+from cmmd.gateway.source import Source
+from cmmd.gateway.timekeeper import Timekeeper, boot_id, ticks_s
+
+__all__ = ["KEEP_INTERVAL_S", "OutageTerms", "Outages"]
+
+KEEP_INTERVAL_S = 60.0
+"""How often an upload is kept: cmmd's own history interval."""
+
+
+class OutageTerms(Struct, frozen=True, kw_only=True):
+    """How a link bridges the times without a session.
+
+    :ivar buffer: where uploads wait; opened and closed with the link.
+    :ivar server_type: whether the server knows ``itime``.
+    :ivar interval_s: seconds between uploads kept.
+    :ivar ticks: see :func:`cmmd.gateway.timekeeper.ticks_s`. :ivar boot: see :func:`cmmd.gateway.timekeeper.boot_id`.
+    """
+
+    buffer: Buffer
+    server_type: ServerType = "cmmd"
+    interval_s: float = KEEP_INTERVAL_S
+    ticks: Callable[[], float] = ticks_s
+    boot: str = ""
+
+
+class Outages:
+    """What a link does about them.
+
+    :ivar buffer: where uploads wait. :ivar recorder: keeps them. :ivar historian: sends them.
+    """
+
+    def __init__(
+        self,
+        terms: OutageTerms,
+        source: Source,
+        connector: Connector,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        random: Random,
+        log: Logger,
+    ) -> None:
+        self._source = source
+        self.buffer = terms.buffer
+        self._log = log
+        self._ordered: Ordered | None = None
+        self._timekeeper = Timekeeper(now, terms.ticks, terms.boot or boot_id())
+        self.recorder = Recorder(
+            source, terms.buffer, self._timekeeper, clock=clock, interval_s=terms.interval_s, log=log
+        )
+        self.historian = Historian(
+            terms.buffer,
+            self._timekeeper,
+            connector,
+            server_type=terms.server_type,
+            clock=clock,
+            random=random,
+            log=log,
+        )
+
+    async def open(self) -> None:
+        """Begin, as it was ordered before the start."""
+        try:
+            ordered = await self.buffer.open()
+            if ordered is None:
+                return
+            self._source.follow(ordered.plan, 1)
+        except BufferFailed as error:
+            self._log.error("times without a connection are not bridged: {error}", error=error)
+        except ValueError:
+            self._log.warn("the polling plan of before the start makes no sense, and is forgotten")
+        else:
+            self._ordered = ordered
+            self.resume()
+
+    async def close(self) -> None:
+        """End."""
+        self.recorder.stop()
+        try:
+            await self.buffer.close()
+        except BufferFailed as error:
+            self._log.error("{error}", error=error)
+
+    def pause(self) -> None:
+        """Leave the source alone: it gets another plan, or a session."""
+        self.recorder.stop()
+
+    def resume(self) -> None:
+        """There is no session: keep what is polled, if it is known what to poll."""
+        if self._ordered is not None:
+            self.recorder.start(self._ordered)
+
+    def ordered(self, plan: str, period_s: float) -> None:
+        """Remember what a login answer ordered; the source follows it. The disk may take its time."""
+        ordered = Ordered(plan, period_s)
+        if ordered != self._ordered:
+            self._ordered = ordered
+            Deferred.fromCoroutine(self._remember(ordered))
+
+    async def _remember(self, ordered: Ordered) -> None:
+        try:
+            await self.buffer.remember(ordered)
+        except BufferFailed as error:
+            self._log.error("the polling plan is not remembered: {error}", error=error)
+
+    def attached(self, session: Session, hostid: str, live: Address, historic: Address) -> None:
+        """There is a session: what was kept is sent in it."""
+        self.recorder.stop()
+        self.recorder.forget()
+        if self._ordered is not None:
+            session.begin(self.historian.run(session, hostid, self._ordered.plan, live, historic))
+
+    def clock_learnt(self, offset_s: float) -> None:
+        """Take over the server's clock minus ours."""
+        self._timekeeper.learn(offset_s)

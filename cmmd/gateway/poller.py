@@ -1,0 +1,255 @@
+"""A real controller on a bus as a :class:`cmmd.gateway.source.Source`: it is polled as the server ordered."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
+from cmmd.gateway.changes import ByteOrder, change_params, changed_items
+from cmmd.gateway.source import InputStates, OutcomeUnknown
+from cmmd.modbus.frames import (
+    ExceptionResponse,
+    ExpectedResponse,
+    Function,
+    ModbusFrameError,
+    ReadRequest,
+    WriteRequest,
+    parse_plan,
+    parse_request,
+)
+from cmmd.wire.messages import ChangeParams, Changes, LoginParams
+
+__all__ = ["MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
+
+BROADCAST = 0
+"""The unit that the vendor's cloud addresses writes to (section 4.6). On a bus nobody answers it."""
+
+MOST_ITEMS = 512
+"""Items of one change upload; what has no room in it comes with the next one. No block has as many, and cmmd looks at
+twice as many."""
+
+
+class Exchanges(Protocol):
+    """What is needed of a :class:`cmmd.gateway.bus.Bus`."""
+
+    def read(self, request: ReadRequest) -> Awaitable[str]:
+        """See Bus."""
+
+    def write(self, request: WriteRequest) -> Awaitable[None]:
+        """See Bus."""
+
+
+class Wiring(Protocol):
+    """How the controller is wired, in the codes of section 4.1, and how to change it."""
+
+    @property
+    def module_port(self) -> int:
+        """0 off, 1 LINK, 2 RS485, 3 RS232, 4 USB."""
+
+    @property
+    def module_baud(self) -> int:
+        """0 9600, 1 19200, 2 115200 bit/s."""
+
+    def change(self, module_port: int | None, module_baud: int | None) -> Awaitable[bool]:
+        """Be wired like that from now on; None: as it is. False: it cannot be, and all is as it was."""
+
+
+class _Block(NamedTuple):
+    """What became of one request of the plan.
+
+    :ivar frame: the response as read, or the exception; None: there was no answer.
+    :ivar payload: the values in it; None: there are none.
+    """
+
+    frame: str | None
+    payload: bytes | None
+
+
+class BusSource:
+    """Feeds a link from a controller on a bus, and has the controller obey.
+
+    A request that the controller does not answer is left out of the upload: there is no frame for it. An exception is
+    an answer, and is uploaded as it came: it says what is the matter, spoils no other frame, and keeps the place of its
+    request, so that the frames behind it can still be told apart by their order (section 4.4).
+
+    Where a frame is missing, the order says nothing any more, and a server tells frames by unit, function and length.
+    So of requests that are alike in these, the frames are left out too then: one could be taken for the other's. With
+    changes they come all the same, since changes have addresses.
+
+    :param identity: who the device is; its wiring is put in here.
+    :param inputs: the device's own inputs. While remote control is inhibited, every order is refused.
+    :param catalog: knows the byte order of change uploads by ``moduletype``; where it is open, they are little-endian,
+        as in the field.
+    :param unit: the controller's Modbus unit: of writes to unit 00.
+    :param byte_order: goes before what the catalog says; None: nothing does.
+    :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
+    :ivar exceptions: requests answered with an exception. :ivar withheld: frames left out because they could have been
+        taken for another's.
+    :ivar silent: the last cycle brought no answer at all; None: there was none yet.
+    """
+
+    def __init__(
+        self,
+        identity: Callable[[], LoginParams],
+        bus: Exchanges,
+        *,
+        wiring: Wiring,
+        inputs: Callable[[], InputStates],
+        catalog: Catalog,
+        unit: int = 1,
+        byte_order: ByteOrder | None = None,
+        log: Logger | None = None,
+    ) -> None:
+        self._identity = identity
+        self._bus = bus
+        self._wiring = wiring
+        self._inputs = inputs
+        self._catalog = catalog
+        self._unit = unit
+        self._log = Logger() if log is None else log
+        self._plan: tuple[ReadRequest, ...] = ()
+        self._alike: frozenset[ReadRequest] = frozenset()
+        self._given_byte_order = byte_order
+        self._byte_order: ByteOrder = byte_order or "little"
+        self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
+        self._polling = DeferredLock()
+        self.cycles = self.unanswered = self.exceptions = self.withheld = 0
+        self.silent: bool | None = None
+
+    def identity(self) -> LoginParams:
+        """See Source."""
+        return replace(self._identity(), modulePort=self._wiring.module_port, moduleBaud=self._wiring.module_baud)
+
+    def inputs(self) -> InputStates:
+        """See Source."""
+        return self._inputs()
+
+    def follow(self, plan: str, data_mode: int) -> None:  # noqa: ARG002 - it reads the same way in both modes
+        """See Source. From now on nothing counts as uploaded.
+
+        :raises cmmd.modbus.frames.ModbusFrameError: it is no plan.
+        """
+        self._plan = parse_plan(plan)
+        shapes = Counter(map(_shape, self._plan))
+        self._alike = frozenset(request for request in self._plan if shapes[_shape(request)] > 1)
+        profile = self._catalog.for_moduletype(self._identity().moduletype)
+        of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
+        self._byte_order = self._given_byte_order or of_profile
+        self._uploaded = {}
+
+    # --- polling -----------------------------------------------------------------------------------------------------
+
+    async def full_upload(self) -> str:
+        """See Source."""
+        plan = self._plan
+        blocks = await self._poll(plan)
+        incomplete = any(block.frame is None for block in blocks)
+        frames: list[str] = []
+        uploaded: dict[int, bytes] = {}
+        for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
+            if block.frame is None:
+                continue
+            if incomplete and block.payload is not None and request in self._alike:
+                self._withhold(request)
+                continue
+            frames.append(block.frame)
+            if block.payload is not None:
+                uploaded[place] = block.payload
+        self._uploaded = uploaded
+        return ";".join(frames)
+
+    async def change_upload(self) -> ChangeParams | None:
+        """See Source."""
+        plan = self._plan
+        blocks = await self._poll(plan)
+        changes: dict[Function, Changes] = {}
+        room = MOST_ITEMS
+        for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
+            if block.payload is None:
+                continue
+            items = changed_items(request, self._uploaded.get(place), block.payload, self._byte_order)
+            if items and len(items) <= room:
+                room -= len(items)
+                changes.setdefault(request.function, []).extend(items)
+                self._uploaded[place] = block.payload
+        return change_params(changes)
+
+    async def _poll(self, plan: Sequence[ReadRequest]) -> list[_Block]:
+        """Go through a plan once, in its order; never twice at the same time."""
+        await self._polling.acquire()
+        try:
+            blocks = [await self._read(request) for request in plan]
+        finally:
+            self._polling.release()
+        self.cycles += 1
+        self._notice(silent=bool(plan) and all(block.frame is None for block in blocks))
+        return blocks
+
+    async def _read(self, request: ReadRequest) -> _Block:
+        try:
+            frame = await self._bus.read(request)
+        except ExceptionAnswer as error:
+            self.exceptions += 1
+            return _Block(ExceptionResponse(request.unit, request.function, error.code).to_hex(), None)
+        except BusError:
+            self.unanswered += 1
+            return _Block(None, None)
+        return _Block(frame, ExpectedResponse(request).payload(frame))
+
+    def _notice(self, *, silent: bool) -> None:
+        if silent != self.silent:
+            self.silent = silent
+            if silent:
+                self._log.warn("no controller answers; nothing is uploaded of it until one does")
+            else:
+                self._log.info("the controller answers")
+
+    def _withhold(self, request: ReadRequest) -> None:
+        self.withheld += 1
+        if self.withheld == 1:
+            self._log.warn(
+                "{request} was answered and is not uploaded: another request of the plan was not, and the server could"
+                " take the frame for that of a third one of the same length; more of that is only counted",
+                request=request.to_hex(),
+            )
+
+    # --- obeying -----------------------------------------------------------------------------------------------------
+
+    async def write(self, frame: str) -> bool:
+        """See Source. Taken are intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
+        if self._inhibited:
+            return False
+        try:
+            request = parse_request(frame)
+        except ModbusFrameError:
+            return False
+        if isinstance(request, ReadRequest):
+            return False
+        if request.unit == BROADCAST:
+            request = replace(request, unit=self._unit)
+        try:
+            await self._bus.write(request)
+        except (ExceptionAnswer, NotSent) as error:
+            self._log.info("{request} was not done: {error}", request=request.to_hex(), error=error)
+            return False
+        except NoAnswer as error:
+            raise OutcomeUnknown(f"{request.to_hex()}: {error}") from None
+        return True
+
+    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+        """See Source."""
+        return not self._inhibited and await self._wiring.change(module_port, module_baud)
+
+    @property
+    def _inhibited(self) -> bool:
+        return self._inputs().inhibit_remote == 1
+
+
+def _shape(request: ReadRequest) -> tuple[int, Function, int]:
+    """By what a server can tell the response to a request (section 4.4)."""
+    return request.unit, request.function, request.payload_length

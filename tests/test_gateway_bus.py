@@ -1,0 +1,677 @@
+"""``cmmd.gateway.bus.bus``: requests and answers, on a simulated clock and an in-memory port."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from msgspec.structs import replace
+from twisted.internet.defer import CancelledError, Deferred
+
+from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
+from cmmd.gateway.bus.exchanges import MAX_WAITING
+from cmmd.gateway.bus.wire import SETTLE_S
+from cmmd.modbus.frames import (
+    Function,
+    ReadRequest,
+    WriteCoilRequest,
+    WriteCoilsRequest,
+    WriteRegistersRequest,
+    WriteRequest,
+    read_response,
+)
+from tests.bus_world import ANSWER_DELAY_S, READ, SAME_SHAPE, START, WRITE, BusTestCase, MemoryPort
+
+PROBE = ReadRequest(1, Function.READ_COILS, START.address, 1)
+
+
+class ReadTests(BusTestCase):
+    def test_a_response_as_read(self) -> None:
+        self.start()
+        response = self.read()
+        self.assertEqual(response, response.upper())
+        self.assertEqual(self.values(response), self.truth())
+        coils = ReadRequest(1, Function.READ_COILS, 5, 11)
+        response = self.read(coils)
+        self.assertEqual(bytes.fromhex(response), self.controller.answer(bytes.fromhex(coils.to_hex())))
+        self.assertEqual(self.frames, [READ.to_hex(), coils.to_hex()])
+        self.assertEqual(
+            (self.bus.statistics.requests, self.bus.statistics.answers, self.bus.statistics.bytes_discarded), (2, 2, 0)
+        )
+
+    def test_one_at_a_time_in_order_with_a_silence_before_each(self) -> None:
+        for baud_rate, silence in ((9600, 0.00401), (19_200, 0.002), (115_200, 0.00175)):
+            self.prepare(baud_rate=baud_rate)
+            self.start()
+            results = [self.begin(self.bus.read(ReadRequest(1, READ.function, place, 4))) for place in range(5)]
+            self.run_for(5.0)
+            for place, result in enumerate(results):
+                request = ReadRequest(1, READ.function, place, 4)
+                self.assertEqual(self.values(self.successResultOf(result), request), self.truth(request))
+            times = [time for time, _ in self.port.sent]
+            for one, following in pairwise(times):
+                self.assertAlmostEqual(following - one, ANSWER_DELAY_S + silence, places=4)
+            self.stop()
+
+    def test_a_longer_gap(self) -> None:
+        self.prepare(gap_s=0.1)
+        self.start()
+        for _ in range(2):
+            self.begin(self.bus.read(READ))
+        self.run_for(1.0)
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, ANSWER_DELAY_S + 0.1, places=6)
+
+    def test_quiet_after_opening(self) -> None:
+        """What the line brings then belongs to somebody else's request, perhaps one of our own life before."""
+        self.start(0.0)
+        result = self.begin(self.bus.read(READ))
+        stale = self.controller.answer(bytes.fromhex(SAME_SHAPE.to_hex()))
+        assert stale is not None
+        self.port.bring(stale, 0.4)
+        self.run_for(0.49)
+        self.assertEqual(self.frames, [])
+        self.run_for(1.0)
+        self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        self.assertEqual(self.bus.statistics.bytes_discarded, len(stale))
+
+    def test_no_answer(self) -> None:
+        """As many attempts as the line says, each with its time, and a quiet time between them."""
+        self.prepare(retries=2, timeout_s=1.0, quiet_s=0.5)
+        self.on_frame = self.unheard
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(20.0)
+        self.failureResultOf(result, NoAnswer)
+        self.assertEqual(self.frames, [READ.to_hex()] * 3)
+        attempt = 1.0 + self.line.seconds_for(8 + 13) + 0.5
+        for (one, _), (following, _) in pairwise(self.port.sent):
+            self.assertAlmostEqual(following - one, attempt, places=6)
+        self.assertEqual(self.port.dropped, 3, "what has not left must not leave when nobody waits for it")
+        statistics = self.bus.statistics
+        self.assertEqual((statistics.requests, statistics.timeouts, statistics.retries), (3, 3, 2))
+        self.assertEqual(len(self.ports), 1)
+
+    def test_a_retry_is_answered(self) -> None:
+        def unheard_at_first(port: MemoryPort, frame: bytes) -> None:
+            self.on_frame = self.answered
+
+        self.on_frame = unheard_at_first
+        self.start()
+        self.assertEqual(self.values(self.read()), self.truth())
+        self.assertEqual(self.bus.statistics.retries, 1)
+
+    def test_an_exception(self) -> None:
+        """A no is a no: it is not asked again."""
+        self.controller.refuses = 2
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(5.0)
+        error = self.failureResultOf(result, ExceptionAnswer).value
+        self.assertEqual((error.code, str(error)), (2, "exception 2: illegal data address"))
+        self.assertEqual(len(self.frames), 1)
+        self.assertEqual((self.bus.statistics.exceptions, self.bus.statistics.answers), (1, 0))
+
+    def test_a_read_of_unknown_outcome_is_not_made_of_an_exception(self) -> None:
+        """What leaves a write open is for a read as clear as any other."""
+        for code in (5, 6, 11):
+            self.prepare()
+            self.controller.refuses = code
+            self.start()
+            result = self.begin(self.bus.read(READ))
+            self.run_for(5.0)
+            self.failureResultOf(result, ExceptionAnswer)
+            self.stop()
+
+    def test_garbage_before_the_answer(self) -> None:
+        self.on_frame = self.behind(b"\x00\xff\x01\x03\x08")
+        self.start()
+        self.assertEqual(self.values(self.read()), self.truth())
+        self.assertEqual(self.bus.statistics.retries, 0)
+        self.assertEqual(self.bus.statistics.bytes_discarded, 5)
+
+    def test_garbage_in_the_answer(self) -> None:
+        """It is no answer; the next one is, after a silence."""
+        damaged = iter([True, False])
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            answer = self.controller.answer(frame)
+            assert answer is not None
+            port.bring(answer[:5] + b"\x99" + answer[6:] if next(damaged) else answer, 0.02)
+
+        self.on_frame = answered
+        self.start()
+        self.assertEqual(self.values(self.read()), self.truth())
+        self.assertEqual((self.bus.statistics.crc_errors, self.bus.statistics.retries), (1, 1))
+        self.assertEqual(self.bus.statistics.bytes_discarded, 13)
+
+    def test_a_refusal_behind_what_looked_like_the_beginning_of_an_answer(self) -> None:
+        self.controller.refuses = 2
+        self.on_frame = self.behind(b"\x01\x03\x08")
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(5.0)
+        self.failureResultOf(result, ExceptionAnswer)
+        self.assertEqual(len(self.frames), 1)
+
+    def test_garbage_behind_the_answer(self) -> None:
+        """As from a driver that lets go of the line. The next request waits for the silence behind it."""
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring((self.controller.answer(frame) or b"") + b"\x00", 0.02)
+
+        self.on_frame = answered
+        self.start()
+        results = [self.begin(self.bus.read(READ)) for _ in range(2)]
+        self.run_for(1.0)
+        for result in results:
+            self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, 0.02 + SETTLE_S, places=6)
+
+    def test_what_follows_directly_undoes_an_answer(self) -> None:
+        """The time that is left is the request's own, and what is right may still come in it."""
+        for more, seconds in ((b"\x55", 1.0 + self.line.seconds_for(8 + 13)), (b"\x00", 0.021 + 0.00401)):
+            self.prepare(retries=0)
+
+            def answered(port: MemoryPort, frame: bytes, more: bytes = more) -> None:
+                port.bring(self.controller.answer(frame) or b"", 0.02)
+                port.bring(more, 0.021)
+
+            self.on_frame = answered
+            self.start()
+            result = self.begin(self.bus.read(READ))
+            result.addErrback(lambda failure: failure.trap(NoAnswer))
+            self.run_for(seconds - 0.0001)
+            self.assertNoResult(result)
+            self.run_for(0.0002)
+            self.successResultOf(result)
+            self.assertEqual(self.bus.statistics.answers, int(more == b"\x00"))
+            self.stop()
+
+    def test_a_line_that_breaks_behind_the_answer(self) -> None:
+        """Nothing but zeros from there on: nobody waits for their end for ever."""
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring(self.controller.answer(frame) or b"", 0.02)
+            for turn in range(1500):
+                port.bring(b"\x00", 0.021 + turn * 0.001)
+
+        self.on_frame = answered
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(1.1)
+        self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        self.run_for(5.0)
+
+    def test_an_answer_in_pieces(self) -> None:
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            for place, byte in enumerate(self.controller.answer(frame) or b""):
+                port.bring(bytes((byte,)), 0.5 + place * 0.03)
+
+        self.on_frame = answered
+        self.start()
+        self.assertEqual(self.values(self.read()), self.truth())
+        self.assertEqual(self.bus.statistics.retries, 0)
+
+    def test_other_controllers_are_not_listened_to(self) -> None:
+        """Another unit, another function, another length: nothing of it answers."""
+        for other in (
+            ReadRequest(2, READ.function, 0, 4),
+            ReadRequest(1, Function.READ_INPUT_REGISTERS, 0, 4),
+            ReadRequest(1, READ.function, 0, 3),
+        ):
+            self.prepare(retries=0)
+            answer = bytes.fromhex(read_response(other, bytes(other.payload_length)))
+            self.on_frame = lambda port, _, answer=answer: port.bring(answer, 0.02)  # type: ignore[misc]
+            self.start()
+            result = self.begin(self.bus.read(READ))
+            self.run_for(5.0)
+            self.failureResultOf(result, NoAnswer)
+            self.assertEqual(self.bus.statistics.bytes_discarded, len(answer))
+            self.stop()
+
+    def test_a_line_that_is_never_silent(self) -> None:
+        """Nothing is sent into it, and nobody waits for ever; then it goes on."""
+        self.start()
+        noise = 800
+        for turn in range(noise):
+            self.port.bring(b"\x55", turn * 0.015)
+        reading, writing = self.begin(self.bus.read(READ)), self.begin(self.bus.write(WRITE))
+        self.run_for(6.0)
+        for result in (reading, writing):
+            self.failureResultOf(result, NotSent)
+        self.assertEqual(self.frames, [])
+        self.run_for(10.0)
+        self.assertEqual(self.values(self.read()), self.truth())
+        self.assertEqual(self.bus.statistics.bytes_discarded, noise)
+
+    def test_too_many(self) -> None:
+        self.on_frame = self.unheard
+        self.start(0.0)
+        results = [self.begin(self.bus.read(READ)) for _ in range(MAX_WAITING)]
+        for one_more in (self.bus.read(READ), self.bus.write(WRITE)):
+            self.failureResultOf(self.begin(one_more), NotSent)
+        results[3].cancel()
+        self.failureResultOf(results.pop(3), CancelledError)
+        results.append(self.begin(self.bus.read(READ)))
+        self.assertNoResult(results[-1])
+        self.stop()
+        for result in results:
+            self.failureResultOf(result, NotSent)
+
+    def behind(self, noise: bytes) -> Callable[[MemoryPort, bytes], None]:
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring(noise + (self.controller.answer(frame) or b""), 0.02)
+
+        return answered
+
+
+class LateAnswerTests(BusTestCase):
+    """Requests of one shape for other addresses: what answers one would fit the other."""
+
+    def setUp(self) -> None:
+        self.prepare(retries=0, timeout_s=1.0, quiet_s=0.5)
+
+    def first_late_then_prompt(self, *delays: float) -> None:
+        """The first answers take so long, the others are prompt."""
+        remaining = list(delays)
+
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            self.late(remaining.pop(0) if remaining else 0.02)(port, frame)
+
+        self.on_frame = answered
+
+    def test_it_comes_while_it_is_quiet(self) -> None:
+        patience = 1.0 + self.line.seconds_for(8 + 13)
+        for lateness in (0.0001, 0.1, 0.3, 0.4999):
+            self.setUp()
+            self.first_late_then_prompt(patience + lateness)
+            self.start()
+            late, following = self.begin(self.bus.read(READ)), self.begin(self.bus.read(SAME_SHAPE))
+            self.run_for(10.0)
+            self.failureResultOf(late, NoAnswer)
+            self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
+            self.assertEqual(self.bus.statistics.late_answers, 1)
+            self.stop()
+
+    def test_it_begins_while_it_is_quiet(self) -> None:
+        """The next request waits for the end of what comes; where the pieces are too far apart for that, it is not
+        taken for the answer either, since its beginning came before the request."""
+        for pause, counted in ((0.015, 1), (0.05, 0)):
+            self.setUp()
+
+            def answered(port: MemoryPort, frame: bytes, pause: float = pause) -> None:
+                self.on_frame = self.answered
+                answer = self.controller.answer(frame) or b""
+                for place in range(0, len(answer), 3):
+                    port.bring(answer[place : place + 3], 1.51 + place // 3 * pause)
+
+            self.on_frame = answered
+            self.start()
+            late, following = self.begin(self.bus.read(READ)), self.begin(self.bus.read(SAME_SHAPE))
+            self.run_for(10.0)
+            self.failureResultOf(late, NoAnswer)
+            self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
+            self.assertEqual(self.bus.statistics.late_answers, counted)
+            self.stop()
+
+    def test_it_lay_in_the_kernel(self) -> None:
+        """This process was held up: what came meanwhile is read after the timers have run, and before a request."""
+        self.first_late_then_prompt(1000.0)
+        self.start()
+        late, following = self.begin(self.bus.read(READ)), self.begin(self.bus.read(SAME_SHAPE))
+        self.run_for(1.0 + self.line.seconds_for(8 + 13) + 0.0001)
+        self.failureResultOf(late, NoAnswer)
+        (silence_ends,) = [call for call in self.clock.getDelayedCalls() if call.getTime() - self.clock.seconds() < 10]
+        answer = self.controller.answer(bytes.fromhex(READ.to_hex())) or b""
+        self.port.bring(answer, silence_ends.getTime() - self.clock.seconds())  # at the same time, but behind it
+        self.run_for(5.0)
+        self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
+        self.assertEqual(self.bus.statistics.late_answers, 1)
+        self.run_for(1000.0)
+
+    def test_an_answer_in_time_that_lay_in_the_kernel(self) -> None:
+        """It counts, though the timer was read first."""
+        self.on_frame = self.unheard
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(0.1)
+        (patience_ends,) = self.clock.getDelayedCalls()
+        answer = self.controller.answer(bytes.fromhex(READ.to_hex())) or b""
+        self.port.bring(answer, patience_ends.getTime() - self.clock.seconds())
+        self.run_for(5.0)
+        self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+
+    def test_the_retry_gets_the_late_answer(self) -> None:
+        """It is true for the same question; the answer to the retry, which is still to come, is nobody's."""
+        self.prepare(retries=1, timeout_s=1.0, quiet_s=0.5)
+        self.first_late_then_prompt(1.55, 0.3)  # later than is promised, and 0.27 s after the other
+        self.start()
+        first, following = self.begin(self.bus.read(READ)), self.begin(self.bus.read(SAME_SHAPE))
+        self.run_for(10.0)
+        self.assertEqual(self.values(self.successResultOf(first)), self.truth())
+        self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
+        self.assertGreater(self.bus.statistics.bytes_discarded, 0)
+
+    def test_the_quiet_is_over_once_all_is_well(self) -> None:
+        self.first_late_then_prompt(1.2)
+        self.start()
+        for _ in range(4):
+            self.begin(self.bus.read(READ)).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.run_for(10.0)
+        times = [time for time, _ in self.port.sent]
+        waits = [following - one for one, following in pairwise(times)]
+        self.assertGreater(waits[0], 1.5)
+        self.assertAlmostEqual(waits[1], ANSWER_DELAY_S + self.line.frame_end_s + 0.5, places=6)
+        self.assertAlmostEqual(waits[2], ANSWER_DELAY_S + self.line.silence_s, places=6)
+
+    def test_the_confirmation_of_the_write_before(self) -> None:
+        """Start, no answer, start again: the late "done" of the first is not the second's."""
+        self.start()
+        self.read()
+        self.first_late_then_prompt(1.3, 1000.0)
+        results = [self.begin(self.bus.write(START)) for _ in range(2)]
+        self.run_for(10.0)
+        for result in results:
+            self.failureResultOf(result, NoAnswer)
+        self.assertEqual(self.frames.count(START.to_hex()), 2)
+        self.assertEqual(self.bus.statistics.late_answers, 1)
+        self.run_for(1000.0)
+
+
+class WriteTests(BusTestCase):
+    def write(self, request: WriteRequest = START, seconds: float = 20.0) -> Deferred[None]:
+        result = self.begin(self.bus.write(request))
+        self.run_for(seconds)
+        return result
+
+    def test_confirmed(self) -> None:
+        self.start()
+        self.read()
+        for request, written in (
+            (START, (5, 0, [1])),
+            (WriteCoilRequest(1, 3, False), (5, 3, [0])),
+            (WRITE, (6, 7, [1234])),
+            (WriteRegistersRequest(1, 40, (1, 2)), (16, 40, [1, 2])),
+        ):
+            self.assertIsNone(self.successResultOf(self.write(request)))
+            self.assertEqual(self.controller.written.pop(), written)
+        self.assertEqual(len(self.frames), 5)
+
+    def test_before_waiting_reads(self) -> None:
+        self.start()
+        self.read()
+        for _ in range(3):
+            self.begin(self.bus.read(SAME_SHAPE))
+        self.run_for(0.01)
+        writes = [self.begin(self.bus.write(write)) for write in (START, WRITE)]
+        self.run_for(5.0)
+        for write in writes:
+            self.successResultOf(write)
+        read, start, value = SAME_SHAPE.to_hex(), START.to_hex(), WRITE.to_hex()
+        self.assertEqual(self.frames[1:], [read, start, value, read, read])
+
+    def test_before_the_retries_of_a_read(self) -> None:
+        """A controller that does not answer one read does not keep a command for seconds."""
+        self.start()
+        self.read()
+        self.on_frame = self.unheard
+        reading = self.begin(self.bus.read(SAME_SHAPE))
+        self.run_for(0.5)
+        self.on_frame = self.answered
+        self.successResultOf(self.write())
+        self.assertEqual(self.values(self.successResultOf(reading)), self.truth(SAME_SHAPE))
+        self.assertEqual(self.frames[1:], [SAME_SHAPE.to_hex(), START.to_hex(), SAME_SHAPE.to_hex()])
+
+    def test_refused(self) -> None:
+        self.start()
+        self.read()
+        self.controller.refuses = 3
+        error = self.failureResultOf(self.write(), ExceptionAnswer).value
+        self.assertEqual(error.code, 3)
+        self.assertEqual(self.frames[1:], [START.to_hex()])
+
+    def test_exceptions_that_leave_it_open(self) -> None:
+        """Acknowledged, takes long; a gateway's target that does not respond: neither done nor refused."""
+        for code in (5, 11):
+            self.prepare()
+            self.start()
+            self.read()
+            self.controller.refuses = code
+            self.failureResultOf(self.write(), NoAnswer)
+            self.stop()
+
+    def test_unknown_and_never_sent_again(self) -> None:
+        self.start()
+        self.read()
+        self.on_frame = self.unheard
+        self.failureResultOf(self.write(), NoAnswer)
+        self.on_frame = self.answered
+        self.read()
+        self.run_for(100.0)
+        self.assertEqual(self.frames.count(START.to_hex()), 1)
+        self.assertEqual(self.bus.statistics.retries, 0)
+
+    def test_another_confirmation_is_none(self) -> None:
+        """The answer names the coil and its state: that of another command confirms nothing."""
+        self.start()
+        self.read()
+        other = self.controller.answer(bytes.fromhex(WriteCoilRequest(1, 1, True).to_hex())) or b""
+        self.on_frame = lambda port, _: port.bring(other, 0.02)
+        self.failureResultOf(self.write(), NoAnswer)
+
+    def test_to_all_units_without_a_turnaround(self) -> None:
+        """The frame has to leave, and to be ended by a silence, all the same."""
+        self.prepare(turnaround_s=0.0)
+        self.start()
+        self.begin(self.bus.write(replace(START, unit=0))).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.begin(self.bus.read(READ))
+        self.run_for(1.0)
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + self.line.silence_s, places=6)
+
+    def test_to_all_units(self) -> None:
+        """Nobody answers a broadcast, so nobody knows; and the line is left alone for the turnaround."""
+        self.prepare(turnaround_s=0.2)
+        self.start()
+        everybody = WriteCoilRequest(0, 3, True)
+        result = self.begin(self.bus.write(everybody))
+        reading = self.begin(self.bus.read(READ))
+        self.run_for(0.2)
+        self.assertNoResult(result)
+        self.run_for(0.02)
+        self.failureResultOf(result, NoAnswer)
+        self.run_for(1.0)
+        self.assertEqual(self.values(self.successResultOf(reading)), self.truth())
+        self.assertEqual(self.frames, ["00050003FF007DEB", READ.to_hex()])
+        (first, _), (second, _) = self.port.sent
+        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + 0.2, places=6)
+        self.assertEqual(self.controller.written, [(5, 3, [1])])
+        self.assertEqual(self.bus.statistics.timeouts, 0)
+        self.assertEqual(self.port.dropped, 0, "it has to leave")
+
+
+class EchoTests(BusTestCase):
+    """The answer to 05 and 06 is the request itself: an echo must never be taken for it."""
+
+    def write(self, request: WriteRequest = START) -> Deferred[None]:
+        result = self.begin(self.bus.write(request))
+        self.run_for(20.0)
+        return result
+
+    def test_found_out_before_the_first_write(self) -> None:
+        for on_frame, echoes in ((self.answered, 0), (self.echoed_and_answered, 2)):
+            self.prepare()
+            self.on_frame = on_frame
+            self.start()
+            self.successResultOf(self.write())
+            self.assertEqual(self.frames, [PROBE.to_hex(), START.to_hex()])
+            self.assertEqual(self.bus.statistics.echoes, echoes)
+            self.assertEqual(self.controller.written, [(5, 0, [1])])
+            self.stop()
+
+    def test_registers_are_found_out_by_registers(self) -> None:
+        self.start()
+        self.successResultOf(self.write(WRITE))
+        self.assertEqual(self.frames, [ReadRequest(1, Function.READ_HOLDING_REGISTERS, 7, 1).to_hex(), WRITE.to_hex()])
+
+    def test_learnt_from_a_read(self) -> None:
+        for on_frame in (self.answered, self.echoed_and_answered):
+            self.prepare()
+            self.on_frame = on_frame
+            self.start()
+            self.read()
+            self.successResultOf(self.write())
+            self.assertEqual(self.frames, [READ.to_hex(), START.to_hex()])
+            self.stop()
+
+    def test_an_echo_alone_is_no_answer(self) -> None:
+        for request in (START, WRITE):
+            self.prepare()
+            self.on_frame = self.echoed_and_answered
+            self.start()
+            self.read()
+            self.on_frame = self.echoed
+            self.failureResultOf(self.write(request), NoAnswer)
+            self.assertEqual(self.frames[1:], [request.to_hex()])
+            self.stop()
+
+    def test_an_echo_alone_teaches(self) -> None:
+        """A dead controller on a line that echoes: the probe shows the echo, so the write can be judged."""
+        self.on_frame = self.echoed
+        self.start()
+        self.failureResultOf(self.write(), NoAnswer)
+        self.assertEqual(self.frames, [PROBE.to_hex(), START.to_hex()])
+
+    def test_nothing_is_written_that_could_not_be_judged(self) -> None:
+        self.on_frame = self.unheard
+        self.start()
+        self.failureResultOf(self.write(), NotSent)
+        self.assertEqual(self.frames, [PROBE.to_hex()] * 3)
+
+    def test_noise_before_the_answer_may_have_been_an_echo(self) -> None:
+        def answered(port: MemoryPort, frame: bytes) -> None:
+            port.bring(b"\x00" + (self.controller.answer(frame) or b""), 0.02)
+
+        self.on_frame = answered
+        self.start()
+        self.failureResultOf(self.write(), NotSent)
+        self.assertEqual(self.controller.written, [])
+        self.on_frame = self.answered
+        self.successResultOf(self.write())
+
+    def test_a_refused_probe_will_do(self) -> None:
+        def refused_to_read(port: MemoryPort, frame: bytes) -> None:
+            self.controller.refuses = 2 if frame[1] < 5 else 0
+            self.answered(port, frame)
+
+        self.on_frame = refused_to_read
+        self.start()
+        self.successResultOf(self.write())
+
+    def test_configured(self) -> None:
+        for echo, on_frame in ((False, self.answered), (True, self.echoed_and_answered)):
+            self.prepare(echo=echo)
+            self.on_frame = on_frame
+            self.start()
+            self.successResultOf(self.write())
+            self.assertEqual(self.frames, [START.to_hex()])
+            self.stop()
+        self.prepare(echo=True)
+        self.start()
+        self.failureResultOf(self.write(), NoAnswer)
+
+    def test_what_is_seen_goes_before_what_is_configured(self) -> None:
+        self.prepare(echo=False)
+        self.on_frame = self.echoed_and_answered
+        self.start()
+        self.read()
+        self.on_frame = self.echoed
+        self.failureResultOf(self.write(), NoAnswer)
+
+    def test_another_adapter(self) -> None:
+        """After each opening it is found out anew: another adapter may be there."""
+        self.start()
+        self.read()
+        self.port.lose()
+        self.run_for(2.0)
+        self.on_frame = self.echoed
+        self.failureResultOf(self.write(), NoAnswer)
+        self.assertEqual(self.frames, [READ.to_hex(), PROBE.to_hex(), START.to_hex()])
+
+    def test_an_echo_once_seen_is_expected(self) -> None:
+        """Though a clean answer came since: one of the echoes may have been lost."""
+        self.on_frame = self.echoed_and_answered
+        self.start()
+        self.read()
+        self.on_frame = self.answered
+        self.read()
+        self.failureResultOf(self.write(), NoAnswer)
+
+    def test_several_need_no_probe(self) -> None:
+        """The answer to 0F and 10 is not the request."""
+        self.on_frame = self.echoed_and_answered
+        self.start()
+        self.successResultOf(self.write(WriteRegistersRequest(1, 40, (1, 2))))
+        self.assertEqual(len(self.frames), 1)
+        self.on_frame = self.echoed
+        self.failureResultOf(self.write(WriteCoilsRequest(1, 40, (True,))), NoAnswer)
+
+
+class CancelTests(BusTestCase):
+    def cancelled(self, result: Deferred[Any]) -> None:
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+
+    def test_what_waits_is_not_sent(self) -> None:
+        self.start()
+        self.read()
+        first = self.begin(self.bus.read(READ))
+        reading, writing = self.begin(self.bus.read(SAME_SHAPE)), self.begin(self.bus.write(START))
+        self.cancelled(reading)
+        self.cancelled(writing)
+        self.run_for(5.0)
+        self.successResultOf(first)
+        self.assertEqual(self.frames, [READ.to_hex()] * 2)
+
+    def test_what_waits_for_silence_is_not_sent(self) -> None:
+        self.start(0.0)
+        result = self.begin(self.bus.write(START))
+        self.run_for(0.2)
+        self.cancelled(result)
+        self.run_for(5.0)
+        self.assertEqual(self.frames, [])
+
+    def test_what_waits_for_the_echo_to_be_known_is_not_sent(self) -> None:
+        self.start()
+        result = self.begin(self.bus.write(START))
+        self.run_for(0.01)
+        self.cancelled(result)
+        self.run_for(5.0)
+        self.assertEqual(self.frames, [PROBE.to_hex()])
+        self.assertEqual(self.values(self.read()), self.truth())
+
+    def test_what_is_sent_stays_sent(self) -> None:
+        """Its answer is nobody's, and not the next one's."""
+        self.start()
+        self.read()
+        for request in (READ, START):
+            result: Deferred[Any] = self.begin(self.bus.read(READ) if request is READ else self.bus.write(START))
+            self.run_for(0.01)
+            self.assertEqual(self.frames[-1], request.to_hex())
+            following = self.begin(self.bus.read(SAME_SHAPE))
+            self.cancelled(result)
+            self.run_for(5.0)
+            self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
+        self.assertEqual(self.controller.written, [(5, 0, [1])])
+        self.assertEqual(self.bus.statistics.bytes_discarded, 0)
+
+    def test_it_is_not_repeated(self) -> None:
+        self.on_frame = self.unheard
+        self.start()
+        result = self.begin(self.bus.read(READ))
+        self.run_for(0.5)
+        self.cancelled(result)
+        self.run_for(20.0)
+        self.assertEqual(len(self.frames), 1)
+        self.assertEqual(self.bus.statistics.retries, 0)
