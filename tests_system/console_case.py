@@ -1,0 +1,94 @@
+"""What tests of the console stand on: a world for a class, a browser, and answers of somebody else."""
+
+import atexit
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from playwright.sync_api import Route
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests_system.browser import Visit, Visitor, serious_violations
+from tests_system.console_world import ConsoleWorld
+
+DEVICES = 10  # as "make demo" has
+MANY = 5000
+FIRST_ROWS_S = 2.0
+
+TABS = ("values", "charts", "events", "commands", "settings", "raw")
+
+
+class Stage:
+    """The world of the class whose tests run, and a browser that looks at it. Trial calls no setUpClass."""
+
+    def __init__(self) -> None:
+        self._of: type[object] | None = None
+        self._world: ConsoleWorld | None = None
+        self._visitor: Visitor | None = None
+        atexit.register(self.close)
+
+    def set_for(self, tests: "type[ConsoleTestCase]") -> tuple[ConsoleWorld, Visitor]:
+        """The world of these tests, which ends that of others."""
+        if self._of is not tests:
+            self.close()
+            self._of = tests
+            self._world = ConsoleWorld(tests.devices, tests.options)
+            self._visitor = Visitor(self._world.url)
+        assert self._world is not None and self._visitor is not None
+        return self._world, self._visitor
+
+    def close(self) -> None:
+        """End what there is."""
+        visitor, self._visitor = self._visitor, None
+        world, self._world = self._world, None
+        if visitor is not None:
+            visitor.close()
+        if world is not None:
+            world.close()
+
+
+STAGE = Stage()
+
+
+class ConsoleTestCase(SynchronousTestCase):
+    """Has a world and a browser.
+
+    :cvar devices: how many the world has. :cvar options: of the simulator.
+    """
+
+    devices: ClassVar[int] = DEVICES
+    options: ClassVar[Sequence[str]] = ()
+
+    def setUp(self) -> None:
+        self.world, self.visitor = STAGE.set_for(type(self))
+
+    def assertClean(self, visit: Visit) -> None:
+        """Nothing went wrong on the page, and it asked nobody but us."""
+        self.assertEqual(visit.errors, [])
+        self.assertEqual(visit.strangers, [])
+
+    def assertUsable(self, visit: Visit, where: str) -> None:
+        """axe-core finds nothing that keeps people out."""
+        self.assertEqual(serious_violations(visit.page), [], where)
+
+    def run_module(self, name: str, script: str, *arguments: object) -> Any:
+        """What a function makes of a module, and of arguments."""
+        with self.visitor.visit() as visit:
+            page = visit.open().page
+            base = page.get_attribute('meta[name="cmmd-static"]', "content")
+            call = f"({script})(await import('{base}js/{name}'), ...given)"
+            return page.evaluate(f"async (given) => {call}", list(arguments))
+
+    def host(self, place: int) -> str:
+        hostid: str = self.world.devices()[place]["hostid"]
+        return hostid
+
+
+def answering(**answer: Any) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(**answer)
+
+
+def holding(held: list[Route]) -> Callable[[Route], None]:
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    return hold
