@@ -200,22 +200,20 @@ class Session:
         """Upload in the ordered step from a random start on; steps that pass meanwhile are left out."""
         period = self._orders.upload_period
         steps = Steps(self._clock, period, self._terms.random.uniform(0, period))
-        await steps.next()
-        await self._upload_values()
+        first = True
         while True:
-            await self._tell_inputs()  # behind the first values: else they would be told beside those of long ago
             await steps.next()
-            await self._tell_inputs()  # before the values: a controller may take its time
-            await self._upload_values()
-
-    async def _upload_values(self) -> None:
-        upload = await self._next_upload()
-        if upload is None:
-            return
-        if self._judge(await self.upload(upload)):
-            self._terms.counters.uploads += 1
-        else:
-            self._packetnum = None  # what was refused is missing on the other side
+            if not first:  # before the values: a controller may take its time
+                await self._tell_inputs()
+            upload = await self._next_upload()
+            if upload is not None:
+                if self._judge(await self.upload(upload)):
+                    self._terms.counters.uploads += 1
+                else:
+                    self._packetnum = None  # what was refused is missing on the other side
+            if first:  # behind them: else they would be told beside values of long ago
+                first = False
+                await self._tell_inputs()
 
     async def upload(self, message: ReqData | ReqDataChange) -> ServerAnswer:
         """Upload something and wait for the answer; one upload at a time.
