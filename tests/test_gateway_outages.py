@@ -257,6 +257,33 @@ class RecordingTests(OutageTestCase):
         run(self.clock, 600)
         self.assertIn(self.buffer.rows, (9, 10))
 
+    def test_attempts_that_come_more_often_than_polls(self) -> None:
+        self.server.replies["login"] = login_answer(online_rate=60_000)
+        self.start(100)
+        self.server.replies["LongCon"] = refusal("LongCon", "000006")
+        self.server.last.lose()
+        run(self.clock, 610)
+        self.assertIn(self.buffer.rows, (9, 10))
+
+    def test_another_plan_meanwhile(self) -> None:
+        self.online()
+        self.server.replies["LongCon"] = refusal("LongCon", "000006")
+        self.server.last.lose()
+        run(self.clock, 70)
+        one = PLAN.split(";")[0]
+        self.server.replies["login"] = login_answer(para_command=one)
+        run(self.clock, 70)
+        self.source.full = self.source.full.split(";")[0]
+        run(self.clock, 120)
+        self.server.replies["LongCon"] = {"method": "LongCon", "message": "OK", "retcode": "000000"}
+        kept = self.buffer.rows
+        run(self.clock, 60)
+        assert self.link.outages is not None
+        historian = self.link.outages.historian
+        self.assertEqual(historian.outdated + historian.sent, self.link.outages.recorder.kept)
+        self.assertGreaterEqual(min(historian.outdated, historian.sent), 2)
+        self.assertGreaterEqual(historian.outdated + historian.sent, kept)
+
     def test_a_disk_that_fails_is_told_once_and_survived(self) -> None:
         self.online()
         self.worker.fails = OSError(28, "No space left on device")

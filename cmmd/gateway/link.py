@@ -206,17 +206,12 @@ class Link(Service):
         :return: the addresses for live uploads and for history.
         :raises LinkError: it makes no sense.
         """
-        if self.outages is not None:
-            self.outages.pause()
         try:
             self._source.follow(result.para_command, orders.data_mode)
-            if self.outages is not None:
-                self.outages.ordered(result.para_command, orders.upload_period)
         except ValueError as error:
             raise LinkError(f"the server's para_command makes no sense: {quoted(error)}") from None
-        finally:
-            if self.outages is not None:
-                self.outages.resume()
+        if self.outages is not None:
+            self.outages.ordered(result.para_command, orders.upload_period)
         if not self._follow:
             return self._server, self._server
         try:

@@ -97,21 +97,18 @@ class Outages:
         except BufferFailed as error:
             self._log.error("{error}", error=error)
 
-    def pause(self) -> None:
-        """Leave the source alone: it gets another plan, or a session."""
-        self.recorder.stop()
-
     def resume(self) -> None:
-        """There is no session: keep what is polled, if it is known what to poll."""
+        """There is no session: keep what is polled from now on, if it is known what to poll."""
         if self._ordered is not None:
             self.recorder.start(self._ordered)
 
     def ordered(self, plan: str, period_s: float) -> None:
-        """Remember what a login answer ordered; the source follows it. The disk may take its time."""
+        """Go on as a login answer ordered, which the source follows. The disk may take its time to remember it."""
         ordered = Ordered(plan, period_s)
         if ordered != self._ordered:
             self._ordered = ordered
             Deferred.fromCoroutine(self._remember(ordered))
+        self.resume()
 
     async def _remember(self, ordered: Ordered) -> None:
         try:

@@ -51,14 +51,18 @@ class Recorder:
         self._clock = clock
         self._interval_s = interval_s
         self._log = log
+        self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
         self._trouble = ""  # the last one logged
         self.kept = self.failed = 0
         self.forget()
 
     def start(self, ordered: Ordered) -> None:
-        """Poll as ordered; the source follows that plan."""
+        """Poll as ordered, if that is not done already; the source follows that plan."""
+        if self._running is not None and ordered == self._ordered:
+            return  # in its step, whatever becomes of attempts to connect
         self.stop()
+        self._ordered = ordered
         self._running = Deferred.fromCoroutine(self._run(ordered))
         self._running.addErrback(self._over)
 
