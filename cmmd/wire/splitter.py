@@ -17,7 +17,9 @@ MAX_FRAME = 64 * 1024
 MAX_DEPTH = 16
 """Default bound of nested objects and arrays."""
 
-_BLANK = re.compile(rb"(?:[ \t\r\n\v\f\0]|\xef\xbb\xbf)*+")
+# Whatever was matched is not tried in another way: no text makes a pattern slow. Of groups that is said with (?>...), not
+# with *+, which goes wrong where an alternative gives up halfway in Python 3.11 before 3.11.5 (Debian 12 has 3.11.2).
+_BLANK = re.compile(rb"(?>(?:[ \t\r\n\v\f\0]|\xef\xbb\xbf)*)")
 _BOM_PREFIXES = (b"\xef", b"\xef\xbb")
 
 # A string's body. Device names come in UTF-8 and, in the field, in GB18030, whose second byte may be a backslash: taken
@@ -25,21 +27,21 @@ _BOM_PREFIXES = (b"\xef", b"\xef\xbb")
 # GB18030 pair, else the byte alone; a sequence that the buffer cuts ends the match before it, for another look. Where
 # bytes can be read both ways they are UTF-8: a GB18030 name that looks like it up to a last backslash is lost.
 _BODY = rb"""
-    (?: [^"\\\x80-\xff]++
+    (?> (?: [^"\\\x80-\xff]++
       | \\.
       | (?! (?: [\xe0-\xef][\x80-\xbf]? | [\xf0-\xf4][\x80-\xbf]{0,2} | [\x81-\xfe] ) \Z )
         (?: [\xc2-\xdf][\x80-\xbf] | [\xe0-\xef][\x80-\xbf]{2} | [\xf0-\xf4][\x80-\xbf]{3}
           | [\x81-\xfe][\x40-\x7e\x80-\xfe]
           | [\x80-\xff]
         )
-    )*+
+    )* )
 """
 _PLAIN = rb'[^{}\[\]"]++ | "' + _BODY + rb'"'
-_LEAF = rb"[{\[] (?:" + _PLAIN + rb")*+ [}\]]"  # an object or array that holds none
+_LEAF = rb"[{\[] (?> (?:" + _PLAIN + rb")* ) [}\]]"  # an object or array that holds none
 
 _STRING_BODY = re.compile(_BODY, re.DOTALL | re.VERBOSE)
-_UP_TO_BRACKET = re.compile(rb"(?:" + _PLAIN + rb")*+", re.DOTALL | re.VERBOSE)
-_UP_TO_INNER_BRACKET = re.compile(rb"(?:" + _PLAIN + rb"|" + _LEAF + rb")*+", re.DOTALL | re.VERBOSE)
+_UP_TO_BRACKET = re.compile(rb"(?> (?:" + _PLAIN + rb")* )", re.DOTALL | re.VERBOSE)
+_UP_TO_INNER_BRACKET = re.compile(rb"(?> (?:" + _PLAIN + rb"|" + _LEAF + rb")* )", re.DOTALL | re.VERBOSE)
 
 _RUN = re.compile(rb"[{\[]++|[}\]]++")
 
