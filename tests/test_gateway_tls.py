@@ -1,5 +1,6 @@
 """``cmmd.gateway.tls``: real TLS to servers with the right certificate, and with wrong ones."""
 
+import socket
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from cmmd.gateway import tls
 from cmmd.gateway.address import Address, EndpointFactory, tcp_endpoints
 from cmmd.gateway.link import Link
 from cmmd.gateway.tls import TLSRefused, expected_name, tls_endpoints
+from cmmd.server.sockets import socket_of
 from cmmd.tls.files import TLSFiles, client_options
 from tests.control_world import Authority, folder, until
 from tests.scripted_server import ScriptedSource
@@ -33,6 +35,7 @@ class _Listening(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._server.heard += data
+        self._server.transport = self.transport
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._server.lost += 1
@@ -43,6 +46,7 @@ class _Server(Factory):
 
     :ivar heard: all that was said to it.
     :ivar lost: connections that came and went.
+    :ivar transport: by which it heard last.
     """
 
     noisy = False
@@ -50,6 +54,7 @@ class _Server(Factory):
     def __init__(self) -> None:
         self.heard = b""
         self.lost = 0
+        self.transport: Any = None
 
     def buildProtocol(self, addr: object) -> _Listening:
         return _Listening(self)
@@ -125,6 +130,11 @@ class TLSTests(TestCase):
 
     async def test_right_name(self) -> None:
         await self.assert_let_in(self.ours.issue("server", host="localhost"), "localhost")
+
+    async def test_what_the_kernel_holds_is_seen_with_tls_too(self) -> None:
+        """Else an order that nobody has read would be taken for one that has left."""
+        await self.assert_let_in(self.ours.issue("server", host="localhost"), "localhost")
+        self.assertIsInstance(socket_of(self.server.transport), socket.socket)
 
     async def test_right_address(self) -> None:
         await self.assert_let_in(self.ours.issue("server", host="127.0.0.1"), "")

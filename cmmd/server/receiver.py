@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.server.pacing import Apart, Pacing
-from cmmd.server.sockets import tune
+from cmmd.server.sockets import socket_of, tune
 from cmmd.wire.errors import FrameError, PeerError, Reason
 from cmmd.wire.splitter import Splitter
 
@@ -129,7 +129,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             self.transport.bufferSize = BYTES_A_RECEIVE
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-            handle = self.transport.getHandle()
+            handle = socket_of(self.transport)
             if isinstance(handle, socket.socket):
                 tune(handle)
         self.setTimeout(self._limits.idle_timeout)
@@ -295,7 +295,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
             return
         now = self.clock.seconds()
         self._quiet_since = min(self._quiet_since, now)  # the clock may have been set back
-        missing = pacing.pause_missing(now - self._quiet_since, self.transport.getHandle())
+        missing = pacing.pause_missing(now - self._quiet_since, socket_of(self.transport))
         if missing:
             self._look_later(pacing, missing)
             return

@@ -23,7 +23,7 @@ from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import JSONReceiver, Limits
 from cmmd.server.roundtrips import RoundTrips, Stray
-from cmmd.server.sockets import unacknowledged
+from cmmd.server.sockets import socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
@@ -123,7 +123,7 @@ class Session(JSONReceiver):
 
     def _not_answered(self, failure: Failure) -> Failure:
         """Drop a line that is dead: what the kernel still holds for it must not start an engine when it comes back."""
-        if failure.check(NoAnswer) is not None and not self.ending and unacknowledged(self.transport.getHandle()):
+        if failure.check(NoAnswer) is not None and not self.ending and unacknowledged(socket_of(self.transport)):
             self.drop(Reason.UNREAD_OUTPUT)
         return failure
 

@@ -3,8 +3,9 @@
 import socket
 import struct
 from fcntl import ioctl
+from typing import Any
 
-__all__ = ["tune", "unacknowledged", "unsent"]
+__all__ = ["socket_of", "tune", "unacknowledged", "unsent"]
 
 SEND_BUFFER = 64 * 1024
 """Bytes that the kernel takes of us, so that a peer that does not read is noticed."""
@@ -21,8 +22,15 @@ def tune(handle: socket.socket) -> None:
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
 
 
+def socket_of(transport: Any) -> object:
+    """The socket that a transport writes to; with TLS, too, the one beneath."""
+    while (beneath := getattr(transport, "transport", None)) is not None:
+        transport = beneath
+    return transport.getHandle()
+
+
 def unacknowledged(handle: object) -> int:
-    """Bytes that the kernel has of us and the peer has not confirmed; 0 for what is no TCP socket, as with TLS."""
+    """Bytes that the kernel has of us and the peer has not confirmed; 0 for what is no TCP socket."""
     return _ask(handle, SIOCOUTQ)
 
 

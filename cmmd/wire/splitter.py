@@ -17,8 +17,8 @@ MAX_FRAME = 64 * 1024
 MAX_DEPTH = 16
 """Default bound of nested objects and arrays."""
 
-# Whatever was matched is not tried in another way: no text makes a pattern slow. Of groups that is said with (?>...), not
-# with *+, which goes wrong where an alternative gives up halfway in Python 3.11 before 3.11.5 (Debian 12 has 3.11.2).
+# Whatever was matched is not tried in another way: no text makes a pattern slow. Of groups that is said with (?>...),
+# not with *+, which goes wrong where an alternative gives up halfway in Python 3.11 before 3.11.5 (Debian 12: 3.11.2).
 _BLANK = re.compile(rb"(?>(?:[ \t\r\n\v\f\0]|\xef\xbb\xbf)*)")
 _BOM_PREFIXES = (b"\xef", b"\xef\xbb")
 
