@@ -406,3 +406,31 @@ class RewireTests(LifeTestCase):
         rewired = self.begin(self.bus.rewire(self.faster))
         self.stop()
         self.assert_not_sent(rewired, reason="the bus is stopped")
+
+
+class LateWriteTests(LifeTestCase):
+    """What has waited for the bus is looked at once more directly before it leaves."""
+
+    def wait_behind_a_read(self, why: list[str], timeout_s: float) -> Deferred[Any]:
+        self.bus.line = replace(self.bus.line, timeout_s=timeout_s)
+        self.start()
+        self.read()
+        self.on_frame = self.unheard
+        self.begin(self.bus.read(READ)).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.run_for(0.1)
+        return self.begin(self.bus.write(START, lambda: why[0] if why else None))
+
+    def test_not_wanted_any_more(self) -> None:
+        why: list[str] = []
+        writing = self.wait_behind_a_read(why, 5.0)
+        self.run_for(1.0)
+        why.append("somebody has turned the switch")
+        self.run_for(60.0)
+        self.assert_not_sent(writing, reason=why[0])
+        self.assertNotIn(START.to_hex(), self.frames)
+
+    def test_too_late(self) -> None:
+        writing = self.wait_behind_a_read([], 30.0)
+        self.run_for(60.0)
+        self.assert_not_sent(writing, reason="it had waited for 20 s")
+        self.assertNotIn(START.to_hex(), self.frames)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
-from cmmd.gateway.bus.exchanges import Exchange, Exchanges
+from cmmd.gateway.bus.exchanges import Exchange, Exchanges, Veto
 from cmmd.gateway.bus.line import Line
 from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.statistics import Statistics
@@ -23,6 +23,9 @@ __all__ = ["Bus"]
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 10.0
 """How long a port that cannot be opened is left alone, at first and at most."""
+
+WRITE_PATIENCE_S = 20.0
+"""What has not left by then does not leave any more: whoever asked for it gives it up after 30 s, or has done so."""
 
 OUTCOME_UNKNOWN = frozenset({5, 11})
 """Exceptions that leave open what became of a write: "acknowledged, takes long", "gateway target does not respond"."""
@@ -88,19 +91,26 @@ class Bus:
         """
         return await self._exchange(Exchange(request, self.line.retries))
 
-    async def write(self, request: WriteRequest) -> None:
+    async def write(self, request: WriteRequest, veto: Veto = lambda: None) -> None:
         """Write; return when the controller has confirmed it. Sent once at most, whatever happens.
 
         Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
         out first, by a read. Cancelling what waits for this keeps a request that has not left from leaving.
 
-        :raises NotSent: the port is not open, too many wait, or it cannot be found out whether the line echoes: it is
-            surely not done.
+        :param veto: asked directly before it leaves, for it may have waited.
+        :raises NotSent: there is a veto, it has waited for :data:`WRITE_PATIENCE_S`, the port is not open, too many
+            wait, or it cannot be found out whether the line echoes: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
         :raises NoAnswer: it was sent, and nobody knows; so too after a write to unit 0, which no controller answers,
             when ``line.turnaround_s`` is over.
         """
-        await self._exchange(Exchange(request, 0))
+        due = self._clock.seconds() + WRITE_PATIENCE_S
+
+        def why_not() -> str | None:
+            late = self._clock.seconds() >= due
+            return f"it had waited for {WRITE_PATIENCE_S:.0f} s" if late else veto()
+
+        await self._exchange(Exchange(request, 0, why_not))
 
     async def rewire(self, line: Line) -> None:
         """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.
@@ -222,6 +232,9 @@ class Bus:
                 await wire.silence()
                 if exchange.dropped:
                     return
+            refusal = exchange.veto()
+            if refusal is not None:
+                raise NotSent(refusal)
             exchange.succeed(await wire.ask(request))
         except NoAnswer as error:
             goes_on = not wire.over or (wire.loss is None and wire.answered and not self._stopping)

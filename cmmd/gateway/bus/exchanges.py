@@ -1,16 +1,21 @@
 """The requests that wait for their turn on a bus."""
 
 from collections import deque
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus.errors import BusError, NotSent
 from cmmd.modbus.frames import ReadRequest, Request
 
-__all__ = ["MAX_WAITING", "Exchange", "Exchanges"]
+__all__ = ["MAX_WAITING", "Exchange", "Exchanges", "Veto"]
 
 MAX_WAITING = 64
 """Exchanges that may wait, as many as a plan has requests."""
+
+
+Veto = Callable[[], str | None]
+"""Says why something must not leave any more; None: it may."""
 
 
 class Exchange:
@@ -18,13 +23,15 @@ class Exchange:
 
     :param request: the request.
     :param retries: how often it may be sent again.
+    :param veto: asked directly before it leaves: why it must not; None: it may.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
         sent any more, or its answer is not told to anybody.
     """
 
-    def __init__(self, request: Request, retries: int) -> None:
+    def __init__(self, request: Request, retries: int, veto: Veto = lambda: None) -> None:
         self.request = request
         self.retries = retries
+        self.veto = veto
         self.result: Deferred[str] = Deferred()
 
     @property
