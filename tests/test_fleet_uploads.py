@@ -274,10 +274,15 @@ class ToldTests(UploadsTestCase):
     def test_a_controller_that_does_not_answer(self) -> None:
         self.kept(full_upload())
         silence = ";".join([ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 11).to_hex()] * 3)
+        heard: list[int | None] = []
+        known = self.world.fleet.live[HOSTID].known
+        self.world.fleet.uploads.subscribe(lambda record: heard.append(record.at))
         for told in ([], [], ["alarm_raised controller_silent"], [], []):
             self.world.clock.advance(3)
             self.assertIsNone(self.take(ReqData(params=silence, hostid=HOSTID)))
             self.assertEqual(self.told(), told)
+            self.assertEqual((known.register(6), known.all_known().register(Function.READ_HOLDING_REGISTERS, 6)), (None, 5000))
+            self.assertEqual(len(heard), 1, "of values that are stale now")
         self.take(ReqData(params="", hostid=HOSTID))
         self.take(full_upload())
         self.assertEqual(self.told(), ["alarm_cleared controller_silent"])

@@ -75,6 +75,7 @@ class Uploads:
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
+        self._value_hooks: tuple[Callable[[LiveRecord], None], ...] = ()
         self._looking: IDelayedCall | None = None
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
@@ -122,8 +123,14 @@ class Uploads:
                 else:
                     record.known.decide(byte_order, record.profile)
 
+    def watch_values(self, hook: Callable[[LiveRecord], None]) -> None:
+        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`."""
+        self._value_hooks = (*self._value_hooks, hook)
+
     def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
-        """Be told of every upload that a live record has taken over. A hook does not raise, and takes no time.
+        """Be told of every upload that changed what is known, or how sure that is.
+
+        A hook does not raise, and takes no time.
 
         :return: call it to be told no more.
         """
@@ -155,7 +162,7 @@ class Uploads:
         has_changed = False
         if taken is Taken.CHANGES or record.unsettled:
             has_changed = self._look(record)
-        for hook in self._hooks:
+        for hook in (*self._value_hooks, *self._hooks):
             hook(record)
         durable = self._history.take(record, changed=has_changed)
         if record.unsettled or record.owed == "change":
@@ -173,6 +180,9 @@ class Uploads:
             record.fruitless += 1
             if record.fruitless == SILENT_AFTER:
                 self._alarms.controller_silent(record.hostid)
+            if record.fruitless == 1:  # what the upload lacks is outdated now
+                for hook in self._hooks:
+                    hook(record)
         if record.unsettled:
             self._look(record)
 
