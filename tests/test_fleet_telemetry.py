@@ -308,11 +308,11 @@ class ChangeTests(TelemetryTestCase):
         self.assertEqual(self.outcomes(), {"changed": 128, "no_room": 72})
 
     def test_inputs(self) -> None:
-        self.assertIs(self.change(FireAlarm=0, AlarmInput=0), Taken.CHANGES)
+        self.assertIs(self.change(FireAlarm=0, AlarmInput=0), Taken.INPUTS)
         before = self.record.inputs
         self.assertIs(self.change(registers=[{"0006": "8813"}]), Taken.VALUES)
         self.assertEqual(self.record.inputs, before)
-        self.assertIs(self.change(FireAlarm=1), Taken.CHANGES)
+        self.assertIs(self.change(FireAlarm=1), Taken.INPUTS)
         self.assertNotEqual(self.record.inputs, before)
 
     def test_nothing_new(self) -> None:

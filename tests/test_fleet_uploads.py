@@ -274,10 +274,17 @@ class ToldTests(UploadsTestCase):
     def test_a_controller_that_does_not_answer(self) -> None:
         self.kept(full_upload())
         silence = ";".join([ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 11).to_hex()] * 3)
+        heard: list[int | None] = []
+        known = self.world.fleet.live[HOSTID].known
+        self.world.fleet.uploads.subscribe(lambda record: heard.append(record.at))
         for told in ([], [], ["alarm_raised controller_silent"], [], []):
             self.world.clock.advance(3)
             self.assertIsNone(self.take(ReqData(params=silence, hostid=HOSTID)))
             self.assertEqual(self.told(), told)
+            self.assertEqual(
+                (known.register(6), known.all_known().register(Function.READ_HOLDING_REGISTERS, 6)), (None, 5000)
+            )
+            self.assertEqual(len(heard), 1, "of values that are stale now")
         self.take(ReqData(params="", hostid=HOSTID))
         self.take(full_upload())
         self.assertEqual(self.told(), ["alarm_cleared controller_silent"])
@@ -301,6 +308,41 @@ class ToldTests(UploadsTestCase):
         self.world.clock.advance(3)
         self.assertTrue(self.kept(change_upload({6: 5000}, FireAlarm=0)))
         self.assertEqual(self.told(), ["alarm_cleared fire_alarm"])
+
+    def test_inputs_make_no_value_new(self) -> None:
+        """Of a controller that is silent or not: only the inputs are known as of now."""
+        self.kept(full_upload())
+        record = self.world.fleet.live[HOSTID]
+        silence = ";".join([ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 11).to_hex()] * 3)
+        for _ in range(3):
+            self.take(ReqData(params=silence, hostid=HOSTID))
+        before = record.at, record.upload, record.fruitless
+        self.told()
+        self.world.clock.advance(600)
+        self.assertTrue(self.kept(change_upload(FireAlarm=1)))
+        self.assertEqual(self.told(), ["alarm_raised fire_alarm"], "the controller is silent still")
+        self.assertEqual((record.at, record.upload, record.fruitless), before)
+        first, inputs = self.readings()
+        self.assertGreater(inputs.reading.at, first.reading.at + 590_000)
+        self.assertEqual((inputs.reading.reason, inputs.reading.inputs), ("change", 0b0010_0010))
+        self.assertEqual(set(inputs.points.values()), {None})
+        self.assertFalse(RegisterImage.from_bytes(inputs.reading.image))
+        self.assertTrue(self.kept(full_upload()), "with values again, as soon as there are any")
+        self.assertEqual(self.told(), ["alarm_cleared controller_silent"])
+        self.assertEqual(self.readings()[-1].points["mains_frequency"], 50.0)
+
+    def test_inputs_that_flap(self) -> None:
+        """One reading a second, and the last state is kept though nothing follows."""
+        self.kept(full_upload())
+        for n in range(20):
+            self.take(change_upload(InhbitRemote=n % 2))
+            self.world.clock.advance(0.1)
+        self.world.clock.pump([1.0] * 3)
+        inputs = [one.reading for one in self.readings()[1:]]
+        self.assertLessEqual(len(inputs), 4)
+        self.assertEqual(sum(1 + one.suppressed for one in inputs), 20 + 1, "the last was left out, and made up for")
+        self.assertEqual(inputs[-1].inputs, 0b1000_1000)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_another_controller(self) -> None:
         self.kept(full_upload(coils=AT_REST | {19}))
@@ -366,6 +408,16 @@ class DatedTests(UploadsTestCase):
         self.assertEqual(ages, [7200, 3600, 0])
         self.assertEqual([one.points["generator_frequency"] for one in self.readings()], [50.01, 49.99, 0])
         self.assertEqual([one.reading.inputs for one in self.readings()], [0, 0b0010_0010, 0])
+
+    def test_inputs_without_values(self) -> None:
+        """They are kept at their time, and beside them nothing of what was known at another."""
+        self.assertTrue(self.kept(self.dated(7200)))
+        self.assertTrue(self.kept(self.dated(3600, change_upload(FireAlarm=1))))
+        values, inputs = self.readings()
+        self.assertEqual((inputs.reading.reason, inputs.reading.inputs), ("historic", 0b0010_0010))
+        self.assertEqual(values.points["generator_frequency"], 50.01)
+        self.assertEqual(set(inputs.points.values()), {None})
+        self.assertFalse(RegisterImage.from_bytes(inputs.reading.image))
 
     def test_the_same_on_a_port_for_history(self) -> None:
         upload = self.dated(600)

@@ -44,6 +44,7 @@ ALIKE = tuple(ReadRequest(1, Function.READ_HOLDING_REGISTERS, address, 4) for ad
 """Requests whose responses only their order tells apart."""
 AUTO = "00050003FF007DEB"
 CATALOG = load_catalog()
+SILENCE = [ExceptionResponse(one.unit, one.function, 0x0B).to_hex() for one in (COILS, FIRST, SECOND)]
 
 
 def plan_of(*requests: ReadRequest) -> str:
@@ -75,7 +76,9 @@ class PollerTestCase(SynchronousTestCase):
         return params.split(";") if params else []
 
     def changes(self) -> ChangeParams | None:
-        return self.do(self.source.change_upload())
+        changes = self.do(self.source.change_upload())
+        assert not isinstance(changes, str), changes
+        return changes
 
     def answer(self, request: ReadRequest) -> str:
         return read_response(request, self.bus.values(request))
@@ -131,12 +134,12 @@ class FullTests(PollerTestCase):
         self.assertEqual((self.source.unanswered, self.source.withheld), (3, 0))
 
     def test_a_controller_that_is_silent(self) -> None:
-        """It is said when it begins and when it ends."""
+        """It is said when it begins and when it ends; an empty upload would say that nothing is new."""
         self.source.follow(PLAN, 1)
         for trouble in (no_answer(), NotSent("the port is not open")):
             self.bus.troubles = {request.to_hex(): trouble for request in (COILS, FIRST, SECOND)}
             with capturedLogs() as events:
-                self.assertEqual([self.full() for _ in range(3)], [[], [], []])
+                self.assertEqual([self.full() for _ in range(3)], [SILENCE] * 3)
                 self.assertTrue(self.source.silent)
                 self.bus.troubles.pop(FIRST.to_hex())
                 self.assertEqual(len(self.full()), 1)
@@ -265,6 +268,21 @@ class ChangeTests(PollerTestCase):
             assert changes is not None
             self.assertEqual(changes.f03, [{f"{address:04X}": "0000"} for address in range(46, 56)])
             self.assertIsNone(self.changes())
+
+    def test_a_controller_that_is_silent(self) -> None:
+        """The server hears of it in full uploads, not of each cycle; then comes a full set."""
+        self.full()
+        self.bus.troubles = {request.to_hex(): no_answer() for request in (COILS, FIRST, SECOND)}
+        said = [self.do(self.source.change_upload()) for _ in range(30)]
+        self.assertEqual([n for n, one in enumerate(said, 1) if one is not None], [1, 2, 3, 10, 20, 30])
+        self.assertEqual({one for one in said if one is not None}, {";".join(SILENCE)})
+        self.bus.troubles.pop(FIRST.to_hex())
+        self.assertEqual(self.do(self.source.change_upload()), self.answer(FIRST))
+        self.bus.troubles = {}
+        changes = self.changes()
+        assert changes is not None
+        self.assertEqual((len(changes.f01), len(changes.f03)), (12, 10))
+        self.assertIsNone(self.changes())
 
     def test_a_new_login_forgets_what_was_uploaded(self) -> None:
         self.full()

@@ -107,12 +107,29 @@ class UploadTests(GatewayTestCase):
         world.run(60)
         self.assertEqual((world.genset.asked, world.server.fleet.live[HOSTID].at), (reads, at), "nothing is faked")
         self.assertTrue(world.source.silent)
+        self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["controller_silent"])
+        self.assertEqual(len(self.unknown()), 55, "nothing is certain any more")
         self.assertTrue(world.server.presence.online(HOSTID), "the device is there, its controller is not")
         world.genset.registers[6] = 4970
         world.cable.plugged = True
         world.run(30)
         self.assert_known()
         self.assertEqual(world.said("no controller answers"), 1)
+        self.assertEqual([one["signal"] for one in self.events("alarm_cleared")], ["controller_silent"])
+
+    def test_cable_out_and_in_with_changes(self) -> None:
+        world = self.make(terms=CHANGES)
+        world.start()
+        world.run(6)
+        world.cable.pull()
+        world.run(60)
+        self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["controller_silent"])
+        self.assertEqual(len(self.unknown()), 55)
+        world.genset.registers[6] = 4970
+        world.cable.plugged = True
+        world.run(30)
+        self.assert_known()
+        self.assertEqual([one["signal"] for one in self.events("alarm_cleared")], ["controller_silent"])
 
     def test_a_controller_that_refuses(self) -> None:
         """Exceptions are uploaded; the server raises its alarm."""

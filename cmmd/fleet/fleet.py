@@ -139,7 +139,7 @@ class Fleet:
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
         )
-        self.uploads.subscribe(self.dispatch.confirmations.uploaded)
+        self.uploads.watch_values(self.dispatch.confirmations.uploaded)
 
     def store_health(self) -> Health:
         """Whether what is kept reaches the store, and how many rows wait for it."""

@@ -11,6 +11,7 @@ from cmmd.controllers.profile import Profile
 from cmmd.fleet.journal import Journal
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally
+from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import MOST_A_PAGE, IStore, StoreUnavailable
 from cmmd.store.records import Cursor, PointColumn, ProfileVersion, Query, Reading, Reason
 
@@ -83,6 +84,20 @@ class History:
         reason = self._reason(record, record.at, changed)
         return None if reason is None else self._keep(record, reason)
 
+    def take_inputs(self, record: LiveRecord, at: int, reason: Reason) -> Deferred[None] | None:
+        """Keep that the device's inputs have changed, where nothing was said of its controller: without any values.
+
+        :param at: when that was, in milliseconds UTC.
+        :return: see :meth:`take`; None: too soon after another, so that it has to be made up for.
+        """
+        record.inputs_at = at
+        last = record.inputs_kept_at
+        if reason == "change" and last is not None and 0 <= at - last < CHANGE_GAP_MS:
+            record.suppressed += 1
+            self._tally.suppressed += 1
+            return None
+        return self._keep_inputs(record, at, reason)
+
     def make_up(self, record: LiveRecord, now_ms: int | None) -> None:
         """Keep what is owed of a change that came too soon after another: the device may have nothing more to say.
 
@@ -93,6 +108,11 @@ class History:
         too_soon = now_ms is not None and record.kept_at is not None and 0 <= now_ms - record.kept_at < CHANGE_GAP_MS
         if record.owed == "change" and self._journal.up and not too_soon:
             self._keep(record, "change").addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
+        last = record.inputs_kept_at
+        too_soon = now_ms is not None and last is not None and 0 <= now_ms - last < CHANGE_GAP_MS
+        if record.inputs_at is not None and self._journal.up and not too_soon:
+            kept = self._keep_inputs(record, record.inputs_at, "change")
+            kept.addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
 
     def _reason(self, record: LiveRecord, at: int, changed: bool) -> Reason | None:
         reason: Reason | None = record.owed or ("change" if changed else None)
@@ -134,6 +154,8 @@ class History:
             points=tuple(record.profile.values(record.known)),
         )
         suppressed, record.suppressed = record.suppressed, 0
+        if record.inputs_at is not None and record.inputs_at <= last.at:
+            record.inputs_at = None  # this reading has them
         kept_before, record.kept_at = record.kept_at, last.at
         record.owed = None
         durable = self._journal.add_durable(reading)
@@ -148,6 +170,47 @@ class History:
             if record.kept_at == last.at:
                 record.kept_at = kept_before
             record.owed = record.owed or reason
+            record.suppressed += suppressed
+            self._tally.not_kept += 1
+            return failure
+
+        return durable.addCallbacks(kept, not_kept)
+
+    def _keep_inputs(self, record: LiveRecord, at: int, reason: Reason) -> Deferred[None]:
+        """Keep a reading in which nothing but the device's inputs is known."""
+        if not self._journal.up:
+            self._tally.not_kept += 1
+            return fail(StoreUnavailable("the store does not take anything now"))
+        version = self._version(record.profile)
+        self._last_number += 1
+        reading = Reading(
+            number=self._last_number,
+            hostid=record.hostid,
+            at=at,
+            reason=reason,
+            suppressed=record.suppressed,
+            profile=version,
+            inputs=record.inputs,
+            image=RegisterImage().to_bytes(),
+            points=(None,) * len(record.profile.definition.points),
+        )
+        suppressed, record.suppressed = record.suppressed, 0
+        kept_before, record.inputs_kept_at = record.inputs_kept_at, at
+        record.inputs_at = None
+        durable = self._journal.add_durable(reading)
+        if reason != "historic":
+            record.owed = record.owed or "interval"  # the next values: nobody has to wait long for them
+            if record.at is not None:
+                self._journal.add(record.to_save())
+
+        def kept(_: None) -> None:
+            self._tally.readings[reason] += 1
+
+        def not_kept(failure: Failure) -> Failure:
+            if record.inputs_kept_at == at:
+                record.inputs_kept_at = kept_before
+            if record.inputs_at is None and reason != "historic":
+                record.inputs_at = at
             record.suppressed += suppressed
             self._tally.not_kept += 1
             return failure

@@ -47,6 +47,8 @@ class LiveRecord:
     :ivar at: when it came, in milliseconds UTC; None: never.
     :ivar unit: the Modbus unit that answered last.
     :ivar inputs: the device's own, see :mod:`cmmd.fleet.inputs`.
+    :ivar inputs_at: when an upload told other inputs and no values, in milliseconds UTC, and no reading has that yet.
+    :ivar inputs_kept_at: when a reading of inputs alone was last kept, likewise; None: never.
     :ivar packetnum: number of the last change packet; None: there was none.
     :ivar packet_gaps: how often packets were missing since the start.
     :ivar unplaced: frames of the last upload that had some which answer no request, or any of several: as they came.
@@ -68,6 +70,8 @@ class LiveRecord:
         "fruitless",
         "hostid",
         "inputs",
+        "inputs_at",
+        "inputs_kept_at",
         "kept_at",
         "known",
         "owed",
@@ -96,6 +100,8 @@ class LiveRecord:
         self.at: int | None = None
         self.unit: int | None = None
         self.inputs = 0
+        self.inputs_at: int | None = None
+        self.inputs_kept_at: int | None = None
         self.packet_gaps = 0
         self.stale = True
         self.kept_at: int | None = None

@@ -61,6 +61,8 @@ class Taken(Enum):
     """Values; what is watched stands as it stood."""
     CHANGES = "changes"
     """Values, and among what changed is something that is watched: alarms, mode, engine state, breakers, mains."""
+    INPUTS = "inputs"
+    """No values, but the device's own inputs are others now: it says nothing of the controller."""
 
 
 class Telemetry:
@@ -169,7 +171,7 @@ class Telemetry:
         record.inputs, before = inputs.merge(record.inputs, message), record.inputs
         changes = _items(params)
         if not changes:
-            return Taken.EMPTY if record.inputs == before else Taken.CHANGES
+            return Taken.EMPTY if record.inputs == before else Taken.INPUTS
         judged = record.profile.definition.change_byte_order == "auto"
         judge = Judge(record.known, record.profile, record.watch) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
@@ -180,11 +182,9 @@ class Telemetry:
                 self._refuse(record, {FrameOutcome.NO_ROOM: finding.no_room})
             if finding.changed:
                 self._tell_byte_order(record, finding.byte_order)
-        if record.inputs != before:
-            return Taken.CHANGES
         if not accepted:
-            return Taken.NOTHING
-        return Taken.CHANGES if concerns else Taken.VALUES
+            return Taken.NOTHING if record.inputs == before else Taken.INPUTS
+        return Taken.CHANGES if concerns or record.inputs != before else Taken.VALUES
 
     def _merge_changes(self, record: LiveRecord, changes: Sequence[_Item], judge: Judge | None) -> tuple[int, bool]:
         """Take items over.

@@ -75,6 +75,7 @@ class Uploads:
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
+        self._value_hooks: tuple[Callable[[LiveRecord], None], ...] = ()
         self._looking: IDelayedCall | None = None
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
@@ -122,8 +123,14 @@ class Uploads:
                 else:
                     record.known.decide(byte_order, record.profile)
 
+    def watch_values(self, hook: Callable[[LiveRecord], None]) -> None:
+        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`."""
+        self._value_hooks = (*self._value_hooks, hook)
+
     def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
-        """Be told of every upload that a live record has taken over. A hook does not raise, and takes no time.
+        """Be told of every upload that changed what is known, or how sure that is.
+
+        A hook does not raise, and takes no time.
 
         :return: call it to be told no more.
         """
@@ -148,6 +155,8 @@ class Uploads:
         if taken is Taken.NOTHING or taken is Taken.EMPTY:
             self._without_values(record, taken)
             return None
+        if taken is Taken.INPUTS:
+            return self._inputs_alone(record)
         record.upload += 1
         record.at = int(self._now() * 1000)
         if record.fruitless or record.stale:
@@ -155,15 +164,25 @@ class Uploads:
         has_changed = False
         if taken is Taken.CHANGES or record.unsettled:
             has_changed = self._look(record)
-        for hook in self._hooks:
+        for hook in (*self._value_hooks, *self._hooks):
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if record.unsettled or record.owed == "change":
+        if _is_unfinished(record):
+            self._look_again(record)
+        return None if durable is None else durable.addErrback(self._not_kept, record)
+
+    def _inputs_alone(self, record: LiveRecord) -> Deferred[None] | None:
+        """The device's own inputs are others now: what is known of the controller gets no newer by it."""
+        self._look(record)
+        for hook in self._hooks:
+            hook(record)
+        durable = self._history.take_inputs(record, int(self._now() * 1000), "change")
+        if _is_unfinished(record):
             self._look_again(record)
         return None if durable is None else durable.addErrback(self._not_kept, record)
 
     def _not_kept(self, failure: Failure, record: LiveRecord) -> Failure:
-        if record.owed == "change":
+        if record.owed == "change" or record.inputs_at is not None:
             self._look_again(record)
         return failure
 
@@ -173,6 +192,9 @@ class Uploads:
             record.fruitless += 1
             if record.fruitless == SILENT_AFTER:
                 self._alarms.controller_silent(record.hostid)
+            if record.fruitless == 1:  # what the upload lacks is outdated now
+                for hook in self._hooks:
+                    hook(record)
         if record.unsettled:
             self._look(record)
 
@@ -207,7 +229,7 @@ class Uploads:
             if record.unsettled:
                 self._look(record)
             self._history.make_up(record, now_ms)
-            if record.unsettled or record.owed == "change":
+            if _is_unfinished(record):
                 self._look_again(record)
 
     # --- history uploads ---------------------------------------------------------------------------------------------
@@ -226,12 +248,16 @@ class Uploads:
             if len(self._historic) > MOST_HISTORIC:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
-        if take(record) in (Taken.NOTHING, Taken.EMPTY):
+        taken = take(record)
+        if taken is Taken.NOTHING or taken is Taken.EMPTY:
             return None
-        record.upload += 1
-        record.at = at
-        record.owed = "historic"
-        durable = self._history.take(record, changed=False)
+        if taken is Taken.INPUTS:
+            durable = self._history.take_inputs(record, at, "historic")
+        else:
+            record.upload += 1
+            record.at = at
+            record.owed = "historic"
+            durable = self._history.take(record, changed=False)
         assert durable is not None, "what is owed is due"
         return durable.addCallback(lambda _: deferLater(self._clock, HISTORIC_GAP_S))
 
@@ -248,3 +274,8 @@ class Uploads:
         if message.itime < now_ms - self._retention_ms:
             raise WrongTime("itime: it is longer ago than anything is kept")
         return message.itime
+
+
+def _is_unfinished(record: LiveRecord) -> bool:
+    """Whether something is left to tell or to keep, though the device may say nothing more."""
+    return record.unsettled or record.owed == "change" or record.inputs_at is not None

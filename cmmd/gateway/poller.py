@@ -33,6 +33,13 @@ MOST_ITEMS = 512
 """Items of one change upload; what has no room in it comes with the next one. No block has as many, and cmmd looks at
 twice as many."""
 
+TARGET_SILENT = 0x0B
+"""The exception by which a Modbus gateway says that the device behind it did not respond."""
+
+SAID_AT_ONCE, SAID_EVERY = 3, 10
+"""Cycles without any answer of which a change session hears: the first ones, for as many make a server sure of it; and
+then each of so many."""
+
 
 class Exchanges(Protocol):
     """What is needed of a :class:`cmmd.gateway.bus.Bus`."""
@@ -73,7 +80,10 @@ class _Block(NamedTuple):
 class BusSource:
     """Feeds a link from a controller on a bus, and has the controller obey.
 
-    A request that the controller does not answer is left out of the upload: there is no frame for it. An exception is
+    A request that the controller does not answer is left out of the upload: there is no frame for it. But where it
+    answers nothing at all, an empty upload would say that there is nothing new (section 4.4), and so would none. Then
+    each request is answered by ourselves, as Modbus gateways do: with exception 0B, the device behind us does not
+    respond. An exception of the controller is
     an answer, and is uploaded as it came: it says what is the matter, spoils no other frame, and keeps the place of its
     request, so that the frames behind it can still be told apart by their order (section 4.4).
 
@@ -120,6 +130,7 @@ class BusSource:
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
+        self._silent_cycles = 0  # in a row
 
     def identity(self) -> LoginParams:
         """See Source."""
@@ -147,7 +158,13 @@ class BusSource:
     async def full_upload(self) -> str:
         """See Source."""
         plan = self._plan
-        blocks = await self._poll(plan)
+        return self._full(plan, await self._poll(plan))
+
+    def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> str:
+        """A full upload of what was read; from now on the server has these values and no others."""
+        if _nothing(blocks):
+            self._uploaded = {}
+            return ";".join(ExceptionResponse(one.unit, one.function, TARGET_SILENT).to_hex() for one in plan)
         incomplete = any(block.frame is None for block in blocks)
         frames: list[str] = []
         uploaded: dict[int, bytes] = {}
@@ -163,10 +180,16 @@ class BusSource:
         self._uploaded = uploaded
         return ";".join(frames)
 
-    async def change_upload(self) -> ChangeParams | None:
+    async def change_upload(self) -> ChangeParams | str | None:
         """See Source."""
         plan = self._plan
+        was_silent = self.silent
         blocks = await self._poll(plan)
+        if _nothing(blocks):
+            due = self._silent_cycles <= SAID_AT_ONCE or self._silent_cycles % SAID_EVERY == 0
+            return self._full(plan, blocks) if due else None
+        if was_silent:  # the server knows nothing any more that is true now
+            return self._full(plan, blocks)
         changes: dict[Function, Changes] = {}
         room = MOST_ITEMS
         for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
@@ -187,7 +210,7 @@ class BusSource:
         finally:
             self._polling.release()
         self.cycles += 1
-        self._notice(silent=bool(plan) and all(block.frame is None for block in blocks))
+        self._notice(silent=_nothing(blocks))
         return blocks
 
     async def _read(self, request: ReadRequest) -> _Block:
@@ -202,10 +225,11 @@ class BusSource:
         return _Block(frame, ExpectedResponse(request).payload(frame))
 
     def _notice(self, *, silent: bool) -> None:
+        self._silent_cycles = self._silent_cycles + 1 if silent else 0
         if silent != self.silent:
             self.silent = silent
             if silent:
-                self._log.warn("no controller answers; nothing is uploaded of it until one does")
+                self._log.warn("no controller answers; until one does, the server is told that")
             else:
                 self._log.info("the controller answers")
 
@@ -248,6 +272,11 @@ class BusSource:
     @property
     def _inhibited(self) -> bool:
         return self._inputs().inhibit_remote == 1
+
+
+def _nothing(blocks: Sequence[_Block]) -> bool:
+    """Whether a whole cycle was without an answer."""
+    return bool(blocks) and all(block.frame is None for block in blocks)
 
 
 def _shape(request: ReadRequest) -> tuple[int, Function, int]:

@@ -22,6 +22,8 @@ CHANGE_GAP_S = 1.0
 
 _OF_BITS = ("01", "02")
 """The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
+_EXCEPTION = 0x80
+"""What is added to the function in an exception."""
 _SHAPE = 6  # characters: unit, function, byte count
 
 
@@ -96,6 +98,8 @@ class Recorder:
     async def _step(self, plan: str) -> None:
         hostid = self._source.identity().hostid
         params = await self._source.full_upload()
+        if not _has_values(params):  # that a controller was silent is no reading
+            params = ""
         inputs = self._source.inputs()
         news = inputs not in (self._inputs, NO_INPUTS)
         if self._is_due(params, inputs_changed=news):
@@ -134,6 +138,11 @@ class Recorder:
         else:
             self.kept += 1
             self._trouble = ""
+
+
+def _has_values(params: str) -> bool:
+    """Whether any frame of an upload is none of an exception."""
+    return any(int(frame[2:4], 16) < _EXCEPTION for frame in split_frames(params))
 
 
 def _bits(params: str) -> dict[tuple[str, int], str]:

@@ -236,6 +236,9 @@ class Session:
         changes = await self._source.change_upload()
         if changes is None:
             return None
+        if isinstance(changes, str):
+            self._packetnum = 0
+            return ReqData(params=changes, hostid=self._hostid)
         self._packetnum = sent + 1
         return change_packet(self._hostid, replace(changes, packetnum=self._packetnum), self._source.inputs())
 

@@ -53,8 +53,10 @@ class Source(Protocol):
     def full_upload(self) -> Awaitable[str]:
         """``params`` of reqdata: the response frames of the plan, ``;`` between them; empty: nothing (section 4.4)."""
 
-    def change_upload(self) -> Awaitable[ChangeParams | None]:
+    def change_upload(self) -> Awaitable[ChangeParams | str | None]:
         """``params`` of reqdatachange: what changed since the last upload of either kind (section 4.5).
+
+        Or ``params`` of reqdata, where changes cannot say it: the controller is silent, or was until now.
 
         The link numbers the packets. What of the last full upload was missing has changed when it is there.
 

@@ -64,7 +64,7 @@ class Witness:
         """See Source."""
         return self._source.full_upload()
 
-    def change_upload(self) -> Awaitable[ChangeParams | None]:
+    def change_upload(self) -> Awaitable[ChangeParams | str | None]:
         """See Source."""
         return self._source.change_upload()
 
