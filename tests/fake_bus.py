@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 
-from cmmd.gateway.bus import ExceptionAnswer, NoAnswer
+from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
+from cmmd.gateway.bus.exchanges import Veto
 from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, WriteRequest, read_response
 
 __all__ = ["FakeBus", "FakeWiring", "no_answer", "refusal"]
@@ -26,6 +27,7 @@ class FakeBus:
     :ivar registers: by address; others are 0. :ivar coils: likewise, one bit each.
     :ivar troubles: what reading a request fails with, by the request's hex.
     :ivar write_troubles: what the next writes fail with; None: nothing.
+    :ivar before_writing: called when a write's turn comes.
     :ivar asked: requests read. :ivar written: requests written, and how many reads there had been.
     :ivar held: reads that wait for the test, where they are held; None: they are not.
     :ivar most_at_once: the most exchanges there were at the same time.
@@ -39,6 +41,7 @@ class FakeBus:
         self.asked: list[str] = []
         self.written: list[WriteRequest] = []
         self.held: list[Deferred[None]] | None = None
+        self.before_writing: Callable[[], object] = lambda: None
         self.most_at_once = 0
         self._at_once = 0
 
@@ -54,7 +57,11 @@ class FakeBus:
         finally:
             self._at_once -= 1
 
-    async def write(self, request: WriteRequest) -> None:
+    async def write(self, request: WriteRequest, veto: Veto = lambda: None) -> None:
+        self.before_writing()
+        why = veto()
+        if why is not None:
+            raise NotSent(why)
         self.written.append(request)
         trouble = self.write_troubles.pop(0) if self.write_troubles else None
         if trouble is not None:

@@ -412,6 +412,14 @@ class WriteTests(PollerTestCase):
             self.assertEqual(self.do(self.source.set_port(2, 1)), obeys)
         self.assertEqual((len(self.bus.written), len(self.wiring.changes)), (2, 2))
 
+    def test_inhibited_while_it_waits(self) -> None:
+        def turn_the_switch() -> None:
+            self.inputs = InputStates(inhibit_remote=1)
+
+        self.bus.before_writing = turn_the_switch
+        self.assertFalse(self.do(self.source.write(AUTO)))
+        self.assertEqual(self.bus.written, [])
+
     def test_wiring(self) -> None:
         self.wiring.works = False
         self.assertFalse(self.do(self.source.set_port(4, None)))

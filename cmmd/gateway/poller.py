@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
+from cmmd.gateway.bus.exchanges import Veto
 from cmmd.gateway.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.source import InputStates, OutcomeUnknown
 from cmmd.modbus.frames import (
@@ -47,7 +48,7 @@ class Exchanges(Protocol):
     def read(self, request: ReadRequest) -> Awaitable[str]:
         """See Bus."""
 
-    def write(self, request: WriteRequest) -> Awaitable[None]:
+    def write(self, request: WriteRequest, veto: Veto) -> Awaitable[None]:
         """See Bus."""
 
 
@@ -257,7 +258,7 @@ class BusSource:
         if request.unit == BROADCAST:
             request = replace(request, unit=self._unit)
         try:
-            await self._bus.write(request)
+            await self._bus.write(request, self._veto)
         except (ExceptionAnswer, NotSent) as error:
             self._log.info("{request} was not done: {error}", request=request.to_hex(), error=error)
             return False
@@ -268,6 +269,10 @@ class BusSource:
     async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
         """See Source."""
         return not self._inhibited and await self._wiring.change(module_port, module_baud)
+
+    def _veto(self) -> str | None:
+        """Asked once more directly before a write leaves."""
+        return "remote control is inhibited" if self._inhibited else None
 
     @property
     def _inhibited(self) -> bool:
