@@ -118,6 +118,14 @@ class OutageTestCase(LinkTestCase):
             run(self.clock, 0.1)
             self.assertLess(self.clock.seconds(), end, "it does not happen")
 
+    def answer_time(self, offset_s: float = 0.0) -> None:
+        self.server.replies["timing"] = lambda _: {
+            "method": "timing",
+            "message": "ok",
+            "retcode": "000000",
+            "result": str(int((self.clock.seconds() + self.server.latency / 2 + offset_s) * 1000)),
+        }
+
     def history(self) -> list[dict[str, Any]]:
         """All uploads that said when they were, in the order they were sent."""
         found = []
@@ -468,6 +476,7 @@ class SendingTests(OutageTestCase):
         self.assertEqual((self.buffer.rows, live.gone), (0, False))
 
     def test_what_the_server_does_not_want_holds_up_nothing(self) -> None:
+        self.answer_time()
         self.online()
         self.outage(300)
         self.server.replies["reqdata"] = lambda connection: (
@@ -664,14 +673,6 @@ class TimeTests(OutageTestCase):
         self.options["now"] = lambda: self.clock.seconds() + self.wrong_by_s
         self.make()
 
-    def answer_time(self) -> None:
-        self.server.replies["timing"] = lambda _: {
-            "method": "timing",
-            "message": "ok",
-            "retcode": "000000",
-            "result": str(int(self.clock.seconds() * 1000)),
-        }
-
     def test_a_box_that_wakes_up_in_1970(self) -> None:
         self.calendar(-START)
         self.online()
@@ -689,6 +690,59 @@ class TimeTests(OutageTestCase):
         self.outage(150)
         self.back()
         self.assertEqual([round(age) for age in self.ages(asked)], [3, 63, 123])
+
+    def test_a_box_that_is_told_between_the_question_and_the_answer(self) -> None:
+        self.calendar(-START)
+        self.answer_time()
+        self.online()
+        asked = self.clock.seconds()
+        self.outage(150)
+        self.server.latency = 1.0
+
+        def answer(_: Accepted) -> dict[str, Any]:
+            self.wrong_by_s = 0.0
+            return {"method": "timing", "retcode": "000000", "result": str(int((self.clock.seconds() + 0.5) * 1000))}
+
+        self.server.replies["timing"] = answer
+        self.back()
+        self.assertEqual(self.wrong_by_s, 0.0)
+        for age, expected in zip(self.ages(asked), (3, 63, 123), strict=True):
+            self.assertLess(abs(age - expected), 1)
+        assert self.link.clock_offset is not None
+        self.assertLess(abs(self.link.clock_offset), 1)
+
+    def test_a_time_that_is_still_to_come_by_the_servers_clock(self) -> None:
+        """It is not refused for good: a server's clock is put right, too."""
+        for first_s, then_s in ((86_400.0, 0.0), (-START, -START)):
+            with self.subTest(first_s=first_s):
+                self.prepare()
+                self.server_s = first_s
+
+                def answer(connection: Accepted) -> dict[str, Any]:
+                    ahead = connection.received[-1].get("itime", 0) / 1000 > self.clock.seconds() + self.server_s + 60
+                    return refusal("reqdata", "000001") if ahead else UPLOAD_ANSWER
+
+                self.answer_time(first_s)
+                self.online()
+                asked = self.clock.seconds()
+                self.outage(150)
+                before = self.server.last
+                self.server.accepting = True
+                self.until(lambda: self.server.last is not before and self.server.last.of("timing"))  # noqa: B023
+                run(self.clock, 0.1)
+                self.server.replies["reqdata"] = answer
+                self.server_s = then_s
+                self.answer_time(then_s)
+                run(self.clock, 300)
+                self.server_s = 0.0
+                self.answer_time()
+                run(self.clock, 400)
+                assert self.link.outages is not None
+                historian = self.link.outages.historian
+                self.assertEqual((self.buffer.rows, historian.sent, historian.refused), (0, 3, 0))
+                self.assertGreater(len(self.history()), 3, "some were refused")
+                self.assertEqual([round(age) for age in self.ages(asked)[-3:]], [3, 63, 123])
+                self.stop()
 
     def test_a_box_that_nobody_tells(self) -> None:
         """It keeps what it has until somebody does."""

@@ -96,7 +96,7 @@ class Historian:
                 if historic != live:
                     await self._send_on_its_own(session, hostid, historic)
                 elif self._server_type == "cmmd":
-                    await self._send_all(session.upload)
+                    await self._send_all(session, session.upload)
                 else:
                     raise _NotNow("on its live address this server would take old values for new ones")
             except (_NotNow, BufferFailed) as error:
@@ -123,7 +123,7 @@ class Historian:
                 answer = await connection.ask(LongCon(hostid=hostid), "LongCon")
                 if answer.retcode != Retcode.OK:
                     raise LinkError(f"LongCon refused, retcode {quoted(answer.retcode)}")
-                await self._send_all(lambda message: connection.ask(message, "reqdata"))
+                await self._send_all(session, lambda message: connection.ask(message, "reqdata"))
                 while session.obeying:  # an order may have come this way
                     await deferLater(self._clock, LOOK_AGAIN_S)
             except CancelledError:
@@ -136,11 +136,14 @@ class Historian:
         except LinkError as error:
             raise _NotNow(f"{address}: {error}") from None
 
-    async def _send_all(self, upload: Upload) -> None:
+    async def _send_all(self, session: Session, upload: Upload) -> None:
         while (kept := await self._buffer.oldest()) is not None:
             message = self._dated(kept)
             if message is not None:
-                self._judge(await upload(message))
+                answer = await upload(message)
+                if answer.retcode == Retcode.NOT_UNDERSTOOD:
+                    await self._doubt_time(session, message)
+                self._judge(answer)
             await self._buffer.remove(kept.number)
             await deferLater(self._clock, GAP_S)
 
@@ -159,6 +162,15 @@ class Historian:
                 self._log.warn("a kept upload is dropped: nobody knows when it was; more of that is only counted")
             return None
         return replace(message, itime=itime)
+
+    async def _doubt_time(self, session: Session, message: ReqData | ReqDataChange) -> None:
+        """A refusal for good may be of a time that is still to come by the server's clock: then its clock or our idea
+        of it was wrong, and nothing is the matter with the upload.
+        """
+        await session.ask_time()
+        now_s = session.server_now
+        if now_s is not None and message.itime is not None and message.itime > now_s * 1000:
+            raise _NotNow("by the server's clock they are of a time that is still to come")
 
     def _judge(self, answer: ServerAnswer) -> None:
         """See whether the server took an upload, or never will."""
