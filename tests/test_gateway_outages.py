@@ -691,6 +691,20 @@ class TimeTests(OutageTestCase):
         self.back()
         self.assertEqual([round(age) for age in self.ages(asked)], [3, 63, 123])
 
+    def test_not_before_the_server_has_answered_what_time_it_is(self) -> None:
+        self.calendar(86_400.0)
+        self.online()
+        asked = self.clock.seconds()
+        self.outage(150)
+        self.server.replies["timing"] = None
+        live = self.back(FIRST_WITHIN_S + 10)
+        self.assertEqual((live.of("timing") != [], live.gone, self.history()), (True, False, []))
+        live.send({"method": "timing", "retcode": "000000", "result": str(int(self.clock.seconds() * 1000))})
+        run(self.clock, 10)
+        self.assertEqual(len(self.history()), 3)
+        for age, expected in zip(self.ages(asked), (3, 63, 123), strict=True):
+            self.assertLess(abs(age - expected), 15, "half of the long way of the answer")
+
     def test_a_box_that_is_told_between_the_question_and_the_answer(self) -> None:
         self.calendar(-START)
         self.answer_time()

@@ -91,6 +91,8 @@ class Historian:
         wait = self._random.uniform(0, FIRST_WITHIN_S)
         while self._buffer.rows:
             await deferLater(self._clock, wait)
+            while not session.time_asked:  # else a wrong clock of ours would count
+                await deferLater(self._clock, LOOK_AGAIN_S)
             try:
                 await self._drop_outdated(hostid, plan)
                 if historic != live:

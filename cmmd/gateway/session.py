@@ -67,6 +67,7 @@ class Session:
     :param connection: just connected to the server's liveData address.
     :param attached: called when the server has accepted LongCon.
     :ivar attached_at: when that was, in seconds of the clock; None: not yet.
+    :ivar time_asked: whether the server has answered what time it is, with sense or without.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Session:
         self._refusals = 0
         self._in_a_row: Counter[str] = Counter()  # refusals by method
         self.attached_at: float | None = None
+        self.time_asked = False
         self._asking_time = DeferredLock()
         self._server_zero: float | None = None  # the server's time when the ticks were 0
         connection.on_command = self._command_received
@@ -201,6 +203,7 @@ class Session:
         if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
             self._server_zero = int(answer.result) / 1000 - (asked + answered) / 2
             self._terms.clock_learnt(self._server_zero)
+        self.time_asked = True
 
     @property
     def server_now(self) -> float | None:
