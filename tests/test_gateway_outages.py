@@ -509,10 +509,39 @@ class SendingTests(OutageTestCase):
         self.server.replies["login"] = login_answer(para_command=PLAN.split(";")[0])
         with capturedLogs() as events:
             self.back()
-        self.assertEqual((self.history(), self.buffer.rows), ([], 0))
+        self.assertEqual((self.history(), self.buffer.rows), ([], 5))
         assert self.link.outages is not None
         self.assertEqual(self.link.outages.historian.outdated, 5)
         self.assertEqual(len([one for one in self.warnings(events) if "another polling plan" in one]), 1)
+        self.server.replies["login"] = login_answer()
+        self.server.last.lose()
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows, self.link.outages.historian.outdated), (5, 0, 0))
+
+    def test_no_plan_at_all_takes_nothing(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command="")
+        self.back()
+        self.assertEqual((self.history(), self.buffer.rows), ([], 5))
+
+    def test_the_same_plan_written_otherwise(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command=PLAN.lower().rstrip(";") + ";")
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows), (5, 0))
+
+    def test_those_of_another_plan_hold_up_nothing(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command=PLAN.split(";")[0])
+        self.source.full = self.source.full.split(";")[0]
+        self.back()
+        self.outage(130)
+        self.assertEqual(self.buffer.rows, 8)
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows), (3, 5))
 
     def test_a_server_that_is_no_cmmd(self) -> None:
         """It would take old values for new ones."""
