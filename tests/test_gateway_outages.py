@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.buffer import Buffer, Ordered
+from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.historian import FIRST_WITHIN_S, GAP_S
 from cmmd.gateway.link import Link
 from cmmd.gateway.outages import OutageTerms
@@ -488,6 +488,23 @@ class SendingTests(OutageTestCase):
         historian = self.link.outages.historian
         self.assertEqual((self.buffer.rows, historian.refused, historian.sent, live.gone), (0, 5, 0, False))
         self.assertEqual(len([one for one in self.warnings(events) if "refuses a kept" in one]), 1)
+
+    def test_what_cannot_be_removed_is_not_sent_again(self) -> None:
+        self.online()
+        self.outage(300)
+
+        async def remove(number: int) -> None:
+            raise BufferFailed("No space left on device")
+
+        patch = self.patch(self.buffer, "remove", remove)
+        with capturedLogs() as events:
+            live = self.back(600)
+        assert self.link.outages is not None
+        self.assertEqual((len(self.history()), self.link.outages.historian.sent, self.buffer.rows), (1, 1, 5))
+        self.assertEqual(len([one for one in self.warnings(events) if one == "{trouble}"]), 1)
+        patch.restore()
+        run(self.clock, 310)
+        self.assertEqual((len(self.history()), self.buffer.rows, live.gone), (5, 0, False))
 
     def test_a_server_that_does_not_know_us_any_more(self) -> None:
         self.online()

@@ -79,6 +79,9 @@ class Historian:
         self._clock = clock
         self._random = random
         self._log = log
+        self._settled: Kept | None = (
+            None  # the last one that the server has, or never will; a full disk may still have it
+        )
         self._said = ""  # the last trouble logged
         self.sent = self.refused = self.undated = self.outdated = 0
 
@@ -154,12 +157,13 @@ class Historian:
         number = 0
         while (kept := await self._buffer.next(hostid, plans, number)) is not None:
             number = kept.number
-            message = self._dated(kept)
+            message = None if kept == self._settled else self._dated(kept)
             if message is not None:
                 answer = await upload(message)
                 if answer.retcode == Retcode.NOT_UNDERSTOOD:
                     await self._doubt_time(session, message)
                 self._judge(answer)
+            self._settled = kept
             await self._buffer.remove(number)
             await deferLater(self._clock, GAP_S)
 
