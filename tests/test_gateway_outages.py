@@ -489,6 +489,25 @@ class SendingTests(OutageTestCase):
         self.assertEqual((self.buffer.rows, historian.refused, historian.sent, live.gone), (0, 5, 0, False))
         self.assertEqual(len([one for one in self.warnings(events) if "refuses a kept" in one]), 1)
 
+    def test_what_is_still_on_its_way_to_the_disk(self) -> None:
+        self.online()
+        works: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def wait(work: Callable[[], Any]) -> Deferred[Any]:
+            works.append((work, Deferred()))
+            return works[-1][1]
+
+        patch = self.patch(self.worker, "run", wait)
+        self.outage(4)
+        self.assertEqual((len(works), self.buffer.rows), (1, 0))
+        self.back()
+        self.assertEqual(self.history(), [])
+        patch.restore()
+        for work, done in works:
+            done.callback(work())
+        run(self.clock, FIRST_WITHIN_S + 3)
+        self.assertEqual((len(self.history()), self.buffer.rows), (1, 0))
+
     def test_what_cannot_be_removed_is_not_sent_again(self) -> None:
         self.online()
         self.outage(300)

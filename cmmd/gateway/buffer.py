@@ -154,6 +154,11 @@ class Buffer:
             self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
         self.lost += gone
 
+    async def settled(self) -> None:
+        """Wait until all that it has been told to do is done."""
+        self._opened()
+        await self._do(lambda: None)
+
     async def plans(self, hostid: str) -> dict[str, int]:
         """The polling plans that a device's uploads answer, and how many are of each."""
         connection = self._opened()

@@ -1,6 +1,7 @@
 """When there is a session again: what was kept meanwhile is sent as history, oldest first."""
 
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from random import Random
 from typing import Literal
 
@@ -94,6 +95,8 @@ class Historian:
         backoff = Backoff(self._random, FIRST_WAIT_S, LONGEST_WAIT_S)
         before = self.sent
         wait = self._random.uniform(0, FIRST_WITHIN_S)
+        with suppress(BufferFailed):
+            await self._buffer.settled()  # polling has ended; what it had read last may be on its way to the disk
         while self._buffer.rows:
             await deferLater(self._clock, wait)
             while not session.time_asked:  # else a wrong clock of ours would count
