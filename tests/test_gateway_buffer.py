@@ -62,7 +62,7 @@ class BufferTestCase(SynchronousTestCase):
     def drained(self) -> list[str]:
         """All that is in it, which is taken out."""
         found = []
-        while (one := self.do(self.buffer.oldest())) is not None:
+        while (one := self.do(self.buffer.next(HOSTID, [PLAN]))) is not None:
             found.append(json.loads(one.message))
             self.do(self.buffer.remove(one.number))
         return found
@@ -71,13 +71,13 @@ class BufferTestCase(SynchronousTestCase):
 class KeepingTests(BufferTestCase):
     def test_oldest_first_each_until_it_is_removed(self) -> None:
         buffer = self.opened()
-        self.assertIsNone(self.do(buffer.oldest()))
+        self.assertIsNone(self.do(buffer.next(HOSTID, [PLAN])))
         for text in "abc":
             self.do(buffer.add(kept(text)))
-        first = self.do(buffer.oldest())
+        first = self.do(buffer.next(HOSTID, [PLAN]))
         assert first is not None
         self.assertEqual(first, Kept(number=1, hostid=HOSTID, plan=PLAN, stamp=STAMP, message=b'"a"'))
-        self.assertEqual(self.do(buffer.oldest()), first)
+        self.assertEqual(self.do(buffer.next(HOSTID, [PLAN])), first)
         self.assertEqual(buffer.rows, 3)
         self.assertEqual(self.drained(), ["a", "b", "c"])
         self.assertEqual((buffer.rows, buffer.lost), (0, 0))
@@ -101,14 +101,16 @@ class KeepingTests(BufferTestCase):
         self.do(buffer.remove(1))
         self.assertEqual(self.drained(), ["b"])
 
-    def test_keep_only(self) -> None:
+    def test_of_some_plans(self) -> None:
         buffer = self.opened()
         for one in (kept("a"), kept("b", plan="another"), kept("c", hostid="another"), kept("d")):
             self.do(buffer.add(one))
-        self.assertEqual(self.do(buffer.keep_only(HOSTID, PLAN)), 2)
-        self.assertEqual(self.do(buffer.keep_only(HOSTID, PLAN)), 0)
-        self.assertEqual(buffer.rows, 2)
-        self.assertEqual(self.drained(), ["a", "d"])
+        self.assertEqual(self.do(buffer.plans(HOSTID)), {PLAN: 2, "another": 1})
+        for plans, numbers in (((PLAN,), [1, 4]), ((PLAN, "another"), [1, 2, 4]), ((), []), (("none",), [])):
+            found, after = [], 0
+            while (one_ := self.do(buffer.next(HOSTID, plans, after))) is not None:
+                found.append(after := one_.number)
+            self.assertEqual(found, numbers)
 
     def test_nobody_else_reads_it(self) -> None:
         self.opened()
@@ -198,7 +200,7 @@ class TroubleTests(BufferTestCase):
         self.buffer = Buffer(self.path / "missing" / "file", self.worker)
         self.assertIn("missing", self.fails(self.buffer.open()))
         self.assertIn("not open", self.fails(self.buffer.add(kept("a"))))
-        self.assertIn("not open", self.fails(self.buffer.oldest()))
+        self.assertIn("not open", self.fails(self.buffer.next(HOSTID, [PLAN])))
         self.do(self.buffer.close())
         self.assertFalse(self.worker.running)
 
@@ -279,7 +281,7 @@ class ThreadTests(TestCase):
             self.addCleanup(buffer.close)
             for text in "ab":
                 await buffer.add(kept(text))
-            first = await buffer.oldest()
+            first = await buffer.next(HOSTID, [PLAN])
             assert first is not None
             self.assertEqual(first.message, b'"a"')
             await buffer.remove(first.number)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.buffer import Buffer, Ordered
+from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.historian import FIRST_WITHIN_S, GAP_S
 from cmmd.gateway.link import Link
 from cmmd.gateway.outages import OutageTerms
@@ -117,6 +117,14 @@ class OutageTestCase(LinkTestCase):
         while not holds():
             run(self.clock, 0.1)
             self.assertLess(self.clock.seconds(), end, "it does not happen")
+
+    def answer_time(self, offset_s: float = 0.0) -> None:
+        self.server.replies["timing"] = lambda _: {
+            "method": "timing",
+            "message": "ok",
+            "retcode": "000000",
+            "result": str(int((self.clock.seconds() + self.server.latency / 2 + offset_s) * 1000)),
+        }
 
     def history(self) -> list[dict[str, Any]]:
         """All uploads that said when they were, in the order they were sent."""
@@ -468,6 +476,7 @@ class SendingTests(OutageTestCase):
         self.assertEqual((self.buffer.rows, live.gone), (0, False))
 
     def test_what_the_server_does_not_want_holds_up_nothing(self) -> None:
+        self.answer_time()
         self.online()
         self.outage(300)
         self.server.replies["reqdata"] = lambda connection: (
@@ -479,6 +488,42 @@ class SendingTests(OutageTestCase):
         historian = self.link.outages.historian
         self.assertEqual((self.buffer.rows, historian.refused, historian.sent, live.gone), (0, 5, 0, False))
         self.assertEqual(len([one for one in self.warnings(events) if "refuses a kept" in one]), 1)
+
+    def test_what_is_still_on_its_way_to_the_disk(self) -> None:
+        self.online()
+        works: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def wait(work: Callable[[], Any]) -> Deferred[Any]:
+            works.append((work, Deferred()))
+            return works[-1][1]
+
+        patch = self.patch(self.worker, "run", wait)
+        self.outage(4)
+        self.assertEqual((len(works), self.buffer.rows), (1, 0))
+        self.back()
+        self.assertEqual(self.history(), [])
+        patch.restore()
+        for work, done in works:
+            done.callback(work())
+        run(self.clock, FIRST_WITHIN_S + 3)
+        self.assertEqual((len(self.history()), self.buffer.rows), (1, 0))
+
+    def test_what_cannot_be_removed_is_not_sent_again(self) -> None:
+        self.online()
+        self.outage(300)
+
+        async def remove(number: int) -> None:
+            raise BufferFailed("No space left on device")
+
+        patch = self.patch(self.buffer, "remove", remove)
+        with capturedLogs() as events:
+            live = self.back(600)
+        assert self.link.outages is not None
+        self.assertEqual((len(self.history()), self.link.outages.historian.sent, self.buffer.rows), (1, 1, 5))
+        self.assertEqual(len([one for one in self.warnings(events) if one == "{trouble}"]), 1)
+        patch.restore()
+        run(self.clock, 310)
+        self.assertEqual((len(self.history()), self.buffer.rows, live.gone), (5, 0, False))
 
     def test_a_server_that_does_not_know_us_any_more(self) -> None:
         self.online()
@@ -500,10 +545,39 @@ class SendingTests(OutageTestCase):
         self.server.replies["login"] = login_answer(para_command=PLAN.split(";")[0])
         with capturedLogs() as events:
             self.back()
-        self.assertEqual((self.history(), self.buffer.rows), ([], 0))
+        self.assertEqual((self.history(), self.buffer.rows), ([], 5))
         assert self.link.outages is not None
         self.assertEqual(self.link.outages.historian.outdated, 5)
         self.assertEqual(len([one for one in self.warnings(events) if "another polling plan" in one]), 1)
+        self.server.replies["login"] = login_answer()
+        self.server.last.lose()
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows, self.link.outages.historian.outdated), (5, 0, 0))
+
+    def test_no_plan_at_all_takes_nothing(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command="")
+        self.back()
+        self.assertEqual((self.history(), self.buffer.rows), ([], 5))
+
+    def test_the_same_plan_written_otherwise(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command=PLAN.lower().rstrip(";") + ";")
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows), (5, 0))
+
+    def test_those_of_another_plan_hold_up_nothing(self) -> None:
+        self.online()
+        self.outage(300)
+        self.server.replies["login"] = login_answer(para_command=PLAN.split(";")[0])
+        self.source.full = self.source.full.split(";")[0]
+        self.back()
+        self.outage(130)
+        self.assertEqual(self.buffer.rows, 8)
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows), (3, 5))
 
     def test_a_server_that_is_no_cmmd(self) -> None:
         """It would take old values for new ones."""
@@ -664,14 +738,6 @@ class TimeTests(OutageTestCase):
         self.options["now"] = lambda: self.clock.seconds() + self.wrong_by_s
         self.make()
 
-    def answer_time(self) -> None:
-        self.server.replies["timing"] = lambda _: {
-            "method": "timing",
-            "message": "ok",
-            "retcode": "000000",
-            "result": str(int(self.clock.seconds() * 1000)),
-        }
-
     def test_a_box_that_wakes_up_in_1970(self) -> None:
         self.calendar(-START)
         self.online()
@@ -689,6 +755,73 @@ class TimeTests(OutageTestCase):
         self.outage(150)
         self.back()
         self.assertEqual([round(age) for age in self.ages(asked)], [3, 63, 123])
+
+    def test_not_before_the_server_has_answered_what_time_it_is(self) -> None:
+        self.calendar(86_400.0)
+        self.online()
+        asked = self.clock.seconds()
+        self.outage(150)
+        self.server.replies["timing"] = None
+        live = self.back(FIRST_WITHIN_S + 10)
+        self.assertEqual((live.of("timing") != [], live.gone, self.history()), (True, False, []))
+        live.send({"method": "timing", "retcode": "000000", "result": str(int(self.clock.seconds() * 1000))})
+        run(self.clock, 10)
+        self.assertEqual(len(self.history()), 3)
+        for age, expected in zip(self.ages(asked), (3, 63, 123), strict=True):
+            self.assertLess(abs(age - expected), 15, "half of the long way of the answer")
+
+    def test_a_box_that_is_told_between_the_question_and_the_answer(self) -> None:
+        self.calendar(-START)
+        self.answer_time()
+        self.online()
+        asked = self.clock.seconds()
+        self.outage(150)
+        self.server.latency = 1.0
+
+        def answer(_: Accepted) -> dict[str, Any]:
+            self.wrong_by_s = 0.0
+            return {"method": "timing", "retcode": "000000", "result": str(int((self.clock.seconds() + 0.5) * 1000))}
+
+        self.server.replies["timing"] = answer
+        self.back()
+        self.assertEqual(self.wrong_by_s, 0.0)
+        for age, expected in zip(self.ages(asked), (3, 63, 123), strict=True):
+            self.assertLess(abs(age - expected), 1)
+        assert self.link.clock_offset is not None
+        self.assertLess(abs(self.link.clock_offset), 1)
+
+    def test_a_time_that_is_still_to_come_by_the_servers_clock(self) -> None:
+        """It is not refused for good: a server's clock is put right, too."""
+        for first_s, then_s in ((86_400.0, 0.0), (-START, -START)):
+            with self.subTest(first_s=first_s):
+                self.prepare()
+                self.server_s = first_s
+
+                def answer(connection: Accepted) -> dict[str, Any]:
+                    ahead = connection.received[-1].get("itime", 0) / 1000 > self.clock.seconds() + self.server_s + 60
+                    return refusal("reqdata", "000001") if ahead else UPLOAD_ANSWER
+
+                self.answer_time(first_s)
+                self.online()
+                asked = self.clock.seconds()
+                self.outage(150)
+                before = self.server.last
+                self.server.accepting = True
+                self.until(lambda: self.server.last is not before and self.server.last.of("timing"))  # noqa: B023
+                run(self.clock, 0.1)
+                self.server.replies["reqdata"] = answer
+                self.server_s = then_s
+                self.answer_time(then_s)
+                run(self.clock, 300)
+                self.server_s = 0.0
+                self.answer_time()
+                run(self.clock, 400)
+                assert self.link.outages is not None
+                historian = self.link.outages.historian
+                self.assertEqual((self.buffer.rows, historian.sent, historian.refused), (0, 3, 0))
+                self.assertGreater(len(self.history()), 3, "some were refused")
+                self.assertEqual([round(age) for age in self.ages(asked)[-3:]], [3, 63, 123])
+                self.stop()
 
     def test_a_box_that_nobody_tells(self) -> None:
         """It keeps what it has until somebody does."""

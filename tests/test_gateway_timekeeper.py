@@ -52,7 +52,7 @@ class TimekeeperTests(SynchronousTestCase):
         self.calendar_s = WRONG_S
         stamp = self.keeper.stamp()
         self.pass_time(600)
-        self.keeper.learn(TRUTH_S - self.calendar_s)
+        self.keeper.learn(TRUTH_S - self.ticks_s)
         self.assertTrue(self.keeper.knows)
         self.assertEqual(self.keeper.itime(stamp), int((TRUTH_S - 600) * 1000))
         self.calendar_s = TRUTH_S + 7  # ours is put right meanwhile; that changes nothing
@@ -65,7 +65,7 @@ class TimekeeperTests(SynchronousTestCase):
         self.ticks_s = 5.0
         self.keeper = self.boot("two")
         self.assertEqual(self.keeper.itime(stamp), int(TRUTH_S * 1000))
-        self.keeper.learn(120.0)
+        self.keeper.learn(self.calendar_s + 120 - self.ticks_s)
         self.assertEqual(self.keeper.itime(stamp), int((TRUTH_S + 120) * 1000))
 
     def test_of_before_that_with_a_wrong_clock(self) -> None:

@@ -143,6 +143,33 @@ class WiringTests(SynchronousTestCase):
         self.failureResultOf(changing, CancelledError)
         self.assertEqual((self.codes(), self.codes(self.started())), ((3, 1), (3, 1)))
         self.assertEqual(self.wired(), [("/dev/ttyS0", 19200)])
+        waits, self.bus.waits = self.bus.waits, None
+        waits.callback(None)
+        self.assertEqual((self.codes(), self.codes(self.started())), ((3, 1), (3, 1)))
+
+    def test_session_that_ends_before_it_is_known_that_there_is_no_such_port(self) -> None:
+        self.bus.missing = {"/dev/ttyS0"}
+        waits: Deferred[None] = Deferred()
+        self.bus.waits = waits
+        changing = Deferred.fromCoroutine(self.wiring.change(3, 1))
+        changing.cancel()
+        self.failureResultOf(changing, CancelledError)
+        self.bus.waits = None
+        next_one = Deferred.fromCoroutine(self.wiring.change(None, 2))
+        self.assertNoResult(next_one)
+        waits.callback(None)
+        self.assertTrue(self.successResultOf(next_one), "and begins with what is there")
+        self.assertEqual(self.wired(), [("/dev/ttyS0", 19200), ("/dev/ttyUSB0", 9600), ("/dev/ttyUSB0", 115200)])
+        self.assertEqual((self.codes(), self.codes(self.started())), ((2, 2), (2, 2)))
+
+    def test_bug_in_the_bus_when_nobody_waits_is_logged(self) -> None:
+        waits: Deferred[None] = Deferred()
+        self.bus.waits = waits
+        changing = Deferred.fromCoroutine(self.wiring.change(3, 1))
+        changing.cancel()
+        self.failureResultOf(changing, CancelledError)
+        waits.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def assert_as_configured(self, configured: Wires = CONFIGURED, urls: dict[int, str] = URLS) -> None:
         with capturedLogs() as captured:

@@ -5,7 +5,7 @@ bounded: where there is no room, the oldest uploads go.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -154,10 +154,28 @@ class Buffer:
             self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
         self.lost += gone
 
-    async def oldest(self) -> Kept | None:
-        """The upload that was kept first; None: there is none."""
+    async def settled(self) -> None:
+        """Wait until all that it has been told to do is done."""
+        self._opened()
+        await self._do(lambda: None)
+
+    async def plans(self, hostid: str) -> dict[str, int]:
+        """The polling plans that a device's uploads answer, and how many are of each."""
         connection = self._opened()
-        found = await self._do(lambda: connection.execute("SELECT * FROM upload ORDER BY number LIMIT 1").fetchone())
+        query = "SELECT plan, count(*) FROM upload WHERE hostid = ? GROUP BY plan"
+        return dict(await self._do(lambda: connection.execute(query, (hostid,)).fetchall()))
+
+    async def next(self, hostid: str, plans: Collection[str], after: int = 0) -> Kept | None:
+        """The upload of a device that was kept first, of those that answer certain plans; None: there is none.
+
+        :param after: only those behind this number.
+        """
+        connection = self._opened()
+        query = (
+            f"SELECT * FROM upload WHERE number > ? AND hostid = ? AND plan IN ({','.join('?' * len(plans))})"  # noqa: S608 - ours
+            " ORDER BY number LIMIT 1"
+        )
+        found = await self._do(lambda: connection.execute(query, (after, hostid, *plans)).fetchone())
         if found is None:
             return None
         number, hostid, plan, *stamp, message = found
@@ -165,14 +183,11 @@ class Buffer:
 
     async def remove(self, number: int) -> None:
         """Forget an upload: the server has it, or never will."""
-        await self._delete("number = ?", number)
 
-    async def keep_only(self, hostid: str, plan: str) -> int:
-        """Forget the uploads of other devices, and those that answer other plans: nobody could tell their frames apart.
+        def work(connection: sqlite3.Connection) -> int:
+            return -connection.execute("DELETE FROM upload WHERE number = ?", (number,)).rowcount
 
-        :return: how many.
-        """
-        return await self._delete("hostid <> ? OR plan <> ?", hostid, plan)
+        await self._change(work)
 
     # --- in the worker -----------------------------------------------------------------------------------------------
 
@@ -202,12 +217,6 @@ class Buffer:
             return more
 
         return await self._do(transaction)
-
-    async def _delete(self, where: str, *values: object) -> int:
-        def work(connection: sqlite3.Connection) -> int:
-            return -connection.execute(f"DELETE FROM upload WHERE {where}", values).rowcount  # noqa: S608 - ours
-
-        return -await self._change(work)
 
     def _open(self) -> tuple[sqlite3.Connection, str, Ordered | None]:
         """Open or create the file; what was the matter with the one there was, and what was ordered."""

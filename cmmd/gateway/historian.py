@@ -1,6 +1,7 @@
 """When there is a session again: what was kept meanwhile is sent as history, oldest first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from random import Random
 from typing import Literal
 
@@ -18,6 +19,7 @@ from cmmd.gateway.connecting import Connector
 from cmmd.gateway.connection import LinkError, ServerAnswer, ServerConnection
 from cmmd.gateway.session import NOT_OURS, Session
 from cmmd.gateway.timekeeper import Timekeeper
+from cmmd.modbus.frames import ModbusFrameError, ReadRequest, parse_plan
 from cmmd.wire.errors import PeerError
 from cmmd.wire.messages import LongCon, ReqData, ReqDataChange
 from cmmd.wire.quoting import quoted
@@ -40,6 +42,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
 
 LOOK_AGAIN_S = 0.5
 
+Plans = Collection[str]
 Upload = Callable[[ReqData | ReqDataChange], Awaitable[ServerAnswer]]
 
 
@@ -55,8 +58,8 @@ class Historian:
     live connection, between the live uploads: a second one there would carry commands, and end.
 
     :ivar sent: uploads that the server has taken. :ivar refused: uploads that it does not want.
-    :ivar undated: uploads of which nobody knows when they were. :ivar outdated: uploads of another plan or hostid. The
-        last three are gone.
+    :ivar undated: uploads of which nobody knows when they were; these and the refused ones are gone.
+    :ivar outdated: uploads of another plan or hostid. They stay, for that may come back, until there is no room.
     """
 
     def __init__(
@@ -77,6 +80,9 @@ class Historian:
         self._clock = clock
         self._random = random
         self._log = log
+        self._settled: Kept | None = (
+            None  # the last one that the server has, or never will; a full disk may still have it
+        )
         self._said = ""  # the last trouble logged
         self.sent = self.refused = self.undated = self.outdated = 0
 
@@ -89,33 +95,47 @@ class Historian:
         backoff = Backoff(self._random, FIRST_WAIT_S, LONGEST_WAIT_S)
         before = self.sent
         wait = self._random.uniform(0, FIRST_WITHIN_S)
+        with suppress(BufferFailed):
+            await self._buffer.settled()  # polling has ended; what it had read last may be on its way to the disk
         while self._buffer.rows:
             await deferLater(self._clock, wait)
+            while not session.time_asked:  # else a wrong clock of ours would count
+                await deferLater(self._clock, LOOK_AGAIN_S)
             try:
-                await self._drop_outdated(hostid, plan)
+                plans = await self._plans(hostid, plan)
+                if not plans:
+                    break
                 if historic != live:
-                    await self._send_on_its_own(session, hostid, historic)
+                    await self._send_on_its_own(session, hostid, plans, historic)
                 elif self._server_type == "cmmd":
-                    await self._send_all(session.upload)
+                    await self._send_all(session, hostid, plans, session.upload)
                 else:
                     raise _NotNow("on its live address this server would take old values for new ones")
             except (_NotNow, BufferFailed) as error:
                 wait = backoff.next()
-                self._say(f"{self._buffer.rows} kept uploads wait: {error}")
+                self._say(f"{self._buffer.rows - self.outdated} kept uploads wait: {error}")
+            else:
+                break
         if self.sent > before:
             self._said = ""
             self._log.info("{count} kept uploads were sent as history", count=self.sent - before)
 
-    async def _drop_outdated(self, hostid: str, plan: str) -> None:
-        outdated = await self._buffer.keep_only(hostid, plan)
-        if outdated:
-            self.outdated += outdated
+    async def _plans(self, hostid: str, plan: str) -> Plans:
+        """The plans of kept uploads that ask the same as what is ordered; and the empty one: nothing answers that, so
+        that there are no frames to be told apart.
+        """
+        found = await self._buffer.plans(hostid)
+        ordered = _parsed(plan)
+        same = {text: count for text, count in found.items() if _parsed(text) in (ordered, ())}
+        outdated = max(0, self._buffer.rows - sum(same.values()))
+        if outdated > self.outdated:
             self._log.warn(
-                "{count} kept uploads are dropped: they answer another polling plan or are another device's",
-                count=outdated,
+                "{count} kept uploads stay: they answer another polling plan or are another device's", count=outdated
             )
+        self.outdated = outdated
+        return same
 
-    async def _send_on_its_own(self, session: Session, hostid: str, address: Address) -> None:
+    async def _send_on_its_own(self, session: Session, hostid: str, plans: Plans, address: Address) -> None:
         try:
             connection = await self._connector.connect(address)
             connection.on_command = lambda command: session.obey(command, _sayer(connection))
@@ -123,7 +143,7 @@ class Historian:
                 answer = await connection.ask(LongCon(hostid=hostid), "LongCon")
                 if answer.retcode != Retcode.OK:
                     raise LinkError(f"LongCon refused, retcode {quoted(answer.retcode)}")
-                await self._send_all(lambda message: connection.ask(message, "reqdata"))
+                await self._send_all(session, hostid, plans, lambda message: connection.ask(message, "reqdata"))
                 while session.obeying:  # an order may have come this way
                     await deferLater(self._clock, LOOK_AGAIN_S)
             except CancelledError:
@@ -136,12 +156,18 @@ class Historian:
         except LinkError as error:
             raise _NotNow(f"{address}: {error}") from None
 
-    async def _send_all(self, upload: Upload) -> None:
-        while (kept := await self._buffer.oldest()) is not None:
-            message = self._dated(kept)
+    async def _send_all(self, session: Session, hostid: str, plans: Plans, upload: Upload) -> None:
+        number = 0
+        while (kept := await self._buffer.next(hostid, plans, number)) is not None:
+            number = kept.number
+            message = None if kept == self._settled else self._dated(kept)
             if message is not None:
-                self._judge(await upload(message))
-            await self._buffer.remove(kept.number)
+                answer = await upload(message)
+                if answer.retcode == Retcode.NOT_UNDERSTOOD:
+                    await self._doubt_time(session, message)
+                self._judge(answer)
+            self._settled = kept
+            await self._buffer.remove(number)
             await deferLater(self._clock, GAP_S)
 
     def _dated(self, kept: Kept) -> ReqData | ReqDataChange | None:
@@ -160,6 +186,15 @@ class Historian:
             return None
         return replace(message, itime=itime)
 
+    async def _doubt_time(self, session: Session, message: ReqData | ReqDataChange) -> None:
+        """A refusal for good may be of a time that is still to come by the server's clock: then its clock or our idea
+        of it was wrong, and nothing is the matter with the upload.
+        """
+        await session.ask_time()
+        now_s = session.server_now
+        if now_s is not None and message.itime is not None and message.itime > now_s * 1000:
+            raise _NotNow("by the server's clock they are of a time that is still to come")
+
     def _judge(self, answer: ServerAnswer) -> None:
         """See whether the server took an upload, or never will."""
         if answer.retcode == Retcode.OK:
@@ -177,6 +212,14 @@ class Historian:
         if trouble != self._said:
             self._said = trouble
             self._log.warn("{trouble}", trouble=trouble)
+
+
+def _parsed(plan: str) -> tuple[ReadRequest, ...] | str:
+    """What a plan asks, however it is written; itself, where that makes no sense."""
+    try:
+        return parse_plan(plan)
+    except ModbusFrameError:
+        return plan
 
 
 def _sayer(connection: ServerConnection) -> Callable[[OrderAnswer], None]:

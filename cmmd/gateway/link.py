@@ -94,10 +94,12 @@ class Link(Service):
         self._first_delay = first_delay
         self._log = Logger() if log is None else log
         self._now = clock.seconds if now is None else now
+        self._ticks = clock.seconds if outages is None else outages.ticks
         self._connector = Connector(endpoints, clock, self._log)
         self._terms = SessionTerms(
             clock=clock,
             now=self._now,
+            ticks=self._ticks,
             random=random,
             counters=self.counters,
             log=self._log,
@@ -228,9 +230,11 @@ class Link(Service):
         if self.outages is not None:
             self.outages.attached(session, self._hostid, live, historic)
 
-    def _clock_learnt(self, offset_s: float) -> None:
-        if self._now() + offset_s < EARLIEST_S:
+    def _clock_learnt(self, server_zero: float) -> None:
+        server_now = server_zero + self._ticks()
+        if server_now < EARLIEST_S:
             return
+        offset_s = server_now - self._now()
         self.clock_offset = offset_s
         if abs(offset_s - self._offset_told) > WORTH_TELLING_S:
             self._offset_told = offset_s
@@ -238,7 +242,7 @@ class Link(Service):
                 "{hostid}: the server's clock is {offset_s:+.1f} s from ours", hostid=self._hostid, offset_s=offset_s
             )
         if self.outages is not None:
-            self.outages.clock_learnt(offset_s)
+            self.outages.clock_learnt(server_zero)
 
     def _failed(self, reason: str, pause: float) -> None:
         self.counters.failures += 1

@@ -123,6 +123,6 @@ class Outages:
         if self._ordered is not None:
             session.begin(self.historian.run(session, hostid, self._ordered.plan, live, historic))
 
-    def clock_learnt(self, offset_s: float) -> None:
-        """Take over the server's clock minus ours."""
-        self._timekeeper.learn(offset_s)
+    def clock_learnt(self, server_zero: float) -> None:
+        """Take over what the server's clock showed when the ticks were 0."""
+        self._timekeeper.learn(server_zero)

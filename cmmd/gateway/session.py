@@ -44,14 +44,15 @@ _LONGEST_TIME = 16  # digits of milliseconds
 class SessionTerms(Struct, frozen=True, kw_only=True):
     """What all sessions of a link have in common.
 
-    :ivar clock: all time; :ivar now: Unix time in seconds.
+    :ivar clock: all time; :ivar now: Unix time in seconds. :ivar ticks: seconds that nobody puts right meanwhile.
     :ivar heartbeat_interval: seconds.
     :ivar answers: how answers to orders go out.
-    :ivar clock_learnt: told the server's clock minus ours, in seconds.
+    :ivar clock_learnt: told what the server's clock showed when the ticks were 0, Unix time in seconds.
     """
 
     clock: IReactorTime
     now: Callable[[], float]
+    ticks: Callable[[], float]
     random: Random
     counters: LinkCounters
     log: Logger
@@ -66,7 +67,7 @@ class Session:
     :param connection: just connected to the server's liveData address.
     :param attached: called when the server has accepted LongCon.
     :ivar attached_at: when that was, in seconds of the clock; None: not yet.
-    :ivar clock_offset: the server's clock minus ours, in seconds; None: not known.
+    :ivar time_asked: whether the server has answered what time it is, with sense or without.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class Session:
         self._refusals = 0
         self._in_a_row: Counter[str] = Counter()  # refusals by method
         self.attached_at: float | None = None
-        self.clock_offset: float | None = None
+        self.time_asked = False
+        self._asking_time = DeferredLock()
+        self._server_zero: float | None = None  # the server's time when the ticks were 0
         connection.on_command = self._command_received
         connection.on_end = self._end
 
@@ -182,12 +185,36 @@ class Session:
     async def _ask_time(self) -> None:
         """Learn the server's clock, now and then (4.7). A server without a sensible one is no reason to part."""
         while True:
-            asked = self._terms.now()
-            answer = await self._connection.ask(Timing(hostid=self._hostid), "timing")
-            if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
-                self.clock_offset = int(answer.result) / 1000 - (asked + self._terms.now()) / 2
-                self._terms.clock_learnt(self.clock_offset)
+            await self.ask_time()
             await self._sleep(TIMING_INTERVAL_S)
+
+    async def ask_time(self) -> None:
+        """Ask for the server's clock. Ours may be put right before the answer comes, so it is measured by the ticks.
+
+        :raises LinkError: no answer.
+        """
+        await self._asking_time.acquire()
+        try:
+            asked = self._terms.ticks()
+            answer = await self._connection.ask(Timing(hostid=self._hostid), "timing")
+            answered = self._terms.ticks()
+        finally:
+            self._asking_time.release()
+        if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
+            self._server_zero = int(answer.result) / 1000 - (asked + answered) / 2
+            self._terms.clock_learnt(self._server_zero)
+        self.time_asked = True
+
+    @property
+    def server_now(self) -> float | None:
+        """What the server's clock shows, Unix time in seconds, right or wrong; None: not known."""
+        return None if self._server_zero is None else self._server_zero + self._terms.ticks()
+
+    @property
+    def clock_offset(self) -> float | None:
+        """The server's clock minus ours, in seconds; None: not known."""
+        server_now = self.server_now
+        return None if server_now is None else server_now - self._terms.now()
 
     async def _heartbeats(self) -> None:
         """Send HB at its interval (4.3)."""

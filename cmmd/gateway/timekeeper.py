@@ -59,11 +59,14 @@ class Timekeeper:
         self._now = now
         self._ticks = ticks
         self._boot = boot
-        self._server_zero: float | None = None  # the server's time when the ticks were 0
+        self._server_zero: float | None = None
 
-    def learn(self, offset_s: float) -> None:
-        """Take over the server's clock minus the box's."""
-        self._server_zero = self._now() + offset_s - self._ticks()
+    def learn(self, server_zero: float) -> None:
+        """Take over what the server's clock showed when the ticks were 0, Unix time in seconds.
+
+        The box's calendar has no part in it: it may be put right between a question and its answer.
+        """
+        self._server_zero = server_zero
 
     def stamp(self) -> Stamp:
         """The moment that it is now."""

@@ -7,7 +7,9 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.kept import write_kept
@@ -111,6 +113,7 @@ class Wiring:
         self._there = there
         self._line_of = line_of
         self._log = log
+        self._changing = DeferredLock()
 
     @property
     def module_port(self) -> int:
@@ -125,10 +128,30 @@ class Wiring:
     async def change(self, module_port: int | None, module_baud: int | None) -> bool:
         """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
 
-        It is kept before it is done: whatever happens in between, what is told at login is what is tried.
+        It is kept before it is done: whatever happens in between, what is told at login is what is tried. Who cancels
+        this does not wait any more; it comes to its end, or back to what was, all the same.
 
         :return: whether it was done. If not, all is as it was, and the log says why.
         """
+        doing: Deferred[bool] = self._changing.run(
+            lambda: Deferred.fromCoroutine(self._change(module_port, module_baud))
+        )
+        done: Deferred[bool] = Deferred()
+        waits = True
+
+        def tell(result: bool | Failure) -> None:
+            if waits:
+                done.callback(result)  # a Failure calls the errback
+            elif isinstance(result, Failure):
+                self._log.failure("while the wiring was changed", failure=result)
+
+        doing.addBoth(tell)
+        try:
+            return await done
+        finally:
+            waits = False
+
+    async def _change(self, module_port: int | None, module_baud: int | None) -> bool:
         port = self.module_port if module_port is None else module_port
         baud = self.module_baud if module_baud is None else module_baud
         if port not in self._there or baud not in range(len(BAUD_RATES)):
