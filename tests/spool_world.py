@@ -91,6 +91,7 @@ class Start:
         self.store._closing = True
         for file in self.files():
             if file._threads is not None:
+                file._threads.checkpoints.close()
                 for connection in (file._threads.writer._connection, file._threads.reader._connection):
                     connection.close()
                 file._threads = None
