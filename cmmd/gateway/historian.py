@@ -168,6 +168,7 @@ class Historian:
                 self._judge(answer)
             self._settled = kept
             await self._buffer.remove(number)
+            self._settled = None
             await deferLater(self._clock, GAP_S)
 
     def _dated(self, kept: Kept) -> ReqData | ReqDataChange | None:
