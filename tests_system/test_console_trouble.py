@@ -211,7 +211,7 @@ class TroubleTests(ConsoleTestCase):
         lives = "**/api/v1/devices/*/live*"
         with self.visitor.visit() as visit:
             page = self.device_page(visit, 1)
-            self.assertGreater(page.locator("tr[data-quality=good]").count(), 10)
+            page.locator("tr[data-quality=good]").nth(10).wait_for()
             page.click(".k-manual")
             page.wait_for_selector("dialog .primary:not([disabled])")
             page.route(lives, answering(status=502, body="no"))
