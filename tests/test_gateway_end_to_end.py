@@ -87,6 +87,7 @@ class CmmdTests(_Folders):
         logins = chain.gateway.status["server"]["logins"]
         self.assertEqual(chain.cmmctl("reset", HOSTID).said["outcome"], "done")
         until(lambda: chain.gateway.status["server"]["logins"] == logins + 1, "it has logged in again")
+        until(lambda: chain.live["online"], "it is online again")
 
         # The cable: out and in. The device stays online, and nothing is made up.
         emulator.ask("unplug")
