@@ -100,6 +100,17 @@ class DayTests(ConsoleTestCase):
             page.wait_for_selector(".badge:not([hidden])")
             self.assertClean(visit)
 
+    def test_the_state_is_told_from_the_start(self) -> None:
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["viewer"]).page
+            for device in self.world.devices():
+                visit.open(f"#/devices/{device['hostid']}")
+                page.locator("h1", has_text=device["hostname"]).wait_for()
+                state = page.locator(".chip").first
+                state.wait_for()
+                self.assertNotIn("undefined", state.inner_text())
+            self.assertClean(visit)
+
     def test_sees_a_chart(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open(f"#/devices/{self.host(1)}/charts").page

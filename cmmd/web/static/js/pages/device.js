@@ -201,7 +201,7 @@ class DevicePage {
   #fetchDetails() {
     return this.#try(async (signal) => {
       this.#details = await api.device(this.#hostid, signal);
-      this.#row = this.#details.row;
+      this.#row = {...this.#row, ...this.#details.row}; // which has no state: only the stream's rows have
       this.#show();
     });
   }
@@ -275,7 +275,7 @@ class DevicePage {
     document.title = `${name} · cmmd`;
     say(this.title, name);
     say(this.sub, [row.moduletype, row.hostid].filter(Boolean).join(" · "));
-    this.#chips(row, live, this.#row);
+    this.#chips(row, live, this.#told());
     mark(this.#main, "data-old", !live.online || live.stale ? "" : null);
     this.diagram.show(live);
     this.gauges.show(live);
@@ -298,6 +298,17 @@ class DevicePage {
     const {data_mode: mode, online_rate: watched, offline_rate: otherwise} = this.#details.settings;
     const longest = Math.max(OLD_MS[mode ?? 1] ?? OLD_MS[1], OLD_PERIODS * Math.max(watched ?? PERIOD_MS, otherwise ?? PERIOD_MS));
     return at !== null && this.#fleet.now() - at > longest ? "old" : null;
+  }
+
+  /** State and severity as the stream has told them; before it has, as the alarms and the engine have it. */
+  #told() {
+    const {state, severity} = this.#row;
+    if (state !== undefined) return {state, severity};
+    if (this.#alarms === null) return {state: "unknown", severity: null};
+    const worst = ["shutdown", "alarm", "warning"].find((one) => this.#alarms.some((alarm) => alarm.severity === one)) ?? null;
+    if (worst === "shutdown" || worst === "alarm") return {state: "alarm", severity: worst};
+    const turns = this.#live.engine_turns;
+    return {state: turns === null ? "unknown" : turns ? "running" : "standby", severity: worst};
   }
 
   #chips(row, live, {state: told, severity: worst}) {
