@@ -5,6 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route
 
+from tests.daemon import until
 from tests_system.browser import Visit
 from tests_system.console_case import ConsoleTestCase, answering
 
@@ -13,6 +14,13 @@ class TroubleTests(ConsoleTestCase):
     """When something is not as it should be, people see it."""
 
     devices = 2
+
+    def in_auto(self, place: int) -> str:
+        """A device that is there, in auto mode, whatever other tests have done with it."""
+        hostid = self.host(place)
+        until(lambda: self.world.ask("GET", f"/devices/{hostid}/live")["blocked"] is None, "a device to be had")
+        self.world.send(hostid, "auto")
+        return hostid
 
     def test_a_device_goes_offline(self) -> None:
         with self.visitor.visit() as visit:
@@ -47,7 +55,7 @@ class TroubleTests(ConsoleTestCase):
             self.assertEqual([one for one in visit.errors if "ERR_" not in one and "401" not in one], [])
 
     def test_what_became_of_a_command_is_never_guessed(self) -> None:
-        hostid = self.host(1)
+        hostid = self.in_auto(1)
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{hostid}").page
             page.wait_for_selector(
@@ -75,8 +83,7 @@ class TroubleTests(ConsoleTestCase):
             self.assertNotIn("Nothing was sent", page.inner_text(".outcome"))
 
     def test_what_was_asked_about_is_over(self) -> None:
-        hostid = self.host(1)
-        self.world.send(hostid, "auto")
+        hostid = self.in_auto(1)
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["operator"]).open(f"#/devices/{hostid}").page
             page.wait_for_selector(".k-auto[data-on]:not([aria-disabled])")
