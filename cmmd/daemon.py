@@ -5,14 +5,20 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.logger import Logger
+from twisted.python import usage
+
+from cmmd import __version__
+from cmmd.wire.quoting import quoted
 
 __all__ = [
+    "CommandLine",
     "StateInUse",
     "calm_collector",
     "end_orderly_on_signals",
@@ -25,6 +31,36 @@ __all__ = [
 log = Logger()
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class CommandLine(usage.Options):
+    """What is said behind one of our commands of twistd: options only. What is wrong ends the process with one line and
+    exit status 1.
+
+    :cvar command: its name.
+    """
+
+    command: str
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read it.
+
+        :raises SystemExit: it is wrong.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"{self.command}: {error}") from None
+
+    def opt_version(self) -> None:
+        """Print the version of cmmd and exit."""
+        sys.stdout.write(f"cmmd {__version__}\n")
+        raise SystemExit(0)
+
+    def parseArgs(self, *words: str) -> None:
+        """Take nothing but options."""
+        if words:
+            raise usage.UsageError(f"{quoted(words[0])} is not an option")
 
 
 class StateInUse(Exception):

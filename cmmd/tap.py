@@ -1,9 +1,8 @@
 """``twistd cmmd``: the options, and the one place that wires the server up."""
 
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +22,7 @@ from cmmd.control.programs import DoorError, Programs
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
+    CommandLine,
     StateInUse,
     calm_collector,
     end_orderly_on_signals,
@@ -66,13 +66,14 @@ BACKLOG = 4096
 """Connections that the kernel may hold for us, as far as its somaxconn lets it: a whole fleet comes back at once."""
 
 
-class Options(usage.Options):
+class Options(CommandLine):
     """Command line of ``twistd cmmd``. What is wrong ends the process with one line and exit status 1.
 
     :ivar settings: the configuration.
     :ivar state: the state directory.
     """
 
+    command = "cmmd"
     synopsis = "[--config FILE] [--state DIR]"
     longdesc = "Serves SmartGen CMM modules: they register, keep their connections and upload here."
     optParameters = [  # noqa: RUF012 - usage.Options wants it so
@@ -84,26 +85,14 @@ class Options(usage.Options):
     settings: config.Config
     state: Path
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line.
-
-        :raises SystemExit: it, or the configuration, is wrong.
-        """
-        try:
-            super().parseOptions(options)
-        except (usage.UsageError, config.ConfigError) as error:
-            raise SystemExit(f"cmmd: {error}") from None
-
-    def opt_version(self) -> None:
-        """Print the version of cmmd and exit."""
-        sys.stdout.write(f"cmmd {__version__}\n")
-        raise SystemExit(0)
-
     def postOptions(self) -> None:
         """Read the configuration and look at all of it before anything is begun."""
         foreground_without_pidfile(self.parent)
         self.state = Path(self["state"]).absolute()
-        self.settings = config.load(None if self["config"] is None else Path(self["config"]))
+        try:
+            self.settings = config.load(None if self["config"] is None else Path(self["config"]))
+        except config.ConfigError as error:
+            raise usage.UsageError(str(error)) from None
 
 
 class StartFailed(Exception):

@@ -48,7 +48,7 @@ class OptionsTests(TestCase):
             (["--config", str(file)], "server.idle: unknown key"),
             (["--config", str(file) + "x"], "No such file"),
             (["--colour"], "--colour"),
-            (["something"], "arguments"),
+            (["something"], "'something' is not an option"),
         ):
             error = self.assertRaises(SystemExit, Options().parseOptions, arguments)
             self.assertTrue(str(error).startswith("cmmd: "), error)

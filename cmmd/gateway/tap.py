@@ -1,8 +1,6 @@
 """``twistd -n cmm-gateway``: a controller on a serial port reports to a server; here everything is wired up."""
 
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -14,7 +12,7 @@ from twisted.python import usage
 
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
-from cmmd.daemon import StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state
+from cmmd.daemon import CommandLine, StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state
 from cmmd.gateway.buffer import Buffer
 from cmmd.gateway.bus import Bus, port_opener
 from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
@@ -29,20 +27,20 @@ from cmmd.gateway.status import Status
 from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
 from cmmd.gateway.witness import Witness, names_of
 from cmmd.gateway.worker import ThreadWorker
-from cmmd.wire.quoting import quoted
 
 __all__ = ["Gateway", "Options", "makeService"]
 
 log = Logger()
 
 
-class Options(usage.Options):
+class Options(CommandLine):
     """Command line of ``twistd cmm-gateway``. What is wrong ends the process with one line and exit status 1.
 
     :ivar settings: the configuration.
     :ivar state: the state directory.
     """
 
+    command = "cmm-gateway"
     synopsis = "--config FILE [--state DIR]"
     longdesc = "A CMM module in software: reports the genset controller on a serial port to cmmd or to another server."
     optParameters = [  # noqa: RUF012 - usage.Options wants it so
@@ -54,33 +52,16 @@ class Options(usage.Options):
     settings: Settings
     state: Path
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line.
-
-        :raises SystemExit: it, or the configuration, is wrong.
-        """
-        try:
-            super().parseOptions(options)
-        except (usage.UsageError, config.ConfigError) as error:
-            raise SystemExit(f"cmm-gateway: {error}") from None
-
-    def opt_version(self) -> None:
-        """Print the version of cmmd and exit."""
-        sys.stdout.write(f"cmmd {__version__}\n")
-        raise SystemExit(0)
-
-    def parseArgs(self, *words: str) -> None:
-        """Take nothing but options."""
-        if words:
-            raise usage.UsageError(f"{quoted(words[0])} is not an option")
-
     def postOptions(self) -> None:
         """Read the configuration."""
         foreground_without_pidfile(self.parent)
         if self["config"] is None:
             raise usage.UsageError("--config FILE is required; etc/gateway.toml has every option")
         self.state = Path(self["state"]).absolute()
-        self.settings = config.read(Path(self["config"]), Settings)
+        try:
+            self.settings = config.read(Path(self["config"]), Settings)
+        except config.ConfigError as error:
+            raise usage.UsageError(str(error)) from None
 
 
 class StartFailed(Exception):

@@ -1,11 +1,9 @@
 """``twistd -n cmm-sim``: a fleet of simulated CMM modules, for trying a server out."""
 
-from collections.abc import Sequence
-
 from twisted.logger import Logger
 from twisted.python import usage
 
-from cmmd.daemon import end_orderly_on_signals, foreground_without_pidfile, raise_file_limit
+from cmmd.daemon import CommandLine, end_orderly_on_signals, foreground_without_pidfile, raise_file_limit
 from cmmd.gateway.address import Address, parse_address, tcp_endpoints
 from cmmd.simulator.fleet import Fleet
 from cmmd.simulator.misbehaviour import MANNERS, Turn, parse_turns
@@ -25,7 +23,7 @@ with silent,none every other order stays unanswered. A reset has no uid and no f
 _log = Logger()
 
 
-class Options(usage.Options):
+class Options(CommandLine):
     """The command line. Wrong values end the process with status 1 and one line on stderr that names the option.
 
     :ivar server: where the devices log in.
@@ -35,6 +33,7 @@ class Options(usage.Options):
     :ivar misbehave: how the devices answer orders, in turn; empty: as they should.
     """
 
+    command = "cmm-sim"
     synopsis = "--server HOST:PORT [options]"
     optParameters = [  # noqa: RUF012 - Twisted's way
         ["server", None, None, "HOST:PORT of the server that the devices log in at (required)"],
@@ -66,25 +65,10 @@ class Options(usage.Options):
     data_mode: int | None
     misbehave: tuple[Turn, ...]
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the command line.
-
-        :raises SystemExit: it is wrong.
-        """
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            raise SystemExit(f"cmm-sim: {error}") from None
-
     def getUsage(self, width: int | None = None) -> str:
         """The help text, with the kinds of misbehaviour below."""
         kinds = "".join(f"      {name:<12}  {manner.title}\n" for name, manner in MANNERS.items())
         return f"{super().getUsage(width)}{_MISBEHAVIOUR}{kinds}"
-
-    def parseArgs(self, *words: str) -> None:
-        """Take nothing but options."""
-        if words:
-            raise usage.UsageError(f"{quoted(words[0])} is not an option")
 
     def postOptions(self) -> None:
         """Check the values."""

@@ -9,9 +9,8 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.resource import IResource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from zope.interface import implementer
 
 from cmmd.fleet.desk.errors import Coded, NotAllowed
 from cmmd.fleet.loglimit import LogLimit
@@ -36,8 +35,7 @@ class _Route(Struct, frozen=True):
     kinds: Mapping[str, Any]
 
 
-@implementer(IResource)
-class ApiResource:
+class ApiResource(Resource):
     """Answers by the table.
 
     :param operations: the table. :param around: what operations work with, their first argument.
@@ -47,6 +45,7 @@ class ApiResource:
     isLeaf = True
 
     def __init__(self, operations: Sequence[Operation], around: Any, access: Access, clock: IReactorTime) -> None:
+        super().__init__()
         self._around = around
         self._access = access
         self._clock = clock
@@ -55,14 +54,6 @@ class ApiResource:
         for one in operations:
             segments = tuple(one.path.strip("/").split("/"))
             self._routes.setdefault(len(segments), []).append(_Route(one, segments, query_kinds(one.query)))
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
-        """Not asked for: it is a leaf."""
-        raise NotImplementedError
-
-    def putChild(self, path: bytes, child: IResource) -> None:
-        """Not possible: it is a leaf."""
-        raise NotImplementedError
 
     def render(self, request: Any) -> int:
         """Answer a request, now or later."""
