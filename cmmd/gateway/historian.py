@@ -80,9 +80,8 @@ class Historian:
         self._clock = clock
         self._random = random
         self._log = log
-        self._settled: Kept | None = (
-            None  # the last one that the server has, or never will; a full disk may still have it
-        )
+        # The last one that the server has, or never will have: a full disk may not let it be removed.
+        self._settled: Kept | None = None
         self._said = ""  # the last trouble logged
         self.sent = self.refused = self.undated = self.outdated = 0
 

@@ -84,9 +84,10 @@ class BusSource:
     A request that the controller does not answer is left out of the upload: there is no frame for it. But where it
     answers nothing at all, an empty upload would say that there is nothing new (section 4.4), and so would none. Then
     each request is answered by ourselves, as Modbus gateways do: with exception 0B, the device behind us does not
-    respond. An exception of the controller is
-    an answer, and is uploaded as it came: it says what is the matter, spoils no other frame, and keeps the place of its
-    request, so that the frames behind it can still be told apart by their order (section 4.4).
+    respond.
+
+    An exception of the controller is an answer, and is uploaded as it came: it says what is the matter, spoils no other
+    frame, and keeps the place of its request, so that the frames behind it can still be told apart by their order.
 
     Where a frame is missing, the order says nothing any more, and a server tells frames by unit, function and length.
     So of requests that are alike in these, the frames are left out too then: one could be taken for the other's. With
