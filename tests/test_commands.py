@@ -45,7 +45,7 @@ class CommandsTestCase(TestCase):
         self.daemon = Daemon(self.folder, sections).start()
         self.addCleanup(self.daemon.kill)
         self.devices = FleetProcess(
-            self.folder, self.daemon.port, 1, *(("--misbehave", ",".join(manners)) if manners else ())
+            self.folder, self.daemon.port, 1, "--calm", *(("--misbehave", ",".join(manners)) if manners else ())
         )
         self.addCleanup(self.devices.terminate)
 

@@ -58,6 +58,7 @@ class FleetTests(SynchronousTestCase):
         data_mode: int | None = None,
         misbehave: Sequence[Turn] = (),
         model: str = "HGM6120N",
+        calm: bool = False,
     ) -> Fleet:
         self.clock = Clock()
         self.clock.rightNow = 1_700_000_000.0
@@ -70,6 +71,7 @@ class FleetTests(SynchronousTestCase):
             model=model,
             data_mode=data_mode,
             misbehave=misbehave,
+            calm=calm,
             clock=self.clock,
             endpoints=self.server.endpoint,
             observer=self.events.append,  # type: ignore[arg-type]
@@ -126,6 +128,17 @@ class FleetTests(SynchronousTestCase):
         run(self.clock, 4)
         (upload, *_) = self.server.last.of("reqdata")
         self.assertEqual([frame[:6] for frame in upload["params"].split(";")], ["01010C", "01035A", "010314"])
+
+    def test_calm_ones_stand_by_for_ever(self) -> None:
+        for calm in (False, True):
+            with self.subTest(calm=calm):
+                self.fleet(10, data_mode=1, calm=calm).startService()
+                run(self.clock, 1800)
+                signals = {
+                    one["params"].split(";")[0] for made in self.server.connections for one in made.of("reqdata")
+                }
+                self.assertEqual(len(signals) == 1, calm)
+                self.stop()
 
     def test_they_answer_orders_as_told(self) -> None:
         self.fleet(2, misbehave=parse_turns("silent,none")).startService()

@@ -82,6 +82,10 @@ class OptionsTests(SynchronousTestCase):
         options = self.options(*SERVER, "--misbehave", "silent,late=5,none")
         self.assertEqual(options.misbehave, (Turn("silent"), Turn("late", 5.0), Turn("none")))
 
+    def test_calm(self) -> None:
+        self.assertIs(self.options(*SERVER).calm, False)
+        self.assertIs(self.options(*SERVER, "--calm").calm, True)
+
     def test_every_kind_of_misbehaviour_is_in_the_usage_text(self) -> None:
         lines = Options().getUsage().splitlines()
         for name, manner in MANNERS.items():

@@ -11,9 +11,13 @@ from tests_system.console_case import ConsoleTestCase, answering
 
 
 class TroubleTests(ConsoleTestCase):
-    """When something is not as it should be, people see it."""
+    """When something is not as it should be, people see it.
+
+    The gensets are calm: a state that changes takes a question back.
+    """
 
     devices = 2
+    options = ("--calm",)
 
     def in_auto(self, place: int) -> str:
         """A device that is there, in auto mode, whatever other tests have done with it."""
@@ -287,7 +291,7 @@ class SilentTests(ConsoleTestCase):
     """A module that does not answer orders."""
 
     devices = 1
-    options = ("--misbehave", "silent")
+    options = ("--calm", "--misbehave", "silent")
 
     def test_nobody_knows(self) -> None:
         with self.visitor.visit() as visit:

@@ -94,6 +94,7 @@ class Fleet(MultiService):
     :param model: their controllers'; one that no profile describes shows what the default shows.
     :param data_mode: 0 or 1 overrides what the server orders.
     :param misbehave: how they answer orders, in turn; empty: as they should.
+    :param calm: neither mains nor engines fail by themselves, and all gensets stand by at first.
     :param observer: takes the log.
     :ivar counters: what all links together have done.
     """
@@ -109,6 +110,7 @@ class Fleet(MultiService):
         clock: IReactorTime,
         endpoints: EndpointFactory,
         misbehave: Sequence[Turn] = (),
+        calm: bool = False,
         observer: ILogObserver = globalLogPublisher,
     ) -> None:
         super().__init__()
@@ -125,7 +127,14 @@ class Fleet(MultiService):
         gap = min(START_GAP_S, LONGEST_START_S / devices)
         links_log = Logger(namespace=__name__, observer=self._troubles)
         for index, identity in enumerate(identities(devices, seed, model)):
-            genset = Genset(Random(f"genset {seed} {index}"), clock.seconds, fault_schedule=True, model=model)  # noqa: S311
+            genset = Genset(
+                Random(f"genset {seed} {index}"),  # noqa: S311
+                clock.seconds,
+                running=False if calm else None,
+                mains_schedule=not calm,
+                fault_schedule=not calm,
+                model=model,
+            )
             wrong = Misbehaviour(misbehave, Random(f"misbehaviour {seed} {index}")) if misbehave else None  # noqa: S311
             link = Link(
                 SimulatedDevice(identity, genset, wrong),

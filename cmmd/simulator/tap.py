@@ -31,6 +31,7 @@ class Options(CommandLine):
     :ivar seed: decides who they are.
     :ivar data_mode: 0 or 1 overrides what the server orders; None: as it orders.
     :ivar misbehave: how the devices answer orders, in turn; empty: as they should.
+    :ivar calm: nothing fails by itself.
     """
 
     command = "cmm-sim"
@@ -42,6 +43,9 @@ class Options(CommandLine):
         ["seed", None, "1", "a number: the same one gives the same devices"],
         ["data-mode", None, None, "0 upload changes, 1 upload everything (default: as the server says)"],
         ["misbehave", None, None, "how all devices answer orders: KIND, or KIND,KIND,... in turn (see below)"],
+    ]
+    optFlags = [  # noqa: RUF012
+        ["calm", None, "mains and engines never fail by themselves; all gensets stand by at first"],
     ]
     compData = usage.Completions(
         optActions={
@@ -55,7 +59,7 @@ class Options(CommandLine):
     )
     longdesc = (
         "A genset has about one fault in two hours, the first one within half an hour; somebody repairs it and resets"
-        " the controller after some minutes."
+        " the controller after some minutes. With --calm it has none, and its mains do not fail either."
     )
 
     server: Address
@@ -64,6 +68,7 @@ class Options(CommandLine):
     model: str
     data_mode: int | None
     misbehave: tuple[Turn, ...]
+    calm: bool
 
     def getUsage(self, width: int | None = None) -> str:
         """The help text, with the kinds of misbehaviour below."""
@@ -81,6 +86,7 @@ class Options(CommandLine):
         self.devices = self._number("devices", 1, MAX_DEVICES)
         self.seed = self._number("seed", 0, 2**63 - 1)
         self.data_mode = None if self["data-mode"] is None else self._number("data-mode", 0, 1)
+        self.calm = bool(self["calm"])
         self.model = self["model"]
         if not (self.model.isprintable() and 1 <= len(self.model) <= MAX_MODEL):
             raise usage.UsageError(f"--model {quoted(self.model)}: not 1 to {MAX_MODEL} printable characters")
@@ -115,4 +121,5 @@ def makeService(options: Options) -> Fleet:
         clock=reactor,
         endpoints=tcp_endpoints(reactor),
         misbehave=options.misbehave,
+        calm=options.calm,
     )
