@@ -6,11 +6,12 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -26,6 +27,7 @@ __all__ = [
     "lock_state",
     "on_hangup",
     "raise_file_limit",
+    "steady_timers",
 ]
 
 log = Logger()
@@ -127,6 +129,16 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 1000)
+
+
+def steady_timers(reactor: IReactorTime) -> None:
+    """Let the reactor's time go on evenly from here on, whatever the calendar is set to.
+
+    Twisted's timers go by the calendar: one that is set forward ends every session as idle, and one that is set back (a
+    hardware clock in local time, until NTP has an answer) stops polls, heartbeats and time limits for as long.
+    """
+    offset = reactor.seconds() - time.monotonic()
+    reactor.seconds = lambda: offset + time.monotonic()  # type: ignore[method-assign]
 
 
 def lock_state(state: Path) -> IO[str]:

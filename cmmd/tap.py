@@ -30,6 +30,7 @@ from cmmd.daemon import (
     lock_state,
     on_hangup,
     raise_file_limit,
+    steady_timers,
 )
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
@@ -314,6 +315,7 @@ def makeService(options: Options) -> Server:
     """
     from twisted.internet import reactor
 
+    steady_timers(reactor)
     try:
         foreground = options.parent is None or bool(options.parent["nodaemon"])
         server = Server(options.settings, options.state, reactor, foreground=foreground)

@@ -29,6 +29,29 @@ reactor.run()
 sys.exit(int(reactor._exitSignal is not None))
 """
 
+CALENDAR_SET = """
+import sys, time
+real, moved_s, ticks, early = time.time, 0.0, [], []
+time.time = lambda: real() + moved_s
+from twisted.internet import reactor, task
+from cmmd.daemon import steady_timers
+if sys.argv[2] == "steady":
+    steady_timers(reactor)
+def move():
+    global moved_s
+    moved_s = float(sys.argv[1])
+    ticks.clear()
+def end():
+    time.sleep(1.5)
+    reactor.callFromThread(reactor.stop)
+task.LoopingCall(ticks.append, "tick").start(0.05)
+reactor.callLater(0.2, move)
+reactor.callLater(600.0, early.append, "early")
+reactor.callInThread(end)
+reactor.run()
+print(bool(ticks), bool(early))
+"""
+
 
 class LockTests(SynchronousTestCase):
     def test_state_is_made_and_taken_once(self) -> None:
@@ -78,6 +101,24 @@ class CollectorTests(SynchronousTestCase):
         calm_collector()
         self.assertGreaterEqual(gc.get_threshold()[2], 1000)
         self.assertGreater(gc.get_freeze_count(), 0)
+
+
+class TimersTests(SynchronousTestCase):
+    def moved(self, by_s: float, how: str) -> str:
+        """Whether timers still fire, and whether one does that should not, after the calendar was set."""
+        words = [sys.executable, "-c", CALENDAR_SET, str(by_s), how]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment())
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.strip()
+
+    def test_a_calendar_that_is_set(self) -> None:
+        self.assertEqual(self.moved(-3600, "steady"), "True False")
+        self.assertEqual(self.moved(3600, "steady"), "True False")
+
+    def test_twisted_leaves_it_to_us(self) -> None:
+        """Should it go on evenly by itself one day, steady_timers may go."""
+        self.assertEqual(self.moved(-3600, "as it is"), "False False")
+        self.assertEqual(self.moved(3600, "as it is")[-4:], "True")
 
 
 class PidfileTests(SynchronousTestCase):

@@ -71,20 +71,6 @@ class UploadTests(LinkTestCase):
         for gap in late:
             self.assertAlmostEqual(gap, 9, places=5)
 
-    def test_a_clock_set_back_does_not_stop_the_uploads(self) -> None:
-        live = self.attached(4)
-        self.server.replies["reqdata"] = None
-        run(self.clock, 3)
-        self.assertFalse(live.gone)
-        before = len(live.of("reqdata"))
-        for call in self.clock.getDelayedCalls():  # as if they had been made after
-            call.delay(-3600)
-        self.clock.rightNow -= 3600
-        self.server.replies["reqdata"] = UPLOAD_ANSWER
-        live.send(UPLOAD_ANSWER)
-        run(self.clock, 7)
-        self.assertGreaterEqual(len(live.of("reqdata")), before + 2)
-
     def test_nothing_new_is_uploaded_as_an_empty_text(self) -> None:
         self.source.full = ""
         self.assertEqual(self.attached(4).of("reqdata")[0]["params"], "")

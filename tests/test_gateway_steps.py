@@ -50,12 +50,3 @@ class StepsTests(SynchronousTestCase):
         run(self.clock, 30_000)
         self.successResultOf(self.walking)
         self.assertAlmostEqual(self.times[-1], 1 + 9_999 * PERIOD_S, places=5)
-
-    def test_a_clock_set_back_does_not_stop_it(self) -> None:
-        self.go(0, 0.1, 0, 0)
-        run(self.clock, 4.05)
-        for call in self.clock.getDelayedCalls():
-            call.delay(-3600)
-        self.clock.rightNow -= 3600
-        run(self.clock, 7)
-        self.assertEqual(len(self.times), 4)

@@ -30,5 +30,4 @@ class Steps:
         now = self._clock.seconds()
         self._due += max(ceil((now - self._due) / self._period), self._least) * self._period
         self._least = 1
-        wait = min(self._due - now, self._period)  # a clock set back must not stop it
-        return deferLater(self._clock, wait)
+        return deferLater(self._clock, max(self._due - now, 0.0))

@@ -12,7 +12,14 @@ from twisted.python import usage
 
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
-from cmmd.daemon import CommandLine, StateInUse, end_orderly_on_signals, foreground_without_pidfile, lock_state
+from cmmd.daemon import (
+    CommandLine,
+    StateInUse,
+    end_orderly_on_signals,
+    foreground_without_pidfile,
+    lock_state,
+    steady_timers,
+)
 from cmmd.gateway.buffer import Buffer
 from cmmd.gateway.bus import Bus, port_opener
 from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
@@ -227,6 +234,7 @@ def makeService(options: Options) -> Gateway:
     """
     from twisted.internet import reactor
 
+    steady_timers(reactor)
     try:
         foreground = options.parent is None or bool(options.parent["nodaemon"])
         gateway = Gateway(options.settings, options.state, reactor, foreground=foreground)

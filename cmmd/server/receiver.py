@@ -293,9 +293,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
         pacing = self._pacing
         if pacing is None or pacing.look is not None or self._sending or self._handling is not None:
             return
-        now = self.clock.seconds()
-        self._quiet_since = min(self._quiet_since, now)  # the clock may have been set back
-        missing = pacing.pause_missing(now - self._quiet_since, socket_of(self.transport))
+        missing = pacing.pause_missing(self.clock.seconds() - self._quiet_since, socket_of(self.transport))
         if missing:
             self._look_later(pacing, missing)
             return

@@ -3,7 +3,13 @@
 from twisted.logger import Logger
 from twisted.python import usage
 
-from cmmd.daemon import CommandLine, end_orderly_on_signals, foreground_without_pidfile, raise_file_limit
+from cmmd.daemon import (
+    CommandLine,
+    end_orderly_on_signals,
+    foreground_without_pidfile,
+    raise_file_limit,
+    steady_timers,
+)
 from cmmd.gateway.address import Address, parse_address, tcp_endpoints
 from cmmd.simulator.fleet import Fleet
 from cmmd.simulator.misbehaviour import MANNERS, Turn, parse_turns
@@ -107,6 +113,7 @@ def makeService(options: Options) -> Fleet:
     """Build the fleet that the options describe."""
     from twisted.internet import reactor
 
+    steady_timers(reactor)
     wanted = options.devices + _FILES_BESIDES_DEVICES
     limit = raise_file_limit(wanted)
     if limit < wanted:
