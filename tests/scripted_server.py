@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.wire.messages import ChangeParams, LoginParams
 
 PLAN = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
@@ -234,11 +234,15 @@ class ScriptedSource:
     def inputs(self) -> InputStates:
         return self.input_states
 
-    async def write(self, frame: str) -> bool:
+    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+        if veto() is not None:
+            return False
         self.written.append(frame)
         done = self.obey(frame)
         return await done if isinstance(done, Deferred) else done
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+        if veto() is not None:
+            return False
         self.ports.append((module_port, module_baud))
         return self.port_works

@@ -29,8 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
     "daemon": PROTOCOLS,
+    "pulse": set(),
 }
-FOR_TAP_ONLY = {"config", "daemon"}
+FOR_TAP_ONLY = {"config", "daemon", "pulse"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.

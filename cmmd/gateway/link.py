@@ -16,7 +16,7 @@ from cmmd.gateway.address import Address, EndpointFactory, parse_address
 from cmmd.gateway.answers import Answers, at_once
 from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.connecting import Connector
-from cmmd.gateway.connection import LinkError
+from cmmd.gateway.connection import LinkError, Standstill, never_stood_still
 from cmmd.gateway.orders import LinkCounters, Orders
 from cmmd.gateway.outages import Outages, OutageTerms
 from cmmd.gateway.session import Session, SessionTerms
@@ -59,6 +59,7 @@ class Link(Service):
     :param log: takes the few lines that a link has to say.
     :param now: Unix time in seconds; None: the clock's.
     :param outages: how the times without a session are bridged; None: they are not.
+    :param stood_still: see ServerConnection.
     :ivar session: the session that stands, attached or about to be; None: there is none.
     :ivar clock_offset: the server's clock minus ours when it was last asked, in seconds; None: not known. A server that
         tells a time before 2024 does not know it either.
@@ -82,6 +83,7 @@ class Link(Service):
         log: Logger | None = None,
         now: Callable[[], float] | None = None,
         outages: OutageTerms | None = None,
+        stood_still: Standstill = never_stood_still,
     ) -> None:
         self.counters = LinkCounters() if counters is None else counters
         self.session: Session | None = None
@@ -95,7 +97,7 @@ class Link(Service):
         self._log = Logger() if log is None else log
         self._now = clock.seconds if now is None else now
         self._ticks = clock.seconds if outages is None else outages.ticks
-        self._connector = Connector(endpoints, clock, self._log)
+        self._connector = Connector(endpoints, clock, self._log, stood_still)
         self._terms = SessionTerms(
             clock=clock,
             now=self._now,

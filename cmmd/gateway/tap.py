@@ -31,9 +31,11 @@ from cmmd.gateway.poller import BusSource
 from cmmd.gateway.report import Report
 from cmmd.gateway.settings import Settings
 from cmmd.gateway.status import Status
+from cmmd.gateway.timekeeper import ticks_s
 from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
 from cmmd.gateway.witness import Witness, names_of
 from cmmd.gateway.worker import ThreadWorker
+from cmmd.pulse import Pulse
 
 __all__ = ["Gateway", "Options", "makeService"]
 
@@ -140,6 +142,7 @@ class Gateway(Service):
             log=log,
         )
         server = settings.server
+        self._pulse = Pulse(clock, ticks_s)
         self._link = Link(
             Witness(source, names_of(catalog, params.moduletype), log),
             self._login,
@@ -152,6 +155,7 @@ class Gateway(Service):
             log=log,
             now=time.time,
             outages=self._outages(),
+            stood_still=self._pulse.stood_still_s,
         )
         report = Report(
             login=str(self._login),
@@ -184,6 +188,7 @@ class Gateway(Service):
             how="by TLS" if settings.server.tls.enabled else "without TLS",
             state=str(state),
         )
+        self._pulse.startService()
         self._bus.start()
         self._link.startService()
         self._status.startService()
@@ -216,6 +221,7 @@ class Gateway(Service):
                     await stopped
                 await self._bus.stop()
                 self._status.stopService()
+                self._pulse.stopService()
                 self._inputs.close()
         finally:
             self._unlock()
