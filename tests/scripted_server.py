@@ -216,10 +216,12 @@ class ScriptedSource:
         self.input_states = NO_INPUTS
         self.obey: Callable[[str], bool | Deferred[bool]] = lambda frame: False
         self.port_works = False
+        self.wires: tuple[int, int] = (2, 0)
 
     def identity(self) -> LoginParams:
+        port, baud = self.wires
         return LoginParams(
-            hostid=HOSTID, hostname="Test", password="123456", moduletype="HGM6120N", modulePort=2, moduleBaud=0
+            hostid=HOSTID, hostname="Test", password="123456", moduletype="HGM6120N", modulePort=port, moduleBaud=baud
         )
 
     def follow(self, plan: str, data_mode: int) -> None:
@@ -245,4 +247,7 @@ class ScriptedSource:
         if veto() is not None:
             return False
         self.ports.append((module_port, module_baud))
+        if self.port_works:
+            port, baud = self.wires
+            self.wires = (port if module_port is None else module_port, baud if module_baud is None else module_baud)
         return self.port_works

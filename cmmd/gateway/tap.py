@@ -156,6 +156,7 @@ class Gateway(Service):
             now=time.time,
             outages=self._outages(),
             stood_still=self._pulse.stood_still_s,
+            follow_wiring=server.type == "cmmd",
         )
         report = Report(
             login=str(self._login),
