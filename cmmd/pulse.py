@@ -1,16 +1,22 @@
-"""Whether this process has stood still: then nobody knows how old what it reads is, and an order may be minutes old."""
+"""Even time, and whether this process has stood still: then an order that it reads may be minutes old."""
 
+import time
 from collections.abc import Callable
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-__all__ = ["STANDSTILL_S", "Pulse"]
+__all__ = ["STANDSTILL_S", "Pulse", "ticks_s"]
 
 BEAT_S = 1.0
 STANDSTILL_S = 5.0
 """Without a beat for so long, a process stood still: it was stopped, its machine slept or had no time for it."""
+
+
+def ticks_s() -> float:
+    """Seconds since the machine was switched on, whatever anybody sets, and whether it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Pulse(Service):
@@ -19,10 +25,10 @@ class Pulse(Service):
     After a standstill, what waits in sockets is read before the next beat or directly after it: until the beat after
     that one it is told.
 
-    :param ticks: seconds that go on while the machine sleeps, too.
+    :param ticks: see :func:`ticks_s`.
     """
 
-    def __init__(self, clock: IReactorTime, ticks: Callable[[], float]) -> None:
+    def __init__(self, clock: IReactorTime, ticks: Callable[[], float] = ticks_s) -> None:
         self._ticks = ticks
         self._beat_at = ticks()
         self._stood_still_s = 0.0  # before the last beat

@@ -24,11 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "gateway": PROTOCOLS | {"controllers", "tls"},
+    "gateway": PROTOCOLS | {"controllers", "tls", "pulse"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
-    "daemon": PROTOCOLS,
+    "daemon": PROTOCOLS | {"pulse"},
     "pulse": set(),
 }
 FOR_TAP_ONLY = {"config", "daemon", "pulse"}

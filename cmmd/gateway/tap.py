@@ -31,7 +31,6 @@ from cmmd.gateway.poller import BusSource
 from cmmd.gateway.report import Report
 from cmmd.gateway.settings import Settings
 from cmmd.gateway.status import Status
-from cmmd.gateway.timekeeper import ticks_s
 from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
 from cmmd.gateway.witness import Witness, names_of
 from cmmd.gateway.worker import ThreadWorker
@@ -142,7 +141,7 @@ class Gateway(Service):
             log=log,
         )
         server = settings.server
-        self._pulse = Pulse(clock, ticks_s)
+        self._pulse = Pulse(clock)
         self._link = Link(
             Witness(source, names_of(catalog, params.moduletype), log),
             self._login,
