@@ -33,13 +33,14 @@ class Stage:
         if self._of is not tests:
             self.close()
             self._of = tests
-            self._world = ConsoleWorld(tests.devices, tests.options)
+            self._world = ConsoleWorld(tests.devices, tests.options, tests.tiles)
             self._visitor = Visitor(self._world.url)
         assert self._world is not None and self._visitor is not None
         return self._world, self._visitor
 
     def close(self) -> None:
         """End what there is."""
+        self._of = None
         visitor, self._visitor = self._visitor, None
         world, self._world = self._world, None
         if visitor is not None:
@@ -71,11 +72,12 @@ class Complaints(logging.Handler):
 class ConsoleTestCase(SynchronousTestCase):
     """Has a world and a browser.
 
-    :cvar devices: how many the world has. :cvar options: of the simulator.
+    :cvar devices: how many the world has. :cvar options: of the simulator. :cvar tiles: whether the map has some.
     """
 
     devices: ClassVar[int] = DEVICES
     options: ClassVar[Sequence[str]] = ()
+    tiles: ClassVar[bool] = False
 
     def setUp(self) -> None:
         self.world, self.visitor = STAGE.set_for(type(self))
