@@ -460,35 +460,12 @@ class WriteTests(BusTestCase):
         self.on_frame = lambda port, _: port.bring(other, 0.02)
         self.failureResultOf(self.write(), NoAnswer)
 
-    def test_to_all_units_without_a_turnaround(self) -> None:
-        """The frame has to leave, and to be ended by a silence, all the same."""
-        self.prepare(turnaround_s=0.0)
-        self.start()
-        self.begin(self.bus.write(replace(START, unit=0))).addErrback(lambda failure: failure.trap(NoAnswer))
-        self.begin(self.bus.read(READ))
-        self.run_for(1.0)
-        (first, _), (second, _) = self.port.sent
-        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + self.line.silence_s, places=6)
-
     def test_to_all_units(self) -> None:
-        """Nobody answers a broadcast, so nobody knows; and the line is left alone for the turnaround."""
-        self.prepare(turnaround_s=0.2)
+        """Nobody confirms a broadcast, so that it could not be said what became of it: it is not sent."""
         self.start()
-        everybody = WriteCoilRequest(0, 3, True)
-        result = self.begin(self.bus.write(everybody))
-        reading = self.begin(self.bus.read(READ))
-        self.run_for(0.2)
-        self.assertNoResult(result)
-        self.run_for(0.02)
-        self.failureResultOf(result, NoAnswer)
-        self.run_for(1.0)
-        self.assertEqual(self.values(self.successResultOf(reading)), self.truth())
-        self.assertEqual(self.frames, ["00050003FF007DEB", READ.to_hex()])
-        (first, _), (second, _) = self.port.sent
-        self.assertAlmostEqual(second - first, self.line.seconds_for(8) + 0.2, places=6)
-        self.assertEqual(self.controller.written, [(5, 3, [1])])
-        self.assertEqual(self.bus.statistics.timeouts, 0)
-        self.assertEqual(self.port.dropped, 0, "it has to leave")
+        for request in (START, WRITE):
+            self.failureResultOf(self.write(replace(request, unit=0)), NotSent)
+        self.assertEqual(self.frames, [])
 
 
 class EchoTests(BusTestCase):

@@ -264,14 +264,6 @@ class SilentRemoteTests(LifeTestCase):
         self.run_for(seconds)
         return result
 
-    def test_a_broadcast_leaves_it(self) -> None:
-        """Breaking the connection off could take the frame with it."""
-        self.start()
-        result = self.begin(self.bus.write(replace(START, unit=0)))
-        self.run_for(1.0)
-        self.failureResultOf(result, NoAnswer)
-        self.assertFalse(self.port.closed)
-
     def test_the_echo_cannot_be_found_out(self) -> None:
         self.on_frame = self.unheard
         self.start()

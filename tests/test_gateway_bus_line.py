@@ -48,7 +48,6 @@ class LineTests(SynchronousTestCase):
             ({"retries": -1}, "retries -1 is not within 0..10"),
             ({"quiet_s": -0.1}, "quiet_s -0.1 is not within 0.0..60.0"),
             ({"gap_s": 11.0}, "gap_s 11.0 is not within 0.0..10.0"),
-            ({"turnaround_s": 11.0}, "turnaround_s 11.0 is not within 0.0..10.0"),
             ({"url": "socket://nowhere"}, "url socket://nowhere: not HOST:PORT"),
             ({"url": "socket://h:1?logging=debug"}, "url socket://h:1?logging=debug: not HOST:PORT"),
             (

@@ -27,6 +27,9 @@ LONGEST_WAIT_S = 10.0
 WRITE_PATIENCE_S = 20.0
 """What has not left by then does not leave any more: whoever asked for it gives it up after 30 s, or has done so."""
 
+EVERYBODY = 0
+"""The unit that is all units, and that none of them answers."""
+
 OUTCOME_UNKNOWN = frozenset({5, 11})
 """Exceptions that leave open what became of a write: "acknowledged, takes long", "gateway target does not respond"."""
 
@@ -99,11 +102,12 @@ class Bus:
 
         :param veto: asked directly before it leaves, for it may have waited.
         :raises NotSent: there is a veto, it has waited for :data:`WRITE_PATIENCE_S`, the port is not open, too many
-            wait, or it cannot be found out whether the line echoes: it is surely not done.
+            wait, it cannot be found out whether the line echoes, or it is for unit 0: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
-        :raises NoAnswer: it was sent, and nobody knows; so too after a write to unit 0, which no controller answers,
-            when ``line.turnaround_s`` is over.
+        :raises NoAnswer: it was sent, and nobody knows.
         """
+        if request.unit == EVERYBODY:
+            raise NotSent("unit 0 is all controllers, of which none would confirm it")
         due = self._clock.seconds() + WRITE_PATIENCE_S
 
         def why_not() -> str | None:

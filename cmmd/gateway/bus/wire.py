@@ -12,10 +12,7 @@ from cmmd.gateway.bus.seeker import Seeker, answer_shape
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.modbus.frames import ExceptionResponse, Request, parse_response
 
-__all__ = ["BROADCAST", "Wire"]
-
-BROADCAST = 0
-"""The unit that is all units, and that none of them answers."""
+__all__ = ["Wire"]
 
 SETTLE_S = 0.02
 """Silence after bytes that belong to nothing: adapters hand a frame over in pieces, up to 16 ms apart."""
@@ -30,7 +27,7 @@ class Wire:
     A response does not say which request it answers, so a late one must not meet a request that it fits:
 
     - Every request waits until the line is silent: for ``line.silence_s`` after the last byte, for ``quiet_s`` after
-      opening the port and after a request that was not answered, ``turnaround_s`` after a broadcast, and
+      opening the port and after a request that was not answered, and
       :data:`SETTLE_S` after bytes that belong to nothing. Then it waits for one more turn of the reactor, in which
       comes what the kernel had in hand while this process was held up.
     - What comes meanwhile is dropped.
@@ -122,7 +119,7 @@ class Wire:
         :return: the answer in upper-case hex with CRC; no exception.
         :raises NotSent: the port was lost before.
         :raises ExceptionAnswer: the controller said no.
-        :raises NoAnswer: no valid answer in time, or the port was lost; always after a broadcast.
+        :raises NoAnswer: no valid answer in time, or the port was lost.
         """
         if self.over or self._port is None:
             raise NotSent(self.loss or self._ending)
@@ -133,11 +130,8 @@ class Wire:
             self._port.write(frame)
             self._statistics.requests += 1
             self._heard_at = self._clock.seconds() + self.line.seconds_for(len(frame))
-            if request.unit == BROADCAST:
-                patience = self.line.seconds_for(len(frame)) + self.line.turnaround_s
-            else:
-                length = len(frame) + answer_shape(request).length
-                patience = self.line.seconds_for(length) + self.line.timeout_s
+            length = len(frame) + answer_shape(request).length
+            patience = self.line.seconds_for(length) + self.line.timeout_s
             self._deadline = self._clock.seconds() + patience
             await self._for(patience)
             if seeker.answer is None and self.loss is None:
@@ -145,9 +139,9 @@ class Wire:
                 seeker.finish()
         finally:
             self._asking = False
-        return self._conclude(request, seeker)
+        return self._conclude(seeker)
 
-    def _conclude(self, request: Request, seeker: Seeker) -> str:
+    def _conclude(self, seeker: Seeker) -> str:
         """Say what came of it, and when the line will be silent."""
         self._statistics.crc_errors += seeker.crc_errors
         self._statistics.bytes_discarded += seeker.discarded
@@ -158,9 +152,6 @@ class Wire:
             self.echo = False
         quiet_at = self._clock.seconds() + self.line.quiet_s
         self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
-        if request.unit == BROADCAST:
-            self._seeker = None
-            raise NoAnswer(self.loss or "sent to all units: none answers")
         if seeker.answer is None:
             self._statistics.timeouts += 1
             self._silent_at = max(self._silent_at, quiet_at)
