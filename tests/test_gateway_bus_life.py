@@ -224,6 +224,8 @@ class SilentRemoteTests(LifeTestCase):
         self.on_frame = self.answered
         self.run_for(1.0)
         self.assertEqual(self.values(self.successResultOf(result)), self.truth())
+        self.assertNoResult(following)
+        self.run_for(6.0)
         self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
         self.assertEqual(len(self.ports), 2)
         self.assertEqual([len(port.sent) for port in self.ports], [2, 2])

@@ -13,6 +13,7 @@ from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
 from cmmd.gateway.bus.exchanges import Exchange, Exchanges, Veto
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.owed import Owed
 from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.gateway.bus.wire import Wire
@@ -38,8 +39,9 @@ class Bus:
     """Speaks to controllers, one request at a time and in order; a waiting write goes before waiting reads.
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
-    is logged once. What may be relied on, and within which bounds, is written at :class:`cmmd.gateway.bus.wire.Wire`
-    (late answers) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
+    is logged once. No request is sent while an answer to another one is owed that would pass for its own: see
+    :class:`cmmd.gateway.bus.owed.Owed`. What else may be relied on is written at :class:`cmmd.gateway.bus.wire.Wire`
+    (silence) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
 
     :param line: the line.
     :param clock: all time.
@@ -66,6 +68,7 @@ class Bus:
         self._backoff = Backoff(random, FIRST_WAIT_S, LONGEST_WAIT_S)
         self._log = Logger() if log is None else log
         self._exchanges = Exchanges()
+        self._owed = Owed(clock)
         self._refusal = "the bus is not started"  # why no request is taken; empty: they are
         self._wire: Wire | None = None  # while its port is open
         self._pending: Deferred[Port] | Deferred[None] | None = None  # an opening or a wait, which may be cut short
@@ -178,7 +181,13 @@ class Bus:
         :param rewired: told whether it could be opened.
         :return: how many seconds to leave it alone then.
         """
-        wire = Wire(self.line, clock=self._clock, statistics=self.statistics, on_end=self._exchanges.wake)
+        wire = Wire(
+            self.line,
+            clock=self._clock,
+            statistics=self.statistics,
+            owed=self._owed,
+            on_news=self._exchanges.wake,
+        )
         try:
             self._pending = opening = self._open_port(wire.line, wire)
             wire.attach(await opening)
@@ -215,7 +224,7 @@ class Bus:
     async def _serve(self, wire: Wire) -> None:
         """Have exchanges until the wire takes no more."""
         while not wire.over:
-            if not len(self._exchanges):
+            if self._exchanges.first() is None:
                 await self._exchanges.wait()
                 continue
             try:
@@ -224,8 +233,21 @@ class Bus:
                 if not wire.over and (exchange := self._exchanges.take()) is not None:
                     exchange.fail(error)
                 continue
-            if (exchange := self._exchanges.take()) is not None:
-                await self._carry_out(wire, exchange)
+            if (exchange := self._exchanges.first()) is None:
+                continue
+            owed_for = self._owed.wait(exchange.request, again=exchange.again)
+            if owed_for > 0.0:
+                await self._more_or(owed_for)
+                continue
+            self._exchanges.take()
+            await self._carry_out(wire, exchange)
+
+    async def _more_or(self, seconds: float) -> None:
+        """Wait so long, or until there is something new: an exchange that goes before, or an answer that was owed."""
+        timer = self._clock.callLater(seconds, self._exchanges.wake)
+        await self._exchanges.wait()
+        if timer.active():
+            timer.cancel()
 
     async def _carry_out(self, wire: Wire, exchange: Exchange) -> None:
         """Have one exchange, once the line is silent."""

@@ -1,7 +1,8 @@
 """Whether a line sends back what is sent: it has to be known before a write whose answer is the request itself.
 
 Some RS485 adapters leave their receiver on while they send. The answer to functions 05 and 06 is equal to the request,
-so that there an echo alone would look like a controller's "done".
+so that there an echo alone would look like a controller's "done". The read that finds it out is the only one that no
+server has ordered; polls mostly show it before.
 """
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent

@@ -25,6 +25,9 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
 )
 _LONGEST_DELAY_S = 0.1
 
+_LATE_S = 5.0
+"""How late an answer is reckoned with, where ``quiet_s`` is not longer: seconds after its time."""
+
 
 class Direction(Struct, frozen=True, forbid_unknown_fields=True):
     """How the driver of the port switches an RS485 transceiver with RTS, as ``serial.rs485.RS485Settings`` has it.
@@ -114,6 +117,11 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
     def silence_s(self) -> float:
         """Seconds of silence before a request. In them the line turns around, too: who has sent lets go of it."""
         return max(self.gap_s, self.frame_end_s)
+
+    @property
+    def late_s(self) -> float:
+        """How many seconds after its time an answer may still come; a later one may be misunderstood."""
+        return max(self.quiet_s, _LATE_S)
 
     def seconds_for(self, length: float) -> float:
         """How long so many bytes take on the line."""
