@@ -487,7 +487,7 @@ class LateAnswerTests(BusTestCase):
         self.prepare(retries=0)
         other = ReadRequest(1, READ.function, 0, 5)
         self.controller.refuses = 6
-        self.first_late_then_prompt(1.8, 2.0)
+        self.first_late_then_prompt(1.8, 1.2, 0.99)
         self.start()
         late = self.begin(self.bus.read(other))
         self.run_for(0.01)
