@@ -5,7 +5,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.bus.exchanges import Veto
+from cmmd.gateway.source import Veto, unopposed
 from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, WriteRequest, read_response
 
 __all__ = ["FakeBus", "FakeWiring", "no_answer", "refusal"]
@@ -57,7 +57,7 @@ class FakeBus:
         finally:
             self._at_once -= 1
 
-    async def write(self, request: WriteRequest, veto: Veto = lambda: None) -> None:
+    async def write(self, request: WriteRequest, veto: Veto = unopposed) -> None:
         self.before_writing()
         why = veto()
         if why is not None:
@@ -93,7 +93,7 @@ class FakeWiring:
         self.works = True
         self.changes: list[tuple[int | None, int | None]] = []
 
-    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = lambda: None) -> bool:
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         if veto() is not None:
             return False
         self.changes.append((module_port, module_baud))

@@ -11,12 +11,13 @@ from twisted.logger import Logger
 from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
-from cmmd.gateway.bus.exchanges import Exchange, Exchanges, Veto
+from cmmd.gateway.bus.exchanges import Exchange, Exchanges
 from cmmd.gateway.bus.line import Line
 from cmmd.gateway.bus.owed import Owed
 from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.gateway.bus.wire import Wire
+from cmmd.gateway.source import Veto, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
 
 __all__ = ["Bus"]
@@ -25,8 +26,6 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 10.0
 """How long a port that cannot be opened is left alone, at first and at most."""
 
-WRITE_PATIENCE_S = 20.0
-"""What has not left by then does not leave any more: whoever asked for it gives it up after 30 s, or has done so."""
 
 EVERYBODY = 0
 """The unit that is all units, and that none of them answers."""
@@ -97,27 +96,21 @@ class Bus:
         """
         return await self._exchange(Exchange(request, self.line.retries))
 
-    async def write(self, request: WriteRequest, veto: Veto = lambda: None) -> None:
+    async def write(self, request: WriteRequest, veto: Veto = unopposed) -> None:
         """Write; return when the controller has confirmed it. Sent once at most, whatever happens.
 
         Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
         out first, by a read. Cancelling what waits for this keeps a request that has not left from leaving.
 
         :param veto: asked directly before it leaves, for it may have waited.
-        :raises NotSent: there is a veto, it has waited for :data:`WRITE_PATIENCE_S`, the port is not open, too many
-            wait, it cannot be found out whether the line echoes, or it is for unit 0: it is surely not done.
+        :raises NotSent: there is a veto, the port is not open, too many wait, it cannot be found out whether the line
+            echoes, or it is for unit 0: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
         :raises NoAnswer: it was sent, and nobody knows.
         """
         if request.unit == EVERYBODY:
             raise NotSent("unit 0 is all controllers, of which none would confirm it")
-        due = self._clock.seconds() + WRITE_PATIENCE_S
-
-        def why_not() -> str | None:
-            late = self._clock.seconds() >= due
-            return f"it had waited for {WRITE_PATIENCE_S:.0f} s" if late else veto()
-
-        await self._exchange(Exchange(request, 0, why_not))
+        await self._exchange(Exchange(request, 0, veto))
 
     async def rewire(self, line: Line) -> None:
         """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.

@@ -1,21 +1,17 @@
 """The requests that wait for their turn on a bus."""
 
 from collections import deque
-from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus.errors import BusError, NotSent
+from cmmd.gateway.source import Veto, unopposed
 from cmmd.modbus.frames import ReadRequest, Request
 
-__all__ = ["MAX_WAITING", "Exchange", "Exchanges", "Veto"]
+__all__ = ["MAX_WAITING", "Exchange", "Exchanges"]
 
 MAX_WAITING = 64
 """Exchanges that may wait, as many as a plan has requests."""
-
-
-Veto = Callable[[], str | None]
-"""Says why something must not leave any more; None: it may."""
 
 
 class Exchange:
@@ -29,7 +25,7 @@ class Exchange:
         sent any more, or its answer is not told to anybody.
     """
 
-    def __init__(self, request: Request, retries: int, veto: Veto = lambda: None) -> None:
+    def __init__(self, request: Request, retries: int, veto: Veto = unopposed) -> None:
         self.request = request
         self.retries = retries
         self.veto = veto
