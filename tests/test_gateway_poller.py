@@ -19,7 +19,7 @@ from cmmd.fleet.situation import Watch
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.telemetry import Telemetry
 from cmmd.gateway.bus import NotSent
-from cmmd.gateway.poller import MOST_ITEMS, BusSource
+from cmmd.gateway.poller import MISSED_BEFORE_SAID, MOST_ITEMS, BusSource
 from cmmd.gateway.source import InputStates, OutcomeUnknown
 from cmmd.modbus.frames import (
     ExceptionResponse,
@@ -234,7 +234,7 @@ def new_record() -> LiveRecord:
 class ChangeTests(PollerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.bus.registers = {0: 230, 6: 5000}
+        self.bus.registers = {0: 230, 6: 5000, 50: 0}
         self.source.follow(PLAN, 0)
 
     def test_what_changed_since_the_last_upload(self) -> None:
@@ -248,14 +248,51 @@ class ChangeTests(PollerTestCase):
         self.full()
         self.assertIsNone(self.changes())
 
-    def test_a_block_that_was_not_read_changes_nothing(self) -> None:
+    def test_a_block_that_was_not_read_now_and_then_changes_nothing(self) -> None:
         self.full()
-        self.bus.registers[0] = 231
         for trouble in (no_answer(), refusal(FIRST), NotSent("the port is not open")):
+            self.bus.registers[0] += 1
             self.bus.troubles = {FIRST.to_hex(): trouble}
+            for _ in range(MISSED_BEFORE_SAID - 1):
+                self.assertIsNone(self.changes())
+            self.bus.troubles = {}
+            self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": f"{self.bus.registers[0]:02X}00"}]))
+
+    def test_a_block_that_is_not_read_any_more_is_told_once_in_a_full_set(self) -> None:
+        """Else the server would take its last values for true for ever; then they come back, all of them."""
+        exception = ExceptionResponse(1, Function.READ_COILS, 2).to_hex()
+        for trouble, told in ((no_answer(), []), (refusal(COILS), [exception])):
+            self.full()
+            self.bus.troubles = {COILS.to_hex(): trouble}
+            self.bus.registers[50] += 1
+            said = [self.do(self.source.change_upload()) for _ in range(10)]
+            self.assertEqual(said[0], ChangeParams(f03=[{"0032": f"{self.bus.registers[50]:02X}00"}]))
+            self.assertEqual(said[1], None)
+            self.assertEqual(said[2], ";".join([*told, self.answer(FIRST), self.answer(SECOND)]))
+            self.assertEqual(said[3:], [None] * 7)
+            self.bus.troubles = {}
+            changes = self.changes()
+            assert changes is not None
+            self.assertEqual((len(changes.f01), changes.f03), (12, []))
             self.assertIsNone(self.changes())
+
+    def test_blocks_that_fail_one_after_the_other(self) -> None:
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
+        self.bus.troubles[SECOND.to_hex()] = refusal(SECOND)
+        exception = ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 2).to_hex()
+        self.assertEqual(self.do(self.source.change_upload()), ";".join([self.answer(FIRST), exception]))
+        self.assertEqual([self.changes() for _ in range(5)], [None] * 5)
+
+    def test_missed_before_a_full_set_does_not_count(self) -> None:
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
         self.bus.troubles = {}
-        self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": "E700"}]))
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
 
     def test_a_block_that_the_full_set_lacked_comes_as_changes(self) -> None:
         """All of it, zeros too: the server knows nothing of it."""

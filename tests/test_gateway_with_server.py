@@ -99,6 +99,40 @@ class UploadTests(GatewayTestCase):
         self.assert_known()
         self.assertEqual(world.server.tally.uploads["full"], 1)
 
+    def test_a_block_that_is_not_answered_any_more_is_not_known_any_more(self) -> None:
+        """Not answered, or refused, in both data modes: nobody is told that an alarm is off that may be on."""
+        for terms in (UploadTerms(), CHANGES):
+            for exception in (0, 4):
+                world = self.make(terms=terms)
+                world.start(30)
+                self.assert_known()
+                answer = world.genset.answer
+
+                def coils_fail(frame: bytes, answer: Any = answer, world: Any = world, code: int = exception) -> Any:
+                    if frame[1] != Function.READ_COILS:
+                        return answer(frame)
+                    world.genset.refuses = code
+                    try:
+                        return answer(frame) if code else None
+                    finally:
+                        world.genset.refuses = 0
+
+                patch = self.patch(world.genset, "answer", coils_fail)
+                world.genset.coils |= {19}  # low oil pressure
+                world.genset.registers[6] = 4970
+                world.run(60)
+                self.assertEqual([world.known.coil(coil) for coil in range(90)], [None] * 90)
+                self.assertEqual((self.unknown(), world.known.register(6)), (set(), 4970), "the others are known")
+                uploads = world.server.tally.uploads["full"]
+                world.run(600)
+                self.assertEqual(world.server.tally.uploads["full"] == uploads, terms is CHANGES, "told once")
+                patch.restore()
+                world.run(10)
+                self.assert_known()
+                self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["low_oil_pressure_shutdown"])
+                self.assertEqual(world.server.tally.packet_gaps, 0)
+                self.stop(world)
+
     def test_cable_out_and_in(self) -> None:
         world = self.make()
         world.start()

@@ -25,7 +25,7 @@ from cmmd.modbus.frames import (
 )
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
-__all__ = ["MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
+__all__ = ["MISSED_BEFORE_SAID", "MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
 
 BROADCAST = 0
 """The unit that the vendor's cloud addresses writes to (section 4.6). On a bus nobody answers it."""
@@ -40,6 +40,10 @@ TARGET_SILENT = 0x0B
 SAID_AT_ONCE, SAID_EVERY = 3, 10
 """Cycles without any answer of which a change session hears: the first ones, for as many make a server sure of it; and
 then each of so many."""
+
+MISSED_BEFORE_SAID = 3
+"""Cycles in a row without the values of one block, after which a change session says so. An answer gets lost at times;
+but changes cannot say that nothing is known any more, and a server would take the last values for true for ever."""
 
 
 class Exchanges(Protocol):
@@ -89,6 +93,10 @@ class BusSource:
     An exception of the controller is an answer, and is uploaded as it came: it says what is the matter, spoils no other
     frame, and keeps the place of its request, so that the frames behind it can still be told apart by their order.
 
+    Changes cannot say that something is not known any more. So where values that the server has cannot be read for a
+    few cycles, a full set says that: it lacks them, or has the exception in their place. As soon as they can be read
+    again, they come as changes, all of them.
+
     Where a frame is missing, the order says nothing any more, and a server tells frames by unit, function and length.
     So of requests that are alike in these, the frames are left out too then: one could be taken for the other's. With
     changes they come all the same, since changes have addresses.
@@ -129,6 +137,7 @@ class BusSource:
         self._given_byte_order = byte_order
         self._byte_order: ByteOrder = byte_order or "little"
         self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
+        self._missed: Counter[int] = Counter()  # cycles in a row without values that the server has, by the same
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
@@ -154,6 +163,7 @@ class BusSource:
         of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
         self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
+        self._missed.clear()
 
     # --- polling -----------------------------------------------------------------------------------------------------
 
@@ -164,6 +174,7 @@ class BusSource:
 
     def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> str:
         """A full upload of what was read; from now on the server has these values and no others."""
+        self._missed.clear()
         if _nothing(blocks):
             self._uploaded = {}
             return ";".join(ExceptionResponse(one.unit, one.function, TARGET_SILENT).to_hex() for one in plan)
@@ -190,7 +201,7 @@ class BusSource:
         if _nothing(blocks):
             due = self._silent_cycles <= SAID_AT_ONCE or self._silent_cycles % SAID_EVERY == 0
             return self._full(plan, blocks) if due else None
-        if was_silent:  # the server knows nothing any more that is true now
+        if was_silent or self._is_overdue(blocks):  # changes cannot take back what the server takes for true
             return self._full(plan, blocks)
         changes: dict[Function, Changes] = {}
         room = MOST_ITEMS
@@ -203,6 +214,15 @@ class BusSource:
                 changes.setdefault(request.function, []).extend(items)
                 self._uploaded[place] = block.payload
         return change_params(changes)
+
+    def _is_overdue(self, blocks: Sequence[_Block]) -> bool:
+        """Whether values that the server has could not be read for so long that it must not take them for true."""
+        for place in self._uploaded:
+            if blocks[place].payload is None:
+                self._missed[place] += 1
+            else:
+                self._missed.pop(place, None)
+        return any(count >= MISSED_BEFORE_SAID for count in self._missed.values())
 
     async def _poll(self, plan: Sequence[ReadRequest]) -> list[_Block]:
         """Go through a plan once, in its order; never twice at the same time."""

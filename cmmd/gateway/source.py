@@ -56,7 +56,8 @@ class Source(Protocol):
     def change_upload(self) -> Awaitable[ChangeParams | str | None]:
         """``params`` of reqdatachange: what changed since the last upload of either kind (section 4.5).
 
-        Or ``params`` of reqdata, where changes cannot say it: the controller is silent, or was until now.
+        Or ``params`` of reqdata, where changes cannot say it: the controller is silent, or was until now; or some of
+        what was uploaded cannot be read any more.
 
         The link numbers the packets. What of the last full upload was missing has changed when it is there.
 
