@@ -191,6 +191,7 @@ class AmbiguityTests(PollerTestCase):
         """A full set that lacks blocks is none: what they hold comes as changes, with addresses."""
         self.bus.troubles = {COILS.to_hex(): no_answer()}
         self.assertEqual(self.full(), [self.answer(FIRST)])
+        self.assertEqual((self.source.reading(), self.source.withheld), (self.answer(FIRST), 3))
         changes = self.changes()
         assert changes is not None
         told = {place: value for item in changes.f03 for place, value in item.items()}
@@ -320,6 +321,24 @@ class ChangeTests(PollerTestCase):
         assert changes is not None
         self.assertEqual((len(changes.f01), len(changes.f03)), (12, 10))
         self.assertIsNone(self.changes())
+
+    def test_what_was_read_last_whatever_was_uploaded_of_it(self) -> None:
+        self.assertEqual(self.source.reading(), "")
+        self.full()
+        self.bus.registers[0] = 231
+        self.changes()
+        self.assertEqual(self.source.reading(), ";".join(map(self.answer, (COILS, FIRST, SECOND))))
+        self.assertIsNone(self.changes(), "asking uploads nothing")
+        self.bus.troubles = {FIRST.to_hex(): no_answer()}
+        self.changes()
+        self.assertEqual(self.source.reading(), ";".join(map(self.answer, (COILS, SECOND))))
+        self.bus.troubles = {request.to_hex(): no_answer() for request in (COILS, FIRST, SECOND)}
+        self.do(self.source.change_upload())
+        self.assertEqual(self.source.reading(), "")
+        self.bus.troubles = {}
+        self.full()
+        self.source.follow(PLAN, 0)
+        self.assertEqual(self.source.reading(), "")
 
     def test_a_new_login_forgets_what_was_uploaded(self) -> None:
         self.full()

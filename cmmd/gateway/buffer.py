@@ -139,20 +139,27 @@ class Buffer:
 
         await self._change(work)
 
-    async def add(self, kept: Kept) -> None:
-        """Keep an upload; it is on the disk when this returns."""
+    async def add(self, kept: Kept) -> int:
+        """Keep an upload; it is on the disk when this returns.
+
+        :return: its number.
+        """
+        number = 0
 
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute(
+            nonlocal number
+            added = connection.execute(
                 "INSERT INTO upload (hostid, plan, unix_s, boot, ticks_s, message) VALUES (?, ?, ?, ?, ?, ?)",
                 (kept.hostid, kept.plan, *kept.stamp, kept.message),
             )
+            number = added.lastrowid or 0
             return 1 - self._make_room(connection, self._rows + 1)
 
         gone = 1 - await self._change(work)
         if gone and not self.lost:
             self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
         self.lost += gone
+        return number
 
     async def settled(self) -> None:
         """Wait until all that it has been told to do is done."""

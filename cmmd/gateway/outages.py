@@ -1,4 +1,4 @@
-"""Bridges the times without a session: what is polled then is kept on disk, and sent as history afterwards."""
+"""Bridges the times in which a server gets nothing: what is polled then is kept on disk, and sent as history later."""
 
 from collections.abc import Callable
 from random import Random
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from cmmd.gateway.address import Address
 from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.connecting import Connector
+from cmmd.gateway.deliveries import Deliveries
 from cmmd.gateway.historian import Historian, ServerType
 from cmmd.gateway.recorder import Recorder
 from cmmd.gateway.session import Session
@@ -117,11 +118,29 @@ class Outages:
             self._log.error("the polling plan is not remembered: {error}", error=error)
 
     def attached(self, session: Session, hostid: str, live: Address, historic: Address) -> None:
-        """There is a session: what was kept is sent in it."""
+        """There is a session: what was kept is sent in it, and what the server does not get in it is kept."""
         self.recorder.stop()
         self.recorder.forget()
-        if self._ordered is not None:
-            session.begin(self.historian.run(session, hostid, self._ordered.plan, live, historic))
+        if self._ordered is None:
+            return
+        plan = self._ordered.plan
+        sending = False
+
+        async def send() -> None:
+            nonlocal sending
+            sending = True
+            self.recorder.unsent = False
+            try:
+                await self.historian.run(session, hostid, plan, live, historic)
+            finally:
+                sending = False
+
+        def server_takes() -> None:
+            if self.recorder.unsent and not sending:
+                session.begin(send())
+
+        session.keep(Deliveries(self.recorder, server_takes))
+        session.begin(send())
 
     def clock_learnt(self, server_zero: float) -> None:
         """Take over what the server's clock showed when the ticks were 0."""

@@ -138,6 +138,7 @@ class BusSource:
         self._byte_order: ByteOrder = byte_order or "little"
         self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
         self._missed: Counter[int] = Counter()  # cycles in a row without values that the server has, by the same
+        self._last: tuple[Sequence[ReadRequest], Sequence[_Block]] = (), ()  # the plan, and what became of it
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
@@ -164,6 +165,7 @@ class BusSource:
         self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
         self._missed.clear()
+        self._last = (), ()
 
     # --- polling -----------------------------------------------------------------------------------------------------
 
@@ -172,26 +174,33 @@ class BusSource:
         plan = self._plan
         return self._full(plan, await self._poll(plan))
 
+    def reading(self) -> str:
+        """See Source."""
+        plan, blocks = self._last
+        return "" if _nothing(blocks) else _joined(blocks, self._told_apart(plan, blocks))
+
     def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> str:
         """A full upload of what was read; from now on the server has these values and no others."""
         self._missed.clear()
         if _nothing(blocks):
             self._uploaded = {}
             return ";".join(ExceptionResponse(one.unit, one.function, TARGET_SILENT).to_hex() for one in plan)
-        incomplete = any(block.frame is None for block in blocks)
-        frames: list[str] = []
-        uploaded: dict[int, bytes] = {}
+        places = self._told_apart(plan, blocks)
         for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
-            if block.frame is None:
-                continue
-            if incomplete and block.payload is not None and request in self._alike:
+            if block.frame is not None and place not in places:
                 self._withhold(request)
-                continue
-            frames.append(block.frame)
-            if block.payload is not None:
-                uploaded[place] = block.payload
-        self._uploaded = uploaded
-        return ";".join(frames)
+        payloads = {place: blocks[place].payload for place in places}
+        self._uploaded = {place: payload for place, payload in payloads.items() if payload is not None}
+        return _joined(blocks, places)
+
+    def _told_apart(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> list[int]:
+        """Which blocks a full upload has a frame of: where one is missing, none that could be taken for another's."""
+        incomplete = any(block.frame is None for block in blocks)
+        return [
+            place
+            for place, (request, block) in enumerate(zip(plan, blocks, strict=True))
+            if block.frame is not None and not (incomplete and block.payload is not None and request in self._alike)
+        ]
 
     async def change_upload(self) -> ChangeParams | str | None:
         """See Source."""
@@ -231,6 +240,7 @@ class BusSource:
             blocks = [await self._read(request) for request in plan]
         finally:
             self._polling.release()
+        self._last = plan, blocks
         self.cycles += 1
         self._notice(silent=_nothing(blocks))
         return blocks
@@ -303,6 +313,11 @@ class BusSource:
 def _nothing(blocks: Sequence[_Block]) -> bool:
     """Whether a whole cycle was without an answer."""
     return bool(blocks) and all(block.frame is None for block in blocks)
+
+
+def _joined(blocks: Sequence[_Block], places: Sequence[int]) -> str:
+    """``params`` of a full upload with these blocks."""
+    return ";".join(blocks[place].frame or "" for place in places)
 
 
 def _shape(request: ReadRequest) -> tuple[int, Function, int]:

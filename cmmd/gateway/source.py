@@ -64,6 +64,12 @@ class Source(Protocol):
         :return: None when nothing did.
         """
 
+    def reading(self) -> str:
+        """What the last upload of either kind was made of, as ``params`` of a full one; empty: nothing was read.
+
+        Asking for it uploads nothing: it is for whom changes do not say enough.
+        """
+
     def inputs(self) -> InputStates:
         """The device's own inputs as they are now (section 4.5)."""
 
