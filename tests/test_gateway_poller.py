@@ -364,6 +364,20 @@ class ChangeTests(PollerTestCase):
             self.bus.registers[0] = 0x00EF
             self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": value}]), moduletype)
 
+    def test_a_byte_order_that_nobody_has_told_is_warned_of_once(self) -> None:
+        for moduletype, data_mode, order, lines in (
+            ("?", 0, None, 1),
+            ("?", 1, None, 0),
+            ("?", 0, "little", 0),
+            ("HGM6120N", 0, None, 0),
+        ):
+            self.moduletype = moduletype
+            self.source = self.made(byte_order=order)
+            with capturedLogs() as events:
+                self.source.follow(PLAN, data_mode)
+                self.source.follow(PLAN, data_mode)
+            self.assertEqual(len(events), lines, (moduletype, data_mode, order))
+
     def test_byte_order_as_configured(self) -> None:
         for order, value in (("big", "00EF"), ("little", "EF00")):
             self.source = self.made(byte_order=order)

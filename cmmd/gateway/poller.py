@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.exchanges import Veto
 from cmmd.gateway.changes import ByteOrder, change_params, changed_items
@@ -143,6 +143,7 @@ class BusSource:
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
         self._silent_cycles = 0  # in a row
+        self._warned = False  # of a byte order that nobody has told
 
     def identity(self) -> LoginParams:
         """See Source."""
@@ -152,7 +153,7 @@ class BusSource:
         """See Source."""
         return self._inputs()
 
-    def follow(self, plan: str, data_mode: int) -> None:  # noqa: ARG002 - it reads the same way in both modes
+    def follow(self, plan: str, data_mode: int) -> None:
         """See Source. From now on nothing counts as uploaded.
 
         :raises cmmd.modbus.frames.ModbusFrameError: it is no plan.
@@ -160,7 +161,15 @@ class BusSource:
         self._plan = parse_plan(plan)
         shapes = Counter(map(_shape, self._plan))
         self._alike = frozenset(request for request in self._plan if shapes[_shape(request)] > 1)
-        profile = self._catalog.for_moduletype(self._identity().moduletype)
+        moduletype = self._identity().moduletype
+        profile = self._catalog.for_moduletype(moduletype)
+        if data_mode == 0 and self._given_byte_order is None and profile.name == GENERIC and not self._warned:
+            self._warned = True
+            self._log.warn(
+                "no profile of {moduletype} is known here: registers in change uploads are little-endian; if the server"
+                " expects otherwise, set controllers.path or controller.byte_order",
+                moduletype=moduletype,
+            )
         of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
         self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
