@@ -194,13 +194,16 @@ class Buffer:
         number, hostid, plan, *stamp, message = found
         return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message)
 
-    async def remove(self, number: int) -> None:
-        """Forget an upload: the server has it, or never will."""
+    async def remove(self, number: int) -> bool:
+        """Forget an upload: the server has it, or never will.
+
+        :return: whether it was there.
+        """
 
         def work(connection: sqlite3.Connection) -> int:
             return -connection.execute("DELETE FROM upload WHERE number = ?", (number,)).rowcount
 
-        await self._change(work)
+        return await self._change(work) < 0
 
     # --- in the worker -----------------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class Recorder:
     :param buffer: where uploads go.
     :param clock: all time.
     :param interval_s: seconds between uploads kept.
-    :ivar kept: uploads kept. :ivar failed: uploads that the buffer did not take.
+    :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
     :ivar unsent: something has been kept since somebody set this to False.
     """
 
@@ -210,10 +210,10 @@ class Recorder:
     async def _remove(self, numbers: list[int]) -> None:
         for number in numbers:
             try:
-                await self._buffer.remove(number)
+                removed = await self._buffer.remove(number)
             except BufferFailed:  # then it is sent once more, which does no harm
                 return
-            self.kept -= 1
+            self.kept -= removed
 
 
 async def _numbers(adding: Sequence[Deferred[int | None]]) -> list[int]:
