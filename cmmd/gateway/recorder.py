@@ -73,13 +73,14 @@ class Recorder:
         self._log = log
         self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
+        self._polled_at: float | None = None  # in a session, or without one
         self._trouble = ""  # the last one logged
         self.kept = self.failed = 0
         self.unsent = False
         self.forget()
 
     def start(self, ordered: Ordered) -> None:
-        """Poll as ordered, if that is not done already; the source follows that plan."""
+        """Poll as ordered, in the step of the last poll, if that is not done already; the source follows that plan."""
         if self._running is not None and ordered == self._ordered:
             return  # in its step, whatever becomes of attempts to connect
         self.stop()
@@ -104,7 +105,8 @@ class Recorder:
         failure.trap(CancelledError)
 
     async def _run(self, ordered: Ordered) -> None:
-        steps = Steps(self._clock, ordered.period_s, ordered.period_s)
+        since_s = 0.0 if self._polled_at is None else self._clock.seconds() - self._polled_at
+        steps = Steps(self._clock, ordered.period_s, min(max(ordered.period_s - since_s, 0.0), ordered.period_s))
         while True:
             await steps.next()
             try:
@@ -121,6 +123,7 @@ class Recorder:
 
     def moment(self, params: str, inputs: InputStates) -> Moment:
         """What was polled now, as ordered last."""
+        self._polled_at = self._clock.seconds()
         plan = "" if self._ordered is None else self._ordered.plan
         values = params if _has_values(params) else ""  # that a controller was silent is no reading
         return Moment(plan=plan, stamp=self._timekeeper.stamp(), params=values, inputs=inputs)
