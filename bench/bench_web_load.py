@@ -115,7 +115,8 @@ def main() -> None:
                     time.sleep(seconds)
                     report = steady.report()
                     share = (cpu_s(daemon.pid) - spent) / (time.monotonic() - began)
-                    print(f"{what}: {100 * share:.0f} % of a core, {report}, {len(report.faults)} faults")
+                    faults = f"{len(report.faults)} faults"
+                    print(f"{what}: {100 * share:.0f} % of a core, {report} (p99: 50 are allowed), {faults}")
                 onlookers.end()
             for what, times in onlookers.times.items():
                 times.sort()

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from cmmd import __version__
+from cmmd.pulse import ticks_s
 from cmmd.wire.quoting import quoted
 
 __all__ = [
@@ -135,10 +135,11 @@ def steady_timers(reactor: IReactorTime) -> None:
     """Let the reactor's time go on evenly from here on, whatever the calendar is set to.
 
     Twisted's timers go by the calendar: one that is set forward ends every session as idle, and one that is set back (a
-    hardware clock in local time, until NTP has an answer) stops polls, heartbeats and time limits for as long.
+    hardware clock in local time, until NTP has an answer) stops polls, heartbeats and time limits for as long. Time in
+    which the machine slept counts: what waited has waited.
     """
-    offset = reactor.seconds() - time.monotonic()
-    reactor.seconds = lambda: offset + time.monotonic()  # type: ignore[method-assign]
+    offset = reactor.seconds() - ticks_s()
+    reactor.seconds = lambda: offset + ticks_s()  # type: ignore[method-assign]
 
 
 def lock_state(state: Path) -> IO[str]:

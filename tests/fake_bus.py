@@ -93,7 +93,9 @@ class FakeWiring:
         self.works = True
         self.changes: list[tuple[int | None, int | None]] = []
 
-    async def change(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = lambda: None) -> bool:
+        if veto() is not None:
+            return False
         self.changes.append((module_port, module_baud))
         if self.works:
             self.module_port = self.module_port if module_port is None else module_port

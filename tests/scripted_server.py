@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.wire.messages import ChangeParams, LoginParams
 
 PLAN = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
@@ -216,10 +216,12 @@ class ScriptedSource:
         self.input_states = NO_INPUTS
         self.obey: Callable[[str], bool | Deferred[bool]] = lambda frame: False
         self.port_works = False
+        self.wires: tuple[int, int] = (2, 0)
 
     def identity(self) -> LoginParams:
+        port, baud = self.wires
         return LoginParams(
-            hostid=HOSTID, hostname="Test", password="123456", moduletype="HGM6120N", modulePort=2, moduleBaud=0
+            hostid=HOSTID, hostname="Test", password="123456", moduletype="HGM6120N", modulePort=port, moduleBaud=baud
         )
 
     def follow(self, plan: str, data_mode: int) -> None:
@@ -237,11 +239,18 @@ class ScriptedSource:
     def inputs(self) -> InputStates:
         return self.input_states
 
-    async def write(self, frame: str) -> bool:
+    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+        if veto() is not None:
+            return False
         self.written.append(frame)
         done = self.obey(frame)
         return await done if isinstance(done, Deferred) else done
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+        if veto() is not None:
+            return False
         self.ports.append((module_port, module_baud))
+        if self.port_works:
+            port, baud = self.wires
+            self.wires = (port if module_port is None else module_port, baud if module_baud is None else module_baud)
         return self.port_works

@@ -24,18 +24,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "gateway": PROTOCOLS | {"controllers", "tls"},
+    "gateway": PROTOCOLS | {"controllers", "tls", "pulse"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
-    "daemon": PROTOCOLS,
+    "daemon": PROTOCOLS | {"pulse"},
+    "pulse": set(),
 }
-FOR_TAP_ONLY = {"config", "daemon"}
+FOR_TAP_ONLY = {"config", "daemon", "pulse"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.
     Path("cmmd/control/cmmctl/stores.py"): FOR_TAP_ONLY,
 }
+
+AT_HOME = {"prometheus_client": "web"}
+"""Libraries that only one part may know. What counts on the way of a message counts in plain integers."""
 
 PURE = ("wire", "modbus", "controllers")
 IMPURE_MODULES = {
@@ -143,6 +147,13 @@ def impure_imports(module: Module) -> Iterator[str]:
                 yield f"{module.path}:{one.line} imports {one.name}: {module.part} is without Twisted, clock and I/O"
 
 
+def libraries_away_from_home(module: Module) -> Iterator[str]:
+    for one in module.imports():
+        home = AT_HOME.get(one.name.split(".")[0], module.part)
+        if module.part != home:
+            yield f"{module.path}:{one.line} imports {one.name}: that is for {home} only"
+
+
 def reactor_imports(module: Module) -> Iterator[str]:
     for one in module.imports():
         if one.name == "twisted.internet.reactor" and one.at_import_time:
@@ -169,6 +180,7 @@ RULES = (
     desk_known_below,
     parts_without_a_place,
     impure_imports,
+    libraries_away_from_home,
     reactor_imports,
     module_state,
 )
@@ -242,6 +254,14 @@ class RuleTests(SynchronousTestCase):
                 f"from cmmd.{other} import thing",
                 f"cmmd/{part}/module.py:1 imports cmmd.{other}.thing: {part} may not know {other}",
             )
+
+    def test_libraries(self) -> None:
+        self.assert_caught("cmmd/web/metrics.py", "from prometheus_client import Counter\n")
+        self.assert_caught(
+            "cmmd/fleet/tally.py",
+            "from prometheus_client import Counter\n",
+            "cmmd/fleet/tally.py:1 imports prometheus_client.Counter: that is for web only",
+        )
 
     def test_relative(self) -> None:
         self.assert_caught(

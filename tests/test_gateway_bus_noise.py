@@ -1,7 +1,12 @@
-"""Whatever a line brings, a bus gives true values or none, and says "done" of nothing that was not done."""
+"""Whatever a line brings, a bus gives true values or none, and says "done" of nothing that was not done.
+
+So no wrong value is ever uploaded: that is looked at where a server takes the uploads, too.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +15,7 @@ from twisted.internet.defer import Deferred
 from cmmd.gateway.bus import BusError, NoAnswer
 from cmmd.modbus.frames import Function, ReadRequest, WriteCoilRequest, WriteRegisterRequest, WriteRequest
 from tests.bus_world import READ, SAME_SHAPE, BusTestCase, Controller, MemoryPort
+from tests.uploaded import Uploaded
 
 BUS_TIME_S = 600.0
 NOISE = 0.01  # noise bytes for each byte that is sent, and for each that could have been
@@ -22,34 +28,32 @@ PLAN = (
     COILS,
     ReadRequest(1, Function.READ_HOLDING_REGISTERS, 0, 45),
     ReadRequest(1, Function.READ_HOLDING_REGISTERS, 46, 10),
-    # The same shape, so that nothing but time tells their answers apart:
+    # The same shape, so that nothing but time tells their answers apart, and each waits where one may still come late:
     ReadRequest(1, Function.READ_HOLDING_REGISTERS, 146, 10),
     ReadRequest(1, Function.READ_HOLDING_REGISTERS, 246, 10),
 )
 EVERY = 7  # reads for each write
 
 
-class NoisyLineTests(BusTestCase):
-    """A plan that is polled as fast as the line carries it, at 9600 bit/s, with a controller that is late at times."""
+class NoisyLineTestCase(BusTestCase):
+    """A line with noise, and a controller that is late at times."""
 
-    def noisy(self, seed: int, *, echoes: bool = False, **settings: object) -> None:
+    def prepare_noise(self, seed: int, *, echoes: bool = False, **settings: object) -> None:
         self.prepare(**settings)
         self.echoes = echoes
         self.random = Random(seed)
         self.version = 0
         self.controller = Controller(version=lambda: self.version)
         self.on_frame = self.answered_noisily
-        self.outcomes: Counter[str] = Counter()
-        self.wrong: list[str] = []
+
+    def run_noisily(self, polling: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        """Poll until ``end``."""
         self.end = self.clock.seconds() + BUS_TIME_S
         self.start(0.0)
         self.clock.callLater(0, self.make_noise)
-        polling = Deferred.fromCoroutine(self.poll())
+        polled = self.begin(polling())
         self.run_for(BUS_TIME_S + 60.0)
-        self.successResultOf(polling)
-        self.assertEqual(self.wrong, [])
-
-    # --- the line ----------------------------------------------------------------------------------------------------
+        self.successResultOf(polled)
 
     def noise(self) -> bytes:
         return self.random.randbytes(1)
@@ -80,7 +84,7 @@ class NoisyLineTests(BusTestCase):
             return
         delay = self.line.seconds_for(len(frame)) + self.random.uniform(0.005, 0.1)
         if self.random.random() < LATE:
-            latest = self.line.timeout_s + self.line.quiet_s + self.line.seconds_for(len(frame))
+            latest = self.line.timeout_s + self.line.late_s + self.line.seconds_for(len(frame))
             delay = self.random.uniform(self.line.timeout_s, latest)
         came = self.noised(answer)
         while came:
@@ -89,7 +93,16 @@ class NoisyLineTests(BusTestCase):
             port.bring(came[:length], delay)
             came = came[length:]
 
-    # --- the gateway -------------------------------------------------------------------------------------------------
+
+class NoisyLineTests(NoisyLineTestCase):
+    """A plan that is polled as fast as the line carries it, at 9600 bit/s."""
+
+    def noisy(self, seed: int, *, echoes: bool = False, **settings: object) -> None:
+        self.prepare_noise(seed, echoes=echoes, **settings)
+        self.outcomes: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.run_noisily(self.poll)
+        self.assertEqual(self.wrong, [])
 
     async def poll(self) -> None:
         number = 0
@@ -130,27 +143,46 @@ class NoisyLineTests(BusTestCase):
     def test_ten_minutes(self) -> None:
         """Noise between and inside frames at 1 %, answers within what is promised: no wrong value, and it goes on."""
         self.noisy(seed=7)
-        self.assert_it_went_on(reads=250, writes=25)
+        self.assert_it_went_on(reads=150, writes=15)
         self.assertGreater(self.bus.statistics.crc_errors, 100)
         self.assertGreater(self.bus.statistics.bytes_discarded, 10_000)
 
     def test_ten_minutes_on_a_line_that_echoes(self) -> None:
         """The echo is as noisy; where it is damaged, a write remains unknown."""
         self.noisy(seed=11, echoes=True)
-        self.assert_it_went_on(reads=250, writes=25)
-        self.assertGreater(self.bus.statistics.echoes, 500)
+        self.assert_it_went_on(reads=150, writes=15)
+        self.assertGreater(self.bus.statistics.echoes, 300)
 
     def test_ten_minutes_fast(self) -> None:
         """At 115200 bit/s there are a hundred bytes of noise a second, and hardly ever a silence of 20 ms."""
         self.noisy(seed=13, baud_rate=115_200)
-        self.assert_it_went_on(reads=150, writes=15, share=0.5)
+        self.assert_it_went_on(reads=100, writes=10, share=0.5)
 
     def assert_it_went_on(self, *, reads: int, writes: int, share: float = 0.7) -> None:
         self.assertGreater(self.outcomes["read"], reads)
         self.assertGreater(self.outcomes["read"] / self.outcomes.total(), share)
         self.assertGreater(self.outcomes["write"], writes)
-        self.assertGreater(self.bus.statistics.late_answers, 1)
+        self.assertGreater(self.bus.statistics.late_answers, 0)
         self.assertEqual(self.bus.statistics.reopenings, 0)
+
+
+class UploadTests(NoisyLineTestCase):
+    """Polled as a server orders, and compared with what a server makes of the uploads."""
+
+    def test_ten_minutes_of_uploads(self) -> None:
+        for data_mode in (0, 1):
+            for seed in (17, 19):
+                self.prepare_noise(seed)
+                uploaded = Uploaded(self.bus, PLAN, lambda: self.version, data_mode)
+                self.run_noisily(lambda uploaded=uploaded: self.upload(uploaded))  # type: ignore[misc]
+                self.assertEqual(uploaded.wrong, [])
+                self.assertGreater(uploaded.blocks, 100)
+                self.stop()
+
+    async def upload(self, uploaded: Uploaded) -> None:
+        while self.clock.seconds() < self.end:
+            self.version += 1
+            await uploaded.upload()
 
 
 @st.composite
@@ -160,7 +192,7 @@ def shreds(draw: st.DrawFn) -> tuple[str, bytes, int]:
 
 
 # What comes after a request, and when: noise, shreds, and at most one time the answer.
-HAPPENINGS = st.lists(st.tuples(st.floats(0, 1.5), st.binary(max_size=30) | shreds() | st.just("answer")), max_size=5)
+HAPPENINGS = st.lists(st.tuples(st.floats(0, 6.0), st.binary(max_size=30) | shreds() | st.just("answer")), max_size=5)
 
 
 class AnythingTests(BusTestCase):
@@ -189,12 +221,12 @@ class AnythingTests(BusTestCase):
         self.start(0.0)
         for request in (READ, SAME_SHAPE, COILS, READ, SAME_SHAPE):
             result = self.begin(self.bus.read(request)).addErrback(lambda failure: failure.trap(BusError))
-            self.run_for(10.0)
+            self.run_for(30.0)
             response = self.successResultOf(result)
             if isinstance(response, str):
                 self.assertEqual(bytes.fromhex(response), self.controller.answer(bytes.fromhex(request.to_hex())))
         remaining.clear()
-        self.run_for(5.0)
+        self.run_for(10.0)
         self.assertEqual(self.values(self.read()), self.truth(), "it does not go on")
         self.stop()
 

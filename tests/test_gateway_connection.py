@@ -29,6 +29,22 @@ class ServerConnectionTests(SynchronousTestCase):
     def lose(self) -> None:
         self.connection.connectionLost(Failure(ConnectionDone()))
 
+    def test_what_is_read_after_a_standstill(self) -> None:
+        """Nobody knows how old it is: the order in it is not even read."""
+        stood_still_s, commands = 0.0, list[object]()
+        connection = ServerConnection(self.clock, Logger(), lambda: stood_still_s)
+        connection.makeConnection(StringTransport())
+        connection.on_end, connection.on_command = self.ends.append, commands.append
+        order = b'{"result":"00050003FF007DEB","datatype":1,"uid":"1","method":"writeConfig"}'
+        connection.dataReceived(order)
+        self.assertEqual((len(commands), self.ends), (1, []))
+        stood_still_s = 7.0
+        connection.dataReceived(order)
+        connection.dataReceived(order)
+        self.assertEqual(len(commands), 1)
+        (end,) = self.ends
+        self.assertIn("stood still for 7 s", str(end))
+
     def test_question_and_answer(self) -> None:
         answer = self.ask()
         self.assertEqual(self.transport.value(), b'{"method":"HB","hostid":"A","params":""}')

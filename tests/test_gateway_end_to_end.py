@@ -4,14 +4,18 @@ them real processes.
 Every wait in here has its own limit, for trial's ``timeout`` cannot end what blocks.
 """
 
+import os
 import shutil
+import signal
 import sqlite3
+import time
 from pathlib import Path
 from struct import unpack
 from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.pulse import STANDSTILL_S
 from tests.control_world import Authority
 from tests.daemon import Daemon, Sections, endpoint, service_port, until
 from tests.emulator_process import EmulatorProcess
@@ -125,6 +129,17 @@ class CmmdTests(_Folders):
         emulator.ask("unmute")
         chain.gateway.says("the controller answers")
         self.assertEqual(emulator.writes, [(STOP, True)])
+
+        # The gateway stands still, and an order with it: nobody knows what becomes of it, and it is not obeyed later.
+        os.kill(chain.gateway.status["pid"], signal.SIGSTOP)
+        time.sleep(STANDSTILL_S)
+        called = chain.cmmctl("send", HOSTID, "manual")
+        self.assertEqual((called.status, called.said["outcome"]), (UNKNOWN, "timeout"))
+        os.kill(chain.gateway.status["pid"], signal.SIGCONT)
+        chain.gateway.says("stood still")
+        until(lambda: chain.live["online"], "it is online again")
+        self.assertEqual(chain.cmmctl("send", HOSTID, "auto").said["outcome"], "done")
+        self.assertEqual(emulator.writes, [(STOP, True), (AUTO, True)])
 
         # The server is away: what is polled meanwhile is history afterwards, at the time when it was.
         readings = self.readings(chain)

@@ -116,6 +116,26 @@ class WayTests(LinkTestCase):
         self.assertEqual(self.source.followed, [(PLAN, 1)])
         self.assertEqual(self.link.counters.logins, 1)
 
+    def test_another_wiring_than_was_told(self) -> None:
+        """An override of cmmd's: followed, and told by another login. What cannot be done is not tried at each."""
+        for works, logins, ports in ((True, 3, [(None, 1)]), (False, 2, [(None, 1)])):
+            with self.subTest(works=works):
+                self.prepare(follow_wiring=True)
+                self.source.port_works = works
+                self.server.replies["login"] = login_answer(moduleBaud=1)
+                self.start(1)
+                self.server.last.send(RESET)
+                run(self.clock, 10)
+                self.assertEqual(self.source.ports, ports)
+                self.assertEqual(self.link.counters.logins, logins)
+                self.assertEqual(self.link.counters.failures, 0)
+                self.stop()
+
+    def test_another_wiring_of_a_server_that_is_not_ours(self) -> None:
+        self.server.replies["login"] = login_answer(moduleBaud=1, modulePort=4)
+        self.attached()
+        self.assertEqual(self.source.ports, [])
+
     def test_nothing_but_longcon_before_its_answer(self) -> None:
         self.server.replies["LongCon"] = None
         self.start(19)

@@ -9,6 +9,7 @@ from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.answers import Step, at_once
+from cmmd.gateway.obedience import ORDER_PATIENCE_S
 from cmmd.gateway.orders import Orders
 from cmmd.gateway.session import MOST_REFUSALS, TIMING_INTERVAL_S, WAITING_COMMANDS
 from cmmd.gateway.source import NO_INPUTS, InputStates, OutcomeUnknown
@@ -427,6 +428,25 @@ class CommandTests(LinkTestCase):
             [(answer["uid"], answer["params"]) for answer in self.answers(live)],
             [("1", AUTO + ",1"), ("2", STOP + ",0")],
         )
+
+    def test_what_has_waited_too_long_is_not_done(self) -> None:
+        """Behind an order that takes long: neither its own next frame, nor what came after it and waited as long."""
+        first: Deferred[bool] = Deferred()
+        self.source.obey = lambda frame: first if frame == AUTO else True
+        self.source.port_works = True
+        live = self.attached()
+        live.send(write_config(f"{AUTO};{STOP}", "1"))
+        live.send(write_config(STOP, "2"))
+        live.send({"modulePort": 2, "moduleBaud": 1, "datatype": 1, "uid": "3", "method": "writeConfig"})
+        run(self.clock, ORDER_PATIENCE_S - 0.5)
+        live.send(write_config(STOP, "4"))
+        run(self.clock, 0.5)
+        first.callback(True)
+        self.assertEqual(
+            [(answer["uid"], answer.get("params")) for answer in self.answers(live)],
+            [("1", f"{AUTO},1;{STOP},0"), ("2", f"{STOP},0"), ("3", ",0"), ("4", f"{STOP},1")],
+        )
+        self.assertEqual((self.source.written, self.source.ports), ([AUTO, STOP], []))
 
     def test_in_the_segment_of_the_longcon_answer(self) -> None:
         self.server.replies["LongCon"] = b'{"method":"LongCon","retcode":"000000"}' + compact(write_config(AUTO))

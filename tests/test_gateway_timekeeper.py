@@ -5,7 +5,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway import timekeeper
-from cmmd.gateway.timekeeper import EARLIEST_S, Stamp, Timekeeper, boot_id, ticks_s
+from cmmd.gateway.timekeeper import EARLIEST_S, Stamp, Timekeeper, boot_id
+from cmmd.pulse import ticks_s
 
 TRUTH_S = 1_790_000_000.0
 WRONG_S = 1_000.0

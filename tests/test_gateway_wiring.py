@@ -92,6 +92,16 @@ class WiringTests(SynchronousTestCase):
         self.assertTrue(self.change(2, 0))
         self.assertEqual(self.codes(self.started()), (2, 0))
 
+    def test_a_change_that_waited_for_another(self) -> None:
+        self.bus.waits = Deferred()
+        first = Deferred.fromCoroutine(self.wiring.change(3, None))
+        why = None
+        second = Deferred.fromCoroutine(self.wiring.change(2, None, lambda: why))
+        why = "it had waited for 10 s"
+        self.bus.waits.callback(None)
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (True, False))
+        self.assertEqual(self.codes(), (3, 0))
+
     def test_ports_and_rates_that_are_not_there(self) -> None:
         for port, baud in ((0, 0), (1, 0), (4, None), (None, 3), (2, -1), (99, 99), (3, 9_999_999)):
             with capturedLogs() as captured:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.alarms import CONTROLLER_SILENT
 from cmmd.fleet.inputs import INPUTS
+from cmmd.fleet.throttle import LONGEST_DELAY_S
 from cmmd.web import console
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import BadTiles, Console, Tiles
@@ -256,6 +257,18 @@ class ScriptsTests(SynchronousTestCase):
         for script in SCRIPTS:
             for name in re.findall(r'^import .* from "([^"]+)";', script.read_text(encoding="utf-8"), re.MULTILINE):
                 self.assertTrue((script.parent / name).is_file(), f"{script.name}: {name}")
+
+    def test_sign_in_waits_for_the_answer_to_a_wrong_token(self) -> None:
+        source = (STATIC / "js" / "api.js").read_text(encoding="utf-8")
+        limit = re.findall(r"^const SIGN_IN_MS = ([\d_]+);", source, re.MULTILINE)
+        self.assertGreaterEqual(int(limit[0]) / 1000, LONGEST_DELAY_S + 5)
+        self.assertRegex(source, r'ask\("POST", "/session", \{[^;]*limit_ms: SIGN_IN_MS')
+
+    def test_nobody_reads_why_in_the_daemons_words(self) -> None:
+        """What an error says is English. Only ``why()`` shows it, where there is no text for its code."""
+        for script in SCRIPTS:
+            if script.name not in ("api.js", "why.js"):
+                self.assertNotRegex(script.read_text(encoding="utf-8"), r"\.message\b|[{,]\s*message\b", script.name)
 
     def test_what_would_run_text_is_not_there(self) -> None:
         for script in SCRIPTS:

@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, Route, sync_playwright
 
 __all__ = ["WIDTHS", "Visit", "Visitor", "serious_violations"]
 
@@ -76,6 +76,29 @@ class Visit:
                 return
             self.page.wait_for_timeout(50)
         raise AssertionError(f"never: {what}")
+
+    @contextmanager
+    def holding(self, pattern: str) -> Iterator[list[Route]]:
+        """Keep requests waiting.
+
+        :param pattern: of their addresses.
+        :return: the requests so far. What nobody has answered in the end fails: else Playwright would wait for ever.
+        """
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        self.page.route(pattern, hold)
+        try:
+            yield held
+        finally:
+            self.page.unroute(pattern, hold)
+            for route in held:
+                with suppress(Error):  # it was answered, or the page has given it up
+                    route.abort()
+                with suppress(Error):  # only in the latter case it is still open
+                    route.fallback()
 
 
 class Visitor:

@@ -1,6 +1,8 @@
 """What tests of the console stand on: a world for a class, a browser, and answers of somebody else."""
 
 import atexit
+import gc
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -31,13 +33,14 @@ class Stage:
         if self._of is not tests:
             self.close()
             self._of = tests
-            self._world = ConsoleWorld(tests.devices, tests.options)
+            self._world = ConsoleWorld(tests.devices, tests.options, tests.tiles)
             self._visitor = Visitor(self._world.url)
         assert self._world is not None and self._visitor is not None
         return self._world, self._visitor
 
     def close(self) -> None:
         """End what there is."""
+        self._of = None
         visitor, self._visitor = self._visitor, None
         world, self._world = self._world, None
         if visitor is not None:
@@ -49,17 +52,45 @@ class Stage:
 STAGE = Stage()
 
 
+class Complaints(logging.Handler):
+    """What asyncio says of tasks that nobody waits for and that have not ended.
+
+    :ivar said: one line each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        said = record.getMessage()
+        if "destroyed but it is pending" in said:
+            self.said.append(said)
+
+
 class ConsoleTestCase(SynchronousTestCase):
     """Has a world and a browser.
 
-    :cvar devices: how many the world has. :cvar options: of the simulator.
+    :cvar devices: how many the world has. :cvar options: of the simulator. :cvar tiles: whether the map has some.
     """
 
     devices: ClassVar[int] = DEVICES
     options: ClassVar[Sequence[str]] = ()
+    tiles: ClassVar[bool] = False
 
     def setUp(self) -> None:
         self.world, self.visitor = STAGE.set_for(type(self))
+        asyncio = logging.getLogger("asyncio")
+        complaints = Complaints()
+        asyncio.addHandler(complaints)
+        self.addCleanup(self.assertNothingPending, complaints)
+        self.addCleanup(asyncio.removeHandler, complaints)
+        self.addCleanup(gc.collect)
+
+    def assertNothingPending(self, complaints: "Complaints") -> None:
+        """No request was left without an answer: its task in Playwright would end within some other test."""
+        self.assertEqual(complaints.said, [])
 
     def assertClean(self, visit: Visit) -> None:
         """Nothing went wrong on the page, and it asked nobody but us."""
@@ -85,10 +116,3 @@ class ConsoleTestCase(SynchronousTestCase):
 
 def answering(**answer: Any) -> Callable[[Route], None]:
     return lambda route: route.fulfill(**answer)
-
-
-def holding(held: list[Route]) -> Callable[[Route], None]:
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    return hold

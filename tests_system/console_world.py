@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 from cmmd.fleet.desk.tokens import ROLES, Tokens
 from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, service_port, until
 from tests.fleet_process import FleetProcess
+from tests_system.tile_server import TileServer
 
 __all__ = ["ConsoleWorld"]
 
@@ -20,16 +21,19 @@ COMMAND_TIMEOUT_S = 3.0
 class ConsoleWorld:
     """It runs.
 
-    :param devices: how many. :param options: more of the simulator's command line.
-    :ivar url: of the console. :ivar tokens: by role.
+    :param devices: how many. :param options: more of the simulator's command line. :param tiles: whether the map's
+        ground comes from a server of tiles.
+    :ivar url: of the console. :ivar tokens: by role. :ivar tiles: this server, if there is one.
     """
 
-    def __init__(self, devices: int, options: Sequence[str] = ()) -> None:
+    def __init__(self, devices: int, options: Sequence[str] = (), tiles: bool = False) -> None:
         self.folder = Path(mkdtemp(prefix="cmmd-console-"))
         self._port = service_port()
         self.url = f"http://127.0.0.1:{self._port}"
+        self.tiles = TileServer() if tiles else None
+        ground = {"tiles": self.tiles.url + "/{z}/{x}/{y}.png", "tiles_credit": "© Somebody"} if self.tiles else {}
         sections: Sections = {
-            "web": {"listen": [endpoint(self._port)]},
+            "web": {"listen": [endpoint(self._port)], **ground},
             "history": {"interval": 1.0},
             "commands": {"timeout": COMMAND_TIMEOUT_S},
         }
@@ -61,6 +65,8 @@ class ConsoleWorld:
         """End all of it."""
         self.end_fleet()
         self.daemon.kill()
+        if self.tiles is not None:
+            self.tiles.close()
         shutil.rmtree(self.folder)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:

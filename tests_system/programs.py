@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -10,7 +11,7 @@ from urllib.request import Request, urlopen
 
 from tests.daemon import DEADLINE_S
 
-__all__ = ["answer", "asked", "run"]
+__all__ = ["answer", "asked", "new_token", "run"]
 
 ETC = Path(__file__).resolve().parent.parent / "etc"
 
@@ -28,6 +29,16 @@ def run(*command: str | Path, said: bytes = b"") -> str:
     text = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, f"{command} ended with status {done.returncode}:\n{text}"
     return text
+
+
+def new_token(state: Path, name: str, role: str) -> str:
+    """Make a token as an operator does.
+
+    :param state: the daemon's directory.
+    """
+    add = ("token", "add", name, "--role", role)
+    token: str = json.loads(run(sys.executable, "-m", "cmmd.control.cmmctl", "--state", state, "--json", *add))["token"]
+    return token
 
 
 def answer(url: str, **headers: str) -> bytes:

@@ -4,10 +4,8 @@ import re
 import sqlite3
 import time
 
-from playwright.sync_api import Route
-
 from tests_system.browser import Visit
-from tests_system.console_case import ConsoleTestCase, answering, holding
+from tests_system.console_case import ConsoleTestCase, answering
 
 SLOW_ALARMS = """
     const real = window.fetch;
@@ -66,15 +64,14 @@ class AlarmPageTests(ConsoleTestCase):
         self.world.device_with_alarm()
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).page
-            held: list[Route] = []
-            page.route(self.alarms, holding(held))
-            visit.open("#/alarms")
-            self.said(visit, "Loading")
-            page.wait_for_timeout(2500)
-            self.said(visit, "Loading")
-            self.assertNotIn("No alarm", page.inner_text("main"))
-            page.route(self.alarms, answering(status=503, content_type="application/problem+json", body="{}"))
-            held[0].fulfill(status=502, body="no")
+            with visit.holding(self.alarms) as held:
+                visit.open("#/alarms")
+                self.said(visit, "Loading")
+                page.wait_for_timeout(2500)
+                self.said(visit, "Loading")
+                self.assertNotIn("No alarm", page.inner_text("main"))
+                page.route(self.alarms, answering(status=503, content_type="application/problem+json", body="{}"))
+                held[0].fulfill(status=502, body="no")
             self.said(visit, "Refused")
             page.wait_for_timeout(2500)
             self.said(visit, "Refused")
@@ -117,14 +114,13 @@ class AlarmPageTests(ConsoleTestCase):
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/alarms").page
             page.wait_for_selector(".alarm")
-            held: list[Route] = []
-            page.route(self.alarms, holding(held))
-            page.click("[data-name=all]")
-            self.said(visit, "Loading")
-            page.wait_for_timeout(1500)
-            self.assertEqual(page.locator(".alarm").count(), 0)
-            held[0].continue_()
-            page.wait_for_selector(".alarm")
+            with visit.holding(self.alarms) as held:
+                page.click("[data-name=all]")
+                self.said(visit, "Loading")
+                page.wait_for_timeout(1500)
+                self.assertEqual(page.locator(".alarm").count(), 0)
+                held[0].continue_()
+                page.wait_for_selector(".alarm")
             self.assertClean(visit)
 
     def test_much_happens_and_answers_are_slow(self) -> None:

@@ -1,10 +1,40 @@
 """Parts of the console by themselves, and with thousands of devices."""
 
+import json
 import re
 import sqlite3
 import time
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from urllib.request import Request, urlopen
 
+from playwright.sync_api import Page
+
+from cmmd.web.signins import COOKIE
+from tests.daemon import DEADLINE_S
+from tests.fleet_process import FleetProcess
+from tests_system.browser import Visit
 from tests_system.console_case import FIRST_ROWS_S, MANY, ConsoleTestCase
+
+REPORTING = 100
+
+LONGEST_TASK_MS = 400
+
+ATTEMPTS = 3
+
+WATCHING = """
+    window.carried = 0; // rows of news
+    window.longest = 0; // ms
+    const parse = JSON.parse;
+    JSON.parse = (text, ...more) => {
+        const read = parse(text, ...more);
+        if (read?.rows) window.carried += read.rows.length;
+        return read;
+    };
+    new PerformanceObserver((tasks) => {
+        for (const {duration} of tasks.getEntries()) window.longest = Math.max(window.longest, duration);
+    }).observe({type: 'longtask', buffered: true});
+"""
 
 
 class ModuleTests(ConsoleTestCase):
@@ -61,32 +91,106 @@ class ModuleTests(ConsoleTestCase):
 
 
 class ManyTests(ConsoleTestCase):
-    """Thousands of devices."""
+    """Thousands of devices, of which a hundred upload every three seconds: some 30 rows a second change."""
 
     devices = 0
 
-    def test_first_rows(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
+        if self.world.fleet is None:
+            self.fill()
+
+    def fill(self) -> None:
+        """Have thousands registered, and the last hundred of them report."""
         self.world.daemon.terminate()
         with sqlite3.connect(self.world.daemon.state / "cmmd.sqlite") as database:
             database.executemany(
                 "INSERT INTO device (hostid, hostname, wgs84_longitude, wgs84_latitude, moduletype, enabled,"
                 " registered_at) VALUES (?, ?, ?, ?, 'HGM6120N', 1, 0)",
-                [(f"{n:024X}", f"Genset {n}", n % 360 - 180, n % 120 - 60) for n in range(MANY)],
+                [(f"{n:024X}", f"Genset {n}", n % 360 - 180, n % 120 - 60) for n in range(MANY - REPORTING)],
             )
         database.close()
         self.world.start()
+        self.world.fleet = FleetProcess(self.world.folder, self.world.daemon.port, REPORTING)
+        self.world.fleet.wait_until_all_are(True, DEADLINE_S)
+
+    def signed_in(self, visit: Visit) -> Page:
+        """The page of somebody who has signed in long ago, and whose browser has nothing of ours but that."""
+        body = json.dumps({"token": self.world.tokens["viewer"]}).encode()
+        headers = {"Content-Type": "application/json"}
+        with urlopen(Request(f"{self.world.url}/api/v1/session", body, headers), timeout=DEADLINE_S) as answer:
+            cookie = SimpleCookie(answer.headers["Set-Cookie"])[COOKIE].value
+        visit.page.context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.world.url}])
+        visit.page.add_init_script(WATCHING)
+        return visit.page
+
+    def assertAllThere(self, visit: Visit) -> None:
+        visit.until("document.querySelector('.shown')?.textContent === '5,000 devices'", "all of them")
+
+    def assertOnce(self, measure: Callable[[], float], bound: float) -> None:
+        """What is measured is less than this once in a few times: other programs have a processor only now and then."""
+        found: list[float] = []
+        while len(found) < ATTEMPTS:
+            found.append(measure())
+            if found[-1] < bound:
+                return
+        self.fail(f"{bound:g} or more each time: {found}")
+
+    def test_first_rows(self) -> None:
+        """From the address to names in rows, with an empty cache, while rows change; what Playwright takes is in it."""
+        self.assertOnce(self.first_visit_s, FIRST_ROWS_S)
+
+    def first_visit_s(self) -> float:
+        """How many seconds somebody who comes for the first time waits."""
         with self.visitor.visit() as visit:
-            page = visit.open().sign_in(self.world.tokens["viewer"]).page
-            page.wait_for_selector(".rows .row")
+            page = self.signed_in(visit)
             began = time.monotonic()
-            page.reload(wait_until="commit")
+            page.goto(self.world.url, wait_until="commit")
             page.wait_for_selector(".rows .row .c-name a:not(:empty)")
             took = time.monotonic() - began
-            visit.until("document.querySelector('.shown').textContent === '5,000 devices'", "all of them")
-            self.assertLess(took, FIRST_ROWS_S)
             self.assertLess(page.locator(".rows .row").count(), 60, "rows out of sight exist")
+            self.assertAllThere(visit)
+            visit.until(f"window.carried > {REPORTING / 2}", "rows change")
+            cached = "performance.getEntriesByType('resource').filter((one) => one.transferSize === 0)"
+            self.assertEqual(page.evaluate(f"{cached}.map((one) => one.name)"), [], "the cache was not empty")
+            self.assertClean(visit)
+        return took
+
+    def test_smooth(self) -> None:
+        """How long the page at most answers nobody while somebody scrolls through all of them, and rows change.
+
+        This is Chromium's own count of what keeps the page for more than 50 ms at a time. From 200 ms on people see it;
+        the bound is twice that, as here other programs take their share of the processor.
+        """
+        with self.visitor.visit() as visit:
+            page = self.signed_in(visit)
+            visit.open()
+            self.assertAllThere(visit)
+            visit.until("document.body.dataset.link === 'live'", "the stream")
+            self.assertOnce(lambda: self.longest_task_ms(page), LONGEST_TASK_MS)
+            self.assertClean(visit)
+
+    def longest_task_ms(self, page: Page) -> float:
+        """Scroll down and up for six seconds."""
+        page.evaluate("Object.assign(window, {carried: 0, longest: 0})")
+        page.mouse.move(600, 500)
+        first_rows = set()
+        for step in range(60):
+            page.mouse.wheel(0, 9000 if step < 30 else -9000)
+            page.wait_for_timeout(100)
+            first_rows.add(page.locator(".rows .row").first.get_attribute("aria-rowindex"))
+        self.assertGreater(len(first_rows), 20, "it scrolls")
+        carried, longest = page.evaluate("[carried, longest]")
+        self.assertGreater(carried, REPORTING / 2, "rows change meanwhile")
+        return float(longest)
+
+    def test_every_one_can_be_found(self) -> None:
+        last = MANY - REPORTING - 1
+        with self.visitor.visit() as visit:
+            page = visit.open().sign_in(self.world.tokens["viewer"]).page
+            self.assertAllThere(visit)
             page.evaluate("scrollTo(0, document.body.scrollHeight)")
-            page.locator(".rows a", has_text=re.compile("^Genset 4999$")).wait_for()
+            page.locator(".rows a", has_text=re.compile(f"^Genset {last}$")).wait_for()
             page.fill("#q", "genset 4321")
             visit.until("document.querySelector('.shown').textContent === '1 of 5,000 devices'", "the one")
             visit.open("#/map")

@@ -1,13 +1,15 @@
 """The console when something is not as it should be."""
 
+import json
 import time
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 from playwright.sync_api import Page, Route
 
 from tests.daemon import until
 from tests_system.browser import Visit
 from tests_system.console_case import ConsoleTestCase, answering
+from tests_system.programs import answer
 
 
 class TroubleTests(ConsoleTestCase):
@@ -169,14 +171,14 @@ class TroubleTests(ConsoleTestCase):
     def test_a_command_that_hangs(self) -> None:
         with self.visitor.visit() as visit:
             page = self.device_page(visit, 1)
-            sent: list[Any] = []
-            page.route("**/api/v1/devices/*/commands", lambda route: sent.append(route.request.post_data_json))
-            page.click(".k-manual")
-            page.click("dialog .primary")
-            began = time.time()
-            page.locator(".outcome .tag", has_text="not known").wait_for()
-            self.assertLess(time.time() - began, 12)
-            self.assertLess(abs(sent[0]["not_after"] / 1000 - began - 10), 2)
+            with visit.holding("**/api/v1/devices/*/commands") as held:
+                page.click(".k-manual")
+                page.click("dialog .primary")
+                began = time.time()
+                page.locator(".outcome .tag", has_text="not known").wait_for()
+                self.assertLess(time.time() - began, 12)
+                sent = json.loads(held[0].request.post_data or "")
+                self.assertLess(abs(sent["not_after"] / 1000 - began - 10), 2)
 
     def test_a_command_without_an_answer_is_found_by_its_key(self) -> None:
         hostid = self.host(1)
@@ -305,3 +307,36 @@ class SilentTests(ConsoleTestCase):
             page.locator("#panel-commands .tag.o-unknown").wait_for()
             self.assertUsable(visit, "outcome unknown")
             self.assertClean(visit)
+
+
+class SignInTests(ConsoleTestCase):
+    """Wrong tokens are answered late, so that nobody finds one by trying."""
+
+    devices = 0
+
+    def guess(self, times: int) -> None:
+        """Show wrong tokens at once: the first is held for a second, the others are turned away."""
+        url = f"{self.world.url}/api/v1/status"
+        with ThreadPoolExecutor(times) as pool:
+            said = list(pool.map(lambda _: json.loads(answer(url, Authorization="Bearer wrong")), range(times)))
+        self.assertEqual({one["code"] for one in said}, {"unauthorized", "too_many_requests"})
+
+    def test_the_fifth_wrong_token(self) -> None:
+        """Held for 16 s: longer than anything else is waited for. Who comes meanwhile reads why in his language."""
+        self.guess(4)
+        with self.visitor.visit() as visit, self.visitor.visit(locale="zh-CN") as meanwhile:
+            page, other = visit.open().page, meanwhile.open().page
+            page.fill("#token", "cmmd_wrong")
+            began = time.monotonic()
+            page.keyboard.press("Enter")
+            page.locator(".signin [role=status]", has_text="This takes long on purpose").wait_for()
+            self.assertUsable(visit, "a wrong token is held")
+            other.fill("#token", "cmmd_wrong")
+            other.keyboard.press("Enter")
+            other.locator("#wrong", has_text="被拒绝：请求过多").wait_for()
+            page.locator("#wrong:not(:empty)").wait_for()
+            self.assertIn("not known", page.inner_text("#wrong"))
+            self.assertGreater(time.monotonic() - began, 12)
+            self.assertEqual(page.inner_text(".signin [role=status]"), "")
+            visit.sign_in(self.world.tokens["viewer"])
+            self.assertEqual([one for one in visit.errors if "401" not in one], [])

@@ -1,11 +1,9 @@
 """A real daemon that people and Prometheus can come in at."""
 
-import json
-import sys
 from pathlib import Path
 
 from tests.daemon import Daemon, endpoint, service_port
-from tests_system.programs import run
+from tests_system.programs import new_token
 
 __all__ = ["WebDaemon"]
 
@@ -28,7 +26,4 @@ class WebDaemon(Daemon):
 
     def new_token(self, name: str, role: str) -> str:
         """Make a token as an operator does."""
-        add = ("token", "add", name, "--role", role)
-        said = run(sys.executable, "-m", "cmmd.control.cmmctl", "--state", self.state, "--json", *add)
-        token: str = json.loads(said)["token"]
-        return token
+        return new_token(self.state, name, role)

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from cmmd.gateway.address import Address, EndpointFactory
-from cmmd.gateway.connection import LinkError, ServerConnection
+from cmmd.gateway.connection import LinkError, ServerConnection, Standstill, never_stood_still
 from cmmd.wire.quoting import quoted
 
 __all__ = ["Connector"]
@@ -20,12 +20,13 @@ class _OneConnection(Factory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, log: Logger) -> None:
+    def __init__(self, clock: IReactorTime, log: Logger, stood_still: Standstill) -> None:
         self._clock = clock
         self._log = log
+        self._stood_still = stood_still
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection:  # noqa: ARG002
-        return ServerConnection(self._clock, self._log)
+        return ServerConnection(self._clock, self._log, self._stood_still)
 
 
 class Connector:
@@ -34,12 +35,16 @@ class Connector:
     :param endpoints: the way to an address.
     :param clock: for the timeouts of connections.
     :param log: takes what connections have to say.
+    :param stood_still: see ServerConnection.
     """
 
-    def __init__(self, endpoints: EndpointFactory, clock: IReactorTime, log: Logger) -> None:
+    def __init__(
+        self, endpoints: EndpointFactory, clock: IReactorTime, log: Logger, stood_still: Standstill = never_stood_still
+    ) -> None:
         self._endpoints = endpoints
         self._clock = clock
         self._log = log
+        self._stood_still = stood_still
 
     async def connect(self, address: Address) -> ServerConnection:
         """Connect.
@@ -48,7 +53,8 @@ class Connector:
         """
         try:
             endpoint = self._endpoints(address)
-            return cast("ServerConnection", await endpoint.connect(_OneConnection(self._clock, self._log)))
+            factory = _OneConnection(self._clock, self._log, self._stood_still)
+            return cast("ServerConnection", await endpoint.connect(factory))
         except ConnectingCancelledError:
             raise CancelledError from None
         except CancelledError:

@@ -17,7 +17,15 @@ from cmmd.wire.quoting import quoted
 from cmmd.wire.reading import read_from_server
 from cmmd.wire.splitter import Splitter
 
-__all__ = ["ANSWER_TIMEOUT_S", "Command", "LinkError", "ServerAnswer", "ServerConnection"]
+__all__ = [
+    "ANSWER_TIMEOUT_S",
+    "Command",
+    "LinkError",
+    "ServerAnswer",
+    "ServerConnection",
+    "Standstill",
+    "never_stood_still",
+]
 
 ANSWER_TIMEOUT_S = 20.0
 """How long a server may take to answer."""
@@ -30,6 +38,15 @@ Command = WriteConfig | Reset
 
 ServerAnswer = Answer | LoginAnswer | TimingAnswer
 """What a server sends because it was asked."""
+
+Standstill = Callable[[], float]
+"""For how many seconds, until just now, this process stood still; 0: it did not."""
+
+
+def never_stood_still() -> float:
+    """Where nobody looks."""
+    return 0.0
+
 
 # The answers that come all day, byte for byte as cmmd writes them: no need to read them each time.
 _USUAL: dict[bytes, ServerMessage] = {
@@ -48,13 +65,15 @@ class ServerConnection(Protocol):
 
     :param clock: for the timeouts.
     :param log: where to say what was ignored.
+    :param stood_still: what is read after a standstill is of unknown age, and ends the connection unread.
     :ivar on_command: takes what the server sends by itself; nobody: it is ignored.
     :ivar on_end: called once when the connection can no longer be used, with the reason.
     """
 
-    def __init__(self, clock: IReactorTime, log: Logger) -> None:
+    def __init__(self, clock: IReactorTime, log: Logger, stood_still: Standstill = never_stood_still) -> None:
         self._clock = clock
         self._log = log
+        self._stood_still = stood_still
         self._splitter = Splitter()
         self._waiting: dict[str, Deferred[ServerAnswer]] = {}  # by the method of the answer
         self._error: LinkError | None = None  # why the connection can no longer be used
@@ -133,6 +152,10 @@ class ServerConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came: none, one or several messages."""
+        stood_still_s = self._stood_still()
+        if stood_still_s:
+            self._give_up(LinkError(f"this process stood still for {stood_still_s:.0f} s: what came may be as old"))
+            return
         self._splitter.feed(data)
         while self._error is None:
             try:

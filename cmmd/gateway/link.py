@@ -5,6 +5,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from msgspec import UNSET
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +17,7 @@ from cmmd.gateway.address import Address, EndpointFactory, parse_address
 from cmmd.gateway.answers import Answers, at_once
 from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.connecting import Connector
-from cmmd.gateway.connection import LinkError
+from cmmd.gateway.connection import LinkError, Standstill, never_stood_still
 from cmmd.gateway.orders import LinkCounters, Orders
 from cmmd.gateway.outages import Outages, OutageTerms
 from cmmd.gateway.session import Session, SessionTerms
@@ -59,6 +60,9 @@ class Link(Service):
     :param log: takes the few lines that a link has to say.
     :param now: Unix time in seconds; None: the clock's.
     :param outages: how the times without a session are bridged; None: they are not.
+    :param stood_still: see ServerConnection.
+    :param follow_wiring: whether a port or baud rate in the login answer that differs from what was told is an order,
+        as with cmmd; other servers only repeat what was told.
     :ivar session: the session that stands, attached or about to be; None: there is none.
     :ivar clock_offset: the server's clock minus ours when it was last asked, in seconds; None: not known. A server that
         tells a time before 2024 does not know it either.
@@ -82,6 +86,8 @@ class Link(Service):
         log: Logger | None = None,
         now: Callable[[], float] | None = None,
         outages: OutageTerms | None = None,
+        stood_still: Standstill = never_stood_still,
+        follow_wiring: bool = False,
     ) -> None:
         self.counters = LinkCounters() if counters is None else counters
         self.session: Session | None = None
@@ -90,12 +96,14 @@ class Link(Service):
         self._clock = clock
         self._random = random
         self._follow = follow
+        self._follow_wiring = follow_wiring
+        self._wiring_refused: tuple[int | None, int | None] = (None, None)  # what could not be done
         self._data_mode = data_mode
         self._first_delay = first_delay
         self._log = Logger() if log is None else log
         self._now = clock.seconds if now is None else now
         self._ticks = clock.seconds if outages is None else outages.ticks
-        self._connector = Connector(endpoints, clock, self._log)
+        self._connector = Connector(endpoints, clock, self._log, stood_still)
         self._terms = SessionTerms(
             clock=clock,
             now=self._now,
@@ -154,7 +162,10 @@ class Link(Service):
         await self._sleep(self._first_delay)
         while True:
             try:
-                await self._attend(await self._login())
+                result = await self._login()
+                if self._follow_wiring and await self._rewired(result):
+                    result = await self._login()  # it tells how it is wired now
+                await self._attend(result)
                 pause = RESTART_S * self._random.uniform(0.5, 1.5)
             except CancelledError:
                 raise
@@ -181,6 +192,20 @@ class Link(Service):
             raise LinkError(f"login refused, retcode {quoted(answer.retcode)}")
         self.counters.logins += 1
         return answer.result
+
+    async def _rewired(self, result: LoginResult) -> bool:
+        """Have the controller wired as a login answer has it, where that is not as we are (an override of cmmd's).
+
+        :return: whether anything was changed.
+        """
+        told = self._source.identity()
+        port = None if result.modulePort in (UNSET, told.modulePort) else result.modulePort
+        baud = None if result.moduleBaud in (UNSET, told.moduleBaud) else result.moduleBaud
+        if (port, baud) in ((None, None), self._wiring_refused):
+            return False
+        done = await self._source.set_port(port, baud)
+        self._wiring_refused = (None, None) if done else (port, baud)
+        return done
 
     async def _attend(self, result: LoginResult) -> None:
         """Hold the long connection; return after a reset.

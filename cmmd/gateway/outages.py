@@ -19,7 +19,8 @@ from cmmd.gateway.historian import Historian, ServerType
 from cmmd.gateway.recorder import Recorder
 from cmmd.gateway.session import Session
 from cmmd.gateway.source import Source
-from cmmd.gateway.timekeeper import Timekeeper, boot_id, ticks_s
+from cmmd.gateway.timekeeper import Timekeeper, boot_id
+from cmmd.pulse import ticks_s
 
 __all__ = ["KEEP_INTERVAL_S", "LONGEST_MENDING_S", "OutageTerms", "Outages"]
 
@@ -37,7 +38,7 @@ class OutageTerms(Struct, frozen=True, kw_only=True):
     :ivar buffer: where uploads wait; opened and closed with the link.
     :ivar server_type: whether the server knows ``itime``.
     :ivar interval_s: seconds between uploads kept.
-    :ivar ticks: see :func:`cmmd.gateway.timekeeper.ticks_s`. :ivar boot: see :func:`cmmd.gateway.timekeeper.boot_id`.
+    :ivar ticks: see :func:`cmmd.pulse.ticks_s`. :ivar boot: see :func:`cmmd.gateway.timekeeper.boot_id`.
     """
 
     buffer: Buffer

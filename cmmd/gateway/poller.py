@@ -10,9 +10,8 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.bus.exchanges import Veto
 from cmmd.gateway.changes import ByteOrder, change_params, changed_items
-from cmmd.gateway.source import InputStates, OutcomeUnknown
+from cmmd.gateway.source import InputStates, OutcomeUnknown, Veto, unopposed
 from cmmd.modbus.frames import (
     ExceptionResponse,
     ExpectedResponse,
@@ -67,7 +66,7 @@ class Wiring(Protocol):
     def module_baud(self) -> int:
         """0 9600, 1 19200, 2 115200 bit/s."""
 
-    def change(self, module_port: int | None, module_baud: int | None) -> Awaitable[bool]:
+    def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> Awaitable[bool]:
         """Be wired like that from now on; None: as it is. False: it cannot be, and all is as it was."""
 
 
@@ -285,7 +284,7 @@ class BusSource:
 
     # --- obeying -----------------------------------------------------------------------------------------------------
 
-    async def write(self, frame: str) -> bool:
+    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
         """See Source. Taken are intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
         if self._inhibited:
             return False
@@ -298,7 +297,7 @@ class BusSource:
         if request.unit == BROADCAST:
             request = replace(request, unit=self._unit)
         try:
-            await self._bus.write(request, self._veto)
+            await self._bus.write(request, lambda: self._inhibition() or veto())
         except (ExceptionAnswer, NotSent) as error:
             self._log.info("{request} was not done: {error}", request=request.to_hex(), error=error)
             return False
@@ -306,12 +305,13 @@ class BusSource:
             raise OutcomeUnknown(f"{request.to_hex()}: {error}") from None
         return True
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         """See Source."""
-        return not self._inhibited and await self._wiring.change(module_port, module_baud)
+        if self._inhibited:
+            return False
+        return await self._wiring.change(module_port, module_baud, lambda: self._inhibition() or veto())
 
-    def _veto(self) -> str | None:
-        """Asked once more directly before a write leaves."""
+    def _inhibition(self) -> str | None:
         return "remote control is inhibited" if self._inhibited else None
 
     @property

@@ -3,12 +3,19 @@
 A simulated genset is a source; a serial bus with a real controller is another.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from cmmd.wire.messages import ChangeParams, LoginParams
 
-__all__ = ["NO_INPUTS", "InputStates", "OutcomeUnknown", "Source"]
+__all__ = ["NO_INPUTS", "InputStates", "OutcomeUnknown", "Source", "Veto", "unopposed"]
+
+Veto = Callable[[], str | None]
+"""Why something must not be done; None: nothing speaks against it. Asked directly before it is."""
+
+
+def unopposed() -> None:
+    """Nothing speaks against it."""
 
 
 class OutcomeUnknown(Exception):
@@ -73,16 +80,18 @@ class Source(Protocol):
     def inputs(self) -> InputStates:
         """The device's own inputs as they are now (section 4.5)."""
 
-    def write(self, frame: str) -> Awaitable[bool]:
+    def write(self, frame: str, veto: Veto = unopposed) -> Awaitable[bool]:
         """Carry one Modbus write out (section 4.6).
 
         :param frame: the request as the server sent it: nothing about it is checked yet.
+        :param veto: asked directly before it leaves, for it may have waited; then it is not done.
         :return: whether the controller did it; False: it surely did not.
         :raises OutcomeUnknown: nobody knows. So with whatever else is raised: the server is left without an answer.
         """
 
-    def set_port(self, module_port: int | None, module_baud: int | None) -> Awaitable[bool]:
+    def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> Awaitable[bool]:
         """Change the wiring to the controller (section 4.6), in the codes of 4.1; None: as it is.
 
+        :param veto: asked directly before it is begun.
         :return: whether it was done.
         """

@@ -35,6 +35,7 @@ from cmmd.gateway.status import Status
 from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
 from cmmd.gateway.witness import Witness, names_of
 from cmmd.gateway.worker import ThreadWorker
+from cmmd.pulse import Pulse
 
 __all__ = ["Gateway", "Options", "makeService"]
 
@@ -143,6 +144,7 @@ class Gateway(Service):
             log=log,
         )
         server = settings.server
+        self._pulse = Pulse(clock)
         self._link = Link(
             Witness(source, names_of(self._catalog, params.moduletype), log),
             self._login,
@@ -155,6 +157,8 @@ class Gateway(Service):
             log=log,
             now=time.time,
             outages=self._outages(),
+            stood_still=self._pulse.stood_still_s,
+            follow_wiring=server.type == "cmmd",
         )
         report = Report(
             login=str(self._login),
@@ -187,6 +191,7 @@ class Gateway(Service):
             how="by TLS" if settings.server.tls.enabled else "without TLS",
             state=str(state),
         )
+        self._pulse.startService()
         self._bus.start()
         self._link.startService()
         self._status.startService()
@@ -219,6 +224,7 @@ class Gateway(Service):
                     await stopped
                 await self._bus.stop()
                 self._status.stopService()
+                self._pulse.stopService()
                 self._inputs.close()
         finally:
             self._unlock()

@@ -6,13 +6,12 @@ and the ticks of its machine since it was switched on, which nobody puts right. 
 off, the ticks tell how long ago it was.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-__all__ = ["EARLIEST_S", "Stamp", "Timekeeper", "boot_id", "ticks_s"]
+__all__ = ["EARLIEST_S", "Stamp", "Timekeeper", "boot_id"]
 
 EARLIEST_S = 1_704_067_200.0
 """2024 begins. A clock that shows an earlier time is wrong, ours or a server's."""
@@ -33,11 +32,6 @@ class Stamp(NamedTuple):
     ticks_s: float
 
 
-def ticks_s() -> float:
-    """Seconds since the machine was switched on, whatever anybody sets, and whether it slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def boot_id() -> str:
     """The name that the kernel gave to the time since it was started; a random one where it does not say."""
     try:
@@ -52,7 +46,7 @@ class Timekeeper:
     The server's clock counts, where it has been learnt: what is uploaded live gets its time from there as well.
 
     :param now: the box's calendar, Unix time in seconds.
-    :param ticks: see :func:`ticks_s`. :param boot: see :func:`boot_id`.
+    :param ticks: see :func:`cmmd.pulse.ticks_s`. :param boot: see :func:`boot_id`.
     """
 
     def __init__(self, now: Callable[[], float], ticks: Callable[[], float], boot: str) -> None:

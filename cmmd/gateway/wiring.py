@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.kept import write_kept
+from cmmd.gateway.source import Veto, unopposed
 
 __all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "named", "wires_at_start"]
 
@@ -125,16 +126,17 @@ class Wiring:
         """``moduleBaud`` now."""
         return self._wires.module_baud
 
-    async def change(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
 
         It is kept before it is done: whatever happens in between, what is told at login is what is tried. Who cancels
         this does not wait any more; it comes to its end, or back to what was, all the same.
 
+        :param veto: asked directly before it is begun, for it may have waited for another change.
         :return: whether it was done. If not, all is as it was, and the log says why.
         """
         doing: Deferred[bool] = self._changing.run(
-            lambda: Deferred.fromCoroutine(self._change(module_port, module_baud))
+            lambda: Deferred.fromCoroutine(self._change(module_port, module_baud, veto))
         )
         done: Deferred[bool] = Deferred()
         waits = True
@@ -151,11 +153,14 @@ class Wiring:
         finally:
             waits = False
 
-    async def _change(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def _change(self, module_port: int | None, module_baud: int | None, veto: Veto) -> bool:
         port = self.module_port if module_port is None else module_port
         baud = self.module_baud if module_baud is None else module_baud
         if port not in self._there or baud not in range(len(BAUD_RATES)):
             return self._refused(port, baud, "there is no such port here, or no such baud rate")
+        why_not = veto()
+        if why_not is not None:
+            return self._refused(port, baud, why_not)
         before, after = self._wires, Wires(port, baud)
         if before == after:
             return True

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.gateway.source import InputStates, Source
+from cmmd.gateway.source import InputStates, Source, Veto, unopposed
 from cmmd.gateway.wiring import named
 from cmmd.modbus.frames import ModbusFrameError, ReadRequest, WriteCoilRequest, parse_request
 from cmmd.wire.messages import ChangeParams, LoginParams
@@ -76,13 +76,13 @@ class Witness:
         """See Source."""
         return self._source.inputs()
 
-    async def write(self, frame: str) -> bool:
+    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
         """See Source."""
-        return await self._told(self._name(frame), self._source.write(frame))
+        return await self._told(self._name(frame), self._source.write(frame, veto))
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         """See Source."""
-        return await self._told(named(module_port, module_baud), self._source.set_port(module_port, module_baud))
+        return await self._told(named(module_port, module_baud), self._source.set_port(module_port, module_baud, veto))
 
     async def _told(self, what: str, doing: Awaitable[bool]) -> bool:
         inhibited = self._source.inputs().inhibit_remote == 1

@@ -5,7 +5,7 @@ from struct import pack
 from msgspec.structs import replace
 
 from cmmd.gateway.changes import change_params, changed_items
-from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,
@@ -82,11 +82,13 @@ class SimulatedDevice:
         """It has none."""
         return NO_INPUTS
 
-    async def write(self, frame: str) -> bool:
+    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
         """Carry out a command: function 05, coil on (section 4.6).
 
         :return: whether the controller obeyed; what is no command, it does not.
         """
+        if veto() is not None:
+            return False
         says = self._says
         if says is not None:
             return says
@@ -98,11 +100,13 @@ class SimulatedDevice:
             return False
         return self._genset.write_coil(request.address)
 
-    async def set_port(self, module_port: int | None, module_baud: int | None) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         """Be wired like that from now on (section 4.6).
 
         :return: whether there is such a wiring.
         """
+        if veto() is not None:
+            return False
         says = self._says
         if says is not None:
             return says

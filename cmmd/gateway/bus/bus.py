@@ -13,6 +13,7 @@ from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
 from cmmd.gateway.bus.exchanges import Exchange, Exchanges, Veto
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.owed import Owed
 from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.gateway.bus.wire import Wire
@@ -27,6 +28,9 @@ LONGEST_WAIT_S = 10.0
 WRITE_PATIENCE_S = 20.0
 """What has not left by then does not leave any more: whoever asked for it gives it up after 30 s, or has done so."""
 
+EVERYBODY = 0
+"""The unit that is all units, and that none of them answers."""
+
 OUTCOME_UNKNOWN = frozenset({5, 11})
 """Exceptions that leave open what became of a write: "acknowledged, takes long", "gateway target does not respond"."""
 
@@ -35,8 +39,9 @@ class Bus:
     """Speaks to controllers, one request at a time and in order; a waiting write goes before waiting reads.
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
-    is logged once. What may be relied on, and within which bounds, is written at :class:`cmmd.gateway.bus.wire.Wire`
-    (late answers) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
+    is logged once. No request is sent while an answer to another one is owed that would pass for its own: see
+    :class:`cmmd.gateway.bus.owed.Owed`. What else may be relied on is written at :class:`cmmd.gateway.bus.wire.Wire`
+    (silence) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
 
     :param line: the line.
     :param clock: all time.
@@ -63,6 +68,7 @@ class Bus:
         self._backoff = Backoff(random, FIRST_WAIT_S, LONGEST_WAIT_S)
         self._log = Logger() if log is None else log
         self._exchanges = Exchanges()
+        self._owed = Owed(clock)
         self._refusal = "the bus is not started"  # why no request is taken; empty: they are
         self._wire: Wire | None = None  # while its port is open
         self._pending: Deferred[Port] | Deferred[None] | None = None  # an opening or a wait, which may be cut short
@@ -99,11 +105,12 @@ class Bus:
 
         :param veto: asked directly before it leaves, for it may have waited.
         :raises NotSent: there is a veto, it has waited for :data:`WRITE_PATIENCE_S`, the port is not open, too many
-            wait, or it cannot be found out whether the line echoes: it is surely not done.
+            wait, it cannot be found out whether the line echoes, or it is for unit 0: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
-        :raises NoAnswer: it was sent, and nobody knows; so too after a write to unit 0, which no controller answers,
-            when ``line.turnaround_s`` is over.
+        :raises NoAnswer: it was sent, and nobody knows.
         """
+        if request.unit == EVERYBODY:
+            raise NotSent("unit 0 is all controllers, of which none would confirm it")
         due = self._clock.seconds() + WRITE_PATIENCE_S
 
         def why_not() -> str | None:
@@ -174,7 +181,13 @@ class Bus:
         :param rewired: told whether it could be opened.
         :return: how many seconds to leave it alone then.
         """
-        wire = Wire(self.line, clock=self._clock, statistics=self.statistics, on_end=self._exchanges.wake)
+        wire = Wire(
+            self.line,
+            clock=self._clock,
+            statistics=self.statistics,
+            owed=self._owed,
+            on_news=self._exchanges.wake,
+        )
         try:
             self._pending = opening = self._open_port(wire.line, wire)
             wire.attach(await opening)
@@ -211,7 +224,7 @@ class Bus:
     async def _serve(self, wire: Wire) -> None:
         """Have exchanges until the wire takes no more."""
         while not wire.over:
-            if not len(self._exchanges):
+            if self._exchanges.first() is None:
                 await self._exchanges.wait()
                 continue
             try:
@@ -220,8 +233,21 @@ class Bus:
                 if not wire.over and (exchange := self._exchanges.take()) is not None:
                     exchange.fail(error)
                 continue
-            if (exchange := self._exchanges.take()) is not None:
-                await self._carry_out(wire, exchange)
+            if (exchange := self._exchanges.first()) is None:
+                continue
+            owed_for = self._owed.wait(exchange.request, again=exchange.again)
+            if owed_for > 0.0:
+                await self._more_or(owed_for)
+                continue
+            self._exchanges.take()
+            await self._carry_out(wire, exchange)
+
+    async def _more_or(self, seconds: float) -> None:
+        """Wait so long, or until there is something new: an exchange that goes before, or an answer that was owed."""
+        timer = self._clock.callLater(seconds, self._exchanges.wake)
+        await self._exchanges.wait()
+        if timer.active():
+            timer.cancel()
 
     async def _carry_out(self, wire: Wire, exchange: Exchange) -> None:
         """Have one exchange, once the line is silent."""

@@ -1,12 +1,13 @@
 """Whether a line sends back what is sent: it has to be known before a write whose answer is the request itself.
 
 Some RS485 adapters leave their receiver on while they send. The answer to functions 05 and 06 is equal to the request,
-so that there an echo alone would look like a controller's "done".
+so that there an echo alone would look like a controller's "done". The read that finds it out is the only one that no
+server has ordered; polls mostly show it before.
 """
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.seeker import is_its_own_answer
-from cmmd.gateway.bus.wire import BROADCAST, Wire
+from cmmd.gateway.bus.wire import Wire
 from cmmd.modbus.frames import Function, ReadRequest, Request
 
 __all__ = ["find_out_echo", "needs_echo_known"]
@@ -14,7 +15,7 @@ __all__ = ["find_out_echo", "needs_echo_known"]
 
 def needs_echo_known(request: Request) -> bool:
     """Whether an echo of this request would pass for its answer, in a way that matters."""
-    return not isinstance(request, ReadRequest) and request.unit != BROADCAST and is_its_own_answer(request)
+    return not isinstance(request, ReadRequest) and is_its_own_answer(request)
 
 
 async def find_out_echo(wire: Wire, request: Request) -> None:

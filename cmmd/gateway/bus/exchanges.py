@@ -24,6 +24,7 @@ class Exchange:
     :param request: the request.
     :param retries: how often it may be sent again.
     :param veto: asked directly before it leaves: why it must not; None: it may.
+    :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
         sent any more, or its answer is not told to anybody.
     """
@@ -32,6 +33,7 @@ class Exchange:
         self.request = request
         self.retries = retries
         self.veto = veto
+        self.again = False
         self.result: Deferred[str] = Deferred()
 
     @property
@@ -58,29 +60,34 @@ class Exchanges:
         self._writes: deque[Exchange] = deque()
         self._wanted: Deferred[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._reads) + len(self._writes)
-
     def put(self, exchange: Exchange) -> None:
         """Have an exchange wait.
 
         :raises NotSent: :data:`MAX_WAITING` do.
         """
         self._forget_dropped()
-        if len(self) >= MAX_WAITING:
+        if len(self._reads) + len(self._writes) >= MAX_WAITING:
             raise NotSent(f"{MAX_WAITING} requests are waiting for the bus already")
         self._line_of(exchange).append(exchange)
         self.wake()
 
     def put_back(self, exchange: Exchange) -> None:
-        """Have an exchange wait that was taken, as the first of its kind."""
+        """Have an exchange wait that was sent without an answer, as the first of its kind."""
+        exchange.again = True
         self._line_of(exchange).appendleft(exchange)
+
+    def first(self) -> Exchange | None:
+        """The next one, which goes on waiting; None: nobody waits."""
+        self._forget_dropped()
+        line = self._writes or self._reads
+        return line[0] if line else None
 
     def take(self) -> Exchange | None:
         """The next one; None: nobody waits."""
-        self._forget_dropped()
-        line = self._writes or self._reads
-        return line.popleft() if line else None
+        exchange = self.first()
+        if exchange is not None:
+            self._line_of(exchange).popleft()
+        return exchange
 
     def wait(self) -> Deferred[None]:
         """Fires when it is time to look again."""

@@ -22,9 +22,11 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("retries", 0, 10),
     ("quiet_s", 0.0, 60.0),
     ("gap_s", 0.0, 10.0),
-    ("turnaround_s", 0.0, 10.0),
 )
 _LONGEST_DELAY_S = 0.1
+
+_LATE_S = 5.0
+"""How late an answer is reckoned with, where ``quiet_s`` is not longer: seconds after its time."""
 
 
 class Direction(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +66,6 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar quiet_s: seconds without a request after one that was not answered, and after opening, 0..60: what is late
         comes in then, and is dropped.
     :ivar gap_s: seconds of silence that the controller wants before a request where 3.5 characters do not do, 0..10.
-    :ivar turnaround_s: seconds without a request after a broadcast, 0..10.
     :ivar echo: whether the line sends back what is sent; None: found out by reads.
     :raises ValueError: a value out of range, or values that do not go together; the text names them.
     """
@@ -79,7 +80,6 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
     retries: int = 2
     quiet_s: float = 0.5
     gap_s: float = 0.0
-    turnaround_s: float = 0.1
     echo: bool | None = None
 
     def __post_init__(self) -> None:
@@ -115,8 +115,13 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def silence_s(self) -> float:
-        """Seconds of silence before a request."""
+        """Seconds of silence before a request. In them the line turns around, too: who has sent lets go of it."""
         return max(self.gap_s, self.frame_end_s)
+
+    @property
+    def late_s(self) -> float:
+        """How many seconds after its time an answer may still come; a later one may be misunderstood."""
+        return max(self.quiet_s, _LATE_S)
 
     def seconds_for(self, length: float) -> float:
         """How long so many bytes take on the line."""

@@ -64,6 +64,7 @@ class Seeker:
 
     :param request: the request.
     :param echo: whether the line sends back what is sent; None: not known.
+    :param exceptions: whether an exception is an answer; it is none where it may be the late one to another request.
     :ivar answer: the answer as it came, with its CRC; None: it has not come.
     :ivar echoed: the request came back.
     :ivar clean: the answer came, and nothing before it.
@@ -71,7 +72,7 @@ class Seeker:
     :ivar crc_errors: what began like the answer, was long enough, and had a wrong CRC or garbage behind it.
     """
 
-    def __init__(self, request: Request, *, echo: bool | None) -> None:
+    def __init__(self, request: Request, *, echo: bool | None, exceptions: bool = True) -> None:
         self.answer: bytes | None = None
         self.echoed = False
         self.clean = False
@@ -81,8 +82,9 @@ class Seeker:
         self._writes = not isinstance(request, ReadRequest)
         self._request = bytes.fromhex(request.to_hex())
         self._ambiguous = is_its_own_answer(request)
-        self._normal = answer_shape(request)
-        self._exception = Shape(bytes((request.unit, request.function | _EXCEPTION)), _EXCEPTION_LENGTH)
+        self._shapes = [answer_shape(request)]
+        if exceptions:
+            self._shapes.append(Shape(bytes((request.unit, request.function | _EXCEPTION)), _EXCEPTION_LENGTH))
         self._kept = bytearray()
         self._passed_over = False  # bytes came before those kept
 
@@ -150,8 +152,7 @@ class Seeker:
 
     def _candidate(self, start: int) -> tuple[int, int] | None:
         """Where the next bytes are that begin like an answer, and how many they have to be."""
-        shapes = (self._normal, self._exception)
-        places = [(place, length) for head, length in shapes if (place := self._kept.find(head, start)) >= 0]
+        places = [(place, length) for head, length in self._shapes if (place := self._kept.find(head, start)) >= 0]
         return min(places, default=None)
 
     def _pass_over(self, count: int) -> None:

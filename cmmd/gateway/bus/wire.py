@@ -7,15 +7,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.owed import Owed
 from cmmd.gateway.bus.port import Port
 from cmmd.gateway.bus.seeker import Seeker, answer_shape
 from cmmd.gateway.bus.statistics import Statistics
-from cmmd.modbus.frames import ExceptionResponse, Request, parse_response
+from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, parse_response
 
-__all__ = ["BROADCAST", "Wire"]
-
-BROADCAST = 0
-"""The unit that is all units, and that none of them answers."""
+__all__ = ["Wire"]
 
 SETTLE_S = 0.02
 """Silence after bytes that belong to nothing: adapters hand a frame over in pieces, up to 16 ms apart."""
@@ -27,24 +25,22 @@ BABBLE_S = 2.0
 class Wire:
     """Sends requests and recognises their answers. One at a time; takes what the port brings.
 
-    A response does not say which request it answers, so a late one must not meet a request that it fits:
-
     - Every request waits until the line is silent: for ``line.silence_s`` after the last byte, for ``quiet_s`` after
-      opening the port and after a request that was not answered, ``turnaround_s`` after a broadcast, and
-      :data:`SETTLE_S` after bytes that belong to nothing. Then it waits for one more turn of the reactor, in which
-      comes what the kernel had in hand while this process was held up.
+      opening the port and after a request that was not answered, and for :data:`SETTLE_S` after bytes that belong to
+      nothing. Then it waits for one more turn of the reactor, in which comes what the kernel had in hand while this
+      process was held up.
     - What comes meanwhile is dropped.
-    - On a device of this machine that bounds how late an answer may be: one that begins within the time of its own
-      request and ``quiet_s`` after it is never taken for another's. The first answer after a request without one is
-      followed by ``quiet_s`` as well, since it may be the late one. A controller that is later than that can be
-      misunderstood, where two requests in a row look alike; ``late_answers`` counts before it comes to that.
-    - Over a network nothing bounds it, so there a request without an answer ends the connection, and with it all that
-      is on its way, in both directions.
+    - What was not answered is owed, and so is one more answer where one was taken that may have been owed: see
+      :class:`cmmd.gateway.bus.owed.Owed`. Who asks here sees to it that nothing is owed that would fit. What waiting
+      does not tell is not believed: an exception to a write that may be the one to another; and that the line has no
+      echo, where what came before an echo could may be late.
+    - Over a network a request without an answer ends the connection, and with it what is on its way either way.
 
     :param line: the line.
     :param clock: all time.
     :param statistics: where to count.
-    :param on_end: called when ``over`` becomes true.
+    :param owed: what is still to be answered.
+    :param on_news: called when ``over`` becomes true, and when an answer has come that was owed.
     :ivar echo: whether the line sends back what is sent; None: not known yet. An echo seen counts for as long as the
         port is open; none seen, only when an answer was the first thing that came.
     :ivar over: no further request is taken.
@@ -53,7 +49,7 @@ class Wire:
     """
 
     def __init__(
-        self, line: Line, *, clock: IReactorTime, statistics: Statistics, on_end: Callable[[], None] = lambda: None
+        self, line: Line, *, clock: IReactorTime, statistics: Statistics, owed: Owed, on_news: Callable[[], None]
     ) -> None:
         self.line = line
         self.echo = line.echo
@@ -62,15 +58,17 @@ class Wire:
         self.answered = False
         self._clock = clock
         self._statistics = statistics
-        self._on_end = on_end
+        self._owed = owed
+        self._on_news = on_news
         self._port: Port | None = None
         self._heard_at = 0.0  # when the last byte came, or what was sent had left
         self._silent_at = 0.0  # when the line will have been silent for long enough
-        self._seeker: Seeker | None = None  # what is looked for, in time or late
-        self._asking = False
-        self._deadline = 0.0
+        self._request: Request | None = None  # in hand
+        self._seeker: Seeker | None = None  # looks for its answer
+        self._deadline = 0.0  # of it
+        self._echoed_by = 0.0  # when an echo of it has begun, if there is one
+        self._began_at = 0.0  # when the first byte came after it
         self._ending = ""  # why no further request is taken
-        self._doubt = False  # an answer may still come late
         self._rest: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
 
@@ -92,9 +90,9 @@ class Wire:
         """
         self.over = True
         self._ending = reason
-        if not self._asking:
+        if self._request is None:
             self._wake()
-        self._on_end()
+        self._on_news()
 
     # --- one request -------------------------------------------------------------------------------------------------
 
@@ -122,58 +120,54 @@ class Wire:
         :return: the answer in upper-case hex with CRC; no exception.
         :raises NotSent: the port was lost before.
         :raises ExceptionAnswer: the controller said no.
-        :raises NoAnswer: no valid answer in time, or the port was lost; always after a broadcast.
+        :raises NoAnswer: no valid answer in time, or the port was lost.
         """
         if self.over or self._port is None:
             raise NotSent(self.loss or self._ending)
         frame = bytes.fromhex(request.to_hex())
-        seeker = self._seeker = Seeker(request, echo=self.echo)
-        self._asking = True
+        exceptions = isinstance(request, ReadRequest) or not self._owed.of_another(request)
+        seeker = Seeker(request, echo=self.echo, exceptions=exceptions)
+        self._request, self._seeker = request, seeker
         try:
             self._port.write(frame)
             self._statistics.requests += 1
             self._heard_at = self._clock.seconds() + self.line.seconds_for(len(frame))
-            if request.unit == BROADCAST:
-                patience = self.line.seconds_for(len(frame)) + self.line.turnaround_s
-            else:
-                length = len(frame) + answer_shape(request).length
-                patience = self.line.seconds_for(length) + self.line.timeout_s
+            self._echoed_by = self._heard_at + SETTLE_S
+            length = len(frame) + answer_shape(request).length
+            patience = self.line.seconds_for(length) + self.line.timeout_s
             self._deadline = self._clock.seconds() + patience
             await self._for(patience)
             if seeker.answer is None and self.loss is None:
                 await self._for(0.0)  # what is in time, and still in the kernel's hand
                 seeker.finish()
         finally:
-            self._asking = False
+            self._request = self._seeker = None
         return self._conclude(request, seeker)
 
     def _conclude(self, request: Request, seeker: Seeker) -> str:
         """Say what came of it, and when the line will be silent."""
         self._statistics.crc_errors += seeker.crc_errors
         self._statistics.bytes_discarded += seeker.discarded
+        owed_until = self._deadline + self.line.late_s
+        quiet_at = self._clock.seconds() + self.line.quiet_s
+        self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
         if seeker.echoed:
             self._statistics.echoes += 1
             self.echo = True
-        elif seeker.clean and self.echo is None:
-            self.echo = False
-        quiet_at = self._clock.seconds() + self.line.quiet_s
-        self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
-        if request.unit == BROADCAST:
-            self._seeker = None
-            raise NoAnswer(self.loss or "sent to all units: none answers")
         if seeker.answer is None:
             self._statistics.timeouts += 1
             self._silent_at = max(self._silent_at, quiet_at)
-            self._doubt = True
+            self._owed.put(request, owed_until, seeker)
             self._drop_what_is_under_way()
             raise NoAnswer(self.loss or "no valid answer in time")
-        self._seeker = None
-        if self._doubt:
-            self._silent_at = max(self._silent_at, quiet_at)
-        self._doubt = False
-        self.answered = True
         answer = seeker.answer.hex().upper()
         response = parse_response(answer)
+        may_be_late = self._owed.taken(request, owed_until, refused=isinstance(response, ExceptionResponse))
+        if may_be_late:
+            self._silent_at = max(self._silent_at, quiet_at)
+        if seeker.clean and self.echo is None and (not may_be_late or self._began_at > self._echoed_by):
+            self.echo = False
+        self.answered = True
         if isinstance(response, ExceptionResponse):
             self._statistics.exceptions += 1
             raise ExceptionAnswer(response)
@@ -192,22 +186,25 @@ class Wire:
     def received(self, chunk: bytes) -> None:
         """Bytes came."""
         self._heard_at = self._clock.seconds()
-        if self._asking and self._seeker is not None:
+        late = self._owed.hear(chunk, self._request)
+        self._statistics.late_answers += late
+        if self._seeker is not None:
+            if not self._seeker.received:
+                self._began_at = self._heard_at
             self._seeker.feed(chunk)
             self._wait_on()
             return
         self._statistics.bytes_discarded += len(chunk)
         self._silent_at = max(self._silent_at, self._heard_at + SETTLE_S)
-        if self._seeker is not None and self._seeker.feed(chunk) is not None:
-            self._seeker = None
-            self._statistics.late_answers += 1
+        if late:
+            self._on_news()
 
     def lost(self, reason: str) -> None:
         """The port can no longer be used."""
         self.over = True
         self.loss = reason
         self._wake()
-        self._on_end()
+        self._on_news()
 
     def _wait_on(self) -> None:
         """After an answer wait for the silence that ends it, since it is none where something else follows."""

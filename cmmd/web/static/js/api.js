@@ -20,7 +20,8 @@ export class NoAnswer extends Error {}
 // How long an answer may take. A browser has six connections to a host: where all of them are held, a request waits for
 // one of them, and would be sent whenever that is.
 const READ_MS = 30_000;
-const SOON_MS = 10_000; // what the daemon has at hand, and every write
+const SOON_MS = 10_000; // what the daemon has at hand, and every write but one
+const SIGN_IN_MS = 40_000; // a wrong token is answered up to 30 s late, on purpose
 
 let csrf = null;
 let onSignedOut = () => {};
@@ -144,7 +145,7 @@ function signedIn(session) {
 }
 
 export const session = async () => signedIn(await get("/session"));
-export const signIn = async (token) => signedIn(await ask("POST", "/session", {body: {token}}));
+export const signIn = async (token) => signedIn(await ask("POST", "/session", {body: {token}, limit_ms: SIGN_IN_MS}));
 
 export async function signOut() {
   await ask("DELETE", "/session");

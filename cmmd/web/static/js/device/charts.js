@@ -5,6 +5,7 @@ import {moment, number} from "../format.js";
 import {h, icon, mark, put, say, throttled} from "../dom.js";
 import {language, t, titled} from "../i18n.js";
 import {address} from "../route.js";
+import {why} from "../why.js";
 import {figure} from "./figure.js";
 import {grouped} from "./values.js";
 
@@ -225,7 +226,7 @@ export class Charts {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
-      put(this.note, icon("warning"), error instanceof api.Refused ? t("error.refused", {why: error.message}) : t("error.no_answer"));
+      put(this.note, icon("warning"), error instanceof api.Refused ? t("error.refused", {why: why(error)}) : t("error.no_answer"));
     }
   }
 

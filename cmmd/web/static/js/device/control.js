@@ -6,6 +6,7 @@ import {clock} from "../format.js";
 import {h, icon, mark, put} from "../dom.js";
 import {t, tOr, titled} from "../i18n.js";
 import {may} from "../session.js";
+import {why} from "../why.js";
 import {commandName, outcomeTag, steps, verdict, watching} from "./outcome.js";
 
 const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle"]]];
@@ -110,9 +111,9 @@ export class Control {
       this.told = null;
       put(this.outcome, h("p", {class: "muted"}, icon("wait"), t("control.looking")));
     }, SLOW_MS);
-    let why;
+    let hindrance;
     try {
-      why = await this.#hindrance();
+      hindrance = await this.#hindrance();
     } catch (error) {
       if (error.name === "AbortError") return false; // the page is gone
       throw error;
@@ -121,10 +122,10 @@ export class Control {
       this.#asking = false;
     }
     if (this.signal.aborted) return false;
-    why ??= asked === null || this.state() === asked ? null : t("why.changed");
-    this.#problem = why;
+    hindrance ??= asked === null || this.state() === asked ? null : t("why.changed");
+    this.#problem = hindrance;
     this.#tell();
-    if (why === null) return true;
+    if (hindrance === null) return true;
     this.element.scrollIntoView({block: "nearest"});
     return false;
   }
@@ -136,7 +137,7 @@ export class Control {
       await this.#fresh();
     } catch (error) {
       if (error instanceof api.NoAnswer) return t("why.unheard");
-      if (error instanceof api.Refused) return tOr(`code.${error.code}`, error.message);
+      if (error instanceof api.Refused) return why(error);
       throw error;
     }
     const reason = this.reason();
@@ -337,12 +338,12 @@ export class Control {
     const running = !this.#unknown && this.#last?.number === this.#mine && this.#last?.outcome === null;
     const lines = [];
     if (problem) {
-      const why = this.#problem && (typeof this.#problem === "string" ? this.#problem : tOr(`code.${this.#problem.code}`, this.#problem.message));
+      const reason = this.#problem && (typeof this.#problem === "string" ? this.#problem : why(this.#problem));
       const line = (what, text) => h("p", {class: `tag o-${what}`}, icon(what), h("span", {}, text));
-      if (why) lines.push(line("no", t("control.not_sent", {why})));
+      if (reason) lines.push(line("no", t("control.not_sent", {why: reason})));
       if (this.#unknown) lines.push(line("unknown", t("control.no_answer")));
       if (!running) {
-        const key = JSON.stringify([this.#unknown, why, this.#other]);
+        const key = JSON.stringify([this.#unknown, reason, this.#other]);
         if (key === this.told) return;
         this.told = key;
         put(this.outcome, lines, this.#others());

@@ -6,6 +6,7 @@ import {h, put} from "../dom.js";
 import {confirm} from "../dialog.js";
 import {t, tOr, titled} from "../i18n.js";
 import {may} from "../session.js";
+import {why} from "../why.js";
 
 const NUMBERS = [["history_interval", 1, 86_400, "any", "s"], ["online_rate", 100, 86_400_000, "1", "ms"], ["offline_rate", 100, 86_400_000, "1", "ms"]];
 const CHOICES = {data_mode: [0, 1], set_port: [0, 1, 2, 3, 4], set_baud: [0, 1, 2]};
@@ -78,7 +79,7 @@ export class SettingsForm {
       put(this.#told, t("settings.saved"));
     } catch (error) {
       if (error instanceof api.NoAnswer) put(this.#told, t("error.no_answer.write"));
-      else if (error instanceof api.Refused) put(this.#told, t("error.refused", {why: error.message}));
+      else if (error instanceof api.Refused) put(this.#told, t("error.refused", {why: why(error)}));
       else throw error;
     }
   }

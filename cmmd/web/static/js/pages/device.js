@@ -12,9 +12,10 @@ import {SettingsForm} from "../device/settings.js";
 import {Values} from "../device/values.js";
 import {ago, moment} from "../format.js";
 import {h, icon, mark, put, say, throttled} from "../dom.js";
-import {t, tOr, titled} from "../i18n.js";
+import {t, titled} from "../i18n.js";
 import {amend} from "../route.js";
 import {Tabs} from "../tabs.js";
+import {why} from "../why.js";
 
 const LIVE_MS = 1000;
 const SELDOM_MS = 5000; // where the stream is down, and for a device that is silent
@@ -192,9 +193,9 @@ class DevicePage {
       if (error.name === "AbortError" || error instanceof api.NoAnswer) return; // what is shown goes old, and says so
       if (!(error instanceof api.Refused)) throw error;
       if (error.status === 401) return;
-      if (this.#details && error.code !== "unknown_device" || this.refused === error.message) return;
-      this.refused = error.message;
-      put(this.#main, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("h1", {}, this.#hostid), h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: tOr(`code.${error.code}`, error.message)})));
+      if (this.#details && error.code !== "unknown_device" || this.refused === error.code) return;
+      this.refused = error.code;
+      put(this.#main, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("h1", {}, this.#hostid), h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: why(error)})));
     }
   }
 
@@ -334,9 +335,9 @@ class DevicePage {
     const none = !this.#alarms?.length;
     const unknown = this.#alarms === null || none && (open > 0 || this.#alarmError);
     const error = this.#alarmError;
-    const why = error === null ? "" : error instanceof api.Refused ? t("error.refused", {why: tOr(`code.${error.code}`, error.message)}) : t("error.no_answer");
-    const text = unknown ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), why].filter(Boolean).join(" ")
-      : error ? `${t("device.alarms.old")} ${why}` : "";
+    const failed = error === null ? "" : error instanceof api.Refused ? t("error.refused", {why: why(error)}) : t("error.no_answer");
+    const text = unknown ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), failed].filter(Boolean).join(" ")
+      : error ? `${t("device.alarms.old")} ${failed}` : "";
     this.alarmList.element.hidden = Boolean(unknown);
     this.alarmNote.hidden = !text;
     if (this.alarmNote.textContent !== text) put(this.alarmNote, text ? [icon("warning"), h("span", {}, text)] : null);

@@ -1,12 +1,16 @@
 // Sign-in: a token for a session.
 
 import {NoAnswer, Refused} from "../api.js";
-import {h, put} from "../dom.js";
+import {h, icon, put} from "../dom.js";
 import {chooseLanguage, language, languages, loadTexts, t} from "../i18n.js";
 import {signIn} from "../session.js";
+import {why} from "../why.js";
+
+const SLOW_MS = 1_500;
 
 export function signInPage(app, {reason, done}) {
   const wrong = h("p", {class: "wrong", id: "wrong", role: "alert"}, reason ? t(reason) : "");
+  const told = h("p", {class: "muted", role: "status"});
   const token = h("input", {
     id: "token", type: "password", autocomplete: "current-password", required: true, spellcheck: "false", "aria-describedby": "wrong token-help",
   });
@@ -15,11 +19,12 @@ export function signInPage(app, {reason, done}) {
     h("h1", {}, t("signin.title")),
     h("label", {for: "token"}, t("signin.token")), token,
     h("p", {id: "token-help", class: "muted"}, t("signin.help"), " ", h("code", {}, "cmmctl token add NAME")),
-    wrong, button);
+    wrong, told, button);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
     put(wrong);
+    const slow = setTimeout(() => put(told, icon("wait"), t("signin.slow")), SLOW_MS);
     try {
       await signIn(token.value.trim());
       await done();
@@ -28,6 +33,8 @@ export function signInPage(app, {reason, done}) {
       token.select();
       token.focus();
     } finally {
+      clearTimeout(slow);
+      put(told);
       button.disabled = false;
     }
   });
@@ -45,6 +52,6 @@ export function signInPage(app, {reason, done}) {
 
 function say(error) {
   if (error instanceof NoAnswer) return t("error.no_answer");
-  if (error instanceof Refused) return error.status === 401 ? t("signin.wrong") : t("error.refused", {why: error.message});
+  if (error instanceof Refused) return error.status === 401 ? t("signin.wrong") : t("error.refused", {why: why(error)});
   throw error;
 }
