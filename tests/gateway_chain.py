@@ -13,7 +13,7 @@ from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, environment, se
 from tests.emulator_process import EmulatorProcess
 from tests.gateway_process import GatewayProcess
 
-__all__ = ["HOSTID", "Called", "GatewayChain", "cmmctl", "polled"]
+__all__ = ["HOSTID", "Called", "GatewayChain", "Polled", "cmmctl", "polled"]
 
 HOSTID = "3439333633355115004B003D"
 

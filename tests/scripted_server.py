@@ -233,6 +233,9 @@ class ScriptedSource:
     async def change_upload(self) -> ChangeParams | None:
         return self.changes.pop(0) if self.changes else None
 
+    def reading(self) -> str:
+        return self.full
+
     def inputs(self) -> InputStates:
         return self.input_states
 

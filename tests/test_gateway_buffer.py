@@ -204,6 +204,31 @@ class TroubleTests(BufferTestCase):
         self.do(self.buffer.close())
         self.assertFalse(self.worker.running)
 
+    def test_open_anew(self) -> None:
+        """What waited is there, whether it was open or not; and who may mend it is told when to."""
+        buffer = self.opened()
+        self.do(buffer.add(kept("a")))
+        failures: list[str] = []
+        buffer.on_failure = lambda: failures.append("")
+        self.assertIsNone(self.do(buffer.open()))
+        self.assertEqual((buffer.rows, failures), (1, []))
+        self.worker.fails = sqlite3.OperationalError("database is locked")
+        self.assertIn("locked", self.fails(buffer.open()))
+        self.assertIn("locked", self.fails(buffer.add(kept("b"))))
+        self.assertEqual(len(failures), 2)
+        self.worker.fails = None
+        self.do(buffer.open())
+        self.do(buffer.add(kept("c")))
+        self.assertEqual((self.drained(), len(failures)), (["a", "c"], 2))
+
+    def test_a_file_that_has_gone(self) -> None:
+        buffer = self.opened()
+        self.path.unlink()
+        self.fails(buffer.add(kept("a")))
+        self.do(buffer.open())
+        self.do(buffer.add(kept("b")))
+        self.assertEqual(self.drained(), ["b"])
+
     def test_a_disk_that_fails(self) -> None:
         """What is not kept is said to be, and what was kept before stays."""
         buffer = self.opened()

@@ -19,7 +19,7 @@ from cmmd.pulse import STANDSTILL_S
 from tests.control_world import Authority
 from tests.daemon import Daemon, Sections, endpoint, service_port, until
 from tests.emulator_process import EmulatorProcess
-from tests.gateway_chain import HOSTID, GatewayChain, cmmctl, polled
+from tests.gateway_chain import HOSTID, GatewayChain, Polled, cmmctl, polled
 from tests.gateway_process import GatewayProcess
 from tests.independent_server import IndependentServer
 
@@ -230,10 +230,7 @@ class IndependentTests(_Folders):
             until(lambda: server.of(method), method)  # noqa: B023 - called before the next turn
         params = server.of("login")[0]["params"]
         self.assertEqual((params["hostid"], params["modulePort"], params["moduleBaud"]), (HOSTID, 2, 0))
-        coils, low, high = (bytes.fromhex(frame)[3:-2] for frame in server.of("reqdata")[-1]["params"].split(";"))
-        registers = [*unpack(f">{len(low) // 2}H", low), 0, *unpack(f">{len(high) // 2}H", high)]
-        bits = [coils[place // 8] >> place % 8 & 1 for place in range(90)]
-        self.assertEqual(polled(bits, registers), polled(emulator.coils, emulator.registers))
+        self.assertEqual(told(server), polled(emulator.coils, emulator.registers))
 
         def answered(frames: str) -> None:
             before = len(server.of("writeConfig"))
@@ -262,3 +259,49 @@ class IndependentTests(_Folders):
         self.assertEqual(gateway.terminate(), 0)
         self.assertEqual(server.garbled, [])
         self.assertNotIn("Traceback", gateway.log)
+
+    def test_changes(self) -> None:
+        """Its login answer says nothing of a data mode: the gateway's configuration does."""
+        server = IndependentServer()
+        self.addCleanup(server.stop)
+        folder = self.folder()
+        emulator = EmulatorProcess(folder).wait_until_plugged()
+        self.addCleanup(emulator.terminate)
+        emulator.ask("freeze")
+        gateway = GatewayProcess(
+            folder / "gateway",
+            {
+                "device": {"hostid": HOSTID},
+                "server": {"login": f"127.0.0.1:{server.port}", "type": "other", "data_mode": 0},
+                "serial": {"rs485": str(emulator.link)},
+            },
+        )
+        self.addCleanup(gateway.kill)
+        gateway.start()
+        until(lambda: server.of("reqdata"), "a full set")
+        emulator.ask("mains", "blackout")
+        emulator.ask("advance", 90)
+        until(lambda: told(server) == polled(emulator.coils, emulator.registers), "what the running controller shows")
+        numbers = [one["params"]["packetnum"] for one in server.of("reqdatachange")]
+        self.assertEqual((len(server.of("reqdata")), numbers), (1, list(range(1, len(numbers) + 1))))
+        self.assertGreater(len(numbers), 0)
+        self.assertEqual(gateway.terminate(), 0)
+        self.assertEqual(server.garbled, [])
+        self.assertNotIn("Traceback", gateway.log)
+
+
+def told(server: IndependentServer) -> Polled:
+    """What somebody who has read the protocol knows of what was uploaded: the last full set, and the changes since."""
+    coils, registers = [0] * 96, [0] * 96
+    for message in server.told:
+        if message["method"] == "reqdata":
+            bits, low, high = (bytes.fromhex(frame)[3:-2] for frame in message["params"].split(";"))
+            coils[:90] = [bits[place // 8] >> place % 8 & 1 for place in range(90)]
+            registers[:45], registers[46:56] = unpack(">45H", low), unpack(">10H", high)
+        elif message["method"] == "reqdatachange":
+            for place, value in ((int(p, 16), v) for item in message["params"].get("01", []) for p, v in item.items()):
+                for bit in range(4 * len(value)):
+                    coils[place + bit] = int.from_bytes(bytes.fromhex(value), "little") >> bit & 1
+            for place, value in ((int(p, 16), v) for item in message["params"].get("03", []) for p, v in item.items()):
+                (registers[place],) = unpack("<H", bytes.fromhex(value))
+    return polled(coils, registers)

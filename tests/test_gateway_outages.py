@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from sqlite3 import OperationalError
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ from cmmd.gateway.address import Address
 from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.historian import FIRST_WITHIN_S, GAP_S
 from cmmd.gateway.link import Link
-from cmmd.gateway.outages import OutageTerms
+from cmmd.gateway.outages import LONGEST_MENDING_S, OutageTerms
 from cmmd.gateway.source import InputStates
 from cmmd.modbus.frames import parse_plan, read_response
 from tests.prompt_worker import PromptWorker
@@ -97,6 +98,10 @@ class OutageTestCase(LinkTestCase):
         self.assertEqual(self.buffer.rows, 0)
         return live
 
+    def polled(self) -> float:
+        """When the last upload was polled."""
+        return self.server.last.times_of("reqdata")[-1]
+
     def outage(self, seconds: float) -> None:
         """No server for so long."""
         self.server.accepting = False
@@ -150,7 +155,7 @@ class OutageTestCase(LinkTestCase):
 class RecordingTests(OutageTestCase):
     def test_at_an_interval(self) -> None:
         self.online()
-        asked = self.clock.seconds()
+        asked = self.polled()
         self.outage(600)
         self.assertEqual(self.buffer.rows, 10)
         assert self.link.outages is not None
@@ -166,7 +171,7 @@ class RecordingTests(OutageTestCase):
 
     def test_whenever_a_coil_changed(self) -> None:
         self.online()
-        asked = self.clock.seconds()
+        asked = self.polled()
         self.outage(10)
         for coils, registers in ((3, 0), (3, 7), (1, 7), (1, 9)):
             self.show(coils, registers)
@@ -369,16 +374,92 @@ class StartTests(OutageTestCase):
         self.assertEqual(self.link.counters.online, 1)
 
     def test_a_buffer_that_cannot_be_opened(self) -> None:
-        """The link does without."""
+        """It is tried again, as often as it takes."""
         self.path = Path(self.mktemp()) / "missing" / "file"
         self.make()
         with capturedLogs() as events:
             self.attached(30)
             self.outage(300)
-            self.back()
-        self.assertEqual(self.link.counters.online, 1)
-        self.assertEqual(len([one for one in self.warnings(events) if "not bridged" in one]), 1)
+        self.assertEqual(self.buffer.rows, 0)
+        self.assertEqual(len([one for one in self.warnings(events) if "opened again" in one]), 1)
+        self.path.parent.mkdir(parents=True)
+        with capturedLogs() as events:
+            run(self.clock, LONGEST_MENDING_S)
+        self.assertEqual([event["log_format"] for event in events], ["the buffer can be used again"])
+        self.assertGreater(self.buffer.rows, 0)
+        self.back()
+        self.assertEqual((self.link.counters.online, self.buffer.rows), (1, 0))
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_buffer_that_is_locked_at_the_start(self) -> None:
+        """Its plan is what is polled by when it can be read; and what waits in it is sent."""
+        self.online()
+        self.outage(100)
+        self.stop()
+        self.make()
+        self.worker.fails = OperationalError("database is locked")
+        self.start(30)
+        self.assertEqual((self.buffer.rows, self.source.followed[-1]), (0, (PLAN, 1)))
+        self.source.followed.clear()
+        self.worker.fails = None
+        run(self.clock, 30)
+        self.assertEqual(self.source.followed, [(PLAN, 1)])
+        self.assertEqual(self.buffer.rows, 3)
+        self.back()
+        self.assertEqual((len(self.history()), self.buffer.rows), (3, 0))
+
+    def test_a_buffer_that_is_locked_until_the_session_stands(self) -> None:
+        self.online()
+        self.outage(100)
+        self.stop()
+        self.make()
+        self.worker.fails = OperationalError("database is locked")
+        self.server.accepting = True
+        self.start(30)
+        self.assertEqual((self.link.counters.online, self.history()), (1, []))
+        self.worker.fails = None
+        run(self.clock, 90)
+        self.assertEqual((len(self.history()), self.buffer.rows, len(self.source.followed)), (2, 0, 2))
+
+    def test_a_plan_that_could_not_be_remembered(self) -> None:
+        self.worker.fails = OSError(30, "Read-only file system")
+        self.attached(10)
+        self.worker.fails = None
+        run(self.clock, 60)
+        self.stop()
+        self.make()
+        self.server.accepting = False
+        self.source.followed.clear()
+        self.start(100)
+        self.assertEqual((self.source.followed, self.buffer.rows), ([(PLAN, 1)], 2))
+
+    def test_a_buffer_that_is_gone_after_the_start(self) -> None:
+        """Deleted, or on a disk that was taken out: it is opened anew where it belongs."""
+        self.online()
+        self.path.unlink()
+        self.outage(300)
+        self.assertGreater(self.buffer.rows, 2)
+        self.assertTrue(self.path.exists())
+        self.back()
+        self.assertEqual(self.buffer.rows, 0)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_disk_that_stays_full_is_not_tried_all_the_time(self) -> None:
+        self.online()
+        self.worker.fails = OSError(28, "No space left on device")
+        works = 0
+        work = self.worker.run
+
+        def counting(what: Callable[[], Any]) -> Deferred[Any]:
+            nonlocal works
+            works += 1
+            return work(what)
+
+        self.patch(self.worker, "run", counting)
+        self.outage(3600)
+        self.assertLess(works, 60 + 30)
+        self.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class SendingTests(OutageTestCase):
@@ -741,7 +822,7 @@ class TimeTests(OutageTestCase):
     def test_a_box_that_wakes_up_in_1970(self) -> None:
         self.calendar(-START)
         self.online()
-        asked = self.clock.seconds()
+        asked = self.polled()
         self.outage(150)
         self.wrong_by_s = 0.0  # the network tells it better
         self.back()
@@ -854,7 +935,7 @@ class TimeTests(OutageTestCase):
 
     def test_a_power_cut_with_a_clock_that_is_right(self) -> None:
         self.online()
-        asked = self.clock.seconds()
+        asked = self.polled()
         self.outage(150)
         self.stop()
         run(self.clock, 3600)

@@ -19,7 +19,7 @@ from cmmd.fleet.situation import Watch
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.telemetry import Telemetry
 from cmmd.gateway.bus import NotSent
-from cmmd.gateway.poller import MOST_ITEMS, BusSource
+from cmmd.gateway.poller import MISSED_BEFORE_SAID, MOST_ITEMS, BusSource
 from cmmd.gateway.source import InputStates, OutcomeUnknown
 from cmmd.modbus.frames import (
     ExceptionResponse,
@@ -191,6 +191,7 @@ class AmbiguityTests(PollerTestCase):
         """A full set that lacks blocks is none: what they hold comes as changes, with addresses."""
         self.bus.troubles = {COILS.to_hex(): no_answer()}
         self.assertEqual(self.full(), [self.answer(FIRST)])
+        self.assertEqual((self.source.reading(), self.source.withheld), (self.answer(FIRST), 3))
         changes = self.changes()
         assert changes is not None
         told = {place: value for item in changes.f03 for place, value in item.items()}
@@ -234,7 +235,7 @@ def new_record() -> LiveRecord:
 class ChangeTests(PollerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.bus.registers = {0: 230, 6: 5000}
+        self.bus.registers = {0: 230, 6: 5000, 50: 0}
         self.source.follow(PLAN, 0)
 
     def test_what_changed_since_the_last_upload(self) -> None:
@@ -248,14 +249,51 @@ class ChangeTests(PollerTestCase):
         self.full()
         self.assertIsNone(self.changes())
 
-    def test_a_block_that_was_not_read_changes_nothing(self) -> None:
+    def test_a_block_that_was_not_read_now_and_then_changes_nothing(self) -> None:
         self.full()
-        self.bus.registers[0] = 231
         for trouble in (no_answer(), refusal(FIRST), NotSent("the port is not open")):
+            self.bus.registers[0] += 1
             self.bus.troubles = {FIRST.to_hex(): trouble}
+            for _ in range(MISSED_BEFORE_SAID - 1):
+                self.assertIsNone(self.changes())
+            self.bus.troubles = {}
+            self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": f"{self.bus.registers[0]:02X}00"}]))
+
+    def test_a_block_that_is_not_read_any_more_is_told_once_in_a_full_set(self) -> None:
+        """Else the server would take its last values for true for ever; then they come back, all of them."""
+        exception = ExceptionResponse(1, Function.READ_COILS, 2).to_hex()
+        for trouble, told in ((no_answer(), []), (refusal(COILS), [exception])):
+            self.full()
+            self.bus.troubles = {COILS.to_hex(): trouble}
+            self.bus.registers[50] += 1
+            said = [self.do(self.source.change_upload()) for _ in range(10)]
+            self.assertEqual(said[0], ChangeParams(f03=[{"0032": f"{self.bus.registers[50]:02X}00"}]))
+            self.assertEqual(said[1], None)
+            self.assertEqual(said[2], ";".join([*told, self.answer(FIRST), self.answer(SECOND)]))
+            self.assertEqual(said[3:], [None] * 7)
+            self.bus.troubles = {}
+            changes = self.changes()
+            assert changes is not None
+            self.assertEqual((len(changes.f01), changes.f03), (12, []))
             self.assertIsNone(self.changes())
+
+    def test_blocks_that_fail_one_after_the_other(self) -> None:
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
+        self.bus.troubles[SECOND.to_hex()] = refusal(SECOND)
+        exception = ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 2).to_hex()
+        self.assertEqual(self.do(self.source.change_upload()), ";".join([self.answer(FIRST), exception]))
+        self.assertEqual([self.changes() for _ in range(5)], [None] * 5)
+
+    def test_missed_before_a_full_set_does_not_count(self) -> None:
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
         self.bus.troubles = {}
-        self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": "E700"}]))
+        self.full()
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.assertEqual([self.changes(), self.changes()], [None, None])
 
     def test_a_block_that_the_full_set_lacked_comes_as_changes(self) -> None:
         """All of it, zeros too: the server knows nothing of it."""
@@ -284,6 +322,24 @@ class ChangeTests(PollerTestCase):
         self.assertEqual((len(changes.f01), len(changes.f03)), (12, 10))
         self.assertIsNone(self.changes())
 
+    def test_what_was_read_last_whatever_was_uploaded_of_it(self) -> None:
+        self.assertEqual(self.source.reading(), "")
+        self.full()
+        self.bus.registers[0] = 231
+        self.changes()
+        self.assertEqual(self.source.reading(), ";".join(map(self.answer, (COILS, FIRST, SECOND))))
+        self.assertIsNone(self.changes(), "asking uploads nothing")
+        self.bus.troubles = {FIRST.to_hex(): no_answer()}
+        self.changes()
+        self.assertEqual(self.source.reading(), ";".join(map(self.answer, (COILS, SECOND))))
+        self.bus.troubles = {request.to_hex(): no_answer() for request in (COILS, FIRST, SECOND)}
+        self.do(self.source.change_upload())
+        self.assertEqual(self.source.reading(), "")
+        self.bus.troubles = {}
+        self.full()
+        self.source.follow(PLAN, 0)
+        self.assertEqual(self.source.reading(), "")
+
     def test_a_new_login_forgets_what_was_uploaded(self) -> None:
         self.full()
         self.source.follow(PLAN, 0)
@@ -307,6 +363,20 @@ class ChangeTests(PollerTestCase):
             self.full()
             self.bus.registers[0] = 0x00EF
             self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": value}]), moduletype)
+
+    def test_a_byte_order_that_nobody_has_told_is_warned_of_once(self) -> None:
+        for moduletype, data_mode, order, lines in (
+            ("?", 0, None, 1),
+            ("?", 1, None, 0),
+            ("?", 0, "little", 0),
+            ("HGM6120N", 0, None, 0),
+        ):
+            self.moduletype = moduletype
+            self.source = self.made(byte_order=order)
+            with capturedLogs() as events:
+                self.source.follow(PLAN, data_mode)
+                self.source.follow(PLAN, data_mode)
+            self.assertEqual(len(events), lines, (moduletype, data_mode, order))
 
     def test_byte_order_as_configured(self) -> None:
         for order, value in (("big", "00EF"), ("little", "EF00")):

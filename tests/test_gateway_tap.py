@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.config import ConfigError
 from cmmd.daemon import lock_state
-from cmmd.gateway.settings import Buffer, Device, Input, Inputs, Serial, Server, Settings, Status
+from cmmd.gateway.settings import Buffer, Controllers, Device, Input, Inputs, Serial, Server, Settings, Status
 from cmmd.gateway.tap import Gateway, Options, StartFailed
 from tests.gateway_process import GatewayProcess
 from tests.support import free_port
@@ -98,6 +98,20 @@ class GatewayTests(TestCase):
             error = self.assertRaises(ConfigError, self.gateway, settings(**tables))
             self.assertTrue(str(error).startswith(key), error)
         self.assertFalse(self.state.exists())
+
+    async def test_profiles_of_the_users_own(self) -> None:
+        """Relative to the state directory, as cmmd has it."""
+        own = settings(controllers=Controllers(path="own"))
+        self.assertIn("controllers.path: ", str(self.assertRaises(ConfigError, self.gateway, own)))
+        (self.state / "own").mkdir(parents=True)
+        profile = self.state / "own" / "acme.toml"
+        profile.write_text('title = "Acme"\nmodels = ["HGM6120N"]\nchange_byte_order = "large"\n')
+        self.assertIn("acme.toml", str(self.assertRaises(ConfigError, self.gateway, own)))
+        polls = "polls = [{unit = 1, function = 3, address = 0, count = 4}]\n"
+        profile.write_text(f'title = "Acme"\nmodels = ["HGM6120N"]\nchange_byte_order = "big"\n{polls}')
+        gateway = self.gateway(own)
+        await self.run_for(gateway)
+        self.assertEqual(gateway._catalog.for_moduletype("HGM6120N").name, "acme")
 
     async def test_first_and_last_line(self) -> None:
         said = await self.run_for(self.gateway(settings()))

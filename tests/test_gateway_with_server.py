@@ -1,5 +1,6 @@
 """A gateway between pymodbus' controller and the real server: what is read here is known there, and done here."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.gateway.bus import Line
 from cmmd.gateway.source import InputStates
 from cmmd.modbus.frames import Function, WriteCoilRequest
+from cmmd.modbus.image import RegisterImage
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.store.interface import StoreUnavailable
 from tests.gateway_world import HISTORIC, LIVE, GatewayWorld
@@ -98,6 +100,40 @@ class UploadTests(GatewayTestCase):
         world.run(6)
         self.assert_known()
         self.assertEqual(world.server.tally.uploads["full"], 1)
+
+    def test_a_block_that_is_not_answered_any_more_is_not_known_any_more(self) -> None:
+        """Not answered, or refused, in both data modes: nobody is told that an alarm is off that may be on."""
+        for terms in (UploadTerms(), CHANGES):
+            for exception in (0, 4):
+                world = self.make(terms=terms)
+                world.start(30)
+                self.assert_known()
+                answer = world.genset.answer
+
+                def coils_fail(frame: bytes, answer: Any = answer, world: Any = world, code: int = exception) -> Any:
+                    if frame[1] != Function.READ_COILS:
+                        return answer(frame)
+                    world.genset.refuses = code
+                    try:
+                        return answer(frame) if code else None
+                    finally:
+                        world.genset.refuses = 0
+
+                patch = self.patch(world.genset, "answer", coils_fail)
+                world.genset.coils |= {19}  # low oil pressure
+                world.genset.registers[6] = 4970
+                world.run(60)
+                self.assertEqual([world.known.coil(coil) for coil in range(90)], [None] * 90)
+                self.assertEqual((self.unknown(), world.known.register(6)), (set(), 4970), "the others are known")
+                uploads = world.server.tally.uploads["full"]
+                world.run(600)
+                self.assertEqual(world.server.tally.uploads["full"] == uploads, terms is CHANGES, "told once")
+                patch.restore()
+                world.run(10)
+                self.assert_known()
+                self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["low_oil_pressure_shutdown"])
+                self.assertEqual(world.server.tally.packet_gaps, 0)
+                self.stop(world)
 
     def test_cable_out_and_in(self) -> None:
         world = self.make()
@@ -339,28 +375,49 @@ class OutageTests(GatewayTestCase):
             self.stop(world)
 
     def test_a_line_that_is_dead(self) -> None:
-        """Nobody notices that it is; what is polled afterwards is kept all the same."""
-        world = self.make()
-        world.start(30)
-        world.network.dead = True
-        world.run(120)
-        self.assertGreater(world.buffer.rows, 0)
-        world.network.dead = False
-        world.run(120)
-        self.assertEqual((world.buffer.rows, world.link.counters.online), (0, 1))
-        self.assert_known()
+        """Nobody notices that it is; what is polled from then on is kept all the same."""
+        for terms in (UploadTerms(), CHANGES):
+            world = self.make(terms=terms)
+            world.start(30)
+            dead_at = world.clock.seconds()
+            world.network.dead = True
+            world.run(4)
+            world.genset.coils |= {19}  # low oil pressure, before anybody could notice
+            world.run(12)
+            world.genset.coils -= {19}
+            world.run(104)
+            self.assertGreater(world.buffer.rows, 0)
+            world.network.dead = False
+            world.run(120)
+            self.assertEqual((world.buffer.rows, world.link.counters.online), (0, 1))
+            self.assert_known()
+            historic = [one for one in world.readings() if one.reading.reason == "historic"]
+            alarms = [
+                round(one.reading.at / 1000 - dead_at)
+                for one in historic
+                if RegisterImage.from_bytes(one.reading.image).bit(Function.READ_COILS, 19)
+            ]
+            self.assertEqual(len(alarms), 1, alarms)
+            self.assertIn(alarms[0], range(4, 8))
+            self.stop(world)
 
     def test_a_server_whose_store_is_away(self) -> None:
-        """History waits until it is back."""
-
+        """History waits until it is back; and what is live is kept meanwhile."""
         world = self.make()
         world.start(30)
         self.outage(200)
         rows = world.buffer.rows
         patch = self.patch(world.server.store, "write", lambda _: fail(StoreUnavailable("disk full")))
         self.back(100)
-        self.assertEqual(world.buffer.rows, rows)
+        self.assertIn(world.buffer.rows, (rows + 1, rows + 2))
+        world.genset.coils |= {19}
+        world.run(300)
+        world.genset.coils -= {19}
+        world.run(300)
         patch.restore()
         world.run(400)
         self.assertEqual(world.buffer.rows, 0)
-        self.assertEqual(len([one for one in world.readings() if one.reading.reason == "historic"]), rows)
+        times = [one.reading.at / 1000 for one in world.readings()]
+        self.assertLess(max(later - earlier for earlier, later in pairwise(times)), 70)
+        self.assertEqual((world.link.counters.logins, world.link.counters.online), (2, 1))
+        self.assert_known()

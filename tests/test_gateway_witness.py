@@ -74,6 +74,7 @@ class WitnessTests(SynchronousTestCase):
     def test_everything_else_is_the_source_s(self) -> None:
         self.assertEqual(self.witness.identity(), self.source.identity())
         self.assertEqual(self.witness.inputs(), self.source.inputs())
+        self.assertEqual(self.witness.reading(), self.source.reading())
         self.witness.follow(PLAN, 0)
         self.assertEqual(self.source.followed, [(PLAN, 0)])
         self.source.changes = []

@@ -76,8 +76,13 @@ class SimulatedDeviceTests(DeviceTestCase):
         self.assertEqual(self.device.identity(), self.identity)
 
     def test_before_login(self) -> None:
+        self.assertEqual(self.device.reading(), "")
         self.assertEqual(self.full_upload(), "")
         self.assertIsNone(self.change_upload())
+
+    def test_what_was_read_last(self) -> None:
+        self.device.follow(PLAN, 1)
+        self.assertEqual(self.full_upload(), self.device.reading())
 
     def test_the_plan_of_the_field(self) -> None:
         self.device.follow(PLAN, 1)

@@ -72,7 +72,7 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 class Buffer:
-    """Keeps uploads. Everything but the plain numbers may fail with :exc:`BufferFailed`.
+    """Keeps uploads. Everything but the plain numbers may fail with :exc:`BufferFailed`; then opening it anew may help.
 
     A file that is damaged, or from a later version, is put aside (``.damaged`` behind its name), and a new one begun.
 
@@ -81,6 +81,7 @@ class Buffer:
     :param most_rows: uploads that it holds at most.
     :param most_bytes: of the file, at most; not less than :data:`LEAST_BYTES`.
     :ivar lost: uploads that have gone since the start because there was no room.
+    :ivar on_failure: called whenever anything fails; nobody: None.
     :raises ValueError: bounds that make no sense.
     """
 
@@ -100,9 +101,11 @@ class Buffer:
         self._most_rows = most_rows
         self._most_bytes = most_bytes
         self._log = Logger() if log is None else log
+        self._begun = False
         self._connection: sqlite3.Connection | None = None  # the worker's
         self._rows = 0  # changed by the worker only
         self.lost = 0
+        self.on_failure: Callable[[], None] | None = None
 
     @property
     def rows(self) -> int:
@@ -110,22 +113,28 @@ class Buffer:
         return self._rows
 
     async def open(self) -> Ordered | None:
-        """Open it.
+        """Open it, or open it anew.
 
         :return: what was ordered last; None: nothing yet.
         """
-        self._worker.start()
-        self._connection, damage, ordered = await self._do(self._open)
+        if not self._begun:
+            self._begun = True
+            self._worker.start()
+        damage, ordered = await self._run(self._open)
         if damage:
             self._log.error("{path}: {damage}; it is put aside, and a new one begun", path=self._path, damage=damage)
         return ordered
 
     async def close(self) -> None:
         """Close it, if it is open."""
-        connection, self._connection = self._connection, None
+        if not self._begun:
+            return
+        closing = self._worker.run(self._close)
+        self._begun = False
         try:
-            if connection is not None:
-                await self._do(connection.close)
+            await closing
+        except (sqlite3.Error, OSError) as error:
+            raise BufferFailed(f"{self._path}: {error}") from None
         finally:
             self._worker.stop()
 
@@ -139,77 +148,94 @@ class Buffer:
 
         await self._change(work)
 
-    async def add(self, kept: Kept) -> None:
-        """Keep an upload; it is on the disk when this returns."""
+    async def add(self, kept: Kept) -> int:
+        """Keep an upload; it is on the disk when this returns.
+
+        :return: its number.
+        """
+        number = 0
 
         def work(connection: sqlite3.Connection) -> int:
-            connection.execute(
+            nonlocal number
+            added = connection.execute(
                 "INSERT INTO upload (hostid, plan, unix_s, boot, ticks_s, message) VALUES (?, ?, ?, ?, ?, ?)",
                 (kept.hostid, kept.plan, *kept.stamp, kept.message),
             )
+            number = added.lastrowid or 0
             return 1 - self._make_room(connection, self._rows + 1)
 
         gone = 1 - await self._change(work)
         if gone and not self.lost:
             self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
         self.lost += gone
+        return number
 
     async def settled(self) -> None:
         """Wait until all that it has been told to do is done."""
-        self._opened()
-        await self._do(lambda: None)
+        await self._do(lambda _: None)
 
     async def plans(self, hostid: str) -> dict[str, int]:
         """The polling plans that a device's uploads answer, and how many are of each."""
-        connection = self._opened()
         query = "SELECT plan, count(*) FROM upload WHERE hostid = ? GROUP BY plan"
-        return dict(await self._do(lambda: connection.execute(query, (hostid,)).fetchall()))
+        return dict(await self._do(lambda connection: connection.execute(query, (hostid,)).fetchall()))
 
     async def next(self, hostid: str, plans: Collection[str], after: int = 0) -> Kept | None:
         """The upload of a device that was kept first, of those that answer certain plans; None: there is none.
 
         :param after: only those behind this number.
         """
-        connection = self._opened()
         query = (
             f"SELECT * FROM upload WHERE number > ? AND hostid = ? AND plan IN ({','.join('?' * len(plans))})"  # noqa: S608 - ours
             " ORDER BY number LIMIT 1"
         )
-        found = await self._do(lambda: connection.execute(query, (after, hostid, *plans)).fetchone())
+        found = await self._do(lambda connection: connection.execute(query, (after, hostid, *plans)).fetchone())
         if found is None:
             return None
         number, hostid, plan, *stamp, message = found
         return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message)
 
-    async def remove(self, number: int) -> None:
-        """Forget an upload: the server has it, or never will."""
+    async def remove(self, number: int) -> bool:
+        """Forget an upload: the server has it, or never will.
+
+        :return: whether it was there.
+        """
 
         def work(connection: sqlite3.Connection) -> int:
             return -connection.execute("DELETE FROM upload WHERE number = ?", (number,)).rowcount
 
-        await self._change(work)
+        return await self._change(work) < 0
 
     # --- in the worker -----------------------------------------------------------------------------------------------
 
-    async def _do(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T]) -> T:
         try:
+            if not self._begun:
+                raise BufferFailed(f"{self._path}: not open")
             return await self._worker.run(work)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, BufferFailed) as error:
+            if self.on_failure is not None:
+                self.on_failure()
+            if isinstance(error, BufferFailed):
+                raise
             raise BufferFailed(f"{self._path}: {error}") from None
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise BufferFailed(f"{self._path}: not open")
-        return self._connection
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the file, as it is open when it is its turn."""
+
+        def with_connection() -> T:
+            if self._connection is None:
+                raise BufferFailed(f"{self._path}: not open")
+            return work(self._connection)
+
+        return await self._run(with_connection)
 
     async def _change(self, work: Callable[[sqlite3.Connection], int]) -> int:
         """Carry out what changes the file, as one transaction.
 
         :param work: gives by how many rows it has become longer; and so does this.
         """
-        connection = self._opened()
 
-        def transaction() -> int:
+        def transaction(connection: sqlite3.Connection) -> int:
             with connection:  # commits, or takes it back
                 connection.execute("BEGIN IMMEDIATE")
                 more = work(connection)
@@ -218,8 +244,9 @@ class Buffer:
 
         return await self._do(transaction)
 
-    def _open(self) -> tuple[sqlite3.Connection, str, Ordered | None]:
+    def _open(self) -> tuple[str, Ordered | None]:
         """Open or create the file; what was the matter with the one there was, and what was ordered."""
+        self._close()
         damage = ""
         try:
             connection = _connected(self._path)
@@ -230,9 +257,15 @@ class Buffer:
             self._path.replace(self._path.with_name(f"{self._path.name}.damaged"))
             self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)  # it is the other file's
             connection = _connected(self._path)
+        self._connection = connection
         (self._rows,) = connection.execute("SELECT count(*) FROM upload").fetchone()
         ordered = connection.execute("SELECT plan, period_s FROM ordered").fetchone()
-        return connection, damage, ordered and Ordered(*ordered)
+        return damage, ordered and Ordered(*ordered)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _make_room(self, connection: sqlite3.Connection, rows: int) -> int:
         """Delete the oldest until the file is within its bounds; how many that were."""

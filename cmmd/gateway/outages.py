@@ -1,16 +1,20 @@
-"""Bridges the times without a session: what is polled then is kept on disk, and sent as history afterwards."""
+"""Bridges the times in which a server gets nothing: what is polled then is kept on disk, and sent as history later."""
 
 from collections.abc import Callable
 from random import Random
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cmmd.gateway.address import Address
+from cmmd.gateway.backoff import Backoff
 from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.connecting import Connector
+from cmmd.gateway.deliveries import Deliveries
 from cmmd.gateway.historian import Historian, ServerType
 from cmmd.gateway.recorder import Recorder
 from cmmd.gateway.session import Session
@@ -18,10 +22,14 @@ from cmmd.gateway.source import Source
 from cmmd.gateway.timekeeper import Timekeeper, boot_id
 from cmmd.pulse import ticks_s
 
-__all__ = ["KEEP_INTERVAL_S", "OutageTerms", "Outages"]
+__all__ = ["KEEP_INTERVAL_S", "LONGEST_MENDING_S", "OutageTerms", "Outages"]
 
 KEEP_INTERVAL_S = 60.0
 """How often an upload is kept: cmmd's own history interval."""
+
+
+FIRST_MENDING_S, LONGEST_MENDING_S = 5.0, 300.0
+"""After a failure of the buffer, until it is opened anew; and at most, after one failure after the other."""
 
 
 class OutageTerms(Struct, frozen=True, kw_only=True):
@@ -59,7 +67,10 @@ class Outages:
     ) -> None:
         self._source = source
         self.buffer = terms.buffer
+        self._clock = clock
+        self._random = random
         self._log = log
+        self._mending: Deferred[None] | None = None
         self._ordered: Ordered | None = None
         self._timekeeper = Timekeeper(now, terms.ticks, terms.boot or boot_id())
         self.recorder = Recorder(
@@ -77,26 +88,62 @@ class Outages:
 
     async def open(self) -> None:
         """Begin, as it was ordered before the start."""
+        self.buffer.on_failure = self._mend_buffer
         try:
-            ordered = await self.buffer.open()
-            if ordered is None:
-                return
-            self._source.follow(ordered.plan, 1)
+            self._go_on_with(await self.buffer.open())
         except BufferFailed as error:
-            self._log.error("times without a connection are not bridged: {error}", error=error)
+            self._log.error(
+                "what the server does not get is not kept: {error}; the buffer is opened again as soon as it can be",
+                error=error,
+            )
+
+    async def close(self) -> None:
+        """End."""
+        self.recorder.stop()
+        self.buffer.on_failure = None
+        if self._mending is not None:
+            self._mending.cancel()
+        try:
+            await self.buffer.close()
+        except BufferFailed as error:
+            self._log.error("{error}", error=error)
+
+    def _go_on_with(self, ordered: Ordered | None) -> None:
+        """Take over what was ordered before the start, if nothing has been since."""
+        if ordered is None or self._ordered is not None:
+            return
+        try:
+            self._source.follow(ordered.plan, 1)
         except ValueError:
             self._log.warn("the polling plan of before the start makes no sense, and is forgotten")
         else:
             self._ordered = ordered
             self.resume()
 
-    async def close(self) -> None:
-        """End."""
-        self.recorder.stop()
-        try:
-            await self.buffer.close()
-        except BufferFailed as error:
-            self._log.error("{error}", error=error)
+    def _mend_buffer(self) -> None:
+        if self._mending is None:
+            self._mending = Deferred.fromCoroutine(self._mend())
+            self._mending.addBoth(self._mended)
+
+    def _mended(self, result: Failure | None) -> None:
+        self._mending = None
+        if result is not None and not result.check(CancelledError):
+            self._log.failure("while the buffer was opened anew", failure=result)
+
+    async def _mend(self) -> None:
+        """Open the buffer anew until it works: another program may have locked it, the disk may have been full."""
+        backoff = Backoff(self._random, FIRST_MENDING_S, LONGEST_MENDING_S)
+        while True:
+            await deferLater(self._clock, backoff.next())
+            try:
+                self._go_on_with(await self.buffer.open())
+                if self._ordered is not None:  # which shows that it can be written to
+                    await self.buffer.remember(self._ordered)
+            except BufferFailed:
+                continue
+            self._log.info("the buffer can be used again")
+            self.recorder.unsent = True  # what waits in it, that is
+            return
 
     def resume(self) -> None:
         """There is no session: keep what is polled from now on, if it is known what to poll."""
@@ -118,11 +165,29 @@ class Outages:
             self._log.error("the polling plan is not remembered: {error}", error=error)
 
     def attached(self, session: Session, hostid: str, live: Address, historic: Address) -> None:
-        """There is a session: what was kept is sent in it."""
+        """There is a session: what was kept is sent in it, and what the server does not get in it is kept."""
         self.recorder.stop()
         self.recorder.forget()
-        if self._ordered is not None:
-            session.begin(self.historian.run(session, hostid, self._ordered.plan, live, historic))
+        if self._ordered is None:
+            return
+        plan = self._ordered.plan
+        sending = False
+
+        async def send() -> None:
+            nonlocal sending
+            sending = True
+            self.recorder.unsent = False
+            try:
+                await self.historian.run(session, hostid, plan, live, historic)
+            finally:
+                sending = False
+
+        def server_takes() -> None:
+            if self.recorder.unsent and not sending:
+                session.begin(send())
+
+        session.keep(Deliveries(self.recorder, server_takes))
+        session.begin(send())
 
     def clock_learnt(self, server_zero: float) -> None:
         """Take over what the server's clock showed when the ticks were 0."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.source import InputStates, OutcomeUnknown, Veto, unopposed
@@ -24,7 +24,7 @@ from cmmd.modbus.frames import (
 )
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
-__all__ = ["MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
+__all__ = ["MISSED_BEFORE_SAID", "MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
 
 BROADCAST = 0
 """The unit that the vendor's cloud addresses writes to (section 4.6). On a bus nobody answers it."""
@@ -39,6 +39,10 @@ TARGET_SILENT = 0x0B
 SAID_AT_ONCE, SAID_EVERY = 3, 10
 """Cycles without any answer of which a change session hears: the first ones, for as many make a server sure of it; and
 then each of so many."""
+
+MISSED_BEFORE_SAID = 3
+"""Cycles in a row without the values of one block, after which a change session says so. An answer gets lost at times;
+but changes cannot say that nothing is known any more, and a server would take the last values for true for ever."""
 
 
 class Exchanges(Protocol):
@@ -88,6 +92,10 @@ class BusSource:
     An exception of the controller is an answer, and is uploaded as it came: it says what is the matter, spoils no other
     frame, and keeps the place of its request, so that the frames behind it can still be told apart by their order.
 
+    Changes cannot say that something is not known any more. So where values that the server has cannot be read for a
+    few cycles, a full set says that: it lacks them, or has the exception in their place. As soon as they can be read
+    again, they come as changes, all of them.
+
     Where a frame is missing, the order says nothing any more, and a server tells frames by unit, function and length.
     So of requests that are alike in these, the frames are left out too then: one could be taken for the other's. With
     changes they come all the same, since changes have addresses.
@@ -128,10 +136,13 @@ class BusSource:
         self._given_byte_order = byte_order
         self._byte_order: ByteOrder = byte_order or "little"
         self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
+        self._missed: Counter[int] = Counter()  # cycles in a row without values that the server has, by the same
+        self._last: tuple[Sequence[ReadRequest], Sequence[_Block]] = (), ()  # the plan, and what became of it
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
         self._silent_cycles = 0  # in a row
+        self._warned = False  # of a byte order that nobody has told
 
     def identity(self) -> LoginParams:
         """See Source."""
@@ -141,7 +152,7 @@ class BusSource:
         """See Source."""
         return self._inputs()
 
-    def follow(self, plan: str, data_mode: int) -> None:  # noqa: ARG002 - it reads the same way in both modes
+    def follow(self, plan: str, data_mode: int) -> None:
         """See Source. From now on nothing counts as uploaded.
 
         :raises cmmd.modbus.frames.ModbusFrameError: it is no plan.
@@ -149,10 +160,20 @@ class BusSource:
         self._plan = parse_plan(plan)
         shapes = Counter(map(_shape, self._plan))
         self._alike = frozenset(request for request in self._plan if shapes[_shape(request)] > 1)
-        profile = self._catalog.for_moduletype(self._identity().moduletype)
+        moduletype = self._identity().moduletype
+        profile = self._catalog.for_moduletype(moduletype)
+        if data_mode == 0 and self._given_byte_order is None and profile.name == GENERIC and not self._warned:
+            self._warned = True
+            self._log.warn(
+                "no profile of {moduletype} is known here: registers in change uploads are little-endian; if the server"
+                " expects otherwise, set controllers.path or controller.byte_order",
+                moduletype=moduletype,
+            )
         of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
         self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
+        self._missed.clear()
+        self._last = (), ()
 
     # --- polling -----------------------------------------------------------------------------------------------------
 
@@ -161,25 +182,33 @@ class BusSource:
         plan = self._plan
         return self._full(plan, await self._poll(plan))
 
+    def reading(self) -> str:
+        """See Source."""
+        plan, blocks = self._last
+        return "" if _nothing(blocks) else _joined(blocks, self._told_apart(plan, blocks))
+
     def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> str:
         """A full upload of what was read; from now on the server has these values and no others."""
+        self._missed.clear()
         if _nothing(blocks):
             self._uploaded = {}
             return ";".join(ExceptionResponse(one.unit, one.function, TARGET_SILENT).to_hex() for one in plan)
-        incomplete = any(block.frame is None for block in blocks)
-        frames: list[str] = []
-        uploaded: dict[int, bytes] = {}
+        places = self._told_apart(plan, blocks)
         for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
-            if block.frame is None:
-                continue
-            if incomplete and block.payload is not None and request in self._alike:
+            if block.frame is not None and place not in places:
                 self._withhold(request)
-                continue
-            frames.append(block.frame)
-            if block.payload is not None:
-                uploaded[place] = block.payload
-        self._uploaded = uploaded
-        return ";".join(frames)
+        payloads = {place: blocks[place].payload for place in places}
+        self._uploaded = {place: payload for place, payload in payloads.items() if payload is not None}
+        return _joined(blocks, places)
+
+    def _told_apart(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> list[int]:
+        """Which blocks a full upload has a frame of: where one is missing, none that could be taken for another's."""
+        incomplete = any(block.frame is None for block in blocks)
+        return [
+            place
+            for place, (request, block) in enumerate(zip(plan, blocks, strict=True))
+            if block.frame is not None and not (incomplete and block.payload is not None and request in self._alike)
+        ]
 
     async def change_upload(self) -> ChangeParams | str | None:
         """See Source."""
@@ -189,7 +218,7 @@ class BusSource:
         if _nothing(blocks):
             due = self._silent_cycles <= SAID_AT_ONCE or self._silent_cycles % SAID_EVERY == 0
             return self._full(plan, blocks) if due else None
-        if was_silent:  # the server knows nothing any more that is true now
+        if was_silent or self._is_overdue(blocks):  # changes cannot take back what the server takes for true
             return self._full(plan, blocks)
         changes: dict[Function, Changes] = {}
         room = MOST_ITEMS
@@ -203,6 +232,15 @@ class BusSource:
                 self._uploaded[place] = block.payload
         return change_params(changes)
 
+    def _is_overdue(self, blocks: Sequence[_Block]) -> bool:
+        """Whether values that the server has could not be read for so long that it must not take them for true."""
+        for place in self._uploaded:
+            if blocks[place].payload is None:
+                self._missed[place] += 1
+            else:
+                self._missed.pop(place, None)
+        return any(count >= MISSED_BEFORE_SAID for count in self._missed.values())
+
     async def _poll(self, plan: Sequence[ReadRequest]) -> list[_Block]:
         """Go through a plan once, in its order; never twice at the same time."""
         await self._polling.acquire()
@@ -210,6 +248,7 @@ class BusSource:
             blocks = [await self._read(request) for request in plan]
         finally:
             self._polling.release()
+        self._last = plan, blocks
         self.cycles += 1
         self._notice(silent=_nothing(blocks))
         return blocks
@@ -283,6 +322,11 @@ class BusSource:
 def _nothing(blocks: Sequence[_Block]) -> bool:
     """Whether a whole cycle was without an answer."""
     return bool(blocks) and all(block.frame is None for block in blocks)
+
+
+def _joined(blocks: Sequence[_Block], places: Sequence[int]) -> str:
+    """``params`` of a full upload with these blocks."""
+    return ";".join(blocks[place].frame or "" for place in places)
 
 
 def _shape(request: ReadRequest) -> tuple[int, Function, int]:

@@ -1,21 +1,23 @@
-"""While there is no session: polling goes on, and what matters of it is kept on disk."""
+"""What the server does not get: what matters of it is kept on disk. While there is no session, polling goes on here."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.gateway.buffer import Buffer, BufferFailed, Kept, Ordered
-from cmmd.gateway.session import change_packet
 from cmmd.gateway.source import NO_INPUTS, InputStates, Source
 from cmmd.gateway.steps import Steps
-from cmmd.gateway.timekeeper import Timekeeper
+from cmmd.gateway.timekeeper import Stamp, Timekeeper
+from cmmd.gateway.uploads import change_packet
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
-__all__ = ["CHANGE_GAP_S", "Recorder"]
+__all__ = ["CHANGE_GAP_S", "Moment", "Recorder"]
 
 CHANGE_GAP_S = 1.0
 """Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
@@ -27,6 +29,21 @@ _EXCEPTION = 0x80
 _SHAPE = 6  # characters: unit, function, byte count
 
 
+class Moment(Struct, frozen=True, kw_only=True):
+    """What was polled at a moment.
+
+    :ivar plan: the polling plan that its frames answer.
+    :ivar stamp: when it was.
+    :ivar params: of a full upload; empty: nothing was read.
+    :ivar inputs: of the device.
+    """
+
+    plan: str
+    stamp: Stamp
+    params: str
+    inputs: InputStates
+
+
 class Recorder:
     """Keeps a full upload at an interval, and whenever a coil or an input of the device changed; and such an input.
 
@@ -34,7 +51,8 @@ class Recorder:
     :param buffer: where uploads go.
     :param clock: all time.
     :param interval_s: seconds between uploads kept.
-    :ivar kept: uploads kept. :ivar failed: uploads that the buffer did not take.
+    :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
+    :ivar unsent: something has been kept since somebody set this to False.
     """
 
     def __init__(
@@ -55,12 +73,14 @@ class Recorder:
         self._log = log
         self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
+        self._polled_at: float | None = None  # in a session, or without one
         self._trouble = ""  # the last one logged
         self.kept = self.failed = 0
+        self.unsent = False
         self.forget()
 
     def start(self, ordered: Ordered) -> None:
-        """Poll as ordered, if that is not done already; the source follows that plan."""
+        """Poll as ordered, in the step of the last poll, if that is not done already; the source follows that plan."""
         if self._running is not None and ordered == self._ordered:
             return  # in its step, whatever becomes of attempts to connect
         self.stop()
@@ -75,8 +95,8 @@ class Recorder:
             running.cancel()
 
     def forget(self) -> None:
-        """What is kept next is the first of another time without a session."""
-        self._kept_at: float | None = None
+        """What is kept next is the first of another time."""
+        self._kept_at: float | None = None  # by the ticks of the machine
         self._bits: dict[tuple[str, int], str] = {}
         self._owes_change = False
         self._inputs: InputStates = NO_INPUTS
@@ -85,39 +105,90 @@ class Recorder:
         failure.trap(CancelledError)
 
     async def _run(self, ordered: Ordered) -> None:
-        steps = Steps(self._clock, ordered.period_s, ordered.period_s)
+        since_s = 0.0 if self._polled_at is None else self._clock.seconds() - self._polled_at
+        steps = Steps(self._clock, ordered.period_s, min(max(ordered.period_s - since_s, 0.0), ordered.period_s))
         while True:
             await steps.next()
             try:
-                await self._step(ordered.plan)
+                params = await self._source.full_upload()
+                keeping = self.missed(self.moment(params, self._source.inputs()))
+                if keeping is not None:
+                    await keeping
             except CancelledError:
                 raise
             except Exception:  # our bug: the next step may be better
                 self._log.failure("while polling without a session")
 
-    async def _step(self, plan: str) -> None:
-        hostid = self._source.identity().hostid
-        params = await self._source.full_upload()
-        if not _has_values(params):  # that a controller was silent is no reading
-            params = ""
-        inputs = self._source.inputs()
-        news = inputs not in (self._inputs, NO_INPUTS)
-        if self._is_due(params, inputs_changed=news):
-            if params:
-                await self._keep(ReqData(params=params, hostid=hostid), plan)
-            if news:  # behind the values of the same moment
-                self._inputs = inputs
-                await self._keep(change_packet(hostid, ChangeParams(), inputs), plan)
+    # --- what matters ------------------------------------------------------------------------------------------------
 
-    def _is_due(self, params: str, *, inputs_changed: bool) -> bool:
+    def moment(self, params: str, inputs: InputStates) -> Moment:
+        """What was polled now, as ordered last."""
+        self._polled_at = self._clock.seconds()
+        plan = "" if self._ordered is None else self._ordered.plan
+        values = params if _has_values(params) else ""  # that a controller was silent is no reading
+        return Moment(plan=plan, stamp=self._timekeeper.stamp(), params=values, inputs=inputs)
+
+    def arrived(self, moment: Moment, *, tells_inputs: bool) -> None:
+        """The server has it: what comes after it is compared with it.
+
+        :param tells_inputs: the server has been told the inputs, too.
+        """
+        self._bits.update(_bits(moment.params))
+        self._owes_change = False
+        if tells_inputs:
+            self._inputs = moment.inputs
+
+    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[list[int]] | None:
+        """The server does not get it, or nobody knows: keep it if it is due. To be called in the order of moments.
+
+        :param changes_only: not for the interval's sake, for the server gets others.
+        :return: fires when that is done or has failed, with the numbers of what was kept; None: it is not due.
+        """
+        inputs_changed = moment.inputs not in (self._inputs, NO_INPUTS)
+        first = self._kept_at is None  # history may know nothing of the inputs yet
+        if not self._is_due(moment, inputs_changed=inputs_changed, changes_only=changes_only):
+            return None
+        hostid = self._source.identity().hostid
+        messages: list[ReqData | ReqDataChange] = []
+        if moment.params:
+            messages.append(ReqData(params=moment.params, hostid=hostid))
+        if inputs_changed or (first and moment.inputs != NO_INPUTS):  # behind the values of the same moment
+            self._inputs = moment.inputs
+            messages.append(change_packet(hostid, ChangeParams(), moment.inputs))
+        self.unsent = True
+        adding = [
+            Deferred.fromCoroutine(
+                self._add(Kept(hostid=hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message)))
+            )
+            for message in messages
+        ]
+        return Deferred.fromCoroutine(_numbers(adding))
+
+    def take_back(self, moment: Moment, keeping: Deferred[list[int]]) -> None:
+        """The server has it all the same.
+
+        :param keeping: what :meth:`missed` has returned.
+        """
+        if self._kept_at == moment.stamp.ticks_s:
+            self._kept_at = None
+
+        def remove(numbers: list[int]) -> list[int]:
+            Deferred.fromCoroutine(self._remove(numbers))
+            return numbers
+
+        keeping.addCallback(remove)
+
+    def _is_due(self, moment: Moment, *, inputs_changed: bool, changes_only: bool) -> bool:
         """Whether something is to be kept; it is taken for kept then."""
-        if not params and not inputs_changed:
+        if not moment.params and not inputs_changed:
             return False
-        now = self._clock.seconds()
-        bits = _bits(params)
+        now = moment.stamp.ticks_s
+        bits = _bits(moment.params)
         if inputs_changed or any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
             self._owes_change = True
         self._bits.update(bits)
+        if changes_only and not self._owes_change:
+            return False
         since_s = self._interval_s if self._kept_at is None else now - self._kept_at
         due_s = CHANGE_GAP_S if self._owes_change else self._interval_s
         if 0 <= since_s < due_s:
@@ -126,18 +197,31 @@ class Recorder:
         self._owes_change = False
         return True
 
-    async def _keep(self, message: ReqData | ReqDataChange, plan: str) -> None:
-        stamp = self._timekeeper.stamp()
+    async def _add(self, kept: Kept) -> int | None:
         try:
-            await self._buffer.add(Kept(hostid=message.hostid, plan=plan, stamp=stamp, message=encode(message)))
+            number = await self._buffer.add(kept)
         except BufferFailed as error:
             self.failed += 1
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 self._log.error("an upload is not kept: {error}", error=error)
-        else:
-            self.kept += 1
-            self._trouble = ""
+            return None
+        self.kept += 1
+        self._trouble = ""
+        return number
+
+    async def _remove(self, numbers: list[int]) -> None:
+        for number in numbers:
+            try:
+                removed = await self._buffer.remove(number)
+            except BufferFailed:  # then it is sent once more, which does no harm
+                return
+            self.kept -= removed
+
+
+async def _numbers(adding: Sequence[Deferred[int | None]]) -> list[int]:
+    numbers = [await one for one in adding]
+    return [number for number in numbers if number is not None]
 
 
 def _has_values(params: str) -> bool:

@@ -6,7 +6,6 @@ from random import Random
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -17,9 +16,9 @@ from cmmd.gateway.answers import Answers
 from cmmd.gateway.connection import Command, LinkError, ServerAnswer, ServerConnection
 from cmmd.gateway.obedience import WAITING_COMMANDS, Obedience, Say
 from cmmd.gateway.orders import LinkCounters, Orders
-from cmmd.gateway.source import NO_INPUTS, InputStates, Source
-from cmmd.gateway.steps import Steps
-from cmmd.wire.messages import ChangeParams, Heartbeat, LongCon, ReqData, ReqDataChange, Timing, TimingAnswer
+from cmmd.gateway.source import Source
+from cmmd.gateway.uploads import Keeper, Uploads
+from cmmd.wire.messages import Heartbeat, LongCon, ReqData, ReqDataChange, Timing, TimingAnswer
 from cmmd.wire.quoting import quoted
 from cmmd.wire.retcodes import Retcode
 
@@ -81,7 +80,6 @@ class Session:
         self._connection = connection
         self._source = source
         self._hostid = source.identity().hostid
-        self._orders = orders
         self._terms = terms
         self._clock = terms.clock
         self._attached = attached
@@ -98,8 +96,7 @@ class Session:
             begin=self.begin,
             restart=lambda: self._end(None),
         )
-        self._packetnum: int | None = None  # of the last change packet; None: a full set is due
-        self._told: InputStates = NO_INPUTS
+        self._uploads = Uploads(source, self, orders, clock=terms.clock, random=terms.random, counters=terms.counters)
         self._refusals = 0
         self._in_a_row: Counter[str] = Counter()  # refusals by method
         self.attached_at: float | None = None
@@ -120,7 +117,7 @@ class Session:
         self.attached_at = self._clock.seconds()
         self._terms.counters.online += 1
         self._terms.log.info("{hostid} is online", hostid=self._hostid)
-        for task in (self._ask_time(), self._heartbeats(), self._uploads(), self._obedience.run(self._over)):
+        for task in (self._ask_time(), self._heartbeats(), self._uploads.run(), self._obedience.run(self._over)):
             self.begin(task)
         self._attached(self)
         try:
@@ -153,7 +150,11 @@ class Session:
     def _sleep(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)
 
-    def _judge(self, answer: ServerAnswer) -> bool:
+    def keep(self, keeper: Keeper) -> None:
+        """See to it that what the server does not get is kept, from now on."""
+        self._uploads.keeper = keeper
+
+    def judge(self, answer: ServerAnswer) -> bool:
         """Whether the server took what it answers.
 
         :raises LinkError: it does not know us any more, or refuses and refuses: time to log in again.
@@ -220,27 +221,8 @@ class Session:
         """Send HB at its interval (4.3)."""
         await self._sleep(self._terms.random.uniform(0, FIRST_HEARTBEAT_S))
         while True:
-            self._judge(await self._connection.ask(Heartbeat(hostid=self._hostid, params=""), "HB"))
+            self.judge(await self._connection.ask(Heartbeat(hostid=self._hostid, params=""), "HB"))
             await self._sleep(self._terms.heartbeat_interval)
-
-    async def _uploads(self) -> None:
-        """Upload in the ordered step from a random start on; steps that pass meanwhile are left out."""
-        period = self._orders.upload_period
-        steps = Steps(self._clock, period, self._terms.random.uniform(0, period))
-        first = True
-        while True:
-            await steps.next()
-            if not first:  # before the values: a controller may take its time
-                await self._tell_inputs()
-            upload = await self._next_upload()
-            if upload is not None:
-                if self._judge(await self.upload(upload)):
-                    self._terms.counters.uploads += 1
-                else:
-                    self._packetnum = None  # what was refused is missing on the other side
-            if first:  # behind them: else they would be told beside values of long ago
-                first = False
-                await self._tell_inputs()
 
     async def upload(self, message: ReqData | ReqDataChange) -> ServerAnswer:
         """Upload something and wait for the answer; one upload at a time.
@@ -249,36 +231,11 @@ class Session:
         """
         await self._uploading.acquire()
         try:
+            if self._over():
+                raise LinkError("the session has ended")
             return await self._connection.ask(message, "reqdata")
         finally:
             self._uploading.release()
-
-    async def _next_upload(self) -> ReqData | ReqDataChange | None:
-        """A full set, or the changes since (4.4, 4.5); None: nothing changed."""
-        orders = self._orders
-        sent = self._packetnum
-        if orders.data_mode != 0 or sent is None or 0 < orders.reset_packet_num <= sent:
-            self._packetnum = 0
-            return ReqData(params=await self._source.full_upload(), hostid=self._hostid)
-        changes = await self._source.change_upload()
-        if changes is None:
-            return None
-        if isinstance(changes, str):
-            self._packetnum = 0
-            return ReqData(params=changes, hostid=self._hostid)
-        self._packetnum = sent + 1
-        return change_packet(self._hostid, replace(changes, packetnum=self._packetnum), self._source.inputs())
-
-    async def _tell_inputs(self) -> None:
-        """Tell the device's inputs where they are not as they were told last (4.5), in both data modes.
-
-        Such a packet has no values and no number: it is none of those that follow a full set.
-        """
-        inputs = self._source.inputs()
-        if inputs not in (self._told, NO_INPUTS) and self._judge(
-            await self.upload(change_packet(self._hostid, ChangeParams(), inputs))
-        ):
-            self._told = inputs
 
     # --- what the server orders --------------------------------------------------------------------------------------
 
@@ -299,16 +256,3 @@ class Session:
 
     def _command_received(self, command: Command) -> None:
         self.obey(command, self._connection.send)
-
-
-def change_packet(hostid: str, changes: ChangeParams, inputs: InputStates) -> ReqDataChange:
-    """A change upload with what is known of the device's inputs (4.5)."""
-    access_alarm, fire_alarm, alarm_input, inhibit_remote = inputs
-    return ReqDataChange(
-        params=changes,
-        hostid=hostid,
-        AccessAlarm=access_alarm,
-        FireAlarm=fire_alarm,
-        AlarmInput=alarm_input,
-        InhbitRemote=inhibit_remote,
-    )

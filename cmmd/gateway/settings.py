@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-__all__ = ["Buffer", "Controller", "Device", "Direction", "Input", "Inputs", "Serial", "Server", "Settings", "Status"]
+__all__ = [
+    "Buffer",
+    "Controller",
+    "Controllers",
+    "Device",
+    "Direction",
+    "Input",
+    "Inputs",
+    "Serial",
+    "Server",
+    "Settings",
+    "Status",
+]
 
 Text20 = Annotated[str, Meta(max_length=20)]
 Text30 = Annotated[str, Meta(min_length=1, max_length=30)]
@@ -89,6 +101,12 @@ class Controller(Section, frozen=True, kw_only=True):
     byte_order: Literal["profile", "little", "big"] = "profile"
 
 
+class Controllers(Section, frozen=True, kw_only=True):
+    """``[controllers]``: the user's own controller profiles."""
+
+    path: str = ""
+
+
 class Buffer(Section, frozen=True, kw_only=True):
     """``[buffer]``: what is kept while the server is away."""
 
@@ -129,6 +147,7 @@ class Settings(Section, frozen=True, kw_only=True):
     server: Server = field(default_factory=Server)
     serial: Serial = field(default_factory=Serial)
     controller: Controller = field(default_factory=Controller)
+    controllers: Controllers = field(default_factory=Controllers)
     buffer: Buffer = field(default_factory=Buffer)
     inputs: Inputs = field(default_factory=Inputs)
     status: Status = field(default_factory=Status)

@@ -63,11 +63,18 @@ class Source(Protocol):
     def change_upload(self) -> Awaitable[ChangeParams | str | None]:
         """``params`` of reqdatachange: what changed since the last upload of either kind (section 4.5).
 
-        Or ``params`` of reqdata, where changes cannot say it: the controller is silent, or was until now.
+        Or ``params`` of reqdata, where changes cannot say it: the controller is silent, or was until now; or some of
+        what was uploaded cannot be read any more.
 
         The link numbers the packets. What of the last full upload was missing has changed when it is there.
 
         :return: None when nothing did.
+        """
+
+    def reading(self) -> str:
+        """What the last upload of either kind was made of, as ``params`` of a full one; empty: nothing was read.
+
+        Asking for it uploads nothing: it is for whom changes do not say enough.
         """
 
     def inputs(self) -> InputStates:

@@ -12,6 +12,7 @@ from twisted.python import usage
 
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
+from cmmd.controllers.errors import ProfileError
 from cmmd.daemon import (
     CommandLine,
     StateInUse,
@@ -98,9 +99,12 @@ class Gateway(Service):
             self._ports = Ports(settings.serial)
             self._inputs = Inputs(input_contacts(settings.inputs), log)
             self._password = own_password(device, state)
+            self._catalog = load_catalog(state / settings.controllers.path if settings.controllers.path else None)
             login_params(device, device.hostid or "DERIVED", self._password)
         except (SettingsError, IdentityError) as error:
             raise config.ConfigError(str(error)) from None
+        except ProfileError as error:
+            raise config.ConfigError(f"controllers.path: {error}") from None
         self._lock: IO[str] | None = None
 
     def startService(self) -> None:
@@ -124,7 +128,6 @@ class Gateway(Service):
         params = login_params(settings.device, settings.device.hostid or own_hostid(state), self._password)
         kept, configured = state / WIRING_FILE, self._ports.configured
         wires = wires_at_start(kept, configured, self._ports, log)
-        catalog = load_catalog()
         random = Random()  # noqa: S311 - jitter
         self._bus = Bus(self._ports.line(wires), clock=clock, random=random, open_port=port_opener(clock), log=log)
         wiring = Wiring(
@@ -135,7 +138,7 @@ class Gateway(Service):
             self._bus,
             wiring=wiring,
             inputs=self._inputs.read,
-            catalog=catalog,
+            catalog=self._catalog,
             unit=settings.controller.unit,
             byte_order=None if settings.controller.byte_order == "profile" else settings.controller.byte_order,
             log=log,
@@ -143,7 +146,7 @@ class Gateway(Service):
         server = settings.server
         self._pulse = Pulse(clock)
         self._link = Link(
-            Witness(source, names_of(catalog, params.moduletype), log),
+            Witness(source, names_of(self._catalog, params.moduletype), log),
             self._login,
             clock=clock,
             endpoints=self._endpoints,

@@ -68,6 +68,10 @@ class Witness:
         """See Source."""
         return self._source.change_upload()
 
+    def reading(self) -> str:
+        """See Source."""
+        return self._source.reading()
+
     def inputs(self) -> InputStates:
         """See Source."""
         return self._source.inputs()

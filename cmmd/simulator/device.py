@@ -74,6 +74,10 @@ class SimulatedDevice:
                 changes.setdefault(request.function, []).extend(changed_items(request, old, new))
         return change_params(changes)
 
+    def reading(self) -> str:
+        """What was read last (section 4.4)."""
+        return ";".join(map(read_response, self._plan, self._uploaded)) if self._uploaded else ""
+
     def inputs(self) -> InputStates:
         """It has none."""
         return NO_INPUTS

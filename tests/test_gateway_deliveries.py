@@ -1,0 +1,279 @@
+"""``cmmd.gateway.deliveries``: a session stands, and the server does not get what is polled in it."""
+
+from itertools import pairwise
+from typing import Any
+
+from cmmd.gateway.connection import ANSWER_TIMEOUT_S
+from cmmd.gateway.source import InputStates
+from cmmd.wire.messages import ChangeParams
+from tests.scripted_server import UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
+
+PERIOD_S = 3.0
+Asked = list[tuple[Accepted, float]]
+
+
+class DeliveryTestCase(OutageTestCase):
+    """:ivar polls: when the controller was polled. :ivar unanswered: uploads that the server keeps waiting."""
+
+    def prepare(self, seed: int = 1, **options: Any) -> None:
+        super().prepare(seed, **options)
+        self.polls: list[float] = []
+        self.unanswered: Asked = []
+        upload = self.source.full_upload
+
+        async def noting() -> str:
+            self.polls.append(self.clock.seconds())
+            return await upload()
+
+        self.patch(self.source, "full_upload", noting)
+
+    @property
+    def recorder(self) -> Any:
+        assert self.link.outages is not None
+        return self.link.outages.recorder
+
+    def silence(self) -> None:
+        """The server takes uploads, and does not answer them."""
+
+        def hold(connection: Accepted) -> None:
+            self.unanswered.append((connection, self.clock.seconds()))
+
+        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = hold
+        self.polls.clear()
+
+    def answers_again(self) -> None:
+        """Late, and from now on at once."""
+        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = UPLOAD_ANSWER
+        for connection, _ in self.unanswered:
+            connection.send(UPLOAD_ANSWER)
+        self.unanswered = []
+
+    def first_unanswered(self) -> float:
+        """Let time pass until there is one; when that was."""
+        self.until(lambda: self.unanswered)
+        return self.unanswered[0][1]
+
+
+class SilenceTests(DeliveryTestCase):
+    """Of a line that is dead nobody knows that for a while."""
+
+    def test_polling_goes_on_and_the_first_is_kept_after_two_periods(self) -> None:
+        live = self.online()
+        self.silence()
+        begun = self.first_unanswered()
+        self.server.accepting = False
+        run(self.clock, 2 * PERIOD_S - 0.1)
+        self.assertEqual((self.buffer.rows, len(self.polls)), (0, 2))
+        run(self.clock, 0.2)
+        self.assertEqual((self.buffer.rows, live.gone), (1, False))
+        run(self.clock, ANSWER_TIMEOUT_S)
+        self.assertTrue(live.gone)
+        run(self.clock, 160)
+        for earlier, later in pairwise(self.polls):
+            self.assertAlmostEqual(later - earlier, PERIOD_S, places=5, msg="in its step, whatever ends")
+        self.unanswered = []
+        self.answers_again()
+        self.back()
+        self.assertEqual(self.ages(begun)[0], 0)
+        self.assertLess(max(later - earlier for earlier, later in pairwise(self.ages(begun))), 60 + 2 * PERIOD_S)
+
+    def test_one_upload_at_a_time(self) -> None:
+        self.online()
+        self.outage(100)
+        self.server.accepting = True
+        self.until(self.history)
+        live = self.server.last
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, ANSWER_TIMEOUT_S - 1)
+        self.assertEqual((len(self.unanswered), live.gone), (1, False), "no live one and no kept one beside it")
+
+    def test_a_coil_for_a_while(self) -> None:
+        self.online()
+        self.silence()
+        begun = self.first_unanswered()
+        self.server.accepting = False
+        run(self.clock, 4)
+        self.show(coils=3)
+        run(self.clock, 6)
+        self.show(coils=1)
+        run(self.clock, 60)
+        self.unanswered = []
+        self.answers_again()
+        self.back()
+        self.assertEqual(self.ages(begun)[:3], [0, 6, 12])
+        self.assertEqual([one["params"][6:8] for one in self.history()][:3], ["01", "03", "01"])
+
+    def test_an_answer_that_is_late_takes_it_back(self) -> None:
+        live = self.online()
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, 10)
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (1, 1))
+        self.answers_again()
+        run(self.clock, 60)
+        self.assertEqual((self.buffer.rows, self.recorder.kept, self.history(), live.gone), (0, 0, [], False))
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, 10)
+        self.assertEqual(self.buffer.rows, 1, "the next one is as due as the first one was")
+
+    def test_a_coil_that_changed_behind_one_that_comes_late(self) -> None:
+        """Only what the server has not got is kept, and sent in the same session."""
+        live = self.online()
+        self.silence()
+        begun = self.first_unanswered()
+        run(self.clock, 4)
+        self.show(coils=3)
+        run(self.clock, 6)
+        self.assertEqual(self.buffer.rows, 2)
+        self.answers_again()
+        run(self.clock, ALL_SENT_S)
+        self.assertEqual((self.ages(begun), live.gone), ([6], False))
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (0, 1))
+
+    def test_a_server_that_takes_longer_than_a_period(self) -> None:
+        """It gets every other upload; of the others only what would be missing is kept."""
+        live = self.online()
+        self.server.latency = 4.0
+        run(self.clock, 600)
+        self.assertEqual((self.history(), self.recorder.kept, live.gone), ([], 0, False))
+        while live.times_of("reqdata")[-1] < self.clock.seconds() - 1:
+            run(self.clock, 0.1)
+        self.show(coils=3)
+        run(self.clock, PERIOD_S)
+        self.show(coils=1)
+        run(self.clock, 120)
+        self.assertEqual([one["params"][6:8] for one in self.history()], ["03", "01"][: len(self.history())])
+        self.assertIn(len(self.history()), (1, 2))
+        self.assertEqual((self.buffer.rows, live.gone), (0, False))
+
+    def test_a_server_that_takes_longer_than_two_periods(self) -> None:
+        live = self.online()
+        self.server.latency = 7.5
+        run(self.clock, 600)
+        self.assertEqual((self.history(), live.gone), ([], False))
+        self.assertLessEqual(self.buffer.rows, 1)
+
+    def test_under_way_when_the_session_ends(self) -> None:
+        for how in ("lost", "reset"):
+            with self.subTest(how):
+                self.prepare()
+                live = self.online()
+                self.silence()
+                begun = self.first_unanswered()
+                if how == "lost":
+                    live.lose()
+                else:
+                    live.send({"message": "ok", "retcode": "000000", "method": "reset"})
+                run(self.clock, 0.1)
+                self.assertEqual(self.buffer.rows, 1)
+                self.answers_again()
+                run(self.clock, ALL_SENT_S)
+                self.assertEqual((self.ages(begun), self.buffer.rows), ([0], 0))
+                self.stop()
+
+    def test_under_way_when_the_gateway_ends(self) -> None:
+        self.online()
+        self.silence()
+        self.first_unanswered()
+        self.stop()
+        self.assertEqual(self.buffer.rows, 1)
+
+    def test_inputs(self) -> None:
+        self.source.input_states = InputStates(0, 0, None, None)
+        self.online()
+        self.silence()
+        self.first_unanswered()
+        self.server.accepting = False
+        run(self.clock, 4)
+        self.source.input_states = InputStates(0, 1, None, None)
+        run(self.clock, 30)
+        self.unanswered = []
+        self.answers_again()
+        self.back()
+        self.assertEqual([one["method"] for one in self.history()][:4], ["reqdata", "reqdatachange"] * 2)
+        self.assertEqual([one["FireAlarm"] for one in self.history()[1:4:2]], [0, 1])
+
+    def test_nothing_is_polled_for_nobody(self) -> None:
+        """Without a buffer."""
+        self.prepare()
+        self.link.outages = None
+        live = self.attached(30)
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, 15)
+        self.assertEqual((len(self.polls), live.gone), (1, False))
+
+
+class RefusalTests(DeliveryTestCase):
+    def test_try_again(self) -> None:
+        """Kept as without a session, and sent as soon as the server takes something again."""
+        live = self.online()
+        self.server.replies["reqdata"] = refusal("reqdata", "000006")
+        begun = self.clock.seconds()
+        run(self.clock, 310)
+        self.assertEqual((self.buffer.rows, live.gone), (6, False))
+        self.show(coils=3)
+        run(self.clock, 30)
+        self.assertEqual(self.buffer.rows, 7)
+        self.server.replies["reqdata"] = UPLOAD_ANSWER
+        run(self.clock, ALL_SENT_S)
+        self.assertEqual((self.buffer.rows, len(self.history()), live.gone), (0, 7, False))
+        self.assertLessEqual(self.ages(begun)[0], PERIOD_S)
+        run(self.clock, 600)
+        self.assertEqual(len(self.history()), 7)
+
+    def test_try_again_while_history_waits_for_that(self) -> None:
+        self.online()
+        self.outage(130)
+        self.server.replies["reqdata"] = refusal("reqdata", "000006")
+        live = self.back(300)
+        self.assertEqual((self.buffer.rows, live.gone), (8, False))
+        self.server.replies["reqdata"] = UPLOAD_ANSWER
+        run(self.clock, 400)
+        times = [one["itime"] for one in self.history() if one]
+        self.assertEqual((self.buffer.rows, live.gone, len(set(times))), (0, False, 8))
+
+    def test_now_and_then(self) -> None:
+        """A server with too much to do is not given twice as much."""
+        count = 0
+
+        def every_other(connection: Accepted) -> Any:
+            nonlocal count
+            count += 1
+            historic = "itime" in connection.received[-1]
+            return UPLOAD_ANSWER if historic or count % 2 else refusal("reqdata", "000006")
+
+        self.online()
+        self.server.replies["reqdata"] = every_other
+        run(self.clock, 600)
+        self.assertIn(len(self.history()), range(8, 12))
+        self.assertEqual(self.buffer.rows, 0)
+
+    def test_for_good(self) -> None:
+        self.online()
+        self.server.replies["reqdata"] = refusal("reqdata", "000001")
+        run(self.clock, 9)
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (0, 0))
+
+    def test_a_server_that_does_not_know_us_any_more(self) -> None:
+        self.online()
+        self.server.replies["reqdata"] = refusal("reqdata", "000003")
+        run(self.clock, 3.1)
+        self.assertEqual(self.buffer.rows, 1)
+
+    def test_changes(self) -> None:
+        """A change packet says nothing alone: all that was polled is kept."""
+        self.server.replies["login"] = login_answer(data_mode=0)
+        self.source.changes = [ChangeParams(f01=[{"0000": "03"}])]
+        live = self.attached(3.2)
+        self.server.replies["reqdatachange"] = refusal("reqdata", "000006")
+        self.show(coils=3)
+        run(self.clock, 3)
+        self.assertEqual((len(live.of("reqdatachange")), self.buffer.rows), (1, 1))
+        run(self.clock, ALL_SENT_S)
+        (kept,) = self.history()
+        self.assertEqual((kept["method"], kept["params"]), ("reqdata", self.source.full))
+        self.assertEqual([one for one in live.methods if one.startswith("reqdata")][:3:2], ["reqdata"] * 2)
