@@ -87,10 +87,14 @@ class CmmdTests(_Folders):
         until(chain.agrees, "values at 19200 bit/s after a restart")
         self.assertEqual(chain.cmmctl("show", HOSTID).said["device"]["module_baud"], 1)
 
-        # Reset: it logs in again.
+        # Reset: it logs in again, and finds another speed in the answer, which it tells with one more login.
+        chain.cmmctl("device", HOSTID, "set", "set-baud=9600")
         logins = chain.gateway.status["server"]["logins"]
         self.assertEqual(chain.cmmctl("reset", HOSTID).said["outcome"], "done")
-        until(lambda: chain.gateway.status["server"]["logins"] == logins + 1, "it has logged in again")
+        until(lambda: chain.gateway.status["server"]["logins"] == logins + 2, "it has logged in twice")
+        until(lambda: emulator.ask("status")["gateway_baud"] == 9600, "the gateway speaks at 9600 bit/s again")
+        emulator.ask("baud", 9600)
+        until(lambda: chain.cmmctl("show", HOSTID).said["device"]["module_baud"] == 0, "cmmd knows")
         until(lambda: chain.live["online"], "it is online again")
 
         # The cable: out and in. The device stays online, and nothing is made up.
