@@ -32,6 +32,7 @@ from cmmd.daemon import (
     raise_file_limit,
     steady_timers,
 )
+from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
@@ -128,6 +129,7 @@ class Server(Service):
         self._tiles = _tiles(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
+        self._count_no_more: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
         self._retention: Retention | None = None
         self.tally = Tally()
@@ -140,6 +142,7 @@ class Server(Service):
         :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
         """
         super().startService()
+        self._count_no_more = count_bugs(self.tally)
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
@@ -295,6 +298,7 @@ class Server(Service):
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:
+        self._count_no_more()
         if self._threads is not None:
             self._threads.stop()
             self._threads = None
