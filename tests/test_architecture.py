@@ -22,13 +22,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": PROTOCOLS | KNOWLEDGE,
     "fleet": PROTOCOLS | KNOWLEDGE,
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls"},
+    "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls", "endpoints"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "gateway": PROTOCOLS | {"controllers", "tls"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
     "daemon": PROTOCOLS,
+    "endpoints": PROTOCOLS,
 }
 FOR_TAP_ONLY = {"config", "daemon"}
 """What only the modules that wire things up, all called tap, may import."""

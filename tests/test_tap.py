@@ -2,6 +2,7 @@
 
 import json
 import socket
+import stat
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from cmmd.store.memory import MemoryStore
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.tap import Options
+from tests.control_world import folder
 from tests.daemon import endpoint, service_port
 from tests.web_client import get
 
@@ -183,6 +185,20 @@ class WiringTests(TestCase):
             endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             server = self.server(Config(server=LOCAL, web=Web(listen=[HERE, endpoint])))
             self.assertIn(f"web: {endpoint}: ", str(self.assertRaises(SystemExit, server.startService)))
+
+    async def test_sockets_are_in_the_state_directory(self) -> None:
+        """Wherever the daemon was started; and not everybody's."""
+        state = folder(self)
+        here = ["unix:devices.sock"]
+        settings = Config(
+            server=Server(login=here, live=here, historic=here),
+            web=Web(listen=["unix:web.sock", "unix:open.sock:mode=666"]),
+        )
+        server = self.server(settings, state)
+        server.startService()
+        modes = {one.name: stat.S_IMODE(one.lstat().st_mode) for one in state.glob("*.sock") if one.is_socket()}
+        self.assertEqual(modes, {"devices.sock": 0o660, "web.sock": 0o660, "open.sock": 0o666, "control.sock": 0o600})
+        await server.stopService()
 
     async def test_endpoint_that_waits(self) -> None:
         server = self.server(Config(server=LOCAL))

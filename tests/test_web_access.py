@@ -200,7 +200,7 @@ class NoTokenTests(SynchronousTestCase):
 
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        doors = [("tcp:1", "0.0.0.0"), ("tcp:2", "127.0.0.1"), ("ssl:3", "0.0.0.0")]
+        doors = [("tcp:1", "0.0.0.0"), ("tcp:2", "127.0.0.1"), ("ssl:3", "0.0.0.0"), ("tls:certs", "0.0.0.0")]
         self.world.web._doors = [WebDoor(string, cast("Any", _Endpoint(host))) for string, host in doors]
         self.successResultOf(Deferred.fromCoroutine(self.world.web.listen()))
         self.assertEqual(warned, ["tcp:1"])
