@@ -35,13 +35,12 @@ class EndpointTests(SynchronousTestCase):
             ("unix:web.sock", rf"unix:mode=660:address={QUOTED}/web.sock"),
             ("unix:address=web.sock:mode=666", rf"unix:mode=666:address={QUOTED}/web.sock"),
             ("unix:/run/web.sock:mode=600:lockfile=0", "unix:mode=600:address=/run/web.sock:lockfile=0"),
-            (
-                "ssl:443:privateKey=k.pem:certKey=/etc/c.pem:extraCertChain=chain.pem:dhParameters=dh.pem",
-                rf"ssl:privateKey={QUOTED}/k.pem:port=443:certKey=/etc/c.pem:extraCertChain={QUOTED}/chain.pem"
-                + rf":dhParameters={QUOTED}/dh.pem",
-            ),
+            ("ssl:443:certKey=/c.pem:privateKey=k.pem", rf"ssl:privateKey={QUOTED}/k.pem:port=443:certKey=/c.pem"),
+            ("tls:/certs:extraCertChain=c.pem", "tls:path=/certs:extraCertChain=c.pem"),
             ("ssl:443:k.pem:c.pem", rf"ssl:privateKey={QUOTED}/k.pem:port=443:certKey={QUOTED}/c.pem"),
             ("ssl:443", rf"ssl:privateKey={QUOTED}/server.pem:port=443"),
+            ("ssl:1:dhParameters=d", rf"ssl:privateKey={QUOTED}/server.pem:port=1:dhParameters={QUOTED}/d"),
+            ("ssl:1:extraCertChain=c", rf"ssl:privateKey={QUOTED}/server.pem:port=1:extraCertChain={QUOTED}/c"),
             ("tls:certs:443", rf"tls:path={QUOTED}/certs:port=443"),
             ("haproxy:unix:web.sock", rf"haproxy:unix:mode=660:address={QUOTED}/web.sock"),
         ):
