@@ -13,16 +13,17 @@ from twisted.web.static import Data
 
 from cmmd.controllers.signals import Signal
 from cmmd.fleet.alarms import AlarmSeverity
-from cmmd.fleet.desk import operations
+from cmmd.fleet.desk import errors, operations
 from cmmd.fleet.desk.summary import COLUMNS
 from cmmd.fleet.settings import _NUMBERS, BadSetting, check_setting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.web.api import devices, records
 from cmmd.web.api import keys as keys_module
+from cmmd.web.api.fields import ABOUT
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.empty import Empty
-from cmmd.web.problems import Refused
+from cmmd.web.problems import STATUS, Refused
 from cmmd.web.site import site
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.control_world import now
@@ -33,6 +34,15 @@ from tests.world import CATALOG, HOSTID
 LIVE = f"/devices/{HOSTID}/live"
 WARNING: tuple[AlarmSeverity] = ("warning",)
 COMMANDS = f"/devices/{HOSTID}/commands"
+
+ABOUT_NO_FIELD = {
+    *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
+    *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
+    *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
+    *("queue_full", "not_audited", "too_late", "registry_full"),
+    *("too_many_requests", "internal_error", "unavailable"),
+}
+"""Codes that are about who asks, the request as a whole, or how things are."""
 
 
 class DeviceTests(WebTestCase):
@@ -514,6 +524,46 @@ class RequestTests(WebTestCase):
         ):
             self.assert_wrong(self.get(f"/devices?{query}"), 400, "bad_argument", field)
         self.assert_wrong(self.get(f"/devices/{HOSTID}/readings/buckets"), 400, "bad_argument", "query.points")
+
+    def test_every_code_that_is_about_something_in_the_request(self) -> None:
+        device, to_device = f"/devices/{HOSTID}", f"/devices/{HOSTID}/commands"
+        self.ask("POST", to_device, {"kind": "reset"}, Idempotency_Key="k")
+        told = set[str]()
+        for method, path, body, code, field in (
+            ("GET", f"{device}/readings?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/devices?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?sort=urgency&after=1.1", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?open=false&after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?open=false&severity=alarm&after=x", None, "bad_argument", "query.after"),
+            ("GET", "/events?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/commands?after=x", None, "bad_argument", "query.after"),
+            ("PATCH", f"{device}/settings", {"profile": "none"}, "bad_argument", "body.profile"),
+            ("GET", "/devices/none/live", None, "unknown_device", "path.hostid"),
+            ("POST", "/devices/none/commands", {"kind": "reset"}, "unknown_device", "path.hostid"),
+            ("GET", "/commands?hostid=none", None, "unknown_device", "query.hostid"),
+            ("GET", "/alarms?hostid=none", None, "unknown_device", "query.hostid"),
+            ("GET", f"{device}/readings?points=none", None, "no_such_point", "query.points"),
+            ("GET", f"{device}/readings/buckets?points=none", None, "no_such_point", "query.points"),
+            ("POST", "/devices", {"hostid": HOSTID}, "already_enrolled", "body.hostid"),
+            ("GET", "/commands/x", None, "not_found", "path.number"),
+            ("GET", "/commands/99", None, "no_such_command", "path.number"),
+            ("DELETE", "/commands/99", None, "no_such_command", "path.number"),
+            ("POST", "/alarms/99/acknowledge", None, "no_such_alarm", "path.number"),
+            ("GET", "/controllers/none", None, "no_such_controller", "path.name"),
+            ("POST", to_device, {"kind": "named", "name": "none"}, "unknown_command", "body.name"),
+            ("POST", to_device, {"kind": "modbus", "frames": "00"}, "bad_frame", "body.frames"),
+            ("POST", to_device, {"kind": "port", "port": 1, "baud": 0}, "bad_port", "body.port"),
+            ("POST", to_device, {"kind": "reset", "not_after": 1}, "expired", "body.not_after"),
+            ("POST", to_device, {"kind": "reset", "timeout": 9}, "key_used", "header.Idempotency-Key"),
+        ):
+            if code == "bad_port":  # the body's own limits come before it
+                self.patch(self.world.operations, "write_port", Mock(side_effect=errors.BadPort("another")))
+            key = {"Idempotency_Key": "k"} if code == "key_used" else {}
+            self.assert_wrong(self.ask(method, path, body, **key), STATUS[code], code, field)
+            told.add(code)
+        self.assertEqual(set(STATUS) - told, ABOUT_NO_FIELD)
+        self.assertLessEqual(set(ABOUT), told)
 
     def test_bodies(self) -> None:
         for body, field in (

@@ -156,7 +156,6 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
         log.failure("web: a request has failed")
         known = InternalError("internal error; the log has more")
     status = STATUS[known.code]
-    field = getattr(known, "field", None)
     headers: dict[str, str] = dict(getattr(known, "headers", {}))
     if status in (429, 503):
         headers.setdefault("Retry-After", "1")
@@ -166,7 +165,7 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
         status=status,
         detail=str(known)[:LONGEST_DETAIL],
         code=known.code,
-        field=UNSET if field is None else field,
+        field=UNSET if known.field is None else known.field,
     )
     return problem, headers
 

@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from cmmd.fleet.desk.errors import Coded, NotAllowed
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.web.access import NOBODY, Access, Caller, WrongToken, address_of
+from cmmd.web.api.fields import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.outlet import Gone, Outlet
@@ -144,9 +145,15 @@ class ApiResource(Resource):
             accept=accept,
             request=request,
         )
-        answer = operation.run(self._around, call)
-        if inspect.isawaitable(answer):
-            answer = await answer
+        try:
+            answer = operation.run(self._around, call)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as error:
+            told = with_field(error, operation)
+            if told is error:
+                raise
+            raise told from error
         return answer if isinstance(answer, Streamed) else (operation, answer)
 
     def _caller(self, request: Any, operation: Operation) -> Caller:

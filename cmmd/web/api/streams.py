@@ -81,7 +81,9 @@ def stream_events(
     try:
         place = cursor_from(last or after)
     except BadArgument as error:
-        raise WrongField("header.Last-Event-ID" if last else "query.after", str(error).partition(": ")[2]) from None
+        if not last:
+            raise
+        raise WrongField("header.Last-Event-ID", str(error).partition(": ")[2]) from None
     if hostid is not None:
         around.desk.device(hostid)
     who = f"{call.caller.name} {address_of(call.request)}"
