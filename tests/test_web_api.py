@@ -560,7 +560,7 @@ class RequestTests(WebTestCase):
             if code == "bad_port":  # the body's own limits come before it
                 self.patch(self.world.operations, "write_port", Mock(side_effect=errors.BadPort("another")))
             key = {"Idempotency_Key": "k"} if code == "key_used" else {}
-            self.assert_wrong(self.ask(method, path, body, **key), STATUS[code], code, field)
+            self.assert_wrong(self.ask(method, path, body, "admin", **key), STATUS[code], code, field)
             told.add(code)
         self.assertEqual(set(STATUS) - told, ABOUT_NO_FIELD)
         self.assertLessEqual(set(ABOUT), told)
@@ -676,6 +676,29 @@ class HealthTests(WebTestCase):
         self.assertEqual(self.world.ask("DELETE", "/healthz").code, "method_not_allowed")
 
 
+class BrokenTests(WebTestCase):
+    """A resource with a bug is answered as the API is."""
+
+    def test_before_anything_is_written(self) -> None:
+        self.patch(self.world.fleet, "store_health", lambda: 1 // 0)
+        answer = self.world.ask("GET", "/healthz")
+        self.assertEqual((answer.status, answer.code), (500, "internal_error"))
+        self.assertEqual(answer.headers["x-content-type-options"], "nosniff")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_in_the_middle(self) -> None:
+        def render(request: Any) -> bytes:
+            request.write(b"some")
+            raise ZeroDivisionError
+
+        leaf = Empty()
+        self.patch(leaf, "render", render)
+        self.world.web.site.resource.putChild(b"leaf", leaf)
+        client = self.world.begin("GET", "/leaf")
+        self.assertTrue(client.transport.lost)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class GuardedTests(WebTestCase):
     """What others put beside the API is for those who may read."""
 
@@ -697,6 +720,13 @@ class GuardedTests(WebTestCase):
             self.assertEqual((answer.status, answer.body), (200, body))
             self.assertEqual(self.world.ask("GET", path).code, "unauthorized")
         self.assertEqual(self.world.ask("GET", "/metrics/more", token=self.tokens["viewer"]).code, "not_found")
+
+    def test_other_methods(self) -> None:
+        for path in ("/metrics", "/metrics/devices"):
+            for method in ("OPTIONS", "PUT", "DELETE", "POST", "BREW"):
+                answer = self.world.ask(method, path, token=self.tokens["viewer"])
+                self.assertEqual((answer.code, answer.headers["allow"]), ("method_not_allowed", "GET, HEAD"))
+                self.assertEqual(self.world.ask(method, path).code, "unauthorized")
 
     def test_wrong_tokens_wait(self) -> None:
         client = self.world.begin("GET", "/metrics", token="wrong")

@@ -4,12 +4,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.desk.tokens import Role, Token, Tokens, may
 from cmmd.fleet.orders import By
 from cmmd.fleet.throttle import Throttle, Throttled
-from cmmd.web.problems import Forbidden, Refused, Unauthorized
+from cmmd.web.problems import Forbidden, Refused, Unauthorized, refuse
 from cmmd.web.signins import COOKIE, SignIn, SignIns
 
 __all__ = ["DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
@@ -90,7 +91,7 @@ class Access:
             raise Unauthorized(
                 "show a token: Authorization: Bearer TOKEN, or sign in" if cookie is None else "signed out"
             )
-        self._check_local(request)
+        self.check_open(request)
         return Caller("localhost", "viewer")
 
     def counts(self, caller: Caller) -> bool:
@@ -122,8 +123,13 @@ class Access:
             return None
         return Caller(token.name, token.role, session, token.sha256)
 
-    def _check_local(self, request: Any) -> None:
-        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?"""
+    def check_open(self, request: Any) -> None:
+        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?
+
+        :raises Unauthorized: no: nothing is for him.
+        """
+        if self.tokens.any:
+            return
         names = (name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
         proxied = any(name.startswith(_PROXIED) for name in names) or request.clientproto != b"HTTP/1.1"
         host = _host_name(request.getHeader("host") or "")
@@ -160,17 +166,35 @@ class Access:
 
     # --- wrong tokens ------------------------------------------------------------------------------------------------
 
-    async def delay(self, request: Any) -> None:
-        """Hold the answer to a wrong token back: 1, 2, 4 ... 30 s, one of each address at a time.
+    async def refuse_late(self, request: Any, error: WrongToken) -> None:
+        """Answer a wrong token after 1, 2, 4 ... 30 s, one of each address at a time; the next one with 429 at once.
 
-        Right tokens are not held up, by whatever comes from the same address: it may be a proxy's.
+        Right tokens are not held up, by whatever comes from the same address: it may be a proxy's. Nor do they set the
+        count back, as a right password does: whoever has one token would guess others behind it. It ends by itself.
+        """
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+        try:
+            await self._hold(request)
+        except Refused as refused:
+            refuse(request, refused)
+        else:
+            if not gone:
+                refuse(request, error)
+
+    async def _hold(self, request: Any) -> None:
+        """Return when it is time to answer, or nobody waits for it any more, who holds no place then.
 
         :raises Refused: another one of this address is held already.
         """
         address = address_of(request)
         self._throttle.failed(_ANY, address)
+        held = Deferred.fromCoroutine(self._throttle.admit(_ANY, address))
+        request.notifyFinish().addErrback(lambda _: held.cancel())
         try:
-            await self._throttle.admit(_ANY, address)
+            await held
+        except CancelledError:
+            return
         except Throttled:
             left = max(self._throttle.delay_left_s(_ANY, address), 1.0)
             raise Refused(

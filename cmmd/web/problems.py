@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cmmd.fleet.desk.errors import BY_CODE, Coded, InternalError
 from cmmd.fleet.desk.refusals import refusal
@@ -153,7 +154,7 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
     """What to answer for an exception, and headers. What is our bug is logged."""
     known = refusal(error)
     if known is None:
-        log.failure("web: a request has failed")
+        log.failure("web: a request has failed", Failure(error))
         known = InternalError("internal error; the log has more")
     status = STATUS[known.code]
     headers: dict[str, str] = dict(getattr(known, "headers", {}))
@@ -175,7 +176,7 @@ def encoded(problem: Problem) -> bytes:
     return msgspec.json.encode(problem)
 
 
-def refuse(request: Any, error: Exception) -> None:
+def refuse(request: Any, error: BaseException) -> None:
     """Answer with a problem."""
     problem, headers = problem_of(error)
     body = encoded(problem)

@@ -69,13 +69,7 @@ class ApiResource(Resource):
             answer = await self._asked(request)
         except WrongToken as error:
             self._log(request, error)
-            try:
-                await self._access.delay(request)
-                refused: Exception = error
-            except Refused as later:
-                refused = later
-            if not ended:
-                refuse(request, refused)
+            await self._access.refuse_late(request, error)
         except Exception as error:
             if isinstance(error, NotAllowed | Forbidden):
                 self._log(request, error)
@@ -100,6 +94,7 @@ class ApiResource(Resource):
     # --- which operation ---------------------------------------------------------------------------------------------
 
     async def _asked(self, request: Any) -> Streamed | tuple[Operation, Answer] | None:
+        self._access.check_open(request)
         fitting = self._at(request.postpath)
         method = request.method.decode("ascii", "replace")
         methods = {one.operation.method for one, _ in fitting} | {"OPTIONS"}
