@@ -500,6 +500,37 @@ class RecordTests(WebTestCase):
         self.assertEqual(self.get("/controllers/none").code, "no_such_controller")
 
 
+class PollTests(WebTestCase):
+    """Who asks again and again for what has not changed is told so."""
+
+    def test_what_has_not_changed(self) -> None:
+        self.ask("POST", COMMANDS, {"kind": "reset"}, "operator")
+        self.world.world.write_batch()
+        for path in ("/commands/1", "/commands", "/events", "/alarms", "/devices", f"/devices/{HOSTID}"):
+            answer = self.get(path)
+            self.clock.advance(1)
+            again = self.get(path, If_None_Match=answer.headers["etag"])
+            self.assertEqual((answer.status, again.status, again.body), (200, 304, b""), path)
+            self.assertEqual(again.headers["etag"], answer.headers["etag"])
+        before = self.get("/commands/1").headers["etag"]
+        self.world.sent[0].obeyed()
+        changed = self.get("/commands/1", If_None_Match=before)
+        self.assertEqual((changed.status, changed.json["outcome"]), (200, "done"))
+
+    def test_one_that_waits(self) -> None:
+        """The answer comes when the outcome is known, and is another one."""
+        self.ask("POST", COMMANDS, {"kind": "reset"}, "operator")
+        before = self.get("/commands/1").headers["etag"]
+        client = self.world.begin(
+            "GET", "/api/v1/commands/1?wait=20", token=self.tokens["viewer"], If_None_Match=before
+        )
+        self.assertIsNone(self.world.settle(client))
+        self.world.sent[0].obeyed()
+        answer = self.world.settle(client)
+        assert answer is not None
+        self.assertEqual((answer.status, answer.json["outcome"]), (200, "done"))
+
+
 class RequestTests(WebTestCase):
     """What is wrong with a request is told with its place."""
 

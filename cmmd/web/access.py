@@ -13,10 +13,13 @@ from cmmd.fleet.throttle import Throttle, Throttled
 from cmmd.web.problems import Forbidden, Refused, Unauthorized, refuse
 from cmmd.web.signins import COOKIE, SignIn, SignIns
 
-__all__ = ["DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
+__all__ = ["CSRF", "DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
 
 DOOR = "http"
 """How the audit calls this way in."""
+
+CSRF = "X-CSRF-Token"
+"""The header with what whoever writes with a session has been given."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -246,6 +249,6 @@ def _check_csrf(request: Any, caller: Caller) -> None:
     assert caller.session is not None, "it is a session's"
     if is_safe(request):
         return
-    shown = request.getHeader("x-csrf-token") or ""
+    shown = request.getHeader(CSRF.lower()) or ""
     if len(shown) > LONGEST_CREDENTIAL or not caller.session.has(shown):
-        raise Refused("bad_csrf_token", "what a session writes needs the X-CSRF-Token that came with it")
+        raise Refused("bad_csrf_token", f"what a session writes needs the {CSRF} that came with it")

@@ -1,5 +1,6 @@
 """What is answered instead of what was asked for: application/problem+json (RFC 9457), with our stable codes."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from cmmd.fleet.desk.errors import BY_CODE, Coded, InternalError
 from cmmd.fleet.desk.refusals import refusal
 
 __all__ = [
+    "HEADERS",
     "MEANS",
     "MEDIA_TYPE",
     "STATUS",
@@ -98,6 +100,17 @@ MEANS: dict[str, str] = {
 """What each of them means."""
 
 
+_LATER = {"Retry-After": "Seconds after which it may go through."}
+
+HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "How a token is shown."},
+    415: {"Accept": "The media types that are taken.", "Accept-Encoding": "How a body may be encoded."},
+    429: _LATER,
+    503: _LATER,
+}
+"""What answers have besides, by status, and what it means."""
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """Why something was not done.
 
@@ -158,7 +171,7 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
         known = InternalError("internal error; the log has more")
     status = STATUS[known.code]
     headers: dict[str, str] = dict(getattr(known, "headers", {}))
-    if status in (429, 503):
+    if "Retry-After" in HEADERS.get(status, ()):
         headers.setdefault("Retry-After", "1")
     problem = Problem(
         type=TYPE + known.code,

@@ -15,10 +15,10 @@ from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
 from cmmd.web.problems import Refused, WrongField
 
-__all__ = ["KEY", "CommandBody", "CommandList", "CommandPage", "Wait"]
+__all__ = ["KEY", "REPLAYED", "CommandBody", "CommandList", "CommandPage", "Wait"]
 __all__ += ["cancel_command", "get_command", "list_commands", "post_command"]
 
-KEY = "Idempotency-Key"
+KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 LONGEST_KEY = 200
 
 NotAfter = Annotated[
@@ -102,7 +102,7 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
     command = await _settled(around, number, call.query.wait, call.request)
     headers = {"Location": f"/api/v1/commands/{number}"}
     if again:
-        headers["Idempotent-Replayed"] = "true"
+        headers[REPLAYED] = "true"
     return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
 
 

@@ -136,7 +136,7 @@ class ApiResource(Resource):
             caller=caller,
             path={name: path_value(name, text) for name, text in path.items()},
             query=read_query(request.uri.partition(b"?")[2], operation.query, route.kinds),
-            body=None if operation.body is None else read_body(request, operation.body),
+            body=None if operation.body is None else read_body(request, operation.body, operation.takes),
             accept=accept,
             request=request,
         )
