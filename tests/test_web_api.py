@@ -331,6 +331,19 @@ class LateTests(WebTestCase):
         (found,) = self.ask("GET", "/commands?key=k", None, "operator").json["commands"]
         self.assertEqual(found["number"], 1)
         self.assertEqual(self.get("/commands?key=k").json["commands"], [])  # of another token
+        at = found["accepted_at"]
+        now(self.world.fleet.registry.enrol("other"))
+        for query, fits in (
+            (f"hostid={HOSTID}", True),
+            ("hostid=other", False),
+            (f"since={at}&until={at + 1}&limit=1&order=asc", True),
+            (f"since={at + 1}", False),
+            (f"until={at}", False),
+        ):
+            listed = self.ask("GET", f"/commands?key=k&{query}", None, "operator").json["commands"]
+            self.assertEqual(listed, [found] if fits else [], query)
+        for query, code in (("hostid=ZZZ", "unknown_device"), ("after=1.1", "bad_argument")):
+            self.assertEqual(self.ask("GET", f"/commands?key=k&{query}", None, "operator").code, code)
         self.assertEqual(self.ask("GET", "/commands?key=other", None, "operator").json["commands"], [])
 
 

@@ -204,6 +204,8 @@ class EventTests(_StreamTestCase):
             ("", {"Last_Event_ID": "x"}, "header.Last-Event-ID"),
             ("?since=1", {}, "query.since"),
             ("?until=1", {}, "query.until"),
+            ("?limit=100", {}, "query.limit"),
+            ("?order=desc", {}, "query.order"),
         ):
             answer = self.world.settle(self.open(query, **headers))
             assert answer is not None
@@ -217,6 +219,10 @@ class EventTests(_StreamTestCase):
         self.world.web.feed.stop()
         self.tick()
         self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+
+    def test_a_list_has_nothing_live(self) -> None:
+        for name in ("live", "commands"):
+            self.assertEqual(self.get(f"/events?{name}=false").json["field"], f"query.{name}")
 
     def test_not_by_accident(self) -> None:
         self.assertEqual(self.get("/events", Accept="*/*").headers["content-type"], "application/json")
