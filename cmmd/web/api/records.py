@@ -68,8 +68,7 @@ class AlarmList(RecordList, frozen=True, kw_only=True):
 
 
 class EventList(RecordList, frozen=True, kw_only=True):
-    """As a list: all but ``live`` and ``commands``. As a stream (``Accept: text/event-stream``): ``hostid``, ``after`` and
-    those.
+    """As a list: all but the last two. As a stream (``Accept: text/event-stream``): ``hostid``, ``after``, and those.
 
     ``live``: with rows of devices that have changed; ``commands``: with commands that have changed.
     """
