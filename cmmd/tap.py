@@ -32,6 +32,8 @@ from cmmd.daemon import (
     raise_file_limit,
     steady_timers,
 )
+from cmmd.endpoints import in_state
+from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
@@ -118,16 +120,17 @@ class Server(Service):
         self._state = state
         self._reactor = reactor
         self._lock: IO[str] | None = None
-        self._listeners = _listeners(settings.server, reactor)
+        self._listeners = _listeners(settings.server, state, reactor)
         self._catalog = _catalog(settings.controllers.path, state)
         self._store = _store(settings.store, state, reactor)
         self._threads: ThreadPool | None = None
         self._doors = _doors(settings.control, state, reactor)
         self._programs: Programs | None = None
-        self._web_doors = _web_doors(settings.web, reactor)
+        self._web_doors = _web_doors(settings.web, state, reactor)
         self._tiles = _tiles(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
+        self._count_no_more: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
         self._retention: Retention | None = None
         self.tally = Tally()
@@ -140,6 +143,7 @@ class Server(Service):
         :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
         """
         super().startService()
+        self._count_no_more = count_bugs(self.tally)
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
@@ -295,6 +299,7 @@ class Server(Service):
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:
+        self._count_no_more()
         if self._threads is not None:
             self._threads.stop()
             self._threads = None
@@ -327,12 +332,14 @@ def makeService(options: Options) -> Server:
     return server
 
 
-def _listeners(settings: config.Server, reactor: object) -> list[Listener]:
+def _listeners(settings: config.Server, state: Path, reactor: object) -> list[Listener]:
     listeners: list[Listener] = []
     roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
     for string, its_roles in roles.items():
         try:
-            listeners.append(Listener(string, serverFromString(reactor, _with_backlog(string)), its_roles))
+            listeners.append(
+                Listener(string, serverFromString(reactor, in_state(_with_backlog(string), state)), its_roles)
+            )
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
@@ -358,11 +365,11 @@ def _doors(settings: config.Control, state: Path, reactor: Any) -> list[Door]:
     return doors
 
 
-def _web_doors(settings: config.Web, reactor: Any) -> list[WebDoor]:
+def _web_doors(settings: config.Web, state: Path, reactor: Any) -> list[WebDoor]:
     doors: list[WebDoor] = []
     for string in settings.listen:
         try:
-            doors.append(WebDoor(string, serverFromString(reactor, string)))
+            doors.append(WebDoor(string, serverFromString(reactor, in_state(string, state))))
         except Exception as error:  # see above
             raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None
     return doors

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": PROTOCOLS | KNOWLEDGE,
     "fleet": PROTOCOLS | KNOWLEDGE,
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls"},
+    "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls", "endpoints"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "gateway": PROTOCOLS | {"controllers", "tls", "pulse"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": PROTOCOLS,
     "daemon": PROTOCOLS | {"pulse"},
     "pulse": set(),
+    "endpoints": PROTOCOLS,
 }
 FOR_TAP_ONLY = {"config", "daemon", "pulse"}
 """What only the modules that wire things up, all called tap, may import."""

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from cmmd.control import programs as programs_module
 from cmmd.control.client import ControlClient
 from cmmd.control.doors import SocketInUse, TLSSettings, clear_stale, tls_doors, unix_doors
-from cmmd.control.endpoints import client_endpoint, split_endpoint
+from cmmd.control.endpoints import client_endpoint
 from cmmd.control.peers import requester
 from cmmd.control.programs import DoorError, Programs
 from cmmd.tls.files import TLSFiles
@@ -56,9 +56,6 @@ class StringTests(SynchronousTestCase):
         self.assertEqual(tls_doors(TLSSettings([], nowhere), reactor), [])
         error = self.assertRaises(ValueError, tls_doors, TLSSettings(["tcp:0"], nowhere), reactor)
         self.assertEqual(str(error), "control.tls: x: No such file or directory")
-
-    def test_taken_apart(self) -> None:
-        self.assertEqual(split_endpoint(r"tls:\:\:1:1:ca=a\:b"), ("tls", ["::1", "1"], {"ca": "a:b"}))
 
     def test_of_clients(self) -> None:
         for string in (

@@ -143,7 +143,6 @@ class DayTests(SynchronousTestCase):
         self.assertGreaterEqual(world.source.cycles, len(self.polled), "with the cable out, nobody hears them")
         self.assertEqual(dict(world.server.tally.peer_errors), {})
         self.assertEqual(world.server.tally.frames["bad_crc"], 0)  # type: ignore[index]
-        self.assertEqual(world.server.tally.bugs, 0)
 
     def assert_history(self, world: GatewayWorld, cables_out: int) -> None:
         """Of every minute in which the controller answered there is a reading, outages or not, and it is true."""

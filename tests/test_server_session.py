@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.tally import FrameOutcome
 from cmmd.fleet.uploads import HISTORIC_GAP_S
 from cmmd.server.login import Advertised, UploadTerms
@@ -333,6 +334,7 @@ class MessageTests(SessionTestCase):
         self.assertEqual(answer, b'{"method":"error","message":"not a JSON object","retcode":"000001"}')
 
     def test_a_bug_of_ours(self) -> None:
+        self.addCleanup(count_bugs(self.world.tally))
         transport = self.attached()
         self.world.tally.uploads = None  # type: ignore[assignment]
         self.assertEqual(self.retcode(transport, message("reqdata")), "000006")

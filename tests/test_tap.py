@@ -1,6 +1,8 @@
 """The options of ``twistd cmmd`` and what makeService wires up."""
 
+import json
 import socket
+import stat
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +10,9 @@ from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from cmmd import tap
@@ -20,7 +24,11 @@ from cmmd.store.memory import MemoryStore
 from cmmd.store.spooled import SpooledStore
 from cmmd.store.sqlite import SQLiteStore
 from cmmd.tap import Options
+from tests.control_world import folder
 from tests.daemon import endpoint, service_port
+from tests.web_client import get
+
+log = Logger()
 
 HERE = "tcp:0:interface=127.0.0.1"
 LOCAL = Server(login=[HERE], live=[HERE], historic=[HERE])
@@ -81,6 +89,21 @@ class WiringTests(TestCase):
         await server.stopService()
         server.startService()
         await server.stopService()
+
+    async def test_our_bugs_are_counted(self) -> None:
+        server = self.server(Config(server=LOCAL))
+        server.startService()
+        assert server._web is not None
+        url = f"http://127.0.0.1:{cast('Any', server._web.ports[0].getHost()).port}"
+        self.patch(cast("Any", server.fleet).registry, "device", lambda _: 1 // 0)
+        self.assertEqual((await get(f"{url}/api/v1/devices/any")).code, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("cmmd_bugs_total 1.0\n", (await get(f"{url}/metrics")).text)
+        self.assertEqual(json.loads((await get(f"{url}/api/v1/status")).body)["bugs"], 1)
+        await server.stopService()
+        log.failure("nobody counts any more", Failure(ZeroDivisionError()))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(server.tally.bugs, 1)
 
     async def test_two_in_one_process(self) -> None:
         first, second = self.server(Config(server=LOCAL)), self.server(Config(server=LOCAL))
@@ -162,6 +185,20 @@ class WiringTests(TestCase):
             endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             server = self.server(Config(server=LOCAL, web=Web(listen=[HERE, endpoint])))
             self.assertIn(f"web: {endpoint}: ", str(self.assertRaises(SystemExit, server.startService)))
+
+    async def test_sockets_are_in_the_state_directory(self) -> None:
+        """Wherever the daemon was started; and not everybody's."""
+        state = folder(self)
+        here = ["unix:devices.sock"]
+        settings = Config(
+            server=Server(login=here, live=here, historic=here),
+            web=Web(listen=["unix:web.sock", "unix:open.sock:mode=666"]),
+        )
+        server = self.server(settings, state)
+        server.startService()
+        modes = {one.name: stat.S_IMODE(one.lstat().st_mode) for one in state.glob("*.sock") if one.is_socket()}
+        self.assertEqual(modes, {"devices.sock": 0o660, "web.sock": 0o660, "open.sock": 0o666, "control.sock": 0o600})
+        await server.stopService()
 
     async def test_endpoint_that_waits(self) -> None:
         server = self.server(Config(server=LOCAL))

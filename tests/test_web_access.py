@@ -9,6 +9,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
+from cmmd.fleet.throttle import FORGET_AFTER_S
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
 from cmmd.web.service import WebDoor
@@ -115,9 +116,35 @@ class TokenTests(WebTestCase):
         self.assertEqual(answer.status, 401)
 
     def test_who_does_not_wait(self) -> None:
+        self.world.world.write_batch()
         client = self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
         client.transport.loseConnection()
-        self.clock.advance(5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_goes_leaves_his_place_to_another(self) -> None:
+        for path in ("/api/v1/status", "/api/v1/session"):
+            for seconds in (1, 2, 4):
+                client = self.world.begin("GET", path, token="cmmd_wrong", peer="192.0.2.8")
+                self.assertIsNone(client.answer())
+                if seconds < 4:
+                    client.transport.loseConnection()
+            self.clock.advance(4)
+            answer = client.answer()
+            assert answer is not None
+            self.assertEqual(answer.code, "unauthorized", "it waited for what all of them have earned")
+            self.clock.advance(FORGET_AFTER_S)
+
+    def test_a_right_one_is_no_pardon(self) -> None:
+        """Who has a token of his own cannot guess others behind it any faster."""
+        for seconds in (1, 2):
+            self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
+            self.clock.advance(seconds)
+        self.assertEqual(self.get("/status").status, 200)
+        client = self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
+        self.clock.advance(3.9)
+        self.assertIsNone(client.answer())
+        self.clock.advance(0.1)
+        self.assertIsNotNone(client.answer())
 
     def test_other_schemes(self) -> None:
         for shown in ("Basic YTpi", "Bearer", "Bearer  ", "nonsense", "\xff"):
@@ -180,6 +207,15 @@ class NoTokenTests(SynchronousTestCase):
         ):
             self.assertEqual(self.ask(**named).code, "unauthorized", named)
 
+    def test_others_are_told_nothing(self) -> None:
+        for one in OPERATIONS:
+            answer = self.ask(one.method, address(one), peer="192.0.2.7", Host=HOST)
+            self.assertEqual((answer.status, answer.code), (401, "unauthorized"), one.name)
+        for method, path in (("OPTIONS", "/session"), ("PUT", "/status"), ("GET", "/nothing"), ("GET", "")):
+            answer = self.ask(method, f"/api/v1{path}", peer="192.0.2.7", Host=HOST)
+            self.assertEqual(answer.code, "unauthorized", path)
+        self.assertEqual(self.ask(path="/healthz", peer="192.0.2.7", Host=HOST).json["status"], "ok")
+
     def test_old_protocol_of_proxies(self) -> None:
         client = Client(self.world, "127.0.0.1")
         client.send(b"GET /api/v1/status HTTP/1.0\r\nHost: localhost\r\n\r\n")
@@ -200,7 +236,7 @@ class NoTokenTests(SynchronousTestCase):
 
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        doors = [("tcp:1", "0.0.0.0"), ("tcp:2", "127.0.0.1"), ("ssl:3", "0.0.0.0")]
+        doors = [("tcp:1", "0.0.0.0"), ("tcp:2", "127.0.0.1"), ("ssl:3", "0.0.0.0"), ("tls:certs", "0.0.0.0")]
         self.world.web._doors = [WebDoor(string, cast("Any", _Endpoint(host))) for string, host in doors]
         self.successResultOf(Deferred.fromCoroutine(self.world.web.listen()))
         self.assertEqual(warned, ["tcp:1"])

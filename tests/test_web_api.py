@@ -13,16 +13,17 @@ from twisted.web.static import Data
 
 from cmmd.controllers.signals import Signal
 from cmmd.fleet.alarms import AlarmSeverity
-from cmmd.fleet.desk import operations
+from cmmd.fleet.desk import errors, operations
 from cmmd.fleet.desk.summary import COLUMNS
 from cmmd.fleet.settings import _NUMBERS, BadSetting, check_setting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.web.api import devices, records
 from cmmd.web.api import keys as keys_module
+from cmmd.web.api.fields import ABOUT
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.empty import Empty
-from cmmd.web.problems import Refused
+from cmmd.web.problems import STATUS, Refused
 from cmmd.web.site import site
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.control_world import now
@@ -33,6 +34,15 @@ from tests.world import CATALOG, HOSTID
 LIVE = f"/devices/{HOSTID}/live"
 WARNING: tuple[AlarmSeverity] = ("warning",)
 COMMANDS = f"/devices/{HOSTID}/commands"
+
+ABOUT_NO_FIELD = {
+    *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
+    *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
+    *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
+    *("queue_full", "not_audited", "too_late", "registry_full"),
+    *("too_many_requests", "internal_error", "unavailable"),
+}
+"""Codes that are about who asks, the request as a whole, or how things are."""
 
 
 class DeviceTests(WebTestCase):
@@ -321,6 +331,19 @@ class LateTests(WebTestCase):
         (found,) = self.ask("GET", "/commands?key=k", None, "operator").json["commands"]
         self.assertEqual(found["number"], 1)
         self.assertEqual(self.get("/commands?key=k").json["commands"], [])  # of another token
+        at = found["accepted_at"]
+        now(self.world.fleet.registry.enrol("other"))
+        for query, fits in (
+            (f"hostid={HOSTID}", True),
+            ("hostid=other", False),
+            (f"since={at}&until={at + 1}&limit=1&order=asc", True),
+            (f"since={at + 1}", False),
+            (f"until={at}", False),
+        ):
+            listed = self.ask("GET", f"/commands?key=k&{query}", None, "operator").json["commands"]
+            self.assertEqual(listed, [found] if fits else [], query)
+        for query, code in (("hostid=ZZZ", "unknown_device"), ("after=1.1", "bad_argument")):
+            self.assertEqual(self.ask("GET", f"/commands?key=k&{query}", None, "operator").code, code)
         self.assertEqual(self.ask("GET", "/commands?key=other", None, "operator").json["commands"], [])
 
 
@@ -490,6 +513,37 @@ class RecordTests(WebTestCase):
         self.assertEqual(self.get("/controllers/none").code, "no_such_controller")
 
 
+class PollTests(WebTestCase):
+    """Who asks again and again for what has not changed is told so."""
+
+    def test_what_has_not_changed(self) -> None:
+        self.ask("POST", COMMANDS, {"kind": "reset"}, "operator")
+        self.world.world.write_batch()
+        for path in ("/commands/1", "/commands", "/events", "/alarms", "/devices", f"/devices/{HOSTID}"):
+            answer = self.get(path)
+            self.clock.advance(1)
+            again = self.get(path, If_None_Match=answer.headers["etag"])
+            self.assertEqual((answer.status, again.status, again.body), (200, 304, b""), path)
+            self.assertEqual(again.headers["etag"], answer.headers["etag"])
+        before = self.get("/commands/1").headers["etag"]
+        self.world.sent[0].obeyed()
+        changed = self.get("/commands/1", If_None_Match=before)
+        self.assertEqual((changed.status, changed.json["outcome"]), (200, "done"))
+
+    def test_one_that_waits(self) -> None:
+        """The answer comes when the outcome is known, and is another one."""
+        self.ask("POST", COMMANDS, {"kind": "reset"}, "operator")
+        before = self.get("/commands/1").headers["etag"]
+        client = self.world.begin(
+            "GET", "/api/v1/commands/1?wait=20", token=self.tokens["viewer"], If_None_Match=before
+        )
+        self.assertIsNone(self.world.settle(client))
+        self.world.sent[0].obeyed()
+        answer = self.world.settle(client)
+        assert answer is not None
+        self.assertEqual((answer.status, answer.json["outcome"]), (200, "done"))
+
+
 class RequestTests(WebTestCase):
     """What is wrong with a request is told with its place."""
 
@@ -514,6 +568,46 @@ class RequestTests(WebTestCase):
         ):
             self.assert_wrong(self.get(f"/devices?{query}"), 400, "bad_argument", field)
         self.assert_wrong(self.get(f"/devices/{HOSTID}/readings/buckets"), 400, "bad_argument", "query.points")
+
+    def test_every_code_that_is_about_something_in_the_request(self) -> None:
+        device, to_device = f"/devices/{HOSTID}", f"/devices/{HOSTID}/commands"
+        self.ask("POST", to_device, {"kind": "reset"}, Idempotency_Key="k")
+        told = set[str]()
+        for method, path, body, code, field in (
+            ("GET", f"{device}/readings?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/devices?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?sort=urgency&after=1.1", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?open=false&after=x", None, "bad_argument", "query.after"),
+            ("GET", "/alarms?open=false&severity=alarm&after=x", None, "bad_argument", "query.after"),
+            ("GET", "/events?after=x", None, "bad_argument", "query.after"),
+            ("GET", "/commands?after=x", None, "bad_argument", "query.after"),
+            ("PATCH", f"{device}/settings", {"profile": "none"}, "bad_argument", "body.profile"),
+            ("GET", "/devices/none/live", None, "unknown_device", "path.hostid"),
+            ("POST", "/devices/none/commands", {"kind": "reset"}, "unknown_device", "path.hostid"),
+            ("GET", "/commands?hostid=none", None, "unknown_device", "query.hostid"),
+            ("GET", "/alarms?hostid=none", None, "unknown_device", "query.hostid"),
+            ("GET", f"{device}/readings?points=none", None, "no_such_point", "query.points"),
+            ("GET", f"{device}/readings/buckets?points=none", None, "no_such_point", "query.points"),
+            ("POST", "/devices", {"hostid": HOSTID}, "already_enrolled", "body.hostid"),
+            ("GET", "/commands/x", None, "not_found", "path.number"),
+            ("GET", "/commands/99", None, "no_such_command", "path.number"),
+            ("DELETE", "/commands/99", None, "no_such_command", "path.number"),
+            ("POST", "/alarms/99/acknowledge", None, "no_such_alarm", "path.number"),
+            ("GET", "/controllers/none", None, "no_such_controller", "path.name"),
+            ("POST", to_device, {"kind": "named", "name": "none"}, "unknown_command", "body.name"),
+            ("POST", to_device, {"kind": "modbus", "frames": "00"}, "bad_frame", "body.frames"),
+            ("POST", to_device, {"kind": "port", "port": 1, "baud": 0}, "bad_port", "body.port"),
+            ("POST", to_device, {"kind": "reset", "not_after": 1}, "expired", "body.not_after"),
+            ("POST", to_device, {"kind": "reset", "timeout": 9}, "key_used", "header.Idempotency-Key"),
+        ):
+            if code == "bad_port":  # the body's own limits come before it
+                self.patch(self.world.operations, "write_port", Mock(side_effect=errors.BadPort("another")))
+            key = {"Idempotency_Key": "k"} if code == "key_used" else {}
+            self.assert_wrong(self.ask(method, path, body, "admin", **key), STATUS[code], code, field)
+            told.add(code)
+        self.assertEqual(set(STATUS) - told, ABOUT_NO_FIELD)
+        self.assertLessEqual(set(ABOUT), told)
 
     def test_bodies(self) -> None:
         for body, field in (
@@ -626,6 +720,29 @@ class HealthTests(WebTestCase):
         self.assertEqual(self.world.ask("DELETE", "/healthz").code, "method_not_allowed")
 
 
+class BrokenTests(WebTestCase):
+    """A resource with a bug is answered as the API is."""
+
+    def test_before_anything_is_written(self) -> None:
+        self.patch(self.world.fleet, "store_health", lambda: 1 // 0)
+        answer = self.world.ask("GET", "/healthz")
+        self.assertEqual((answer.status, answer.code), (500, "internal_error"))
+        self.assertEqual(answer.headers["x-content-type-options"], "nosniff")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_in_the_middle(self) -> None:
+        def render(request: Any) -> bytes:
+            request.write(b"some")
+            raise ZeroDivisionError
+
+        leaf = Empty()
+        self.patch(leaf, "render", render)
+        self.world.web.site.resource.putChild(b"leaf", leaf)
+        client = self.world.begin("GET", "/leaf")
+        self.assertTrue(client.transport.lost)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
 class GuardedTests(WebTestCase):
     """What others put beside the API is for those who may read."""
 
@@ -647,6 +764,13 @@ class GuardedTests(WebTestCase):
             self.assertEqual((answer.status, answer.body), (200, body))
             self.assertEqual(self.world.ask("GET", path).code, "unauthorized")
         self.assertEqual(self.world.ask("GET", "/metrics/more", token=self.tokens["viewer"]).code, "not_found")
+
+    def test_other_methods(self) -> None:
+        for path in ("/metrics", "/metrics/devices"):
+            for method in ("OPTIONS", "PUT", "DELETE", "POST", "BREW"):
+                answer = self.world.ask(method, path, token=self.tokens["viewer"])
+                self.assertEqual((answer.code, answer.headers["allow"]), ("method_not_allowed", "GET, HEAD"))
+                self.assertEqual(self.world.ask(method, path).code, "unauthorized")
 
     def test_wrong_tokens_wait(self) -> None:
         client = self.world.begin("GET", "/metrics", token="wrong")

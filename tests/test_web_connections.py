@@ -45,6 +45,7 @@ class LimitTests(SynchronousTestCase):
         self.assert_refused(client, 413, "too_large")
 
     def test_body_of_just_the_length(self) -> None:
+        self.world.tokens.add("me", "viewer")
         client = Client(self.world)
         client.request("POST", "/api/v1/session", {"Content-Type": "application/json"}, b" " * MOST_BODY_BYTES)
         self.assertEqual(self.answered(client).status, 400)
@@ -183,6 +184,7 @@ class LimitTests(SynchronousTestCase):
         self.assertFalse(busy.transport.lost)
 
     def test_forms_are_not_taken(self) -> None:
+        self.world.tokens.add("me", "viewer")
         client = Client(self.world)
         body = b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\nt\r\n--x--\r\n'
         client.request("POST", "/api/v1/session", {"Content-Type": "multipart/form-data; boundary=x"}, body)

@@ -1,6 +1,7 @@
 """``/metrics/devices``: what every device reports."""
 
 import gzip
+import json
 import math
 from typing import Any, cast
 
@@ -302,7 +303,9 @@ class AnswerTests(TestCase):
 
     async def test_too_many_at_once(self) -> None:
         self.resource._under_way = MOST_AT_ONCE
-        self.assertEqual((await get(self.url)).code, 503)
+        answer = await get(self.url)
+        self.assertEqual((answer.code, json.loads(answer.body)["code"]), (429, "too_many_requests"))
+        self.assertEqual(answer.headers["retry-after"], "5")
         self.resource._under_way = 0
         for _ in range(MOST_AT_ONCE + 1):
             self.assertEqual((await get(self.url)).code, 200)

@@ -2,6 +2,7 @@
 
 import gzip
 from typing import Any, cast
+from unittest.mock import Mock
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -15,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from cmmd import __version__
+from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.events import Kind
 from cmmd.fleet.orders import Asked, By
 from cmmd.fleet.tally import FrameOutcome
@@ -81,6 +83,8 @@ class ValuesTests(SynchronousTestCase):
 
     def test_counted(self) -> None:
         world = self.world
+        self.addCleanup(count_bugs(world.tally))
+        world.fleet.events.subscribe(Mock(side_effect=[ZeroDivisionError, *[None] * 9]))
         device = world.connect()
         device.deliver(b'{"method":"HB","hostid":"X","params":""}')
         device.deliver(b"}")
@@ -107,11 +111,13 @@ class ValuesTests(SynchronousTestCase):
             (1, "cmmd_events_total", {"kind": "alarm_raised"}),
             (1, "cmmd_store_up", {}),
             (0, "cmmd_history_backlog_rows", {}),
+            (1, "cmmd_bugs_total", {}),
             (1_700_000_000, "cmmd_start_time_seconds", {}),
         ):
             self.assertEqual(self.value(name, **labels), expected, name)
         self.assertGreater(self.value("cmmd_store_write_seconds_count") or 0, 0)
         self.assertGreater(self.value("cmmd_bytes_received_total") or 0, 40)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         live.hang_up()
         device.hang_up()
 

@@ -1,15 +1,21 @@
 """Events as they happen: nothing missed, nothing twice, bounded."""
 
 import json
+from collections import deque
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail
+
 from cmmd.fleet.events import Kind
+from cmmd.store.interface import StoreUnavailable
+from cmmd.store.memory import MemoryStore
 from cmmd.web import feed as feed_module
 from cmmd.web.api import streams
 from cmmd.web.api.streams import HEARTBEAT_S, MOST_STREAMS_EACH
 from cmmd.web.signins import IDLE_S
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
-from tests.web_world import Client, WebTestCase
+from tests.web_world import Client, WebTestCase, WebWorld
 from tests.world import HOSTID
 
 
@@ -104,11 +110,58 @@ class EventTests(_StreamTestCase):
         self.assertEqual(numbers(client)[-3:], list(range(self.before + 8, self.before + 11)))
 
     def test_a_place_of_the_future(self) -> None:
-        client = self.open(f"?after=1.{self.before + 100}")
+        """Of another daemon, or of a store that was put back: what has happened since that time."""
+        at = int(self.clock.seconds() * 1000)
+        client = self.open(f"?after={at}.{self.before + 100}")
         self.assertEqual([one.name for one in messages(client)], ["ready", "missed"])
         self.happen()
         self.tick()
         self.assertEqual(numbers(client), [self.before + 1])
+        self.assertEqual(numbers(self.open(f"?after=1.{self.before + 100}")), list(range(1, self.before + 2)))
+
+    def restart(self, store: MemoryStore) -> None:
+        """Another daemon, a minute later, on the same store."""
+        self.world = WebWorld(Path(self.mktemp()), store=store)
+        now, self.clock = self.clock.seconds(), self.world.clock
+        self.clock.advance(now + 60 - self.clock.seconds())
+        self.tokens["viewer"] = self.world.tokens.add("viewer", "viewer")
+
+    def test_numbers_that_others_have_got(self) -> None:
+        """A reader was told what a power cut took. What has those numbers now is news to him."""
+        for later, held in ((2, 5000), (4, 5000), (9, 5000), (9, 2), (9, 6)):
+            store = MemoryStore()
+            self.restart(store)
+            self.happen(3)
+            self.world.world.write_batch()
+            write, store.write = store.write, lambda rows: Deferred()  # type: ignore[method-assign]
+            reader = self.open()
+            self.happen(4)
+            self.tick()
+            self.assertEqual(numbers(reader), [4, 5, 6, 7])
+            last = messages(reader)[-1].id
+            store.write = write  # type: ignore[method-assign]
+            self.restart(store)
+            self.world.web.feed._events = deque(maxlen=held)
+            self.happen(later)
+            self.world.world.write_batch()
+            again = self.open(Last_Event_ID=last or "")
+            self.assertEqual([one.name for one in messages(again)][:2], ["ready", "missed"])
+            self.assertEqual(numbers(again), list(range(4, 4 + later)), (later, held))
+            place = messages(again)[1].id
+            again = self.open(Last_Event_ID=place or "")
+            self.assertEqual([one.name for one in messages(again)], ["ready", *["event"] * later])
+
+    def test_the_store_is_away(self) -> None:
+        """Then nobody knows whose a number was; what is held is told."""
+        self.world.web.feed._events = deque(maxlen=5000)
+        self.happen()
+        place = self.world.web.feed.place
+        self.world.web.feed._events.popleft()
+        self.world.web.feed._begun = place
+        self.happen(2)
+        self.patch(self.world.world.store, "events", lambda _: fail(StoreUnavailable("away")))
+        client = self.open(f"?after={place.at}.{place.number}")
+        self.assertEqual(numbers(client), [place.number + 1, place.number + 2])
 
     def test_of_one_device(self) -> None:
         self.world.fleet.registry._devices["other"] = self.world.fleet.registry._devices[HOSTID]
@@ -204,6 +257,8 @@ class EventTests(_StreamTestCase):
             ("", {"Last_Event_ID": "x"}, "header.Last-Event-ID"),
             ("?since=1", {}, "query.since"),
             ("?until=1", {}, "query.until"),
+            ("?limit=100", {}, "query.limit"),
+            ("?order=desc", {}, "query.order"),
         ):
             answer = self.world.settle(self.open(query, **headers))
             assert answer is not None
@@ -217,6 +272,10 @@ class EventTests(_StreamTestCase):
         self.world.web.feed.stop()
         self.tick()
         self.assertTrue(client.received.endswith(b"0\r\n\r\n"))
+
+    def test_a_list_has_nothing_live(self) -> None:
+        for name in ("live", "commands"):
+            self.assertEqual(self.get(f"/events?{name}=false").json["field"], f"query.{name}")
 
     def test_not_by_accident(self) -> None:
         self.assertEqual(self.get("/events", Accept="*/*").headers["content-type"], "application/json")

@@ -126,6 +126,14 @@ class TroubleTests(ConsoleTestCase):
             page.locator(".banner.lost button").click()
             page.wait_for_selector("#token")
 
+    def test_nobody_can_sign_in_yet(self) -> None:
+        """Seen from another host, as long as there are no tokens."""
+        problem = '{"code": "not_signed_in", "detail": "there are no tokens yet"}'
+        with self.visitor.visit() as visit:
+            refused = answering(status=401, content_type="application/problem+json", body=problem)
+            visit.page.route("**/api/v1/session", refused)
+            visit.open().page.wait_for_selector("#token")
+
     def test_nobody_has_a_device_of_this_name(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/devices/NOBODY").page

@@ -10,9 +10,9 @@ from msgspec import Struct
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from cmmd.control.endpoints import split_endpoint
 from cmmd.control.peers import tls_peer, unix_peer
 from cmmd.control.tls import ServerTLS
+from cmmd.endpoints import split_endpoint
 from cmmd.tls.files import TLSFiles
 
 __all__ = ["Door", "SocketInUse", "TLSSettings", "clear_stale", "tls_doors", "unix_doors"]

@@ -1,30 +1,22 @@
 """Where a daemon is, from what people write."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from cmmd.endpoints import split_endpoint
+
 if TYPE_CHECKING:
     from cmmd.tls.files import TLSFiles
 
-__all__ = ["SOCKET", "client_endpoint", "split_endpoint"]
+__all__ = ["SOCKET", "client_endpoint"]
 
 SOCKET = "control.sock"
 """Of a daemon, in its state directory, where the configuration says nothing else."""
 
-_COLON = re.compile(r"(?<!\\):")
 _FILES = ("certificate", "key", "ca")
-
-
-def split_endpoint(string: str) -> tuple[str, list[str], dict[str, str]]:
-    r"""Take an endpoint string apart: scheme, arguments, and arguments with a name; ``\:`` is a colon."""
-    scheme, *parts = (re.sub(r"\\(.)", r"\1", part) for part in _COLON.split(string))
-    places = [part for part in parts if "=" not in part]
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    return scheme, places, named
 
 
 def client_endpoint(where: Path | str, reactor: Any, tls: "TLSFiles | None" = None) -> IStreamClientEndpoint:

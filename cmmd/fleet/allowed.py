@@ -28,9 +28,13 @@ MOST_FRAMES = 16
 
 
 class Coded(Exception):
-    """Something was not done. ``code`` is for programs and stays as it is; the text is for people."""
+    """Something was not done. ``code`` is for programs and stays as it is; the text is for people.
+
+    :ivar field: what in the question it is about, where whoever answers has a name for that.
+    """
 
     code: ClassVar[str]
+    field: str | None = None
 
 
 class NotAllowed(Coded):

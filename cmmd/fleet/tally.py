@@ -41,7 +41,7 @@ class Tally:
     :ivar suppressed: uploads with changes left out of history, because a device had too many.
     :ivar not_kept: uploads that the store did not take; the devices were told so.
     :ivar bytes_received: bytes from devices.
-    :ivar bugs: exceptions that were nobody's fault but ours.
+    :ivar bugs: exceptions that were nobody's fault but ours; see :func:`~cmmd.fleet.bugs.count_bugs`.
     """
 
     def __init__(self) -> None:

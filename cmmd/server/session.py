@@ -131,7 +131,6 @@ class Session(JSONReceiver):
         try:
             sent()
         except Exception:  # what was sent was sent
-            self._around.tally.bugs += 1
             log.failure("a message was sent to {peer}, and whoever asked for it failed to note that", peer=self.peer)
 
     def _first_message_overdue(self) -> None:
@@ -298,7 +297,6 @@ class Session(JSONReceiver):
 
     def weErred(self, failure: Failure) -> None:
         """Log it whole, answer what says nothing."""
-        self._around.tally.bugs += 1
         log.failure("while serving {peer}", failure=failure, peer=self.peer)
         self.send(encode(Answer(method="error", message="internal error", retcode=Retcode.TRY_AGAIN.value)))
 

@@ -4,18 +4,22 @@ from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.desk.tokens import Role, Token, Tokens, may
 from cmmd.fleet.orders import By
 from cmmd.fleet.throttle import Throttle, Throttled
-from cmmd.web.problems import Forbidden, Refused, Unauthorized
+from cmmd.web.problems import Forbidden, Refused, Unauthorized, refuse
 from cmmd.web.signins import COOKIE, SignIn, SignIns
 
-__all__ = ["DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
+__all__ = ["CSRF", "DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
 
 DOOR = "http"
 """How the audit calls this way in."""
+
+CSRF = "X-CSRF-Token"
+"""The header with what whoever writes with a session has been given."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -90,7 +94,7 @@ class Access:
             raise Unauthorized(
                 "show a token: Authorization: Bearer TOKEN, or sign in" if cookie is None else "signed out"
             )
-        self._check_local(request)
+        self.check_open(request)
         return Caller("localhost", "viewer")
 
     def counts(self, caller: Caller) -> bool:
@@ -122,8 +126,13 @@ class Access:
             return None
         return Caller(token.name, token.role, session, token.sha256)
 
-    def _check_local(self, request: Any) -> None:
-        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?"""
+    def check_open(self, request: Any) -> None:
+        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?
+
+        :raises Unauthorized: no: nothing is for him.
+        """
+        if self.tokens.any:
+            return
         names = (name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
         proxied = any(name.startswith(_PROXIED) for name in names) or request.clientproto != b"HTTP/1.1"
         host = _host_name(request.getHeader("host") or "")
@@ -160,17 +169,35 @@ class Access:
 
     # --- wrong tokens ------------------------------------------------------------------------------------------------
 
-    async def delay(self, request: Any) -> None:
-        """Hold the answer to a wrong token back: 1, 2, 4 ... 30 s, one of each address at a time.
+    async def refuse_late(self, request: Any, error: WrongToken) -> None:
+        """Answer a wrong token after 1, 2, 4 ... 30 s, one of each address at a time; the next one with 429 at once.
 
-        Right tokens are not held up, by whatever comes from the same address: it may be a proxy's.
+        Right tokens are not held up, by whatever comes from the same address: it may be a proxy's. Nor do they set the
+        count back, as a right password does: whoever has one token would guess others behind it. It ends by itself.
+        """
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+        try:
+            await self._hold(request)
+        except Refused as refused:
+            refuse(request, refused)
+        else:
+            if not gone:
+                refuse(request, error)
+
+    async def _hold(self, request: Any) -> None:
+        """Return when it is time to answer, or nobody waits for it any more, who holds no place then.
 
         :raises Refused: another one of this address is held already.
         """
         address = address_of(request)
         self._throttle.failed(_ANY, address)
+        held = Deferred.fromCoroutine(self._throttle.admit(_ANY, address))
+        request.notifyFinish().addErrback(lambda _: held.cancel())
         try:
-            await self._throttle.admit(_ANY, address)
+            await held
+        except CancelledError:
+            return
         except Throttled:
             left = max(self._throttle.delay_left_s(_ANY, address), 1.0)
             raise Refused(
@@ -222,6 +249,6 @@ def _check_csrf(request: Any, caller: Caller) -> None:
     assert caller.session is not None, "it is a session's"
     if is_safe(request):
         return
-    shown = request.getHeader("x-csrf-token") or ""
+    shown = request.getHeader(CSRF.lower()) or ""
     if len(shown) > LONGEST_CREDENTIAL or not caller.session.has(shown):
-        raise Refused("bad_csrf_token", "what a session writes needs the X-CSRF-Token that came with it")
+        raise Refused("bad_csrf_token", f"what a session writes needs the {CSRF} that came with it")

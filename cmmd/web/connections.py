@@ -12,7 +12,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from cmmd.web.access import is_loopback
-from cmmd.web.problems import MEDIA_TYPE, Refused, encoded, problem_of
+from cmmd.web.problems import MEDIA_TYPE, Refused, encoded, problem_of, refuse
 
 __all__ = [
     "MOST_BODY_BYTES",
@@ -83,6 +83,16 @@ class LimitedRequest(Request):
             self.channel.refuse(Refused("uri_too_long", f"{len(self.uri)} bytes, {MOST_URI_BYTES} are taken"))
             return
         super().process()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource has a bug: it is answered as one of the API, unless some of another answer is on its way."""
+        if self.startedWriting:
+            log.failure("web: while answering", reason)
+            self.channel.forceAbortClient()
+        else:
+            assert reason.value is not None, "it failed"
+            refuse(self, reason.value)
+        return reason
 
     def getHeader(self, key: Any) -> Any:
         """A header; what is no UTF-8 in it is none of ours, and no reason to fail."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.exposition import choose_encoder
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.http import SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -12,12 +11,16 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.web.accepting import accept_of, wants_gzip
 from cmmd.web.device_families import Families
 from cmmd.web.device_rows import Row, Rows
+from cmmd.web.problems import Refused, refuse
 from cmmd.web.sliced import SlicedBody
 
 __all__ = ["MOST_AT_ONCE", "DeviceMetricsResource"]
 
 MOST_AT_ONCE = 4
 """Scrapes under way; each holds what all devices report, some kilobytes a device."""
+
+RETRY_S = "5"
+"""Seconds after which the next one may come."""
 
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -55,10 +58,8 @@ class DeviceMetricsResource(Resource):
     def render_GET(self, request: Request) -> bytes | int:
         """The format is what ``Accept`` asks for; compressed where that is asked for."""
         if self._under_way >= MOST_AT_ONCE:
-            request.setResponseCode(SERVICE_UNAVAILABLE)
-            request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-            request.setHeader(b"retry-after", b"5")
-            return b"too many scrapes at once\n"
+            refuse(request, Refused("too_many_requests", "too many scrapes at once", Retry_After=RETRY_S))
+            return NOT_DONE_YET
         openmetrics = choose_encoder(accept_of(request))[1].startswith("application/openmetrics-text")
         compress = wants_gzip(request)
         request.setHeader(b"content-type", _OPENMETRICS if openmetrics else _TEXT)

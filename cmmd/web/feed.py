@@ -106,6 +106,10 @@ class Feed:
         start = max(number + 1 - self.first, 0)
         return list(islice(self._events, start, start + limit))
 
+    def last_until(self, at: int) -> Event | None:
+        """The last event up to a time, in milliseconds; None: none that is held is so old."""
+        return next((one for one in reversed(self._events) if one.at <= at), None)
+
     def latest(self, number: int) -> Command | None:
         """A command as it is now; None: it has not changed lately."""
         return self._commands.get(number)

@@ -71,7 +71,7 @@ All are gauges, run time, starts and energy too: they are the controller's, whic
 one. `delta()` says what came in between; `increase()` would take a controller that is set back for a rise.
 
 **Size.** About 70 lines a device; a scrape of 5,000 devices is 45 MB, 2 MB with gzip. It is made in slices of a few
-milliseconds between which devices are served; at most four scrapes are under way at once (503 for the next one).
+milliseconds between which devices are served; at most four scrapes are under way at once (429 for the next one).
 
 ### Points of the shipped profiles
 

@@ -1,16 +1,19 @@
 """What is answered instead of what was asked for: application/problem+json (RFC 9457), with our stable codes."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cmmd.fleet.desk.errors import BY_CODE, Coded, InternalError
 from cmmd.fleet.desk.refusals import refusal
 
 __all__ = [
+    "HEADERS",
     "MEANS",
     "MEDIA_TYPE",
     "STATUS",
@@ -97,6 +100,17 @@ MEANS: dict[str, str] = {
 """What each of them means."""
 
 
+_LATER = {"Retry-After": "Seconds after which it may go through."}
+
+HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "How a token is shown."},
+    415: {"Accept": "The media types that are taken.", "Accept-Encoding": "How a body may be encoded."},
+    429: _LATER,
+    503: _LATER,
+}
+"""What answers have besides, by status, and what it means."""
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """Why something was not done.
 
@@ -153,12 +167,11 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
     """What to answer for an exception, and headers. What is our bug is logged."""
     known = refusal(error)
     if known is None:
-        log.failure("web: a request has failed")
+        log.failure("web: a request has failed", Failure(error))
         known = InternalError("internal error; the log has more")
     status = STATUS[known.code]
-    field = getattr(known, "field", None)
     headers: dict[str, str] = dict(getattr(known, "headers", {}))
-    if status in (429, 503):
+    if "Retry-After" in HEADERS.get(status, ()):
         headers.setdefault("Retry-After", "1")
     problem = Problem(
         type=TYPE + known.code,
@@ -166,7 +179,7 @@ def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
         status=status,
         detail=str(known)[:LONGEST_DETAIL],
         code=known.code,
-        field=UNSET if field is None else field,
+        field=UNSET if known.field is None else known.field,
     )
     return problem, headers
 
@@ -176,7 +189,7 @@ def encoded(problem: Problem) -> bytes:
     return msgspec.json.encode(problem)
 
 
-def refuse(request: Any, error: Exception) -> None:
+def refuse(request: Any, error: BaseException) -> None:
     """Answer with a problem."""
     problem, headers = problem_of(error)
     body = encoded(problem)

@@ -128,7 +128,7 @@ class Web:
             self._ports.append(port)
             log.info("people and programs come in at {door}", door=door.string)
             host = getattr(port.getHost(), "host", None)
-            if host is not None and not is_loopback(host) and not door.string.startswith("ssl:"):
+            if host is not None and not is_loopback(host) and not door.string.startswith(("ssl:", "tls:")):
                 log.warn("web: {door} is open to a network without TLS: tokens can be read there", door=door.string)
         if self._monitoring is not None:
             self._monitoring.start()

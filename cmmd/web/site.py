@@ -46,7 +46,7 @@ def site(
 
 
 class Guarded(Resource):
-    """A resource for those who may.
+    """A resource that is read by those who may.
 
     :param inner: it. :param role: who may.
     """
@@ -69,24 +69,14 @@ class Guarded(Resource):
             self._access.check_role(caller, self._role)
             request.channel.known = True
         except WrongToken as error:
-            Deferred.fromCoroutine(self._refuse_late(request, error)).addErrback(
+            Deferred.fromCoroutine(self._access.refuse_late(request, error)).addErrback(
                 lambda failure: log.failure("web: while refusing", failure=failure)
             )
             return NOT_DONE_YET
         except Refused as error:
             refuse(request, error)
             return NOT_DONE_YET
-        return self._inner.render(request)
-
-    async def _refuse_late(self, request: Any, error: Refused) -> None:
-        ended: list[object] = []
-        request.notifyFinish().addBoth(ended.append)
-        try:
-            await self._access.delay(request)
-        except Refused as later:
-            error = later
-        if not ended:
-            refuse(request, error)
+        return self._inner.render(request) if only_reading(request) else NOT_DONE_YET
 
 
 class HealthNow(msgspec.Struct, frozen=True):
@@ -101,7 +91,9 @@ class HealthNow(msgspec.Struct, frozen=True):
 
 
 class Health(Empty):
-    """``/healthz``: for load balancers and systemd. The daemon is well while its store is away."""
+    """``/healthz``: for load balancers and systemd, wherever they are, tokens or none. The daemon is well while its
+    store is away.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__()

@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from cmmd.control.client import ControlClient
 from cmmd.control.cmmctl.ends import Ends, Status, ending
 from cmmd.control.cmmctl.output import Output
-from cmmd.control.endpoints import SOCKET, split_endpoint
+from cmmd.control.endpoints import SOCKET
+from cmmd.endpoints import split_endpoint
 
 if TYPE_CHECKING:
     from cmmd.tls.files import TLSFiles

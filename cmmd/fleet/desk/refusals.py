@@ -18,7 +18,7 @@ _KINDS: dict[type[Exception], tuple[type[errors.Coded], str]] = {
     TooLate: (errors.TooLate, "command {} has been sent"),
     NoSuchPoint: (errors.NoSuchPoint, "there was never a point {}"),
     NoSuchDevice: (errors.UnknownDevice, "no such device is registered"),
-    AlreadyEnrolled: (errors.AlreadyEnrolled, "{} is registered already"),
+    AlreadyEnrolled: (errors.AlreadyEnrolled, "{}"),
     HostIdInvalid: (errors.BadArgument, "hostid: {}"),
     BadSetting: (errors.BadArgument, "changes: {}"),
     RegistryFull: (errors.RegistryFull, "no more devices are taken"),

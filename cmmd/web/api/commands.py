@@ -15,10 +15,10 @@ from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
 from cmmd.web.problems import Refused, WrongField
 
-__all__ = ["KEY", "CommandBody", "CommandList", "CommandPage", "Wait"]
+__all__ = ["KEY", "REPLAYED", "CommandBody", "CommandList", "CommandPage", "Wait"]
 __all__ += ["cancel_command", "get_command", "list_commands", "post_command"]
 
-KEY = "Idempotency-Key"
+KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 LONGEST_KEY = 200
 
 NotAfter = Annotated[
@@ -72,7 +72,7 @@ class Wait(Query, frozen=True, kw_only=True):
 class CommandList(RecordList, frozen=True, kw_only=True):
     """Which commands; times are those of being accepted.
 
-    ``key``: the one that the same token has asked for under this Idempotency-Key.
+    ``key``: the one that the same token has asked for under this Idempotency-Key, if it is one of these.
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None = None
@@ -102,7 +102,7 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
     command = await _settled(around, number, call.query.wait, call.request)
     headers = {"Location": f"/api/v1/commands/{number}"}
     if again:
-        headers["Idempotent-Replayed"] = "true"
+        headers[REPLAYED] = "true"
     return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
 
 
@@ -129,13 +129,31 @@ async def get_command(around: Around, call: Call[Wait, None]) -> Answer:
 async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer:
     """The audit."""
     if call.query.key is not None:
-        number = around.keys.number(call.caller.name, call.query.key)
-        return Answer(body=CommandPage([] if number is None else [await _now(around, number)], None))
+        return Answer(body=CommandPage(await _under(around, call, call.query.key), None))
     page = await around.desk.commands(wanted_of(call.query))
     commands = list(page.records)
     following = cursor_text(page.place(commands[-1])) if len(commands) == page.limit else None
     newest = [around.feed.latest(one.number) or one for one in commands]
     return Answer(body=CommandPage(newest, following))
+
+
+async def _under(around: Around, call: Call[CommandList, None], key: str) -> list[Command]:
+    """The command that whoever asks has asked for under a key, where it fits what else is wanted; at most one."""
+    wanted = call.query
+    if wanted.after is not None:
+        raise WrongField("query.after", "there is one command of a key: no page behind it")
+    if wanted.hostid is not None:
+        around.desk.device(wanted.hostid)
+    number = around.keys.number(call.caller.name, key)
+    if number is None:
+        return []
+    command = await _now(around, number)
+    fits = (
+        wanted.hostid in (None, command.hostid)
+        and (wanted.since is None or command.accepted_at >= wanted.since)
+        and (wanted.until is None or command.accepted_at < wanted.until)
+    )
+    return [command] if fits else []
 
 
 async def cancel_command(around: Around, call: Call[NoQuery, None]) -> Answer:

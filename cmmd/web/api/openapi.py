@@ -7,10 +7,11 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from cmmd import __version__
+from cmmd.web.access import CSRF
 from cmmd.web.api.operation import JSON_TYPE, Operation
 from cmmd.web.api.reading import PATHS, query_kinds
 from cmmd.web.api.table import OPERATIONS, PREFIX, errors_of
-from cmmd.web.problems import MEANS, MEDIA_TYPE, STATUS, Problem
+from cmmd.web.problems import HEADERS, MEANS, MEDIA_TYPE, STATUS, Problem
 from cmmd.web.signins import COOKIE
 
 __all__ = ["document"]
@@ -23,7 +24,11 @@ is null. Errors are application/problem+json (RFC 9457); `code` is for programs 
 
 Without any token the API answers on localhost only, and nothing can be changed."""
 
-_WITH_LOCATION = ("enrol_device", "post_command")
+_TEXT = {"type": "string"}
+_NUMBERS = ("Retry-After",)
+"""Headers that are one."""
+
+_CSRF = "With a session's cookie: what `GET /session` tells as `csrf`. With a bearer token it is not looked at."
 
 _CODES = {
     304: "It is still what If-None-Match names.",
@@ -66,7 +71,7 @@ def document() -> Mapping[str, Any]:
                     "type": "apiKey",
                     "in": "cookie",
                     "name": COOKIE,
-                    "description": "Of `POST /api/v1/session`. What writes needs the header X-CSRF-Token, too.",
+                    "description": f"Of `POST /api/v1/session`. What writes needs the header {CSRF}, too.",
                 },
             },
         },
@@ -95,8 +100,8 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
     if operation.role is None:
         described["security"] = []
     if operation.body is not None:
-        content = {JSON_TYPE: {"schema": schemas[repr(operation.body)]}}
-        described["requestBody"] = {"required": True, "content": content}
+        schema = schemas[repr(operation.body)]
+        described["requestBody"] = {"required": True, "content": {one: {"schema": schema} for one in operation.takes}}
     return described
 
 
@@ -108,12 +113,14 @@ def _parameters(operation: Operation, schemas: Mapping[str, Any]) -> list[dict[s
     ]
     kinds = query_kinds(operation.query)
     parameters += [_query_parameter(field, schemas[repr(kinds[field.name])]) for field in fields(operation.query)]
-    parameters += [
-        {"name": name, "in": "header", "description": means, "schema": {"type": "string"}}
-        for name, means in operation.headers.items()
-    ]
+    headers = dict(operation.headers)
     if operation.etag:
-        parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
+        headers["If-None-Match"] = "The ETag of an answer: where it is still the same, 304 comes instead."
+    if "bad_csrf_token" in operation.errors:
+        headers[CSRF] = _CSRF
+    parameters += [
+        {"name": name, "in": "header", "description": means, "schema": _TEXT} for name, means in headers.items()
+    ]
     return parameters
 
 
@@ -133,34 +140,32 @@ def _query_parameter(field: FieldInfo, schema: Mapping[str, Any]) -> dict[str, A
 
 def _responses(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
+    etag = {"ETag": "Of this very answer, for If-None-Match."} if operation.etag else {}
     for status, kind in operation.answers.items():
         answer: dict[str, Any] = {"description": _CODES[status]}
         if kind is not None:
             answer["content"] = {JSON_TYPE: {"schema": schemas[repr(kind)]}}
             for media_type in operation.media_types[1:]:
                 answer["content"][media_type] = {"schema": {"type": "string"}}
-        headers = _headers(operation)
-        if headers:
-            answer["headers"] = headers
-        responses[str(status)] = answer
+        responses[str(status)] = answer | _headers({**operation.answer_headers, **etag})
     if operation.etag:
-        responses["304"] = {"description": _CODES[304]}
+        responses["304"] = {"description": _CODES[304], **_headers(etag)}
     for status, codes in _by_status(errors_of(operation)).items():
         responses[str(status)] = {
             "description": "\n".join(f"- `{code}`: {MEANS[code]}" for code in codes),
             "content": {MEDIA_TYPE: {"schema": schemas[repr(Problem)]}},
+            **_headers(HEADERS.get(status, {})),
         }
     return responses
 
 
-def _headers(operation: Operation) -> dict[str, Any]:
-    text = {"schema": {"type": "string"}}
-    headers: dict[str, Any] = {}
-    if operation.etag:
-        headers["ETag"] = text
-    if operation.name in _WITH_LOCATION:
-        headers["Location"] = text
-    return headers
+def _headers(meanings: Mapping[str, str]) -> dict[str, Any]:
+    """The headers of an answer, as a part of it; nothing, where there are none."""
+    headers = {
+        name: {"description": means, "schema": {"type": "integer"} if name in _NUMBERS else _TEXT}
+        for name, means in meanings.items()
+    }
+    return {"headers": headers} if headers else {}
 
 
 def _by_status(codes: Sequence[str]) -> dict[int, list[str]]:

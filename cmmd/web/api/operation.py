@@ -11,9 +11,12 @@ from cmmd.fleet.desk.tokens import Role
 from cmmd.web.access import Caller
 from cmmd.web.outlet import Outlet
 
-__all__ = ["JSON_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query", "Streamed"]
+__all__ = ["JSON_TYPE", "PATCH_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query"]
+__all__ += ["Streamed"]
 
 JSON_TYPE = "application/json"
+PATCH_TYPE = "application/merge-patch+json"
+"""RFC 7396: what is left out stays, null takes it away."""
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -102,12 +105,13 @@ class Operation(Struct, frozen=True, kw_only=True):
     :ivar name: its ``operationId``. :ivar tag: what it is about.
     :ivar role: who may; None: anybody, with a token or without.
     :ivar run: does it. Its first argument is what operations work with, see ``around.Around``.
-    :ivar query: the parameters; :ivar body: what is sent; None: nothing is.
+    :ivar query: the parameters; :ivar body: what is sent; None: nothing is. :ivar takes: its media types.
     :ivar answers: what the body of an answer is, by status; None: it has none.
     :ivar media_types: of the first of them; what a request accepts chooses.
     :ivar errors: codes that it answers with, besides those that all have.
     :ivar etag: its answers have one, and If-None-Match is looked at.
     :ivar headers: of the request, that it looks at: names and what they mean.
+    :ivar answer_headers: of the answer, likewise, where what was asked for was done; those that all have are not here.
     """
 
     name: str
@@ -119,8 +123,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     run: Callable[[Any, Any], Awaitable[Answer | Streamed] | Answer | Streamed]
     query: type[Query] = NoQuery
     body: Any = None
+    takes: tuple[str, ...] = (JSON_TYPE,)
     answers: Mapping[int, Any] = {}
     media_types: tuple[str, ...] = (JSON_TYPE,)
     errors: tuple[str, ...] = ()
     etag: bool = False
     headers: Mapping[str, str] = {}
+    answer_headers: Mapping[str, str] = {}

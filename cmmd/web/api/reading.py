@@ -1,7 +1,7 @@
 """What a request says, as typed values; what is wrong is told with its place."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import fields
 
-from cmmd.web.api.operation import JSON_TYPE, Query
+from cmmd.web.api.operation import Query
 from cmmd.web.problems import Refused, WrongField
 
 __all__ = ["PATHS", "chosen", "path_value", "query_kinds", "read_body", "read_query"]
@@ -29,7 +29,6 @@ PATHS: Mapping[str, Any] = {"hostid": HostId, "number": Number, "name": ProfileN
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
 _TRUTH = {"true": True, "false": False}
-_PATCH_TYPE = "application/merge-patch+json"
 
 
 # --- what stands in the address ---------------------------------------------------------------------------------------
@@ -107,9 +106,10 @@ def _from_text(text: str, kind: Any) -> Any:
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
 
-def read_body(request: Any, kind: Any) -> Any:
+def read_body(request: Any, kind: Any, takes: Sequence[str]) -> Any:
     """The body of a request.
 
+    :param kind: its type. :param takes: media types that it may have.
     :raises Refused: it is no JSON, or something in it cannot be so.
     """
     content = request.content.read()
@@ -119,18 +119,14 @@ def read_body(request: Any, kind: Any) -> Any:
     said = request.getHeader("content-type") or ""
     media_type, _, parameters = said.partition(";")
     charset = parameters.strip().lower().replace('"', "")
-    if media_type.strip().lower() not in _taken(request) or charset not in ("", "charset=utf-8"):
-        raise Refused("unsupported_media_type", f"{JSON_TYPE} is expected", Accept=", ".join(_taken(request)))
+    if media_type.strip().lower() not in takes or charset not in ("", "charset=utf-8"):
+        raise Refused("unsupported_media_type", f"{takes[0]} is expected", Accept=", ".join(takes))
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
         raise _wrong_body(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WrongField("body", f"no JSON: {error}") from None
-
-
-def _taken(request: Any) -> tuple[str, ...]:
-    return (JSON_TYPE, _PATCH_TYPE) if request.method == b"PATCH" else (JSON_TYPE,)
 
 
 def _wrong_body(error: msgspec.ValidationError) -> WrongField:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -32,6 +32,9 @@ AlarmSearch = Annotated[
     str,
     Meta(max_length=100, description="Words; each a part of the hostid, the device's name, the title or the signal."),
 ]
+
+OF_A_LIST, OF_A_STREAM = ("since", "until", "order", "limit"), ("live", "commands")
+"""Parameters of events that stand for nothing in the other form."""
 
 _URGENT = re.compile(r"([01])-([0-2])-([0-9]{1,19}\.[0-9]{1,19})", re.ASCII)
 
@@ -224,13 +227,20 @@ async def list_events(around: Around, call: Call[EventList, None]) -> Answer | S
     """A page of events, or all that happens from now on."""
     asked = call.query
     if call.accept == EVENT_STREAM:
-        if asked.since is not None or asked.until is not None:
-            raise WrongField("query.since" if asked.since is not None else "query.until", "not of a stream: see after")
+        _check_given(call, OF_A_LIST, "not of a stream: see after")
         return stream_events(around, call, asked.hostid, asked.after, live=asked.live, commands=asked.commands)
+    _check_given(call, OF_A_STREAM, f"of a stream only: Accept: {EVENT_STREAM}")
     page = await around.desk.events(wanted_of(asked))
     events = list(page.records)
     following = cursor_text(page.place(events[-1])) if len(events) == page.limit else None
     return Answer(body=EventPage(events, following))
+
+
+def _check_given(call: Call[EventList, None], without: Sequence[str], why: str) -> None:
+    """Refuse parameters that would be ignored, also where they say what would be so anyway."""
+    for name in without:
+        if name.encode() in call.request.args:
+            raise WrongField(f"query.{name}", why)
 
 
 # --- the daemon ------------------------------------------------------------------------------------------------------

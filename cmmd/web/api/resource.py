@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from cmmd.fleet.desk.errors import Coded, NotAllowed
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.web.access import NOBODY, Access, Caller, WrongToken, address_of
+from cmmd.web.api.fields import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.outlet import Gone, Outlet
@@ -68,13 +69,7 @@ class ApiResource(Resource):
             answer = await self._asked(request)
         except WrongToken as error:
             self._log(request, error)
-            try:
-                await self._access.delay(request)
-                refused: Exception = error
-            except Refused as later:
-                refused = later
-            if not ended:
-                refuse(request, refused)
+            await self._access.refuse_late(request, error)
         except Exception as error:
             if isinstance(error, NotAllowed | Forbidden):
                 self._log(request, error)
@@ -99,6 +94,7 @@ class ApiResource(Resource):
     # --- which operation ---------------------------------------------------------------------------------------------
 
     async def _asked(self, request: Any) -> Streamed | tuple[Operation, Answer] | None:
+        self._access.check_open(request)
         fitting = self._at(request.postpath)
         method = request.method.decode("ascii", "replace")
         methods = {one.operation.method for one, _ in fitting} | {"OPTIONS"}
@@ -140,13 +136,19 @@ class ApiResource(Resource):
             caller=caller,
             path={name: path_value(name, text) for name, text in path.items()},
             query=read_query(request.uri.partition(b"?")[2], operation.query, route.kinds),
-            body=None if operation.body is None else read_body(request, operation.body),
+            body=None if operation.body is None else read_body(request, operation.body, operation.takes),
             accept=accept,
             request=request,
         )
-        answer = operation.run(self._around, call)
-        if inspect.isawaitable(answer):
-            answer = await answer
+        try:
+            answer = operation.run(self._around, call)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as error:
+            told = with_field(error, operation)
+            if told is error:
+                raise
+            raise told from error
         return answer if isinstance(answer, Streamed) else (operation, answer)
 
     def _caller(self, request: Any, operation: Operation) -> Caller:

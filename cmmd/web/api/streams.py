@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from cmmd.fleet.desk.cursors import cursor_from, cursor_text
 from cmmd.fleet.desk.errors import BadArgument
 from cmmd.fleet.desk.summary import COLUMNS
+from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.access import Caller, address_of
@@ -48,6 +49,9 @@ MOST_REPLAYED = 20_000
 
 MOST_COMMANDS = 1000
 
+_GREATEST = 2**63 - 1
+"""Number of an event."""
+
 
 class Ready(Struct, frozen=True):
     """The first message: our clock, and the names of the values of a row."""
@@ -57,7 +61,9 @@ class Ready(Struct, frozen=True):
 
 
 class Missed(Struct, frozen=True):
-    """So many events, at least, are not told: ``/events`` has them, if they are kept."""
+    """So many events, at least, are not told: ``/events`` has them, if they are kept. Or 0: where the reader was is no
+    event's place any more.
+    """
 
     count: int
 
@@ -81,7 +87,9 @@ def stream_events(
     try:
         place = cursor_from(last or after)
     except BadArgument as error:
-        raise WrongField("header.Last-Event-ID" if last else "query.after", str(error).partition(": ")[2]) from None
+        if not last:
+            raise
+        raise WrongField("header.Last-Event-ID", str(error).partition(": ")[2]) from None
     if hostid is not None:
         around.desk.device(hostid)
     who = f"{call.caller.name} {address_of(call.request)}"
@@ -184,10 +192,10 @@ class Stream:
     async def _replay(self, outlet: Outlet, place: Cursor) -> None:
         """What has happened since a place: as far as it is not held any more, from the store."""
         feed = self._around.feed
-        if self._number > feed.place.number:  # of another daemon, or of a store that was put back
-            self._number = feed.place.number
-            await outlet.write(_message("missed", Missed(0), feed.place))
-            return
+        if not await self._stands(place):
+            place = await self._last_until(place.at)
+            self._number = place.number
+            await outlet.write(_message("missed", Missed(0), place))
         replayed = 0
         query = Wanted(hostid=self._hostid, after=place, limit=A_PAGE)
         while self._number + 1 < feed.first and replayed < MOST_REPLAYED and self._may():
@@ -205,6 +213,37 @@ class Stream:
             self._number = feed.first - 1
             if self._hostid is None or replayed >= MOST_REPLAYED:
                 await outlet.write(_message("missed", Missed(missed)))
+
+    async def _stands(self, place: Cursor) -> bool:
+        """Whether the event at a place still has its number.
+
+        Events are told before they are durable: a power cut takes the last ones, and others get their numbers. So does
+        a store that was put back, or is another daemon's.
+        """
+        feed = self._around.feed
+        if place.number > feed.place.number:
+            return False
+        if place.number >= feed.first:
+            (held,) = feed.events_after(place.number - 1, 1)
+            return held.at == place.at
+        found = await self._stored(Wanted(after=replace(place, number=place.number - 1), limit=1))
+        return found is None or found == place or found.number > place.number  # it may be too old to be kept
+
+    async def _last_until(self, at: int) -> Cursor:
+        """The place of the last event that there is up to a time; before all events, where there is none."""
+        held = self._around.feed.last_until(at)
+        if held is not None:
+            return _place(held)
+        found = await self._stored(Wanted(after=Cursor(at, _GREATEST), limit=1, newest_first=True))
+        return found or Cursor(at, 0)
+
+    async def _stored(self, query: Wanted) -> Cursor | None:
+        """The place of the first event that the store finds; None: there is none, or the store is away."""
+        try:
+            found = list((await self._around.desk.events(query)).records)
+        except StoreUnavailable:
+            return None
+        return _place(found[0]) if found else None
 
     def _text(self) -> bytes | None:
         """What there is to tell now; None: so much was there that some is not held any more."""

@@ -5,7 +5,7 @@ from typing import Any
 from cmmd.fleet.desk.records import DeviceDetails, StatusNow
 from cmmd.store.records import Alarm, Command
 from cmmd.web.api import buckets, commands, controllers, devices, fleet, readings, records, sessions
-from cmmd.web.api.operation import JSON_TYPE, Operation
+from cmmd.web.api.operation import JSON_TYPE, PATCH_TYPE, Operation
 from cmmd.web.api.streams import EVENT_STREAM
 
 __all__ = ["COMMON_ERRORS", "OPERATIONS", "PREFIX", "errors_of"]
@@ -21,6 +21,7 @@ COMMON_ERRORS = (
 _WRITES = ("bad_csrf_token", "too_large")
 _TAKES = (*_WRITES, "unsupported_media_type")
 _FROM_STORE = ("unavailable",)
+_ASKED = ("unknown_device", "unknown_command", "bad_frame", "bad_port", "key_used", "expired")
 _INTERLOCKS = (
     *("commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked", "queue_full"),
     *("not_audited", "not_allowed"),
@@ -58,6 +59,7 @@ OPERATIONS: tuple[Operation, ...] = (
         run=sessions.sign_in,
         body=sessions.SignInBody,
         answers={201: sessions.SessionNow},
+        answer_headers={"Set-Cookie": "The session."},
         errors=("too_large", "unsupported_media_type"),
     ),
     Operation(
@@ -79,6 +81,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Sign out.",
         run=sessions.sign_out,
         answers={204: None},
+        answer_headers={"Set-Cookie": "The session is over."},
         errors=_WRITES,
     ),
     Operation(
@@ -113,6 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
         run=devices.enrol_device,
         body=devices.Enrolment,
         answers={201: DeviceDetails},
+        answer_headers={"Location": "Where the device is."},
         errors=(*_TAKES, "already_enrolled", "registry_full", *_FROM_STORE),
     ),
     Operation(
@@ -136,6 +140,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Change the owner's settings of a device. Most reach it with its next login.",
         run=devices.change_settings,
         body=devices.SettingsPatch,
+        takes=(JSON_TYPE, PATCH_TYPE),
         answers={200: DeviceDetails},
         errors=(*_TAKES, "unknown_device", *_FROM_STORE),
     ),
@@ -185,6 +190,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=readings.ReadingList,
         answers={200: readings.ReadingPage},
         media_types=(JSON_TYPE, readings.CSV_TYPE, readings.LINES_TYPE),
+        answer_headers={"Content-Disposition": "Of a stream: a name for the file."},
         errors=("unknown_device", "no_such_point", *_FROM_STORE),
     ),
     Operation(
@@ -236,6 +242,7 @@ OPERATIONS: tuple[Operation, ...] = (
         media_types=(JSON_TYPE, EVENT_STREAM),
         errors=("unknown_device", *_FROM_STORE),
         headers={"Last-Event-ID": "Of a stream: the id of the last message that came; nothing after it is missed."},
+        etag=True,
     ),
     Operation(
         name="post_command",
@@ -248,8 +255,12 @@ OPERATIONS: tuple[Operation, ...] = (
         query=commands.Wait,
         body=commands.CommandBody,
         answers={202: Command, 200: Command},
-        errors=(*_TAKES, "unknown_device", "unknown_command", "bad_frame", "bad_port", "key_used", *_INTERLOCKS),
+        errors=(*_TAKES, *_ASKED, *_INTERLOCKS),
         headers={commands.KEY: "Asked again with the same key within ten minutes, nothing is sent again."},
+        answer_headers={
+            "Location": "Where the command is.",
+            commands.REPLAYED: "true: it was asked for before under this key, and nothing was sent now.",
+        },
     ),
     Operation(
         name="list_commands",
@@ -262,6 +273,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=commands.CommandList,
         answers={200: commands.CommandPage},
         errors=("unknown_device", *_FROM_STORE),
+        etag=True,
     ),
     Operation(
         name="get_command",
@@ -274,6 +286,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=commands.Wait,
         answers={200: Command},
         errors=("no_such_command", *_FROM_STORE),
+        etag=True,
     ),
     Operation(
         name="cancel_command",

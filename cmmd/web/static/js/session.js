@@ -10,9 +10,13 @@ function take(session) {
   Object.assign(me, {name: session.name, role: session.role, csrf: session.csrf ?? null});
 }
 
-/** Ask the daemon. False: nobody has signed in here. */
+/** Ask the daemon. False: nobody has signed in here; or, seen from elsewhere, there are no tokens yet to sign in with. */
 export async function recall() {
-  take(await api.session());
+  try {
+    take(await api.session());
+  } catch (error) {
+    if (!(error instanceof api.Refused && error.status === 401)) throw error;
+  }
   return me.role !== null;
 }
 
