@@ -40,6 +40,7 @@ from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.retention import Retention
 from cmmd.fleet.tally import Tally
+from cmmd.pulse import Pulse
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
@@ -133,6 +134,7 @@ class Server(Service):
         self._count_no_more: Callable[[], None] = lambda: None
         self._sessions: Sessions | None = None
         self._retention: Retention | None = None
+        self._pulse = Pulse(reactor)
         self.tally = Tally()
         self.fleet: Fleet | None = None
 
@@ -144,6 +146,7 @@ class Server(Service):
         """
         super().startService()
         self._count_no_more = count_bugs(self.tally)
+        self._pulse.startService()
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
@@ -195,6 +198,7 @@ class Server(Service):
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,
                 most_waiting=settings.commands.queue,
+                stood_still=self._pulse.stood_still_s,
             ),
             store_health=self._store.health if isinstance(self._store, SpooledStore) else Health,
         )
@@ -299,6 +303,7 @@ class Server(Service):
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:
+        self._pulse.stopService()
         self._count_no_more()
         if self._threads is not None:
             self._threads.stop()

@@ -92,6 +92,7 @@ class ControlWorld:
         self, *, store: IStore | None = None, max_devices: int = 100, enabled: bool = True, most_waiting: int = 5
     ) -> None:
         self.world = World(store=store, max_devices=max_devices)
+        self.stood_still_s = 0.0
         self.fleet, self.clock = self.world.fleet, self.world.clock
         self.dispatch = Dispatch(
             device=self.fleet.registry.device,
@@ -108,6 +109,7 @@ class ControlWorld:
             enabled=enabled,
             timeout_s=30.0,
             most_waiting=most_waiting,
+            stood_still=lambda: self.stood_still_s,
         )
         self.operations = Operations(
             fleet=self.fleet,

@@ -2,7 +2,9 @@
 becomes."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -17,7 +19,8 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from cmmd.control.client import ControlClient
-from cmmd.control.errors import OutcomeUnknown
+from cmmd.control.errors import Expired, OutcomeUnknown
+from cmmd.pulse import STANDSTILL_S
 from cmmd.store.records import Command
 from tests.daemon import DEADLINE_S, Daemon, Sections, environment
 from tests.fleet_process import FleetProcess
@@ -124,6 +127,26 @@ class CommandLineTests(CommandsTestCase):
                 sys.executable, (*arguments[:-2], "NOBODY", "auto"), environment()
             )
             self.assertEqual(status, 1)
+
+
+class StandstillTests(CommandsTestCase):
+    async def test_what_came_meanwhile_is_not_sent(self) -> None:
+        """Somebody asks, gets no answer, and goes to see for himself: the engine must not start when cmmd wakes up."""
+        self.start()
+        async with self.client() as client:
+            hostid = await self.until(client)
+            os.kill(self.daemon.pid, signal.SIGSTOP)
+            asking = Deferred.fromCoroutine(client.send_command(hostid, "manual"))
+            await deferLater(reactor, STANDSTILL_S)
+            os.kill(self.daemon.pid, signal.SIGCONT)
+            with self.assertRaises(Expired):
+                await asking
+            for _ in range(50):
+                if (await client.live(hostid)).blocked is None:
+                    break
+                await deferLater(reactor, 0.1)
+            ended = await client.send_command(hostid, "auto")
+            self.assertEqual((ended.outcome, ended.number), ("done", 1))
 
 
 class MisbehaviourTests(CommandsTestCase):

@@ -396,6 +396,20 @@ class AllowedTests(DispatchTestCase):
         self.prepare(World(commands=CommandTerms(enabled=False)))
         self.assert_not_allowed(allowed.CommandsDisabled)
 
+    def test_after_a_standstill(self) -> None:
+        """Neither what comes then, which may have waited to be read, nor what has waited for its turn."""
+        stood_still_s = 0.0
+        self.prepare(World(commands=CommandTerms(stood_still=lambda: stood_still_s)))
+        self.submit("manual")
+        waiting = self.submit("auto")
+        stood_still_s = 12.0
+        self.assert_not_allowed(allowed.Expired)
+        self.carrier.answer()
+        self.assertEqual(self.ended(waiting).outcome, "not sent")
+        stood_still_s = 0.0
+        self.submit("auto")
+        self.assertEqual(len(self.carrier.asked), 2)
+
     def test_a_disabled_device(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, enabled=False)))
         self.assert_not_allowed(allowed.DeviceDisabled)
@@ -418,8 +432,9 @@ class AllowedTests(DispatchTestCase):
         self.assertEqual(
             sorted(kinds),
             [
-                "bad_frame", "bad_port", "commands_disabled", "device_disabled", "device_offline", "not_allowed",
-                "not_audited", "queue_full", "remote_inhibited", "remote_locked", "unknown_command", "unknown_device",
+                "bad_frame", "bad_port", "commands_disabled", "device_disabled", "device_offline", "expired",
+                "not_allowed", "not_audited", "queue_full", "remote_inhibited", "remote_locked", "unknown_command",
+                "unknown_device",
             ],
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ __all__ = [
     "CommandsDisabled",
     "DeviceDisabled",
     "DeviceOffline",
+    "Expired",
     "NotAllowed",
     "NotAudited",
     "QueueFull",
@@ -101,6 +102,12 @@ class QueueFull(NotAllowed):
     """So many commands wait for this device already."""
 
     code = "queue_full"
+
+
+class Expired(NotAllowed):
+    """The command came too late, or may have: it was asked for too long ago."""
+
+    code = "expired"
 
 
 class NotAudited(NotAllowed):

@@ -53,6 +53,7 @@ class Dispatch:
     :param enabled: False: nothing is sent.
     :param timeout_s: for an answer, where nobody says otherwise.
     :param most_waiting: commands that may wait for one device, behind the one in flight.
+    :param stood_still: see Interlocks.
     :ivar audit: has every command; to be subscribed to, and read.
     :ivar confirmations: watches for commands to show themselves; to be told of uploads and logins.
     """
@@ -69,8 +70,11 @@ class Dispatch:
         enabled: bool,
         timeout_s: float,
         most_waiting: int,
+        stood_still: Callable[[], float],
     ) -> None:
-        self._interlocks = Interlocks(device=device, live=live, presence=presence, enabled=enabled)
+        self._interlocks = Interlocks(
+            device=device, live=live, presence=presence, enabled=enabled, stood_still=stood_still
+        )
         self._live = live
         self.audit = audit
         self._uids = uids

@@ -34,11 +34,15 @@ log = Logger()
 
 
 class CommandTerms(Struct, frozen=True, kw_only=True):
-    """Whether commands are sent; seconds to wait for an answer; how many may wait for one device."""
+    """Whether commands are sent; seconds to wait for an answer; how many may wait for one device.
+
+    :ivar stood_still: for how many seconds, until just now, this process did; 0: it did not.
+    """
 
     enabled: bool = True
     timeout_s: float = 30.0
     most_waiting: int = 5
+    stood_still: Callable[[], float] = lambda: 0.0
 
 
 class Fleet:
@@ -138,6 +142,7 @@ class Fleet:
             enabled=commands.enabled,
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
+            stood_still=commands.stood_still,
         )
         self.uploads.watch_values(self.dispatch.confirmations.uploaded)
 

@@ -6,6 +6,7 @@ from cmmd.fleet.allowed import (
     CommandsDisabled,
     DeviceDisabled,
     DeviceOffline,
+    Expired,
     RemoteInhibited,
     RemoteLocked,
     UnknownDevice,
@@ -23,15 +24,23 @@ class Interlocks:
 
     :param device: gives the registration of a device.
     :param enabled: False: nothing is sent to anybody.
+    :param stood_still: for how many seconds, until just now, this process did; 0: it did not.
     :ivar enabled: likewise, now.
     """
 
     def __init__(
-        self, *, device: Callable[[str], Device | None], live: Live, presence: Presence, enabled: bool
+        self,
+        *,
+        device: Callable[[str], Device | None],
+        live: Live,
+        presence: Presence,
+        enabled: bool,
+        stood_still: Callable[[], float],
     ) -> None:
         self._device = device
         self._live = live
         self._presence = presence
+        self._stood_still = stood_still
         self.enabled = enabled
 
     def check(self, hostid: str) -> Attached:
@@ -43,6 +52,9 @@ class Interlocks:
         device = self._device(hostid)
         if device is None:
             raise UnknownDevice("no such device is registered")
+        stood_still_s = self._stood_still()
+        if stood_still_s:
+            raise Expired(f"cmmd stood still for {stood_still_s:.0f} s: nobody knows how old this request is")
         if not self.enabled:
             raise CommandsDisabled("commands are disabled in the configuration, or the server is stopping")
         if not device.enabled:

@@ -82,7 +82,6 @@ _OURS: dict[str, str] = {
     "no_such_controller": "no controller profile has this name",
     "method_not_allowed": "this address knows other methods; they are in Allow",
     "not_acceptable": "nothing is answered in a media type that Accept names",
-    "expired": "the command came after its not_after; nothing was sent",
     "key_used": "the Idempotency-Key was used for another command",
     "too_large": "the body has more than 64 KiB",
     "uri_too_long": "the address has more than 8192 bytes",
