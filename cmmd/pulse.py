@@ -7,11 +7,13 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-__all__ = ["STANDSTILL_S", "Pulse", "ticks_s"]
+__all__ = ["STANDSTILL_S", "TOLD_S", "Pulse", "ticks_s"]
 
 BEAT_S = 1.0
 STANDSTILL_S = 5.0
 """Without a beat for so long, a process stood still: it was stopped, its machine slept or had no time for it."""
+TOLD_S = 5.0
+"""How long a standstill is told: what came meanwhile may wait for a connection to be accepted, behind a lot else."""
 
 
 def ticks_s() -> float:
@@ -22,8 +24,8 @@ def ticks_s() -> float:
 class Pulse(Service):
     """Beats every second.
 
-    After a standstill, what waits in sockets is read before the next beat or directly after it: until the beat after
-    that one it is told.
+    What came during a standstill is read before the next beat or some turns of the reactor after it: it is told from
+    when the beat is overdue.
 
     :param ticks: see :func:`ticks_s`.
     """
@@ -31,7 +33,8 @@ class Pulse(Service):
     def __init__(self, clock: IReactorTime, ticks: Callable[[], float] = ticks_s) -> None:
         self._ticks = ticks
         self._beat_at = ticks()
-        self._stood_still_s = 0.0  # before the last beat
+        self._stood_still_s = 0.0  # the last time, as long as that is told
+        self._told_until = 0.0
         self._beating = LoopingCall(self._beat)
         self._beating.clock = clock
 
@@ -48,12 +51,15 @@ class Pulse(Service):
 
     def stood_still_s(self) -> float:
         """For how long, until just now, in seconds; 0: it did not."""
-        return self._late_s() or self._stood_still_s
-
-    def _late_s(self) -> float:
         since = self._ticks() - self._beat_at
-        return since if since >= STANDSTILL_S else 0.0
+        return since if since >= STANDSTILL_S else self._stood_still_s
 
     def _beat(self) -> None:
-        self._stood_still_s = self._late_s()
-        self._beat_at = self._ticks()
+        now = self._ticks()
+        since = now - self._beat_at
+        self._beat_at = now
+        if since >= STANDSTILL_S:
+            self._stood_still_s = since
+            self._told_until = now + TOLD_S
+        elif now >= self._told_until:
+            self._stood_still_s = 0.0

@@ -141,7 +141,7 @@ class StandstillTests(CommandsTestCase):
             os.kill(self.daemon.pid, signal.SIGCONT)
             with self.assertRaises(Expired):
                 await asking
-            for _ in range(50):
+            for _ in range(200):
                 if (await client.live(hostid)).blocked is None:
                     break
                 await deferLater(reactor, 0.1)

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.pulse import STANDSTILL_S, Pulse
+from cmmd.pulse import STANDSTILL_S, TOLD_S, Pulse
 
 
 class PulseTests(SynchronousTestCase):
@@ -20,15 +20,23 @@ class PulseTests(SynchronousTestCase):
             self.assertEqual(self.pulse.stood_still_s(), 0.0)
 
     def test_a_machine_that_slept(self) -> None:
-        """Timers do not go on meanwhile. It is told before the next beat, and until the one after that."""
+        """Timers do not go on meanwhile. It is told before the next beat, and for a while from then on."""
         self.clock.advance(0.5)
         self.slept_s = 60.0
         self.assertEqual(self.pulse.stood_still_s(), 60.5)
         self.clock.advance(0.5)
-        self.assertEqual(self.pulse.stood_still_s(), 61.0)
-        self.clock.advance(0.9)
-        self.assertEqual(self.pulse.stood_still_s(), 61.0)
-        self.clock.advance(0.1)
+        for _ in range(int(TOLD_S)):
+            self.assertEqual(self.pulse.stood_still_s(), 61.0)
+            self.clock.advance(1)
+        self.assertEqual(self.pulse.stood_still_s(), 0.0)
+
+    def test_once_more_while_it_is_told(self) -> None:
+        for slept_s in (60.0, 80.0):
+            self.slept_s = slept_s
+            self.clock.advance(1)
+        self.clock.advance(TOLD_S - 1)
+        self.assertEqual(self.pulse.stood_still_s(), 21.0)
+        self.clock.advance(1)
         self.assertEqual(self.pulse.stood_still_s(), 0.0)
 
     def test_a_process_that_was_stopped(self) -> None:
