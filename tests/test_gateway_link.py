@@ -13,8 +13,8 @@ from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.link import Link
-from cmmd.gateway.source import Source
+from cmmd.gateway.link import REWIRE_AGAIN_S, Link
+from cmmd.gateway.source import NO_INPUTS, InputStates, Source
 from cmmd.wire.splitter import MAX_FRAME
 from tests.scripted_server import (
     HOSTID,
@@ -130,6 +130,20 @@ class WayTests(LinkTestCase):
                 self.assertEqual(self.link.counters.logins, logins)
                 self.assertEqual(self.link.counters.failures, 0)
                 self.stop()
+
+    def test_another_wiring_that_cannot_be_had_now(self) -> None:
+        """While remote control is inhibited it is not asked for; what could not be done is tried again, but seldom."""
+        self.prepare(follow_wiring=True)
+        self.source.input_states = InputStates(inhibit_remote=1)
+        self.server.replies["login"] = login_answer(moduleBaud=1)
+        self.start(1)
+        self.assertEqual(self.source.ports, [])
+        self.source.input_states = NO_INPUTS
+        for after_s, times in ((0, 1), (10, 1), (REWIRE_AGAIN_S, 2), (10, 2)):
+            run(self.clock, after_s)
+            self.server.last.send(RESET)
+            run(self.clock, 5)
+            self.assertEqual(len(self.source.ports), times)
 
     def test_another_wiring_of_a_server_that_is_not_ours(self) -> None:
         self.server.replies["login"] = login_answer(moduleBaud=1, modulePort=4)

@@ -490,6 +490,13 @@ class WriteTests(PollerTestCase):
         self.assertFalse(self.do(self.source.write(AUTO)))
         self.assertEqual(self.bus.written, [])
 
+    def test_not_wanted_any_more_while_it_waits(self) -> None:
+        why: list[str] = []
+        self.bus.before_writing = lambda: why.append("it had waited for 10 s")
+        self.assertFalse(self.do(self.source.write(AUTO, lambda: why[0] if why else None)))
+        self.assertFalse(self.do(self.source.set_port(2, 1, lambda: why[0])))
+        self.assertEqual((self.bus.written, self.wiring.changes), ([], []))
+
     def test_wiring(self) -> None:
         self.wiring.works = False
         self.assertFalse(self.do(self.source.set_port(4, None)))

@@ -36,6 +36,9 @@ GOOD_SESSION_S = 30.0
 RESTART_S = 1.0
 """How long a device takes to restart after a reset, about."""
 
+REWIRE_AGAIN_S = 3600.0
+"""How long another wiring that could not be had is left alone: trying it may interrupt the one that works."""
+
 WORTH_TELLING_S = 1.0
 """By how much the server's clock has to be from ours, or from where it was told to be, for a line in the log."""
 
@@ -98,6 +101,7 @@ class Link(Service):
         self._follow = follow
         self._follow_wiring = follow_wiring
         self._wiring_refused: tuple[int | None, int | None] = (None, None)  # what could not be done
+        self._rewire_from = 0.0  # when that may be tried again
         self._data_mode = data_mode
         self._first_delay = first_delay
         self._log = Logger() if log is None else log
@@ -196,15 +200,20 @@ class Link(Service):
     async def _rewired(self, result: LoginResult) -> bool:
         """Have the controller wired as a login answer has it, where that is not as we are (an override of cmmd's).
 
+        Not while remote control is inhibited; what could not be done is tried again after :data:`REWIRE_AGAIN_S`.
+
         :return: whether anything was changed.
         """
         told = self._source.identity()
         port = None if result.modulePort in (UNSET, told.modulePort) else result.modulePort
         baud = None if result.moduleBaud in (UNSET, told.moduleBaud) else result.moduleBaud
-        if (port, baud) in ((None, None), self._wiring_refused):
+        if (port, baud) == (None, None) or self._source.inputs().inhibit_remote == 1:
+            return False
+        if (port, baud) == self._wiring_refused and self._clock.seconds() < self._rewire_from:
             return False
         done = await self._source.set_port(port, baud)
         self._wiring_refused = (None, None) if done else (port, baud)
+        self._rewire_from = self._clock.seconds() + REWIRE_AGAIN_S
         return done
 
     async def _attend(self, result: LoginResult) -> None:
