@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
-from cmmd.gateway.source import InputStates
+from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
@@ -33,13 +33,13 @@ class DeliveryTestCase(OutageTestCase):
         assert self.link.outages is not None
         return self.link.outages.recorder
 
+    def hold(self, connection: Accepted) -> None:
+        """A reply of the server: none, for now."""
+        self.unanswered.append((connection, self.clock.seconds()))
+
     def silence(self) -> None:
         """The server takes uploads, and does not answer them."""
-
-        def hold(connection: Accepted) -> None:
-            self.unanswered.append((connection, self.clock.seconds()))
-
-        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = hold
+        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = self.hold
         self.polls.clear()
 
     def answers_again(self) -> None:
@@ -150,11 +150,16 @@ class SilenceTests(DeliveryTestCase):
         self.assertEqual((self.buffer.rows, live.gone), (0, False))
 
     def test_a_server_that_takes_longer_than_two_periods(self) -> None:
-        live = self.online()
-        self.server.latency = 7.5
-        run(self.clock, 600)
-        self.assertEqual((self.history(), live.gone), ([], False))
-        self.assertLessEqual(self.buffer.rows, 1)
+        for inputs in (NO_INPUTS, InputStates(0, 0, None, None)):
+            with self.subTest(inputs):
+                self.prepare()
+                self.source.input_states = inputs
+                live = self.online()
+                self.server.latency = 7.5
+                run(self.clock, 600)
+                self.assertEqual((self.history(), live.gone), ([], False))
+                self.assertLessEqual(self.buffer.rows, 2 if any(one is not None for one in inputs) else 1)
+                self.stop()
 
     def test_under_way_when_the_session_ends(self) -> None:
         for how in ("lost", "reset"):
@@ -195,6 +200,42 @@ class SilenceTests(DeliveryTestCase):
         self.back()
         self.assertEqual([one["method"] for one in self.history()][:4], ["reqdata", "reqdatachange"] * 2)
         self.assertEqual([one["FireAlarm"] for one in self.history()[1:4:2]], [0, 1])
+
+    def test_a_contact_that_closes_during_a_poll_whose_answer_is_late(self) -> None:
+        """What the server gets late is taken back; the contact, of which that says nothing, is not."""
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.server.replies["reqdata"] = self.hold
+
+        async def closing() -> str:
+            self.source.input_states = InputStates(0, 1, None, None)
+            return self.source.full
+
+        poll = self.patch(self.source, "full_upload", closing)
+        begun = self.first_unanswered()
+        poll.restore()
+        run(self.clock, 2 * PERIOD_S + 0.2)
+        self.source.input_states = InputStates(0, 0, None, None)
+        self.answers_again()
+        run(self.clock, 60)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one], [0])
+        told = [(one["method"], one.get("FireAlarm")) for one in self.history()]
+        self.assertEqual((told[0], self.ages(begun)[0]), (("reqdatachange", 1), 0))
+        self.assertNotIn(1, [fire for _, fire in told[1:]])
+        self.assertEqual(self.buffer.rows, 0)
+
+    def test_inputs_that_are_told_late_are_taken_back(self) -> None:
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.silence()
+        self.source.input_states = InputStates(0, 1, None, None)
+        self.first_unanswered()
+        run(self.clock, 2 * PERIOD_S + 0.2)
+        self.assertGreater(self.buffer.rows, 0)
+        self.answers_again()
+        run(self.clock, 60)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        self.assertEqual((self.buffer.rows, self.recorder.kept, self.history()), (0, 0, []))
 
     def test_nothing_is_polled_for_nobody(self) -> None:
         """Without a buffer."""

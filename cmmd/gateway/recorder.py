@@ -1,7 +1,7 @@
 """What the server does not get: what matters of it is kept on disk. While there is no session, polling goes on here."""
 
 from collections import Counter
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,7 +17,7 @@ from cmmd.gateway.uploads import change_packet
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
-__all__ = ["CHANGE_GAP_S", "Moment", "Recorder"]
+__all__ = ["CHANGE_GAP_S", "KeptRows", "Moment", "Recorder"]
 
 CHANGE_GAP_S = 1.0
 """Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
@@ -42,6 +42,17 @@ class Moment(Struct, frozen=True, kw_only=True):
     stamp: Stamp
     params: str
     inputs: InputStates
+
+
+class KeptRows(NamedTuple):
+    """What was kept of a moment, by its number in the buffer; None: nothing was, or the buffer did not take it.
+
+    :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
+    """
+
+    values: int | None
+    inputs: int | None
+    news: bool
 
 
 class Recorder:
@@ -138,43 +149,38 @@ class Recorder:
         if tells_inputs:
             self._inputs = moment.inputs
 
-    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[list[int]] | None:
+    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[KeptRows] | None:
         """The server does not get it, or nobody knows: keep it if it is due. To be called in the order of moments.
 
         :param changes_only: not for the interval's sake, for the server gets others.
-        :return: fires when that is done or has failed, with the numbers of what was kept; None: it is not due.
+        :return: fires when that is done or has failed, with what was kept; None: it is not due.
         """
         inputs_changed = moment.inputs not in (self._inputs, NO_INPUTS)
         first = self._kept_at is None  # history may know nothing of the inputs yet
         if not self._is_due(moment, inputs_changed=inputs_changed, changes_only=changes_only):
             return None
         hostid = self._source.identity().hostid
-        messages: list[ReqData | ReqDataChange] = []
+        values = inputs = None
         if moment.params:
-            messages.append(ReqData(params=moment.params, hostid=hostid))
+            values = self._adding(moment, ReqData(params=moment.params, hostid=hostid))
         if inputs_changed or (first and moment.inputs != NO_INPUTS):  # behind the values of the same moment
             self._inputs = moment.inputs
-            messages.append(change_packet(hostid, ChangeParams(), moment.inputs))
+            inputs = self._adding(moment, change_packet(hostid, ChangeParams(), moment.inputs))
         self.unsent = True
-        adding = [
-            Deferred.fromCoroutine(
-                self._add(Kept(hostid=hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message)))
-            )
-            for message in messages
-        ]
-        return Deferred.fromCoroutine(_numbers(adding))
+        return Deferred.fromCoroutine(_rows(values, inputs, news=inputs_changed))
 
-    def take_back(self, moment: Moment, keeping: Deferred[list[int]]) -> None:
+    def take_back(self, moment: Moment, keeping: Deferred[KeptRows], *, tells_inputs: bool) -> None:
         """The server has it all the same.
 
         :param keeping: what :meth:`missed` has returned.
+        :param tells_inputs: the server has been told the inputs, too; else news of them stay, for nobody else tells.
         """
         if self._kept_at == moment.stamp.ticks_s:
             self._kept_at = None
 
-        def remove(numbers: list[int]) -> list[int]:
-            Deferred.fromCoroutine(self._remove(numbers))
-            return numbers
+        def remove(rows: KeptRows) -> KeptRows:
+            Deferred.fromCoroutine(self._remove(rows.values, None if rows.news and not tells_inputs else rows.inputs))
+            return rows
 
         keeping.addCallback(remove)
 
@@ -197,6 +203,10 @@ class Recorder:
         self._owes_change = False
         return True
 
+    def _adding(self, moment: Moment, message: ReqData | ReqDataChange) -> Deferred[int | None]:
+        kept = Kept(hostid=message.hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message))
+        return Deferred.fromCoroutine(self._add(kept))
+
     async def _add(self, kept: Kept) -> int | None:
         try:
             number = await self._buffer.add(kept)
@@ -210,8 +220,10 @@ class Recorder:
         self._trouble = ""
         return number
 
-    async def _remove(self, numbers: list[int]) -> None:
+    async def _remove(self, *numbers: int | None) -> None:
         for number in numbers:
+            if number is None:
+                continue
             try:
                 removed = await self._buffer.remove(number)
             except BufferFailed:  # then it is sent once more, which does no harm
@@ -219,9 +231,8 @@ class Recorder:
             self.kept -= removed
 
 
-async def _numbers(adding: Sequence[Deferred[int | None]]) -> list[int]:
-    numbers = [await one for one in adding]
-    return [number for number in numbers if number is not None]
+async def _rows(values: Deferred[int | None] | None, inputs: Deferred[int | None] | None, *, news: bool) -> KeptRows:
+    return KeptRows(None if values is None else await values, None if inputs is None else await inputs, news)
 
 
 def _has_values(params: str) -> bool:
