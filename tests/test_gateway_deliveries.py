@@ -3,6 +3,8 @@
 from itertools import pairwise
 from typing import Any
 
+from twisted.internet.task import deferLater
+
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
 from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams
@@ -161,6 +163,40 @@ class SilenceTests(DeliveryTestCase):
                 self.assertLessEqual(self.buffer.rows, 2 if any(one is not None for one in inputs) else 1)
                 self.stop()
 
+    def test_an_answer_that_comes_late_and_during_a_poll(self) -> None:
+        """That poll is left out, and the server misses nothing of it."""
+        poll = self.source.full_upload
+
+        async def slow() -> str:
+            await deferLater(self.clock, 1.0)
+            return await poll()
+
+        self.patch(self.source, "full_upload", slow)
+        live = self.online()
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, 3 * PERIOD_S - 0.5)  # the third one is being polled
+        self.assertEqual((self.buffer.rows, len(self.polls)), (1, 3))
+        self.answers_again()
+        run(self.clock, 0.6)
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (0, 0))
+        run(self.clock, 60)
+        self.assertEqual((self.buffer.rows, self.history(), live.gone), (0, [], False))
+
+    def test_changes_that_were_polled_meanwhile(self) -> None:
+        """They have been read, so that they are no changes any more: everything is sent next."""
+        self.server.replies["login"] = login_answer(data_mode=0)
+        self.source.changes = [ChangeParams(f01=[{"0000": "03"}])]
+        live = self.attached()
+        self.until(lambda: live.of("reqdata"))
+        run(self.clock, 1)
+        self.server.latency = PERIOD_S + 1
+        self.until(lambda: live.of("reqdatachange"))
+        self.server.latency = 0.01
+        run(self.clock, 3 * PERIOD_S)
+        uploads = [one["method"] for one in live.received if one["method"].startswith("reqdata")]
+        self.assertEqual(uploads, ["reqdata", "reqdatachange", "reqdata"])
+
     def test_under_way_when_the_session_ends(self) -> None:
         for how in ("lost", "reset"):
             with self.subTest(how):
@@ -249,6 +285,36 @@ class SilenceTests(DeliveryTestCase):
 
 
 class RefusalTests(DeliveryTestCase):
+    def refuse(self, *, taken: bool = False) -> None:
+        """What the server does with the next uploads."""
+        self.server.replies["reqdata"] = UPLOAD_ANSWER if taken else refusal("reqdata", "000006")
+
+    def test_a_change_that_was_not_kept_and_that_the_server_has(self) -> None:
+        """At most one is kept in a second; what the server has got by then is not owed any more."""
+        self.server.replies["login"] = login_answer(online_rate=500)
+        self.online()
+        self.refuse()
+        run(self.clock, 0.5)
+        self.show(coils=3)
+        run(self.clock, 0.5)
+        self.assertEqual(self.recorder.kept, 1)
+        self.refuse(taken=True)
+        run(self.clock, 0.5)
+        self.refuse()
+        run(self.clock, 10)
+        self.assertEqual(self.recorder.kept, 1)
+
+    def test_inputs_that_the_server_has_been_told(self) -> None:
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.refuse()
+        run(self.clock, PERIOD_S)
+        self.assertEqual(self.recorder.kept, 2, "the first one, and the inputs")
+        self.source.input_states = InputStates(0, 1, None, None)
+        run(self.clock, 3 * PERIOD_S)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        self.assertEqual(self.recorder.kept, 2)
+
     def test_try_again(self) -> None:
         """Kept as without a session, and sent as soon as the server takes something again."""
         live = self.online()
