@@ -8,7 +8,7 @@ from twisted.internet.task import deferLater
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
 from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams
-from tests.scripted_server import UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
 
 PERIOD_S = 3.0
@@ -214,6 +214,18 @@ class SilenceTests(DeliveryTestCase):
                 run(self.clock, ALL_SENT_S)
                 self.assertEqual((self.ages(begun), self.buffer.rows), ([0], 0))
                 self.stop()
+
+    def test_what_waits_for_its_turn_when_the_session_ends(self) -> None:
+        """It is not sent any more."""
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.silence()
+        self.source.input_states = InputStates(0, 1, None, None)
+        self.first_unanswered()
+        self.assertEqual(live.methods[-1], "reqdatachange", "the values wait behind it")
+        live.send(RESET)
+        run(self.clock, 1)
+        self.assertEqual((live.methods[-2:], len(self.unanswered)), (["reqdatachange", "reset"], 1))
 
     def test_under_way_when_the_gateway_ends(self) -> None:
         self.online()
