@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from cmmd.gateway.address import Address
-from cmmd.gateway.buffer import Buffer, BufferFailed, Ordered
+from cmmd.gateway.buffer import Buffer, BufferFailed, Kept, Ordered
 from cmmd.gateway.historian import FIRST_WITHIN_S, GAP_S
 from cmmd.gateway.link import Link
 from cmmd.gateway.outages import LONGEST_MENDING_S, OutageTerms
@@ -593,7 +593,7 @@ class SendingTests(OutageTestCase):
         self.online()
         self.outage(300)
 
-        async def remove(number: int) -> None:
+        async def remove(kept: Kept) -> None:
             raise BufferFailed("No space left on device")
 
         patch = self.patch(self.buffer, "remove", remove)

@@ -166,7 +166,7 @@ class Historian:
                     await self._doubt_time(session, message)
                 self._judge(answer)
             self._settled = kept
-            await self._buffer.remove(number)
+            await self._buffer.remove(kept)
             self._settled = None
             await deferLater(self._clock, GAP_S)
 

@@ -45,13 +45,13 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 
 class KeptRows(NamedTuple):
-    """What was kept of a moment, by its number in the buffer; None: nothing was, or the buffer did not take it.
+    """What was kept of a moment, as it is in the buffer; None: nothing was, or the buffer did not take it.
 
     :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
     """
 
-    values: int | None
-    inputs: int | None
+    values: Kept | None
+    inputs: Kept | None
     news: bool
 
 
@@ -203,13 +203,13 @@ class Recorder:
         self._owes_change = False
         return True
 
-    def _adding(self, moment: Moment, message: ReqData | ReqDataChange) -> Deferred[int | None]:
+    def _adding(self, moment: Moment, message: ReqData | ReqDataChange) -> Deferred[Kept | None]:
         kept = Kept(hostid=message.hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message))
         return Deferred.fromCoroutine(self._add(kept))
 
-    async def _add(self, kept: Kept) -> int | None:
+    async def _add(self, kept: Kept) -> Kept | None:
         try:
-            number = await self._buffer.add(kept)
+            kept = await self._buffer.add(kept)
         except BufferFailed as error:
             self.failed += 1
             if str(error) != self._trouble:
@@ -218,20 +218,20 @@ class Recorder:
             return None
         self.kept += 1
         self._trouble = ""
-        return number
+        return kept
 
-    async def _remove(self, *numbers: int | None) -> None:
-        for number in numbers:
-            if number is None:
+    async def _remove(self, *rows: Kept | None) -> None:
+        for kept in rows:
+            if kept is None:
                 continue
             try:
-                removed = await self._buffer.remove(number)
+                removed = await self._buffer.remove(kept)
             except BufferFailed:  # then it is sent once more, which does no harm
                 return
             self.kept -= removed
 
 
-async def _rows(values: Deferred[int | None] | None, inputs: Deferred[int | None] | None, *, news: bool) -> KeptRows:
+async def _rows(values: Deferred[Kept | None] | None, inputs: Deferred[Kept | None] | None, *, news: bool) -> KeptRows:
     return KeptRows(None if values is None else await values, None if inputs is None else await inputs, news)
 
 
