@@ -4,8 +4,10 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
+from cmmd.gateway.recorder import MOST_ADDS_UNDER_WAY
 from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
@@ -369,6 +371,36 @@ class RefusalTests(DeliveryTestCase):
         self.server.replies["reqdata"] = every_other
         run(self.clock, 600)
         self.assertIn(len(self.history()), range(8, 12))
+        self.assertEqual(self.buffer.rows, 0)
+
+    def test_a_disk_that_hangs(self) -> None:
+        """Nothing waits for it in a session; so not without end is it told what to keep."""
+        self.online()
+        poll = self.source.full_upload
+
+        async def flapping() -> str:
+            self.show(coils=len(self.polls))
+            return await poll()
+
+        polling = self.patch(self.source, "full_upload", flapping)
+        self.refuse()
+        works = self.hang()
+        with capturedLogs() as events:
+            run(self.clock, 100 * PERIOD_S)
+            self.assertEqual((len(works), self.recorder.failed), (MOST_ADDS_UNDER_WAY, 100 - MOST_ADDS_UNDER_WAY))
+            for _ in range(3):  # one is done, and another one takes its place
+                work, done = works.pop(0)
+                done.callback(work())
+                run(self.clock, 10 * PERIOD_S)
+        self.assertEqual((len(works), self.recorder.kept), (MOST_ADDS_UNDER_WAY, 3))
+        self.assertEqual(len([event for event in events if "is not kept" in event["log_format"]]), 1)
+        self.hanging.restore()
+        polling.restore()
+        for work, done in works:
+            done.callback(work())
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (MOST_ADDS_UNDER_WAY + 3,) * 2)
+        self.refuse(taken=True)
+        run(self.clock, ALL_SENT_S)
         self.assertEqual(self.buffer.rows, 0)
 
     def test_for_good(self) -> None:

@@ -60,6 +60,17 @@ class OutageTestCase(LinkTestCase):
         self.options = options
         self.make(seed)
 
+    def hang(self) -> list[tuple[Callable[[], Any], Deferred[Any]]]:
+        """The disk does not do what it is told, for now; what that is."""
+        works: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def wait(work: Callable[[], Any]) -> Deferred[Any]:
+            works.append((work, Deferred()))
+            return works[-1][1]
+
+        self.hanging = self.patch(self.worker, "run", wait)
+        return works
+
     def make(self, seed: int = 1) -> None:
         """The link anew, as after a restart of the process."""
         terms = {key: self.options.pop(key) for key in ("server_type", "interval_s") if key in self.options}
@@ -572,22 +583,18 @@ class SendingTests(OutageTestCase):
 
     def test_what_is_still_on_its_way_to_the_disk(self) -> None:
         self.online()
-        works: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-        def wait(work: Callable[[], Any]) -> Deferred[Any]:
-            works.append((work, Deferred()))
-            return works[-1][1]
-
-        patch = self.patch(self.worker, "run", wait)
+        works = self.hang()
         self.outage(4)
         self.assertEqual((len(works), self.buffer.rows), (1, 0))
         self.back()
         self.assertEqual(self.history(), [])
-        patch.restore()
+        self.hanging.restore()
         for work, done in works:
             done.callback(work())
         run(self.clock, FIRST_WITHIN_S + 3)
         self.assertEqual((len(self.history()), self.buffer.rows), (1, 0))
+        assert self.link.outages is not None
+        self.assertEqual(self.link.outages.recorder.kept, 1, "counted, though nobody waited for it any more")
 
     def test_what_cannot_be_removed_is_not_sent_again(self) -> None:
         self.online()

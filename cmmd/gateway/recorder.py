@@ -17,10 +17,13 @@ from cmmd.gateway.uploads import change_packet
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
-__all__ = ["CHANGE_GAP_S", "KeptRows", "Moment", "Recorder"]
+__all__ = ["CHANGE_GAP_S", "MOST_ADDS_UNDER_WAY", "KeptRows", "Moment", "Recorder"]
 
 CHANGE_GAP_S = 1.0
 """Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
+
+MOST_ADDS_UNDER_WAY = 16
+"""Uploads that wait for the disk. In a session polling waits for no disk, and one that hangs must not fill memory."""
 
 _OF_BITS = ("01", "02")
 """The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
@@ -85,7 +88,8 @@ class Recorder:
         self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
         self._polled_at: float | None = None  # in a session, or without one
-        self._trouble = ""  # the last one logged
+        self._troubles: set[str] = set()  # that have been logged
+        self._adds_under_way = 0
         self.kept = self.failed = 0
         self.unsent = False
         self.forget()
@@ -100,7 +104,7 @@ class Recorder:
         self._running.addErrback(self._over)
 
     def stop(self) -> None:
-        """Poll no more; what it is in the middle of is not kept."""
+        """Poll no more; a poll that it is in the middle of is not kept."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -124,7 +128,9 @@ class Recorder:
                 params = await self._source.full_upload()
                 keeping = self.missed(self.moment(params, self._source.inputs()))
                 if keeping is not None:
-                    await keeping
+                    kept: Deferred[KeptRows] = Deferred()
+                    keeping.chainDeferred(kept)
+                    await kept  # who stops this ends the waiting; it is kept, and counted, all the same
             except CancelledError:
                 raise
             except Exception:  # our bug: the next step may be better
@@ -208,17 +214,27 @@ class Recorder:
         return Deferred.fromCoroutine(self._add(kept))
 
     async def _add(self, kept: Kept) -> Kept | None:
+        if self._adds_under_way >= MOST_ADDS_UNDER_WAY:
+            self._not_kept(f"{self._adds_under_way} others wait for the disk")
+            return None
+        self._adds_under_way += 1
         try:
             kept = await self._buffer.add(kept)
         except BufferFailed as error:
-            self.failed += 1
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                self._log.error("an upload is not kept: {error}", error=error)
+            self._not_kept(str(error))
             return None
+        finally:
+            self._adds_under_way -= 1
         self.kept += 1
-        self._trouble = ""
+        if not self._adds_under_way:  # else a disk that is slow would be told of again and again
+            self._troubles.clear()
         return kept
+
+    def _not_kept(self, trouble: str) -> None:
+        self.failed += 1
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self._log.error("an upload is not kept: {error}", error=trouble)
 
     async def _remove(self, *rows: Kept | None) -> None:
         for kept in rows:
