@@ -357,6 +357,16 @@ class RefusalTests(DeliveryTestCase):
         times = [one["itime"] for one in self.history() if one]
         self.assertEqual((self.buffer.rows, live.gone, len(set(times))), (0, False, 8))
 
+    def test_history_that_waits_grows_and_is_told_of_once(self) -> None:
+        self.prepare(server_type="other")
+        self.online()
+        self.outage(130)
+        self.refuse()
+        with capturedLogs() as events:
+            self.back(3600)
+        self.assertGreater(self.buffer.rows, 50)
+        self.assertEqual(len([event for event in events if "kept uploads wait" in event["log_format"]]), 1)
+
     def test_now_and_then(self) -> None:
         """A server with too much to do is not given twice as much."""
         count = 0

@@ -562,7 +562,7 @@ class SendingTests(OutageTestCase):
         self.assertFalse(live.gone)
         self.assertEqual(self.buffer.rows, 5)
         self.assertIn(len(self.history()), range(5, 12), "with back-off")
-        self.assertEqual(len([one for one in self.warnings(events) if one == "{trouble}"]), 1)
+        self.assertEqual(len([one for one in self.warnings(events) if "kept uploads wait" in one]), 1)
         self.server.replies["reqdata"] = UPLOAD_ANSWER
         run(self.clock, 310)
         self.assertEqual((self.buffer.rows, live.gone), (0, False))
@@ -608,7 +608,7 @@ class SendingTests(OutageTestCase):
             live = self.back(600)
         assert self.link.outages is not None
         self.assertEqual((len(self.history()), self.link.outages.historian.sent, self.buffer.rows), (1, 1, 5))
-        self.assertEqual(len([one for one in self.warnings(events) if one == "{trouble}"]), 1)
+        self.assertEqual(len([one for one in self.warnings(events) if "kept uploads wait" in one]), 1)
         patch.restore()
         run(self.clock, 310)
         self.assertEqual((len(self.history()), self.buffer.rows, live.gone), (5, 0, False))
@@ -675,8 +675,7 @@ class SendingTests(OutageTestCase):
         with capturedLogs() as events:
             live = self.back(1800)
         self.assertEqual((self.history(), self.buffer.rows, live.gone), ([], 5, False))
-        (trouble,) = [event["trouble"] for event in events if "trouble" in event]
-        self.assertIn("5 kept uploads wait", trouble)
+        self.assertEqual([event["count"] for event in events if "kept uploads wait" in event["log_format"]], [5])
 
     def test_stop_in_the_middle(self) -> None:
         self.online()
@@ -745,7 +744,7 @@ class OwnAddressTests(OutageTestCase):
                 with capturedLogs() as events:
                     live = self.back(400)
                 self.assertEqual((live.gone, self.buffer.rows), (False, 5))
-                self.assertEqual(len([one for one in self.warnings(events) if one == "{trouble}"]), 1)
+                self.assertEqual(len([one for one in self.warnings(events) if "kept uploads wait" in one]), 1)
                 self.assertLess(len(self.historic()), 15, "with back-off")
                 self.server.accept = accept  # type: ignore[method-assign]
                 self.server.accepting = True
