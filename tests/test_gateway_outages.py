@@ -396,7 +396,9 @@ class StartTests(OutageTestCase):
         self.path.parent.mkdir(parents=True)
         with capturedLogs() as events:
             run(self.clock, LONGEST_MENDING_S)
-        self.assertEqual([event["log_format"] for event in events], ["the buffer can be used again"])
+        self.assertEqual(
+            [event["log_format"] for event in events], ["the buffer is open again", "uploads are kept again"]
+        )
         self.assertGreater(self.buffer.rows, 0)
         self.back()
         self.assertEqual((self.link.counters.online, self.buffer.rows), (1, 0))
@@ -454,6 +456,41 @@ class StartTests(OutageTestCase):
         self.back()
         self.assertEqual(self.buffer.rows, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_disk_that_is_full_for_uploads_only(self) -> None:
+        """It can be opened, which does not mean that it can be used."""
+        self.online()
+
+        def no(_: object) -> None:
+            raise OperationalError("database or disk is full")
+
+        async def add(kept: Kept) -> Kept:
+            await self.buffer._do(no)
+            return kept
+
+        full = self.patch(self.buffer, "add", add)
+        opened: list[float] = []
+        buffer_open = self.buffer.open
+
+        async def noting() -> Ordered | None:
+            opened.append(self.clock.seconds())
+            return await buffer_open()
+
+        self.patch(self.buffer, "open", noting)
+        with capturedLogs() as events:
+            self.outage(3600)
+            self.assertEqual(len([one for one in self.warnings(events) if "is not kept" in one]), 1)
+            self.assertEqual([event["log_format"] for event in events][-1], "the buffer is open again")
+            self.assertLess(len(opened), 25)
+            full.restore()
+            run(self.clock, 120)
+        said = [event["log_format"] for event in events if "again" in event["log_format"]]
+        self.assertEqual(said, ["the buffer is open again", "uploads are kept again"])
+        self.assertEqual(self.buffer.rows, 2)
+        self.patch(self.worker, "fails", OperationalError("database is locked"))
+        opened.clear()
+        run(self.clock, 70)
+        self.assertGreater(len(opened), 1, "the next trouble begins with short waits")
 
     def test_a_disk_that_stays_full_is_not_tried_all_the_time(self) -> None:
         self.online()

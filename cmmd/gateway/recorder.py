@@ -65,6 +65,7 @@ class Recorder:
     :param buffer: where uploads go.
     :param clock: all time.
     :param interval_s: seconds between uploads kept.
+    :ivar failing: the last upload that was to be kept was not.
     :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
     :ivar unsent: something has been kept since somebody set this to False.
     """
@@ -90,6 +91,7 @@ class Recorder:
         self._polled_at: float | None = None  # in a session, or without one
         self._troubles: set[str] = set()  # that have been logged
         self._adds_under_way = 0
+        self.failing = False
         self.kept = self.failed = 0
         self.unsent = False
         self.forget()
@@ -227,11 +229,15 @@ class Recorder:
             self._adds_under_way -= 1
         self.kept += 1
         if not self._adds_under_way:  # else a disk that is slow would be told of again and again
+            if self.failing:
+                self._log.info("uploads are kept again")
+            self.failing = False
             self._troubles.clear()
         return kept
 
     def _not_kept(self, trouble: str) -> None:
         self.failed += 1
+        self.failing = True
         if trouble not in self._troubles:
             self._troubles.add(trouble)
             self._log.error("an upload is not kept: {error}", error=trouble)
