@@ -139,6 +139,17 @@ class BoundTests(BufferTestCase):
         self.assertEqual([event["log_level"] for event in events], [LogLevel.warn], "said once")
         self.assertEqual(self.drained(), ["7", "8", "9"])
 
+    def test_what_is_taken_out_again_costs_one(self) -> None:
+        """It leaves its place to the next one, however often that happens, and whatever stays meanwhile."""
+        buffer = self.opened(most_rows=100)
+        for _ in range(100):
+            self.do(buffer.add(kept("a")))
+        for turn in range(50):
+            self.do(buffer.remove(self.do(buffer.add(kept("b")))))
+            self.assertEqual((buffer.rows, buffer.lost), (99, 1 + turn))
+            self.do(buffer.add(kept("c")))
+        self.assertEqual(self.drained(), ["a"] * 50 + ["c"] * 50)
+
     @settings(max_examples=10)
     @given(st.lists(st.integers(0, 30_000), min_size=1, max_size=8))
     def test_bytes(self, lengths: list[int]) -> None:
