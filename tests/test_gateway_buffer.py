@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -64,7 +65,7 @@ class BufferTestCase(SynchronousTestCase):
         found = []
         while (one := self.do(self.buffer.next(HOSTID, [PLAN]))) is not None:
             found.append(json.loads(one.message))
-            self.do(self.buffer.remove(one.number))
+            self.do(self.buffer.remove(one))
         return found
 
 
@@ -95,11 +96,22 @@ class KeepingTests(BufferTestCase):
 
     def test_numbers_do_not_come_again(self) -> None:
         buffer = self.opened()
-        self.do(buffer.add(kept("a")))
-        self.do(buffer.remove(1))
+        first = self.do(buffer.add(kept("a")))
+        self.assertTrue(self.do(buffer.remove(first)))
         self.do(buffer.add(kept("b")))
-        self.do(buffer.remove(1))
+        self.assertFalse(self.do(buffer.remove(first)))
         self.assertEqual(self.drained(), ["b"])
+
+    def test_a_number_of_another_file(self) -> None:
+        """Where a new file has begun, so have its numbers."""
+        buffer = self.opened()
+        first = self.do(buffer.add(kept("a")))
+        self.path.unlink()
+        self.do(buffer.open())
+        for changed in (STAMP._replace(unix_s=1.0), STAMP._replace(boot="another"), STAMP._replace(ticks_s=0.1)):
+            second = self.do(buffer.add(replace(kept("b"), stamp=changed)))
+            self.assertFalse(self.do(buffer.remove(replace(first, number=second.number))))
+        self.assertEqual(self.drained(), ["b"] * 3)
 
     def test_of_some_plans(self) -> None:
         buffer = self.opened()
@@ -126,6 +138,17 @@ class BoundTests(BufferTestCase):
         self.assertEqual((buffer.rows, buffer.lost), (3, 7))
         self.assertEqual([event["log_level"] for event in events], [LogLevel.warn], "said once")
         self.assertEqual(self.drained(), ["7", "8", "9"])
+
+    def test_what_is_taken_out_again_costs_one(self) -> None:
+        """It leaves its place to the next one, however often that happens, and whatever stays meanwhile."""
+        buffer = self.opened(most_rows=100)
+        for _ in range(100):
+            self.do(buffer.add(kept("a")))
+        for turn in range(50):
+            self.do(buffer.remove(self.do(buffer.add(kept("b")))))
+            self.assertEqual((buffer.rows, buffer.lost), (99, 1 + turn))
+            self.do(buffer.add(kept("c")))
+        self.assertEqual(self.drained(), ["a"] * 50 + ["c"] * 50)
 
     @settings(max_examples=10)
     @given(st.lists(st.integers(0, 30_000), min_size=1, max_size=8))
@@ -232,10 +255,10 @@ class TroubleTests(BufferTestCase):
     def test_a_disk_that_fails(self) -> None:
         """What is not kept is said to be, and what was kept before stays."""
         buffer = self.opened()
-        self.do(buffer.add(kept("a")))
+        first = self.do(buffer.add(kept("a")))
         self.worker.fails = OSError(5, "Input/output error")
         self.assertIn("Input/output error", self.fails(buffer.add(kept("b"))))
-        self.assertIn("Input/output error", self.fails(buffer.remove(1)))
+        self.assertIn("Input/output error", self.fails(buffer.remove(first)))
         self.worker.fails = None
         self.assertEqual((buffer.rows, self.drained()), (1, ["a"]))
 
@@ -309,7 +332,7 @@ class ThreadTests(TestCase):
             first = await buffer.next(HOSTID, [PLAN])
             assert first is not None
             self.assertEqual(first.message, b'"a"')
-            await buffer.remove(first.number)
-            await buffer.remove(first.number + 1)
+            await buffer.remove(first)
+            await buffer.remove(replace(first, number=first.number + 1))
             self.assertEqual(buffer.rows, 0)
             await buffer.close()

@@ -3,10 +3,14 @@
 from itertools import pairwise
 from typing import Any
 
+from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
+
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
-from cmmd.gateway.source import InputStates
+from cmmd.gateway.recorder import MOST_ADDS_UNDER_WAY
+from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.wire.messages import ChangeParams
-from tests.scripted_server import UPLOAD_ANSWER, Accepted, login_answer, refusal, run
+from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
 
 PERIOD_S = 3.0
@@ -33,13 +37,13 @@ class DeliveryTestCase(OutageTestCase):
         assert self.link.outages is not None
         return self.link.outages.recorder
 
+    def hold(self, connection: Accepted) -> None:
+        """A reply of the server: none, for now."""
+        self.unanswered.append((connection, self.clock.seconds()))
+
     def silence(self) -> None:
         """The server takes uploads, and does not answer them."""
-
-        def hold(connection: Accepted) -> None:
-            self.unanswered.append((connection, self.clock.seconds()))
-
-        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = hold
+        self.server.replies["reqdata"] = self.server.replies["reqdatachange"] = self.hold
         self.polls.clear()
 
     def answers_again(self) -> None:
@@ -150,11 +154,50 @@ class SilenceTests(DeliveryTestCase):
         self.assertEqual((self.buffer.rows, live.gone), (0, False))
 
     def test_a_server_that_takes_longer_than_two_periods(self) -> None:
+        for inputs in (NO_INPUTS, InputStates(0, 0, None, None)):
+            with self.subTest(inputs):
+                self.prepare()
+                self.source.input_states = inputs
+                live = self.online()
+                self.server.latency = 7.5
+                run(self.clock, 600)
+                self.assertEqual((self.history(), live.gone), ([], False))
+                self.assertLessEqual(self.buffer.rows, 2 if any(one is not None for one in inputs) else 1)
+                self.stop()
+
+    def test_an_answer_that_comes_late_and_during_a_poll(self) -> None:
+        """That poll is left out, and the server misses nothing of it."""
+        poll = self.source.full_upload
+
+        async def slow() -> str:
+            await deferLater(self.clock, 1.0)
+            return await poll()
+
+        self.patch(self.source, "full_upload", slow)
         live = self.online()
-        self.server.latency = 7.5
-        run(self.clock, 600)
-        self.assertEqual((self.history(), live.gone), ([], False))
-        self.assertLessEqual(self.buffer.rows, 1)
+        self.silence()
+        self.first_unanswered()
+        run(self.clock, 3 * PERIOD_S - 0.5)  # the third one is being polled
+        self.assertEqual((self.buffer.rows, len(self.polls)), (1, 3))
+        self.answers_again()
+        run(self.clock, 0.6)
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (0, 0))
+        run(self.clock, 60)
+        self.assertEqual((self.buffer.rows, self.history(), live.gone), (0, [], False))
+
+    def test_changes_that_were_polled_meanwhile(self) -> None:
+        """They have been read, so that they are no changes any more: everything is sent next."""
+        self.server.replies["login"] = login_answer(data_mode=0)
+        self.source.changes = [ChangeParams(f01=[{"0000": "03"}])]
+        live = self.attached()
+        self.until(lambda: live.of("reqdata"))
+        run(self.clock, 1)
+        self.server.latency = PERIOD_S + 1
+        self.until(lambda: live.of("reqdatachange"))
+        self.server.latency = 0.01
+        run(self.clock, 3 * PERIOD_S)
+        uploads = [one["method"] for one in live.received if one["method"].startswith("reqdata")]
+        self.assertEqual(uploads, ["reqdata", "reqdatachange", "reqdata"])
 
     def test_under_way_when_the_session_ends(self) -> None:
         for how in ("lost", "reset"):
@@ -173,6 +216,18 @@ class SilenceTests(DeliveryTestCase):
                 run(self.clock, ALL_SENT_S)
                 self.assertEqual((self.ages(begun), self.buffer.rows), ([0], 0))
                 self.stop()
+
+    def test_what_waits_for_its_turn_when_the_session_ends(self) -> None:
+        """It is not sent any more."""
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.silence()
+        self.source.input_states = InputStates(0, 1, None, None)
+        self.first_unanswered()
+        self.assertEqual(live.methods[-1], "reqdatachange", "the values wait behind it")
+        live.send(RESET)
+        run(self.clock, 1)
+        self.assertEqual((live.methods[-2:], len(self.unanswered)), (["reqdatachange", "reset"], 1))
 
     def test_under_way_when_the_gateway_ends(self) -> None:
         self.online()
@@ -196,6 +251,42 @@ class SilenceTests(DeliveryTestCase):
         self.assertEqual([one["method"] for one in self.history()][:4], ["reqdata", "reqdatachange"] * 2)
         self.assertEqual([one["FireAlarm"] for one in self.history()[1:4:2]], [0, 1])
 
+    def test_a_contact_that_closes_during_a_poll_whose_answer_is_late(self) -> None:
+        """What the server gets late is taken back; the contact, of which that says nothing, is not."""
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.server.replies["reqdata"] = self.hold
+
+        async def closing() -> str:
+            self.source.input_states = InputStates(0, 1, None, None)
+            return self.source.full
+
+        poll = self.patch(self.source, "full_upload", closing)
+        begun = self.first_unanswered()
+        poll.restore()
+        run(self.clock, 2 * PERIOD_S + 0.2)
+        self.source.input_states = InputStates(0, 0, None, None)
+        self.answers_again()
+        run(self.clock, 60)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one], [0])
+        told = [(one["method"], one.get("FireAlarm")) for one in self.history()]
+        self.assertEqual((told[0], self.ages(begun)[0]), (("reqdatachange", 1), 0))
+        self.assertNotIn(1, [fire for _, fire in told[1:]])
+        self.assertEqual(self.buffer.rows, 0)
+
+    def test_inputs_that_are_told_late_are_taken_back(self) -> None:
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.silence()
+        self.source.input_states = InputStates(0, 1, None, None)
+        self.first_unanswered()
+        run(self.clock, 2 * PERIOD_S + 0.2)
+        self.assertGreater(self.buffer.rows, 0)
+        self.answers_again()
+        run(self.clock, 60)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        self.assertEqual((self.buffer.rows, self.recorder.kept, self.history()), (0, 0, []))
+
     def test_nothing_is_polled_for_nobody(self) -> None:
         """Without a buffer."""
         self.prepare()
@@ -208,6 +299,36 @@ class SilenceTests(DeliveryTestCase):
 
 
 class RefusalTests(DeliveryTestCase):
+    def refuse(self, *, taken: bool = False) -> None:
+        """What the server does with the next uploads."""
+        self.server.replies["reqdata"] = UPLOAD_ANSWER if taken else refusal("reqdata", "000006")
+
+    def test_a_change_that_was_not_kept_and_that_the_server_has(self) -> None:
+        """At most one is kept in a second; what the server has got by then is not owed any more."""
+        self.server.replies["login"] = login_answer(online_rate=500)
+        self.online()
+        self.refuse()
+        run(self.clock, 0.5)
+        self.show(coils=3)
+        run(self.clock, 0.5)
+        self.assertEqual(self.recorder.kept, 1)
+        self.refuse(taken=True)
+        run(self.clock, 0.5)
+        self.refuse()
+        run(self.clock, 10)
+        self.assertEqual(self.recorder.kept, 1)
+
+    def test_inputs_that_the_server_has_been_told(self) -> None:
+        self.source.input_states = InputStates(0, 0, None, None)
+        live = self.online()
+        self.refuse()
+        run(self.clock, PERIOD_S)
+        self.assertEqual(self.recorder.kept, 2, "the first one, and the inputs")
+        self.source.input_states = InputStates(0, 1, None, None)
+        run(self.clock, 3 * PERIOD_S)
+        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        self.assertEqual(self.recorder.kept, 2)
+
     def test_try_again(self) -> None:
         """Kept as without a session, and sent as soon as the server takes something again."""
         live = self.online()
@@ -236,6 +357,16 @@ class RefusalTests(DeliveryTestCase):
         times = [one["itime"] for one in self.history() if one]
         self.assertEqual((self.buffer.rows, live.gone, len(set(times))), (0, False, 8))
 
+    def test_history_that_waits_grows_and_is_told_of_once(self) -> None:
+        self.prepare(server_type="other")
+        self.online()
+        self.outage(130)
+        self.refuse()
+        with capturedLogs() as events:
+            self.back(3600)
+        self.assertGreater(self.buffer.rows, 50)
+        self.assertEqual(len([event for event in events if "kept uploads wait" in event["log_format"]]), 1)
+
     def test_now_and_then(self) -> None:
         """A server with too much to do is not given twice as much."""
         count = 0
@@ -250,6 +381,36 @@ class RefusalTests(DeliveryTestCase):
         self.server.replies["reqdata"] = every_other
         run(self.clock, 600)
         self.assertIn(len(self.history()), range(8, 12))
+        self.assertEqual(self.buffer.rows, 0)
+
+    def test_a_disk_that_hangs(self) -> None:
+        """Nothing waits for it in a session; so not without end is it told what to keep."""
+        self.online()
+        poll = self.source.full_upload
+
+        async def flapping() -> str:
+            self.show(coils=len(self.polls))
+            return await poll()
+
+        polling = self.patch(self.source, "full_upload", flapping)
+        self.refuse()
+        works = self.hang()
+        with capturedLogs() as events:
+            run(self.clock, 100 * PERIOD_S)
+            self.assertEqual((len(works), self.recorder.failed), (MOST_ADDS_UNDER_WAY, 100 - MOST_ADDS_UNDER_WAY))
+            for _ in range(3):  # one is done, and another one takes its place
+                work, done = works.pop(0)
+                done.callback(work())
+                run(self.clock, 10 * PERIOD_S)
+        self.assertEqual((len(works), self.recorder.kept), (MOST_ADDS_UNDER_WAY, 3))
+        self.assertEqual(len([event for event in events if "is not kept" in event["log_format"]]), 1)
+        self.hanging.restore()
+        polling.restore()
+        for work, done in works:
+            done.callback(work())
+        self.assertEqual((self.buffer.rows, self.recorder.kept), (MOST_ADDS_UNDER_WAY + 3,) * 2)
+        self.refuse(taken=True)
+        run(self.clock, ALL_SENT_S)
         self.assertEqual(self.buffer.rows, 0)
 
     def test_for_good(self) -> None:

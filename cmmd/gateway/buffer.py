@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from cmmd.gateway.timekeeper import Stamp
@@ -148,10 +149,10 @@ class Buffer:
 
         await self._change(work)
 
-    async def add(self, kept: Kept) -> int:
+    async def add(self, kept: Kept) -> Kept:
         """Keep an upload; it is on the disk when this returns.
 
-        :return: its number.
+        :return: with its number.
         """
         number = 0
 
@@ -168,7 +169,7 @@ class Buffer:
         if gone and not self.lost:
             self._log.warn("{path} is full: the oldest uploads in it are lost from now on", path=self._path)
         self.lost += gone
-        return number
+        return replace(kept, number=number)
 
     async def settled(self) -> None:
         """Wait until all that it has been told to do is done."""
@@ -194,14 +195,16 @@ class Buffer:
         number, hostid, plan, *stamp, message = found
         return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message)
 
-    async def remove(self, number: int) -> bool:
+    async def remove(self, kept: Kept) -> bool:
         """Forget an upload: the server has it, or never will.
 
         :return: whether it was there.
         """
+        # A new file may have begun meanwhile, and its numbers with it: the time tells whose number it is.
+        query = "DELETE FROM upload WHERE number = ? AND unix_s = ? AND boot = ? AND ticks_s = ?"
 
         def work(connection: sqlite3.Connection) -> int:
-            return -connection.execute("DELETE FROM upload WHERE number = ?", (number,)).rowcount
+            return -connection.execute(query, (kept.number, *kept.stamp)).rowcount
 
         return await self._change(work) < 0
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 from twisted.internet.defer import Deferred
 
-from cmmd.gateway.recorder import Moment, Recorder
+from cmmd.gateway.recorder import KeptRows, Moment, Recorder
 from cmmd.gateway.source import InputStates
 
 __all__ = ["OVERDUE_AFTER", "Deliveries", "Delivery"]
@@ -36,7 +36,7 @@ class Delivery:
         self.moment = moment
         self.fate = fate
         self.tells_inputs = tells_inputs
-        self.keeping: Deferred[list[int]] | None = None
+        self.keeping: Deferred[KeptRows] | None = None
 
     def arrived(self) -> None:
         """The server has it."""
@@ -95,7 +95,7 @@ class Deliveries:
         elif fate is _Fate.ARRIVED:  # it was overdue
             self._gets_through = True
             if one.keeping is not None:
-                self._recorder.take_back(one.moment, one.keeping)
+                self._recorder.take_back(one.moment, one.keeping, tells_inputs=one.tells_inputs)
         if fate is _Fate.ARRIVED:
             self._arrived()
 

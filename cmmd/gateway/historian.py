@@ -112,7 +112,7 @@ class Historian:
                     raise _NotNow("on its live address this server would take old values for new ones")
             except (_NotNow, BufferFailed) as error:
                 wait = backoff.next()
-                self._say(f"{self._buffer.rows - self.outdated} kept uploads wait: {error}")
+                self._say(str(error))
             else:
                 break
         if self.sent > before:
@@ -166,7 +166,7 @@ class Historian:
                     await self._doubt_time(session, message)
                 self._judge(answer)
             self._settled = kept
-            await self._buffer.remove(number)
+            await self._buffer.remove(kept)
             self._settled = None
             await deferLater(self._clock, GAP_S)
 
@@ -209,9 +209,10 @@ class Historian:
             raise _NotNow(f"the server does not take them now, retcode {quoted(answer.retcode)}")
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._said:
+        if trouble != self._said:  # how many they are changes while they wait, and is no news
             self._said = trouble
-            self._log.warn("{trouble}", trouble=trouble)
+            count = self._buffer.rows - self.outdated
+            self._log.warn("{count} kept uploads wait: {trouble}", count=count, trouble=trouble)
 
 
 def _parsed(plan: str) -> tuple[ReadRequest, ...] | str:

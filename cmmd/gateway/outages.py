@@ -68,9 +68,9 @@ class Outages:
         self._source = source
         self.buffer = terms.buffer
         self._clock = clock
-        self._random = random
         self._log = log
         self._mending: Deferred[None] | None = None
+        self._until_mended = Backoff(random, FIRST_MENDING_S, LONGEST_MENDING_S)
         self._ordered: Ordered | None = None
         self._timekeeper = Timekeeper(now, terms.ticks, terms.boot or boot_id())
         self.recorder = Recorder(
@@ -132,16 +132,19 @@ class Outages:
 
     async def _mend(self) -> None:
         """Open the buffer anew until it works: another program may have locked it, the disk may have been full."""
-        backoff = Backoff(self._random, FIRST_MENDING_S, LONGEST_MENDING_S)
+        fresh = not self.recorder.failing  # else it could be opened, but not be used: it is the same trouble still
+        if fresh:
+            self._until_mended.reset()
         while True:
-            await deferLater(self._clock, backoff.next())
+            await deferLater(self._clock, self._until_mended.next())
             try:
                 self._go_on_with(await self.buffer.open())
                 if self._ordered is not None:  # which shows that it can be written to
                     await self.buffer.remember(self._ordered)
             except BufferFailed:
                 continue
-            self._log.info("the buffer can be used again")
+            if fresh:
+                self._log.info("the buffer is open again")
             self.recorder.unsent = True  # what waits in it, that is
             return
 

@@ -1,7 +1,7 @@
 """What the server does not get: what matters of it is kept on disk. While there is no session, polling goes on here."""
 
 from collections import Counter
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,10 +17,13 @@ from cmmd.gateway.uploads import change_packet
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
-__all__ = ["CHANGE_GAP_S", "Moment", "Recorder"]
+__all__ = ["CHANGE_GAP_S", "MOST_ADDS_UNDER_WAY", "KeptRows", "Moment", "Recorder"]
 
 CHANGE_GAP_S = 1.0
 """Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
+
+MOST_ADDS_UNDER_WAY = 16
+"""Uploads that wait for the disk. In a session polling waits for no disk, and one that hangs must not fill memory."""
 
 _OF_BITS = ("01", "02")
 """The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
@@ -44,6 +47,17 @@ class Moment(Struct, frozen=True, kw_only=True):
     inputs: InputStates
 
 
+class KeptRows(NamedTuple):
+    """What was kept of a moment, as it is in the buffer; None: nothing was, or the buffer did not take it.
+
+    :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
+    """
+
+    values: Kept | None
+    inputs: Kept | None
+    news: bool
+
+
 class Recorder:
     """Keeps a full upload at an interval, and whenever a coil or an input of the device changed; and such an input.
 
@@ -51,6 +65,7 @@ class Recorder:
     :param buffer: where uploads go.
     :param clock: all time.
     :param interval_s: seconds between uploads kept.
+    :ivar failing: the last upload that was to be kept was not.
     :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
     :ivar unsent: something has been kept since somebody set this to False.
     """
@@ -74,7 +89,9 @@ class Recorder:
         self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
         self._polled_at: float | None = None  # in a session, or without one
-        self._trouble = ""  # the last one logged
+        self._troubles: set[str] = set()  # that have been logged
+        self._adds_under_way = 0
+        self.failing = False
         self.kept = self.failed = 0
         self.unsent = False
         self.forget()
@@ -89,7 +106,7 @@ class Recorder:
         self._running.addErrback(self._over)
 
     def stop(self) -> None:
-        """Poll no more; what it is in the middle of is not kept."""
+        """Poll no more; a poll that it is in the middle of is not kept."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -113,7 +130,9 @@ class Recorder:
                 params = await self._source.full_upload()
                 keeping = self.missed(self.moment(params, self._source.inputs()))
                 if keeping is not None:
-                    await keeping
+                    kept: Deferred[KeptRows] = Deferred()
+                    keeping.chainDeferred(kept)
+                    await kept  # who stops this ends the waiting; it is kept, and counted, all the same
             except CancelledError:
                 raise
             except Exception:  # our bug: the next step may be better
@@ -138,43 +157,38 @@ class Recorder:
         if tells_inputs:
             self._inputs = moment.inputs
 
-    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[list[int]] | None:
+    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[KeptRows] | None:
         """The server does not get it, or nobody knows: keep it if it is due. To be called in the order of moments.
 
         :param changes_only: not for the interval's sake, for the server gets others.
-        :return: fires when that is done or has failed, with the numbers of what was kept; None: it is not due.
+        :return: fires when that is done or has failed, with what was kept; None: it is not due.
         """
         inputs_changed = moment.inputs not in (self._inputs, NO_INPUTS)
         first = self._kept_at is None  # history may know nothing of the inputs yet
         if not self._is_due(moment, inputs_changed=inputs_changed, changes_only=changes_only):
             return None
         hostid = self._source.identity().hostid
-        messages: list[ReqData | ReqDataChange] = []
+        values = inputs = None
         if moment.params:
-            messages.append(ReqData(params=moment.params, hostid=hostid))
+            values = self._adding(moment, ReqData(params=moment.params, hostid=hostid))
         if inputs_changed or (first and moment.inputs != NO_INPUTS):  # behind the values of the same moment
             self._inputs = moment.inputs
-            messages.append(change_packet(hostid, ChangeParams(), moment.inputs))
+            inputs = self._adding(moment, change_packet(hostid, ChangeParams(), moment.inputs))
         self.unsent = True
-        adding = [
-            Deferred.fromCoroutine(
-                self._add(Kept(hostid=hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message)))
-            )
-            for message in messages
-        ]
-        return Deferred.fromCoroutine(_numbers(adding))
+        return Deferred.fromCoroutine(_rows(values, inputs, news=inputs_changed))
 
-    def take_back(self, moment: Moment, keeping: Deferred[list[int]]) -> None:
+    def take_back(self, moment: Moment, keeping: Deferred[KeptRows], *, tells_inputs: bool) -> None:
         """The server has it all the same.
 
         :param keeping: what :meth:`missed` has returned.
+        :param tells_inputs: the server has been told the inputs, too; else news of them stay, for nobody else tells.
         """
         if self._kept_at == moment.stamp.ticks_s:
             self._kept_at = None
 
-        def remove(numbers: list[int]) -> list[int]:
-            Deferred.fromCoroutine(self._remove(numbers))
-            return numbers
+        def remove(rows: KeptRows) -> KeptRows:
+            Deferred.fromCoroutine(self._remove(rows.values, None if rows.news and not tells_inputs else rows.inputs))
+            return rows
 
         keeping.addCallback(remove)
 
@@ -197,31 +211,50 @@ class Recorder:
         self._owes_change = False
         return True
 
-    async def _add(self, kept: Kept) -> int | None:
-        try:
-            number = await self._buffer.add(kept)
-        except BufferFailed as error:
-            self.failed += 1
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                self._log.error("an upload is not kept: {error}", error=error)
-            return None
-        self.kept += 1
-        self._trouble = ""
-        return number
+    def _adding(self, moment: Moment, message: ReqData | ReqDataChange) -> Deferred[Kept | None]:
+        kept = Kept(hostid=message.hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message))
+        return Deferred.fromCoroutine(self._add(kept))
 
-    async def _remove(self, numbers: list[int]) -> None:
-        for number in numbers:
+    async def _add(self, kept: Kept) -> Kept | None:
+        if self._adds_under_way >= MOST_ADDS_UNDER_WAY:
+            self._not_kept(f"{self._adds_under_way} others wait for the disk")
+            return None
+        self._adds_under_way += 1
+        try:
+            kept = await self._buffer.add(kept)
+        except BufferFailed as error:
+            self._not_kept(str(error))
+            return None
+        finally:
+            self._adds_under_way -= 1
+        self.kept += 1
+        if not self._adds_under_way:  # else a disk that is slow would be told of again and again
+            if self.failing:
+                self._log.info("uploads are kept again")
+            self.failing = False
+            self._troubles.clear()
+        return kept
+
+    def _not_kept(self, trouble: str) -> None:
+        self.failed += 1
+        self.failing = True
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self._log.error("an upload is not kept: {error}", error=trouble)
+
+    async def _remove(self, *rows: Kept | None) -> None:
+        for kept in rows:
+            if kept is None:
+                continue
             try:
-                removed = await self._buffer.remove(number)
+                removed = await self._buffer.remove(kept)
             except BufferFailed:  # then it is sent once more, which does no harm
                 return
             self.kept -= removed
 
 
-async def _numbers(adding: Sequence[Deferred[int | None]]) -> list[int]:
-    numbers = [await one for one in adding]
-    return [number for number in numbers if number is not None]
+async def _rows(values: Deferred[Kept | None] | None, inputs: Deferred[Kept | None] | None, *, news: bool) -> KeptRows:
+    return KeptRows(None if values is None else await values, None if inputs is None else await inputs, news)
 
 
 def _has_values(params: str) -> bool:
