@@ -423,6 +423,58 @@ class LateAnswerTests(BusTestCase):
         self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
         self.run_for(1000.0)
 
+    def test_a_write_that_waits_for_one_is_passed_by_reads(self) -> None:
+        """And by no other write, though that need not wait."""
+        self.prepare(echo=False)
+        first, second = WriteCoilRequest(1, 3, False), WriteCoilRequest(1, 4, False)
+        self.on_frame = lambda port, frame: self.unheard(port, frame) if frame[1] == 5 else self.answered(port, frame)
+        self.start()
+        writing = [self.begin(self.bus.write(request)) for request in (first, first, second)]
+        reading = [self.begin(self.bus.read(request)) for request in (READ, SAME_SHAPE)]
+        self.run_for(1.6)
+        self.failureResultOf(writing[0], NoAnswer)
+        for read in reading:
+            self.successResultOf(read)
+        self.assertNoResult(writing[1])
+        self.run_for(20.0)
+        for written in writing[1:]:
+            self.failureResultOf(written, NoAnswer)
+        frames = [request.to_hex() for request in (first, READ, SAME_SHAPE, first, second)]
+        self.assertEqual(self.frames, frames)
+        (began, _), *_, (again, _), _ = self.port.sent
+        self.assertAlmostEqual(again - began, 1.0 + self.line.seconds_for(8 + 8) + self.line.late_s, places=6)
+
+    def test_a_read_that_waits_for_one_is_not_passed_by_what_it_would_wait_for_again(self) -> None:
+        other = ReadRequest(1, READ.function, 0, 5)
+        self.first_late_then_prompt(1000.0)
+        self.start()
+        for request in (READ, SAME_SHAPE, READ, other):
+            self.begin(self.bus.read(request)).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.run_for(20.0)
+        self.assertEqual(self.frames, [request.to_hex() for request in (READ, other, SAME_SHAPE, READ)])
+        self.run_for(1000.0)
+
+    def test_what_must_not_be_done_any_more_does_not_wait_on(self) -> None:
+        """Its refusal is told soon, whatever it waits for: an answer that is owed, silence, another request."""
+        for settings in ({"timeout_s": 2.0}, {"quiet_s": 60.0}, {"timeout_s": 60.0}):
+            self.prepare(echo=False, retries=0, **settings)
+            self.on_frame = self.unheard
+            self.start(61.0)
+            refused_at = self.clock.seconds() + 3.5
+
+            def veto(refused_at: float = refused_at) -> str | None:
+                return "too late" if self.clock.seconds() >= refused_at else None
+
+            writing = [self.begin(self.bus.write(START, veto)) for _ in range(2)]
+            self.run_for(3.4)
+            self.assertNoResult(writing[1])
+            self.run_for(1.1)
+            self.assertIn("too late", str(self.failureResultOf(writing[1], NotSent).value))
+            self.run_for(70.0)
+            self.failureResultOf(writing[0], NoAnswer)
+            self.assertEqual(len(self.frames), 1)
+            self.stop()
+
     def test_it_comes_while_another_is_in_hand(self) -> None:
         """It is counted all the same, and what is alike need not wait any more."""
         other = ReadRequest(1, READ.function, 0, 5)
