@@ -391,7 +391,8 @@ class LateAnswerTests(BusTestCase):
         self.assertAlmostEqual(third - first, patience + self.line.late_s, places=6)
 
     def test_the_same_read_waits_once_the_controller_answers(self) -> None:
-        """Not for one that is silent; but where its answer may have been a late one, or all would be late for ever."""
+        """Not for one that is silent; but where its answer may have been a late one, or all would be late for ever:
+        for as long as the next one takes, should it be as late."""
         self.on_frame = self.unheard
         self.start()
         results = [self.begin(self.bus.read(READ)) for _ in range(4)]
@@ -406,7 +407,36 @@ class LateAnswerTests(BusTestCase):
         patience = 1.0 + self.line.seconds_for(8 + 13)
         for one, following in ((first, second), (second, third)):
             self.assertAlmostEqual(following - one, patience + self.line.quiet_s, places=6)
-        self.assertAlmostEqual(fourth - third, patience + self.line.late_s, places=6)
+        lateness = third + ANSWER_DELAY_S + self.line.frame_end_s - first
+        self.assertAlmostEqual(fourth - third, lateness + self.line.quiet_s, places=6)
+
+    def test_after_an_answer_that_may_be_late_there_is_quiet(self) -> None:
+        """The other one may be on its way, and would meet the next request on the line, whatever that asks for."""
+        other = ReadRequest(1, READ.function, 0, 5)
+        self.prepare(retries=1, timeout_s=1.0, quiet_s=0.5)
+        self.first_late_then_prompt(1.55, 0.4)
+        self.start()
+        reading = [self.begin(self.bus.read(request)) for request in (READ, other)]
+        self.run_for(10.0)
+        for result in reading:
+            self.successResultOf(result)
+        first, _, third = (time for time, _ in self.port.sent)
+        self.assertAlmostEqual(third - first, 1.55 + self.line.frame_end_s + self.line.quiet_s, places=6)
+        self.assertEqual(self.bus.statistics.late_answers, 1)
+
+    def test_one_that_was_lost(self) -> None:
+        """It costs its cycle and the next one some seconds, those after that nothing: neither waits nor quiet."""
+        self.prepare(timeout_s=1.0, quiet_s=0.5)
+        self.first_late_then_prompt(1000.0)
+        self.start()
+        for least, most in ((2.0, 2.1), (0.5, 0.7), (0.0, 0.05), (0.0, 0.05), (0.0, 0.05)):
+            began = self.clock.seconds()
+            took: list[float] = []
+            for request in (READ, ReadRequest(1, READ.function, 0, 5)):
+                self.begin(self.bus.read(request)).addCallback(lambda _: took.append(self.clock.seconds() - began))  # noqa: B023
+            self.run_for(3.0)
+            self.assertTrue(least < took[1] < most, took)
+        self.run_for(1000.0)
 
     def test_a_write_goes_before_what_waits_for_one(self) -> None:
         self.prepare(retries=0, echo=False)
