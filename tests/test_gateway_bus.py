@@ -391,7 +391,8 @@ class LateAnswerTests(BusTestCase):
         self.assertAlmostEqual(third - first, patience + self.line.late_s, places=6)
 
     def test_the_same_read_waits_once_the_controller_answers(self) -> None:
-        """Not for one that is silent; but where its answer may have been a late one, or all would be late for ever."""
+        """Not for one that is silent; but where its answer may have been a late one, or all would be late for ever:
+        for as long as the next one takes, should it be as late."""
         self.on_frame = self.unheard
         self.start()
         results = [self.begin(self.bus.read(READ)) for _ in range(4)]
@@ -406,7 +407,36 @@ class LateAnswerTests(BusTestCase):
         patience = 1.0 + self.line.seconds_for(8 + 13)
         for one, following in ((first, second), (second, third)):
             self.assertAlmostEqual(following - one, patience + self.line.quiet_s, places=6)
-        self.assertAlmostEqual(fourth - third, patience + self.line.late_s, places=6)
+        lateness = third + ANSWER_DELAY_S + self.line.frame_end_s - first
+        self.assertAlmostEqual(fourth - third, lateness + self.line.quiet_s, places=6)
+
+    def test_after_an_answer_that_may_be_late_there_is_quiet(self) -> None:
+        """The other one may be on its way, and would meet the next request on the line, whatever that asks for."""
+        other = ReadRequest(1, READ.function, 0, 5)
+        self.prepare(retries=1, timeout_s=1.0, quiet_s=0.5)
+        self.first_late_then_prompt(1.55, 0.4)
+        self.start()
+        reading = [self.begin(self.bus.read(request)) for request in (READ, other)]
+        self.run_for(10.0)
+        for result in reading:
+            self.successResultOf(result)
+        first, _, third = (time for time, _ in self.port.sent)
+        self.assertAlmostEqual(third - first, 1.55 + self.line.frame_end_s + self.line.quiet_s, places=6)
+        self.assertEqual(self.bus.statistics.late_answers, 1)
+
+    def test_one_that_was_lost(self) -> None:
+        """It costs its cycle and the next one some seconds, those after that nothing: neither waits nor quiet."""
+        self.prepare(timeout_s=1.0, quiet_s=0.5)
+        self.first_late_then_prompt(1000.0)
+        self.start()
+        for least, most in ((2.0, 2.1), (0.5, 0.7), (0.0, 0.05), (0.0, 0.05), (0.0, 0.05)):
+            began = self.clock.seconds()
+            took: list[float] = []
+            for request in (READ, ReadRequest(1, READ.function, 0, 5)):
+                self.begin(self.bus.read(request)).addCallback(lambda _: took.append(self.clock.seconds() - began))  # noqa: B023
+            self.run_for(3.0)
+            self.assertTrue(least < took[1] < most, took)
+        self.run_for(1000.0)
 
     def test_a_write_goes_before_what_waits_for_one(self) -> None:
         self.prepare(retries=0, echo=False)
@@ -422,6 +452,58 @@ class LateAnswerTests(BusTestCase):
         self.run_for(5.0)
         self.assertEqual(self.values(self.successResultOf(following)), self.truth(SAME_SHAPE))
         self.run_for(1000.0)
+
+    def test_a_write_that_waits_for_one_is_passed_by_reads(self) -> None:
+        """And by no other write, though that need not wait."""
+        self.prepare(echo=False)
+        first, second = WriteCoilRequest(1, 3, False), WriteCoilRequest(1, 4, False)
+        self.on_frame = lambda port, frame: self.unheard(port, frame) if frame[1] == 5 else self.answered(port, frame)
+        self.start()
+        writing = [self.begin(self.bus.write(request)) for request in (first, first, second)]
+        reading = [self.begin(self.bus.read(request)) for request in (READ, SAME_SHAPE)]
+        self.run_for(1.6)
+        self.failureResultOf(writing[0], NoAnswer)
+        for read in reading:
+            self.successResultOf(read)
+        self.assertNoResult(writing[1])
+        self.run_for(20.0)
+        for written in writing[1:]:
+            self.failureResultOf(written, NoAnswer)
+        frames = [request.to_hex() for request in (first, READ, SAME_SHAPE, first, second)]
+        self.assertEqual(self.frames, frames)
+        (began, _), *_, (again, _), _ = self.port.sent
+        self.assertAlmostEqual(again - began, 1.0 + self.line.seconds_for(8 + 8) + self.line.late_s, places=6)
+
+    def test_a_read_that_waits_for_one_is_not_passed_by_what_it_would_wait_for_again(self) -> None:
+        other = ReadRequest(1, READ.function, 0, 5)
+        self.first_late_then_prompt(1000.0)
+        self.start()
+        for request in (READ, SAME_SHAPE, READ, other):
+            self.begin(self.bus.read(request)).addErrback(lambda failure: failure.trap(NoAnswer))
+        self.run_for(20.0)
+        self.assertEqual(self.frames, [request.to_hex() for request in (READ, other, SAME_SHAPE, READ)])
+        self.run_for(1000.0)
+
+    def test_what_must_not_be_done_any_more_does_not_wait_on(self) -> None:
+        """Its refusal is told soon, whatever it waits for: an answer that is owed, silence, another request."""
+        for settings in ({"timeout_s": 2.0}, {"quiet_s": 60.0}, {"timeout_s": 60.0}):
+            self.prepare(echo=False, retries=0, **settings)
+            self.on_frame = self.unheard
+            self.start(61.0)
+            refused_at = self.clock.seconds() + 3.5
+
+            def veto(refused_at: float = refused_at) -> str | None:
+                return "too late" if self.clock.seconds() >= refused_at else None
+
+            writing = [self.begin(self.bus.write(START, veto)) for _ in range(2)]
+            self.run_for(3.4)
+            self.assertNoResult(writing[1])
+            self.run_for(1.1)
+            self.assertIn("too late", str(self.failureResultOf(writing[1], NotSent).value))
+            self.run_for(70.0)
+            self.failureResultOf(writing[0], NoAnswer)
+            self.assertEqual(len(self.frames), 1)
+            self.stop()
 
     def test_it_comes_while_another_is_in_hand(self) -> None:
         """It is counted all the same, and what is alike need not wait any more."""

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.bus.owed import Owed
+from cmmd.gateway.bus.owed import Owed, Sending
 from cmmd.gateway.bus.seeker import Seeker
 from cmmd.modbus.frames import (
     ExceptionResponse,
@@ -19,6 +19,8 @@ from tests.bus_world import READ, SAME_SHAPE, START
 
 OTHER = ReadRequest(1, READ.function, 0, 5)
 UNTIL = 6.0
+SENT = Sending(0.0, UNTIL)
+PAUSE_S = 0.5
 
 
 def answer(request: Request) -> bytes:
@@ -38,7 +40,10 @@ class OwedTests(SynchronousTestCase):
 
     def put(self, *requests: Request) -> None:
         for request in requests:
-            self.owed.put(request, UNTIL, Seeker(request, echo=False))
+            self.owed.put(request, SENT, Seeker(request, echo=False))
+
+    def take(self, request: Request, *, at: float) -> tuple[bool, bool]:
+        return self.owed.taken(request, Sending(at, at + UNTIL), PAUSE_S, refused=False)
 
     def test_who_waits(self) -> None:
         for one, other, seconds in (
@@ -73,11 +78,54 @@ class OwedTests(SynchronousTestCase):
 
     def test_taken_by_the_retry(self) -> None:
         """One has come and one has not. Until it has, the read of the next cycle waits."""
-        self.assertFalse(self.owed.taken(READ, UNTIL, refused=False))
+        self.assertEqual(self.owed.taken(READ, SENT, PAUSE_S, refused=False), (False, False))
         self.put(READ)
-        self.assertTrue(self.owed.taken(READ, UNTIL + 1, refused=False))
-        self.assertEqual(self.owed.wait(SAME_SHAPE), UNTIL + 1)
-        self.assertEqual((self.owed.wait(READ), self.owed.wait(READ, again=True)), (UNTIL + 1, 0.0))
+        self.clock.advance(1.7)
+        self.assertEqual(self.take(READ, at=1.5), (True, True))
+        self.assertAlmostEqual(self.owed.wait(SAME_SHAPE), 1.5 + UNTIL - 1.7)
+        self.assertAlmostEqual(self.owed.wait(READ), 1.5 + PAUSE_S)  # the first took 1.7 s
+        self.assertEqual(self.owed.wait(READ, again=True), 0.0)
+        self.assertEqual(self.owed.hear(answer(READ), None), 1)
+        self.assertEqual((self.owed.wait(SAME_SHAPE), self.owed.wait(READ)), (0.0, 0.0))
+
+    def test_lost_when_it_is_not_there_though_it_was_due(self) -> None:
+        """It is not waited for by the same read after that, nor thought to be how late the controller is."""
+        self.put(READ)
+        self.clock.advance(1.7)
+        self.take(READ, at=1.5)
+        for _ in range(5):
+            self.clock.advance(3.0)
+            asked_at = self.clock.seconds()
+            self.assertEqual(self.owed.wait(READ), 0.0)
+            self.clock.advance(0.25)
+            self.assertEqual(self.take(READ, at=asked_at), (True, False))
+            self.assertAlmostEqual(self.owed.wait(READ), PAUSE_S)
+            self.assertAlmostEqual(self.owed.wait(SAME_SHAPE), UNTIL - 0.25)
+        self.clock.advance(3.0)
+        asked_at = self.clock.seconds()
+        self.owed.put(READ, Sending(asked_at, asked_at + UNTIL), Seeker(READ, echo=False))
+        self.clock.advance(1.7)
+        self.assertEqual(self.take(READ, at=asked_at + 1.5), (True, True))
+        self.assertAlmostEqual(self.owed.wait(READ), 1.5 + PAUSE_S)
+
+    def test_as_late_as_the_first_of_several(self) -> None:
+        """But no longer than anything is owed."""
+        self.put(READ)
+        self.owed.put(READ, Sending(1.5, 1.5 + UNTIL), Seeker(READ, echo=False))
+        self.clock.advance(3.25)
+        self.take(READ, at=3.0)
+        self.assertAlmostEqual(self.owed.wait(READ), 3.0 + PAUSE_S)
+        self.setUp()
+        self.put(READ)
+        self.clock.advance(5.75)
+        self.owed.taken(READ, Sending(5.5, 8.0), PAUSE_S, refused=False)
+        self.assertAlmostEqual(self.owed.wait(READ), 8.0 - 5.75)
+
+    def test_each_for_its_own_time(self) -> None:
+        self.put(READ)
+        self.owed.put(READ, Sending(3.0, 3.0 + UNTIL), Seeker(READ, echo=False))
+        self.clock.advance(UNTIL)
+        self.assertEqual(self.owed.wait(SAME_SHAPE), 3.0)
         self.assertEqual(self.owed.hear(answer(READ), None), 1)
         self.assertEqual(self.owed.wait(SAME_SHAPE), 0.0)
 
@@ -86,7 +134,7 @@ class OwedTests(SynchronousTestCase):
         self.put(OTHER)
         self.assertTrue(self.owed.of_another(READ))
         self.assertFalse(self.owed.of_another(OTHER))
-        self.assertTrue(self.owed.taken(READ, UNTIL, refused=True))
+        self.assertEqual(self.owed.taken(READ, SENT, PAUSE_S, refused=True), (True, True))
         self.assertEqual((self.owed.wait(SAME_SHAPE), self.owed.wait(READ)), (UNTIL, 0.0))
         self.assertEqual(self.owed.wait(ReadRequest(1, READ.function, 9, 5)), UNTIL)
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from cmmd.gateway.backoff import Backoff
@@ -27,6 +27,9 @@ LONGEST_WAIT_S = 10.0
 """How long a port that cannot be opened is left alone, at first and at most."""
 
 
+RECONSIDERED_EVERY_S = 1.0
+"""How often a write that waits is asked whether it may still be done, so that its refusal is told soon."""
+
 EVERYBODY = 0
 """The unit that is all units, and that none of them answers."""
 
@@ -38,9 +41,9 @@ class Bus:
     """Speaks to controllers, one request at a time and in order; a waiting write goes before waiting reads.
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
-    is logged once. No request is sent while an answer to another one is owed that would pass for its own: see
-    :class:`cmmd.gateway.bus.owed.Owed`. What else may be relied on is written at :class:`cmmd.gateway.bus.wire.Wire`
-    (silence) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
+    is logged once. No request is sent while an answer to another one is owed that would pass for its own, and others go
+    before it meanwhile: see :class:`cmmd.gateway.bus.owed.Owed`. What else may be relied on is written at
+    :class:`cmmd.gateway.bus.wire.Wire` (silence) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
 
     :param line: the line.
     :param clock: all time.
@@ -102,7 +105,7 @@ class Bus:
         Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
         out first, by a read. Cancelling what waits for this keeps a request that has not left from leaving.
 
-        :param veto: asked directly before it leaves, for it may have waited.
+        :param veto: asked directly before it leaves, for it may have waited, and now and then while it waits.
         :raises NotSent: there is a veto, the port is not open, too many wait, it cannot be found out whether the line
             echoes, or it is for unit 0: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
@@ -110,7 +113,14 @@ class Bus:
         """
         if request.unit == EVERYBODY:
             raise NotSent("unit 0 is all controllers, of which none would confirm it")
-        await self._exchange(Exchange(request, 0, veto))
+        exchange = Exchange(request, 0, veto)
+        watch = LoopingCall(self._reconsider, exchange)
+        watch.clock = self._clock
+        watch.start(RECONSIDERED_EVERY_S, now=False)
+        try:
+            await self._exchange(exchange)
+        finally:
+            watch.stop()
 
     async def rewire(self, line: Line) -> None:
         """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.
@@ -226,14 +236,20 @@ class Bus:
                 if not wire.over and (exchange := self._exchanges.take()) is not None:
                     exchange.fail(error)
                 continue
-            if (exchange := self._exchanges.first()) is None:
-                continue
-            owed_for = self._owed.wait(exchange.request, again=exchange.again)
-            if owed_for > 0.0:
+            exchange, owed_for = self._exchanges.take_free(self._owed_for)
+            if exchange is not None:
+                await self._carry_out(wire, exchange)
+            elif owed_for > 0.0:
                 await self._more_or(owed_for)
-                continue
-            self._exchanges.take()
-            await self._carry_out(wire, exchange)
+
+    def _owed_for(self, exchange: Exchange) -> float:
+        return self._owed.wait(exchange.request, again=exchange.again)
+
+    def _reconsider(self, exchange: Exchange) -> None:
+        """Have a write not wait any longer that must not be done any more."""
+        if not exchange.left and (refusal := exchange.veto()) is not None:
+            exchange.fail(NotSent(refusal))
+            self._exchanges.wake()
 
     async def _more_or(self, seconds: float) -> None:
         """Wait so long, or until there is something new: an exchange that goes before, or an answer that was owed."""
@@ -254,6 +270,7 @@ class Bus:
             refusal = exchange.veto()
             if refusal is not None:
                 raise NotSent(refusal)
+            exchange.left = True
             exchange.succeed(await wire.ask(request))
         except NoAnswer as error:
             goes_on = not wire.over or (wire.loss is None and wire.answered and not self._stopping)

@@ -1,10 +1,12 @@
 """The requests that wait for their turn on a bus."""
 
 from collections import deque
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus.errors import BusError, NotSent
+from cmmd.gateway.bus.seeker import answer_shape
 from cmmd.gateway.source import Veto, unopposed
 from cmmd.modbus.frames import ReadRequest, Request
 
@@ -20,6 +22,7 @@ class Exchange:
     :param request: the request.
     :param retries: how often it may be sent again.
     :param veto: asked directly before it leaves: why it must not; None: it may.
+    :ivar left: the veto was asked for the last time.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
         sent any more, or its answer is not told to anybody.
@@ -29,6 +32,7 @@ class Exchange:
         self.request = request
         self.retries = retries
         self.veto = veto
+        self.left = False
         self.again = False
         self.result: Deferred[str] = Deferred()
 
@@ -49,7 +53,7 @@ class Exchange:
 
 
 class Exchanges:
-    """Reads in order, writes in order, and writes before reads."""
+    """Writes in order, before reads. Reads in order, but for those that have to wait: what they do not meet goes on."""
 
     def __init__(self) -> None:
         self._reads: deque[Exchange] = deque()
@@ -84,6 +88,29 @@ class Exchanges:
         if exchange is not None:
             self._line_of(exchange).popleft()
         return exchange
+
+    def take_free(self, held_for: Callable[[Exchange], float]) -> tuple[Exchange | None, float]:
+        """The next one that need not wait for an answer that is owed.
+
+        A write that has to is passed by reads, for these never meet, but not by a write. A read is not passed by one
+        that is alike, for which it would have to wait again and again.
+
+        :param held_for: how many seconds an exchange has to wait.
+        :return: it, or None; and how many seconds it takes at most until there is another one. 0: until one comes.
+        """
+        self._forget_dropped()
+        held = []
+        for line in (list(self._writes)[:1], self._reads):
+            passed = set()
+            for exchange in line:
+                seconds = held_for(exchange)
+                shape = answer_shape(exchange.request)
+                if seconds <= 0.0 and shape not in passed:
+                    self._line_of(exchange).remove(exchange)
+                    return exchange, 0.0
+                passed.add(shape)
+                held.append(seconds)
+        return None, min((seconds for seconds in held if seconds > 0.0), default=0.0)
 
     def wait(self) -> Deferred[None]:
         """Fires when it is time to look again."""

@@ -6,37 +6,74 @@ done is not to ask the second before the first is settled: its answer has come, 
 with (:attr:`cmmd.gateway.bus.line.Line.late_s`).
 """
 
+from typing import NamedTuple
+
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.gateway.bus.seeker import Seeker, answer_shape
 from cmmd.modbus.frames import ReadRequest, Request
 
-__all__ = ["Owed"]
+__all__ = ["Owed", "Sending"]
 
 _EXCEPTION = 0x80
+
+
+class Sending(NamedTuple):
+    """One time that a request was sent.
+
+    :ivar at: when.
+    :ivar until: its answer comes before that, or never.
+    """
+
+    at: float
+    until: float
+
+
+class Taken(NamedTuple):
+    """What is to be thought of an answer that was taken.
+
+    :ivar may_be_late: it may have been one that was owed.
+    :ivar more_follows: and the other one has to be expected, not only reckoned with.
+    """
+
+    may_be_late: bool
+    more_follows: bool
 
 
 class _Debt:
     """What is owed for one request.
 
-    :ivar count: answers: as many as were not answered of the times that it was sent.
-    :ivar until: the last of them comes before that, or never.
-    :ivar seeker: looks for the next of them.
-    :ivar answered: values were taken since: so there is who answers, and may be late.
+    :ivar sendings: as many as were not answered.
+    :ivar seeker: looks for the next answer to one of them.
+    :ivar due: the last of them is answered before that by a controller that is always as late as it was. What was sent
+        before that and has not come then is lost, as far as that can be known.
     """
 
-    def __init__(self, request: Request, until: float, seeker: Seeker) -> None:
+    def __init__(self, request: Request, seeker: Seeker) -> None:
         self.request = request
-        self.count = 1
-        self.until = until
+        self.sendings: list[Sending] = []
         self.seeker = seeker
-        self.answered = False
+        self.due = 0.0
 
-    def delays(self, request: Request, again: bool) -> bool:
+    @property
+    def until(self) -> float:
+        """No answer comes after that."""
+        return max((sending.until for sending in self.sendings), default=0.0)
+
+    @property
+    def expected(self) -> list[Sending]:
+        """The sendings whose answers are not thought to be lost."""
+        return [sending for sending in self.sendings if sending.at >= self.due]
+
+    def one_came(self) -> None:
+        """An answer came, to one of them: the others are reckoned with for as long as may be."""
+        self.sendings.remove(min(self.sendings, key=lambda sending: sending.until))
+
+    def delays_until(self, request: Request, again: bool) -> float:
         """See :meth:`Owed.wait`."""
         if self.request == request and isinstance(request, ReadRequest):
-            return self.answered and not again
-        return _alike(self.request, request)
+            return 0.0 if again else min(self.due, self.until)
+        return self.until if _alike(self.request, request) else 0.0
 
 
 class Owed:
@@ -55,15 +92,15 @@ class Owed:
     def wait(self, request: Request, *, again: bool = False) -> float:
         """How many seconds a request has to wait, since an answer is owed that would pass for the one to it.
 
-        What is owed for the same read is as good: true, if not quite new. A new one waits for it all the same where an
-        answer was taken since, for that may be how late the controller is: values would be one cycle old for ever. Of a
-        write nobody would know which one was obeyed.
+        What is owed for the same read is as good: true, if some seconds old. A new one waits for it all the same where
+        an answer was taken since, but only until it is due: that may be how late the controller is, and values would be
+        one cycle old for ever; but mostly an answer was lost, and nothing follows. Of a write nobody would know which
+        one was obeyed.
 
         :param again: the request was sent before, by the same who waits for the answer.
         """
-        return max(
-            (debt.until - self._clock.seconds() for debt in self._current() if debt.delays(request, again)), default=0.0
-        )
+        now = self._clock.seconds()
+        return max([0.0, *(debt.delays_until(request, again) - now for debt in self._current())])
 
     def of_another(self, request: Request) -> bool:
         """Whether an exception could be the one to another request: it says no more than unit and function.
@@ -72,33 +109,35 @@ class Owed:
         """
         return any(debt.request != request and _one_function(debt.request, request) for debt in self._current())
 
-    def put(self, request: Request, until: float, seeker: Seeker) -> None:
+    def put(self, request: Request, sending: Sending, seeker: Seeker) -> None:
         """A request was not answered in its time.
 
-        :param until: after that, no answer is reckoned with.
         :param seeker: what has looked for its answer, and may have found the beginning of it.
         """
-        debt = _Debt(request, until, seeker)
-        if (earlier := self._debts.get(request)) is not None:
-            debt.count += earlier.count
-            debt.until = max(until, earlier.until)
-        self._debts[request] = debt
+        self._current()
+        debt = self._debts.setdefault(request, _Debt(request, seeker))
+        debt.seeker = seeker
+        debt.sendings.append(sending)
 
-    def taken(self, request: Request, until: float, *, refused: bool) -> bool:
+    def taken(self, request: Request, sending: Sending, pause_s: float, *, refused: bool) -> Taken:
         """An answer was taken for that to a request: if it may have been one that was owed, another one still is.
 
+        :param pause_s: how much later than an answer is due it is still waited for, before the same read.
         :param refused: it was an exception.
-        :return: whether it may have been.
         """
         fits = _one_function if refused else _alike
-        rivals = [debt.request for debt in self._current() if fits(debt.request, request)]
+        rivals = [debt for debt in self._current() if fits(debt.request, request)]
         if not rivals:
-            return False
-        self.put(request, until, _seeker(request))
-        self._debts[request].answered = not refused
-        if rivals == [request]:  # so that it was one of its own
-            self._debts[request].count -= 1
-        return True
+            return Taken(may_be_late=False, more_follows=False)
+        oldest = min((other.at for debt in rivals for other in debt.expected), default=sending.at)
+        more_follows = any(debt.expected for debt in rivals)
+        self.put(request, sending, _seeker(request))
+        debt = self._debts[request]
+        if not refused:
+            debt.due = sending.at + (self._clock.seconds() - oldest) + pause_s
+        if rivals == [debt]:  # so that it was one of its own
+            debt.one_came()
+        return Taken(may_be_late=True, more_follows=more_follows)
 
     def hear(self, chunk: bytes, asked: Request | None) -> int:
         """Take bytes as they come.
@@ -121,14 +160,16 @@ class Owed:
         if asked is not None and fits(debt.request, asked):
             return 0
         if not any(fits(debt.request, other.request) for other in self._current() if other is not debt):
-            debt.count -= 1
-            if not debt.count:
+            debt.one_came()
+            if not debt.sendings:
                 del self._debts[debt.request]
         return 1
 
     def _current(self) -> list[_Debt]:
         now = self._clock.seconds()
-        self._debts = {request: debt for request, debt in self._debts.items() if debt.until > now}
+        for debt in self._debts.values():
+            debt.sendings = [sending for sending in debt.sendings if sending.until > now]
+        self._debts = {request: debt for request, debt in self._debts.items() if debt.sendings}
         return list(self._debts.values())
 
 

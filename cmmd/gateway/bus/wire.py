@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.line import Line
-from cmmd.gateway.bus.owed import Owed
+from cmmd.gateway.bus.owed import Owed, Sending
 from cmmd.gateway.bus.port import Port
 from cmmd.gateway.bus.seeker import Seeker, answer_shape
 from cmmd.gateway.bus.statistics import Statistics
@@ -26,9 +26,9 @@ class Wire:
     """Sends requests and recognises their answers. One at a time; takes what the port brings.
 
     - Every request waits until the line is silent: for ``line.silence_s`` after the last byte, for ``quiet_s`` after
-      opening the port and after a request that was not answered, and for :data:`SETTLE_S` after bytes that belong to
-      nothing. Then it waits for one more turn of the reactor, in which comes what the kernel had in hand while this
-      process was held up.
+      opening the port, after a request that was not answered, and where another answer to it is expected, and for
+      :data:`SETTLE_S` after bytes that belong to nothing. Then it waits for one more turn of the reactor, in which
+      comes what the kernel had in hand while this process was held up.
     - What comes meanwhile is dropped.
     - What was not answered is owed, and so is one more answer where one was taken that may have been owed: see
       :class:`cmmd.gateway.bus.owed.Owed`. Who asks here sees to it that nothing is owed that would fit. What waiting
@@ -65,6 +65,7 @@ class Wire:
         self._silent_at = 0.0  # when the line will have been silent for long enough
         self._request: Request | None = None  # in hand
         self._seeker: Seeker | None = None  # looks for its answer
+        self._sent_at = 0.0
         self._deadline = 0.0  # of it
         self._echoed_by = 0.0  # when an echo of it has begun, if there is one
         self._began_at = 0.0  # when the first byte came after it
@@ -131,11 +132,12 @@ class Wire:
         try:
             self._port.write(frame)
             self._statistics.requests += 1
-            self._heard_at = self._clock.seconds() + self.line.seconds_for(len(frame))
+            self._sent_at = self._clock.seconds()
+            self._heard_at = self._sent_at + self.line.seconds_for(len(frame))
             self._echoed_by = self._heard_at + SETTLE_S
             length = len(frame) + answer_shape(request).length
             patience = self.line.seconds_for(length) + self.line.timeout_s
-            self._deadline = self._clock.seconds() + patience
+            self._deadline = self._sent_at + patience
             await self._for(patience)
             if seeker.answer is None and self.loss is None:
                 await self._for(0.0)  # what is in time, and still in the kernel's hand
@@ -148,7 +150,7 @@ class Wire:
         """Say what came of it, and when the line will be silent."""
         self._statistics.crc_errors += seeker.crc_errors
         self._statistics.bytes_discarded += seeker.discarded
-        owed_until = self._deadline + self.line.late_s
+        sending = Sending(self._sent_at, self._deadline + self.line.late_s)
         quiet_at = self._clock.seconds() + self.line.quiet_s
         self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
         if seeker.echoed:
@@ -157,15 +159,16 @@ class Wire:
         if seeker.answer is None:
             self._statistics.timeouts += 1
             self._silent_at = max(self._silent_at, quiet_at)
-            self._owed.put(request, owed_until, seeker)
+            self._owed.put(request, sending, seeker)
             self._drop_what_is_under_way()
             raise NoAnswer(self.loss or "no valid answer in time")
         answer = seeker.answer.hex().upper()
         response = parse_response(answer)
-        may_be_late = self._owed.taken(request, owed_until, refused=isinstance(response, ExceptionResponse))
-        if may_be_late:
+        refused = isinstance(response, ExceptionResponse)
+        taken = self._owed.taken(request, sending, self.line.quiet_s, refused=refused)
+        if taken.more_follows:  # it must not meet the next request on the line: both would be damaged
             self._silent_at = max(self._silent_at, quiet_at)
-        if seeker.clean and self.echo is None and (not may_be_late or self._began_at > self._echoed_by):
+        if seeker.clean and self.echo is None and (not taken.may_be_late or self._began_at > self._echoed_by):
             self.echo = False
         self.answered = True
         if isinstance(response, ExceptionResponse):
