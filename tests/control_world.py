@@ -235,8 +235,11 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = where / f"{name}.pem"
-        built = self._builder(self._name, self._key, days=10).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        built = (
+            self._builder(self._name, self._key, days=10)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_usage_of_a_ca(), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         )
         self._write(self.certificate, built.sign(self._key, hashes.SHA256()))
 
@@ -278,10 +281,18 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(today - timedelta(days=30))
             .not_valid_after(today + timedelta(days=days))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def _write(self, path: Path, certificate: x509.Certificate) -> None:
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _usage_of_a_ca() -> x509.KeyUsage:
+    """To sign certificates, and nothing else: Python 3.13 wants it said."""
+    uses = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    more = ("crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(key_cert_sign=True, **dict.fromkeys((*uses, *more), False))
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -30,6 +30,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
 """How long anything may take before a test gives up; nothing takes so long on a machine that is merely busy."""
 POLL_S = 0.02
+SERVES = " serves; "
+"""In the log when all doors are open."""
 
 Sections = Mapping[str, Mapping[str, object]]
 
@@ -111,14 +113,16 @@ class Daemon:
         self._config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
 
     def start(self, ports: Sequence[int] = ()) -> "Daemon":
-        """Start it and wait until it takes connections.
+        """Start it and wait until it takes connections, and serves: programs and people come in after devices.
 
         :param ports: where; none: at ``port``.
         :raises AssertionError: it ends instead.
         """
+        before = self.log.count(SERVES) if self._output.exists() else 0
         self.begin()
         for port in ports or [self.port]:
             until(partial(self._accepts, port), f"connections on port {port}")
+        until(lambda: self.log.count(SERVES) > before, f"{SERVES!r} in its log")
         return self
 
     def begin(self) -> None:
