@@ -610,7 +610,8 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(limits=Limits(gap=GAP_S, idle_timeout=30.0))
+        # Between two steps, and behind what is overdue in the same one: no rounding decides which of them comes first.
+        self.world = World(limits=Limits(gap=GAP_S, idle_timeout=30.0 + 0.75 * STEP_S))
         self.world.register()
         self.strays = 0
         self.connect()
