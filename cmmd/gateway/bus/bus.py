@@ -26,7 +26,6 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 10.0
 """How long a port that cannot be opened is left alone, at first and at most."""
 
-
 RECONSIDERED_EVERY_S = 1.0
 """How often a write that waits is asked whether it may still be done, so that its refusal is told soon."""
 
