@@ -66,7 +66,7 @@ class _Session:
     """A live session; what it is sent waits for the test's answer."""
 
     carries_commands = True
-    peer = "192.0.2.9"
+    peer = "192.0.2.7"
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
-from cmmd.fleet.dispatch import LONGEST_WAIT_S, NoSuchCommand, TooLate
+from cmmd.fleet.dispatch import LONGEST_WAIT_S
 from cmmd.fleet.fleet import CommandTerms
-from cmmd.fleet.orders import By, Submitted
+from cmmd.fleet.orders import By, NoSuchCommand, Submitted, TooLate
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.starts import STARTS_A_TURN
 from cmmd.modbus.frames import ExceptionResponse, Function
@@ -432,23 +432,23 @@ class AllowedTests(DispatchTestCase):
         self.assertEqual(
             sorted(kinds),
             [
-                "bad_frame", "bad_port", "commands_disabled", "device_disabled", "device_offline", "expired",
-                "not_allowed", "not_audited", "queue_full", "remote_inhibited", "remote_locked", "unknown_command",
-                "unknown_device",
+                "admin_only", "ambiguous_session", "bad_frame", "bad_port", "commands_disabled", "device_disabled",
+                "device_offline", "expired", "locked", "not_allowed", "not_audited", "queue_full",
+                "remote_inhibited", "remote_locked", "unknown_command", "unknown_device",
             ],
         )  # fmt: skip
 
 
 class QueueTests(DispatchTestCase):
     def test_one_at_a_time_in_order(self) -> None:
-        submitted = [self.submit(name) for name in ("manual", "start", "stop")]
+        submitted = [self.submit(name) for name in ("manual", "start", "auto")]
         for number, one in enumerate(submitted, 1):
             self.assertEqual(len(self.carrier.asked), number)
             self.assertNoResult(one.ended)
             self.carrier.answer()
             self.ended(one)
         frames = [message.result for message in self.carrier.asked if isinstance(message, WriteConfig)]
-        self.assertEqual(frames, ["00050004FF00CC2A", "00050000FF008DEB", "00050001FF00DC2B"])
+        self.assertEqual(frames, ["00050004FF00CC2A", "00050000FF008DEB", AUTO])
 
     def test_the_queue_is_bounded(self) -> None:
         for _ in range(6):
@@ -587,6 +587,8 @@ class ConfirmationTests(DispatchTestCase):
             assert device is not None
             if logs_in:
                 self.world.fleet.logged_in(device)
+                self.world.presence.detach(HOSTID, self.carrier)
+                self.world.presence.attach(HOSTID, self.carrier)
             self.world.clock.advance(2)
             self.assertIs(self.confirmed(submitted.command.number), logs_in)
 

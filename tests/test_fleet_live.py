@@ -64,7 +64,7 @@ class RestoreTests(SynchronousTestCase):
         )
 
     LAST = LastUpload(
-        hostid="A", upload=12, at=5000, unit=1, kept_at=4000, inputs=0x21, image=RegisterImage().to_bytes()
+        hostid="A", upload=12, at=5000, unit=1, kept_at=4000, inputs=0x22, image=RegisterImage().to_bytes()
     )
 
     def test_as_it_was(self) -> None:

@@ -85,6 +85,7 @@ class RegistryTests(SynchronousTestCase):
             para_command="01010000005ABC31;01030000002D85D7;0103002E000AA5C4",
             registered_at=int(START_S * 1000),
             last_login_at=int(START_S * 1000),
+            last_login_address="192.0.2.7",
         )
         self.assertEqual(device, expected)
         self.assertEqual(self.kept(), [expected])

@@ -307,13 +307,15 @@ class ChangeTests(TelemetryTestCase):
         self.change(registers=[{f"{n:04X}": "0100"} for n in range(0, 400, 2)])
         self.assertEqual(self.outcomes(), {"changed": 128, "no_room": 72})
 
-    def test_inputs(self) -> None:
-        self.assertIs(self.change(FireAlarm=0, AlarmInput=0), Taken.INPUTS)
-        before = self.record.inputs
-        self.assertIs(self.change(registers=[{"0006": "8813"}]), Taken.VALUES)
-        self.assertEqual(self.record.inputs, before)
-        self.assertIs(self.change(FireAlarm=1), Taken.INPUTS)
-        self.assertNotEqual(self.record.inputs, before)
+    def test_changed_inputs_are_watched(self) -> None:
+        for params, without, changed in (
+            (ChangeParams(), Taken.EMPTY, Taken.INPUTS),
+            (ChangeParams(f03=[{"0006": "8813"}]), Taken.VALUES, Taken.CHANGES),
+            (ChangeParams(f03=[{"0006": "81"}]), Taken.NOTHING, Taken.INPUTS),
+        ):
+            message = ReqDataChange(params=params, hostid=HOSTID)
+            self.assertIs(self.telemetry.change(self.record, message), without)
+            self.assertIs(self.telemetry.change(self.record, message, inputs_changed=True), changed)
 
     def test_nothing_new(self) -> None:
         self.assertIs(self.change(packetnum=3), Taken.EMPTY)

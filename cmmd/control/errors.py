@@ -5,7 +5,9 @@ Most are the desk's (:mod:`cmmd.fleet.desk.errors`): the daemon answers with the
 
 from cmmd.fleet.desk.errors import (
     BY_CODE,
+    AdminOnly,
     AlreadyEnrolled,
+    AmbiguousSession,
     BadArgument,
     BadFrame,
     BadPort,
@@ -15,6 +17,7 @@ from cmmd.fleet.desk.errors import (
     DeviceOffline,
     Expired,
     InternalError,
+    Locked,
     NoSuchAlarm,
     NoSuchCommand,
     NoSuchPoint,
@@ -33,7 +36,9 @@ from cmmd.fleet.desk.errors import (
 
 __all__ = [
     "BY_CODE",
+    "AdminOnly",
     "AlreadyEnrolled",
+    "AmbiguousSession",
     "BadArgument",
     "BadFrame",
     "BadPort",
@@ -44,6 +49,7 @@ __all__ = [
     "DeviceOffline",
     "Expired",
     "InternalError",
+    "Locked",
     "NoSuchAlarm",
     "NoSuchCommand",
     "NoSuchPoint",

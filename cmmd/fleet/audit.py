@@ -94,15 +94,17 @@ class Audit:
             requester=who_text(by.requester),
             door=by.door,
             uid=uid,
+            overridden=asked.overridden,
             accepted_at=self.now_ms(),
         )
 
-    def open(self, command: Command) -> Deferred[None]:
-        """Keep the record of a command that is to be sent. Nobody is told: it may not be taken.
+    def open(self, command: Command, *, stays: bool = False) -> Deferred[None]:
+        """Keep the record of a command that is to be sent. Subscribers are not told: the store may refuse it.
 
+        :param stays: where the store does not take it now, it is kept as soon as the store does.
         :return: fires when it is durable; fails with StoreUnavailable.
         """
-        return self._journal.add_durable(command, urgent=True)
+        return self._journal.add_durable(command, urgent=True, stays=stays)
 
     def change(self, command: Command) -> None:
         """Keep a command as it is now, sooner or later, and tell it."""

@@ -5,6 +5,8 @@ is for programs and stays as it is; the text is for people.
 """
 
 from cmmd.fleet.allowed import (
+    AdminOnly,
+    AmbiguousSession,
     BadFrame,
     BadPort,
     Coded,
@@ -12,6 +14,7 @@ from cmmd.fleet.allowed import (
     DeviceDisabled,
     DeviceOffline,
     Expired,
+    Locked,
     NotAllowed,
     NotAudited,
     QueueFull,
@@ -23,7 +26,9 @@ from cmmd.fleet.allowed import (
 
 __all__ = [
     "BY_CODE",
+    "AdminOnly",
     "AlreadyEnrolled",
+    "AmbiguousSession",
     "BadArgument",
     "BadFrame",
     "BadPort",
@@ -33,6 +38,7 @@ __all__ = [
     "DeviceOffline",
     "Expired",
     "InternalError",
+    "Locked",
     "NoSuchAlarm",
     "NoSuchCommand",
     "NoSuchPoint",

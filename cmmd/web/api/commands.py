@@ -7,8 +7,7 @@ from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 
 from cmmd.fleet.desk.cursors import cursor_text
-from cmmd.fleet.dispatch import TooLate
-from cmmd.fleet.orders import Submitted
+from cmmd.fleet.orders import Submitted, TooLate
 from cmmd.store.records import Command
 from cmmd.web.api.around import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
