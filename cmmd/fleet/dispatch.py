@@ -244,9 +244,10 @@ class Dispatch:
 
     async def _submit_stop(self, line: Line, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
         """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
-        if line.stop is not None:
+        unsent = line.unsent_stop
+        if unsent is not None:
             log.info("{who} asks to stop {hostid}, too", who=who_text(by.requester), hostid=hostid)
-            return line.stop.follow()
+            return unsent.follow()
         order = self._accept(hostid, asked, by, timeout_s)
         line.stop = order
         self._call_back_waiting(line, OVERTAKEN)

@@ -162,6 +162,12 @@ class Line:
         """Count all of them."""
         return len(self.waiting) + len(self.in_flight) + (self.stop is not None)
 
+    @property
+    def unsent_stop(self) -> Order | None:
+        """The stop that has not left yet, which a further one joins; None: there is none."""
+        on_its_way = (one for one in self.in_flight if one.is_stop and one.command.sent_at is None)
+        return self.stop or next(on_its_way, None)
+
     def take_out(self, order: Order) -> None:
         """Take an order out whose turn has not come."""
         if order is self.stop:
