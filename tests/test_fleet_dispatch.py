@@ -315,7 +315,7 @@ class TakenBackTests(DispatchTestCase):
     def test_another_controller(self) -> None:
         first, second = self.submit(), self.submit("start")
         self.carrier.send()
-        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile="hgm4000n")))
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile="hgm4000n")))
         self.carrier.answer()
         self.ended(first)
         command = self.ended(second)
@@ -363,7 +363,7 @@ class LockedTests(DispatchTestCase):
     def test_a_lock_outlasts_another_controller(self) -> None:
         self.lock()
         for profile in ("hgm4000n", None):
-            self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile=profile)))
+            self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile=profile)))
             self.world.fleet.uploads.change(change_upload({6: 0x0101}), historic=False)
             self.assert_not_allowed(allowed.RemoteLocked)
         self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
@@ -411,7 +411,7 @@ class AllowedTests(DispatchTestCase):
         self.assertEqual(len(self.carrier.asked), 2)
 
     def test_a_disabled_device(self) -> None:
-        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, enabled=False)))
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", enabled=False)))
         self.assert_not_allowed(allowed.DeviceDisabled)
 
     def test_without_an_audit_nothing_is_sent(self) -> None:

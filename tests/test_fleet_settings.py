@@ -59,7 +59,7 @@ class SettingsTests(SynchronousTestCase):
         self.world.register()
 
     def set(self, hostid: str = HOSTID, **changes: object) -> Device:
-        return self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(hostid, **changes)))
+        return self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(hostid, "admin", **changes)))
 
     def test_kept_and_told_at_the_next_login(self) -> None:
         device = self.set(data_mode=0, online_rate=1000, set_port=1, set_baud=2)
@@ -80,10 +80,10 @@ class SettingsTests(SynchronousTestCase):
             ("data_mode", True), ("online_rate", 99), ("online_rate", 1000.5), ("set_port", 5), ("set_baud", -1),
             ("profile", "nonsense"), ("profile", 3), ("password_hash", "x"), ("number", 1),
         ):  # fmt: skip
-            done = Deferred.fromCoroutine(self.world.registry.set(HOSTID, **{name: value}))
+            done = Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", **{name: value}))
             error = self.failureResultOf(done, BadSetting)
             self.assertTrue(str(error.value).startswith(name), error.value)
-        self.failureResultOf(Deferred.fromCoroutine(self.world.registry.set("nobody", data_mode=0)), NoSuchDevice)
+        self.failureResultOf(Deferred.fromCoroutine(self.world.registry.set("nobody", "admin", data_mode=0)), NoSuchDevice)
 
     def test_own_interval(self) -> None:
         self.set(history_interval=5)

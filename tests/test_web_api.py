@@ -194,7 +194,7 @@ class LiveTests(WebTestCase):
         now(registry.enrol("AWAY", hostname="Away"))
         self.assertEqual(self.get("/devices/AWAY/live").json["blocked"]["code"], "device_offline")
         self.assertIsNone(self.get(LIVE).json["blocked"])
-        now(registry.set(HOSTID, enabled=False))
+        now(registry.set(HOSTID, "admin", enabled=False))
         self.assertEqual(self.get(LIVE).json["blocked"], {"code": "device_disabled", "detail": f"{HOSTID} is disabled"})
 
 

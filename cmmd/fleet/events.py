@@ -44,6 +44,7 @@ class Kind(StrEnum):
     COMMANDED = "commanded"
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
+    SETTING_CHANGED = "setting_changed"
     SERVER_STARTED = "server_started"
     SERVER_STOPPED = "server_stopped"
 
@@ -86,6 +87,7 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),
     Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
+    Kind.SETTING_CHANGED: Entry("a setting of a device was changed", ("setting", "before", "after", "requester")),
     Kind.SERVER_STARTED: Entry("cmmd serves from now on; nobody is online yet", ("version",)),
     Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; nobody is online any more", ()),
 }

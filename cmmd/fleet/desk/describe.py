@@ -62,6 +62,7 @@ def row_of(fleet: Fleet, device: Device) -> DeviceRow:
 def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
     """All that is known of a device but what it uploads; never its password, hashed or not."""
     sessions = [session.peer for session in fleet.presence.sessions(device.hostid)]
+    profile = fleet.live[device.hostid].profile
     return DeviceDetails(
         row=row_of(fleet, device),
         registered_at=device.registered_at,
@@ -87,8 +88,9 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
                 only_in_mode=one.only_in_mode,
                 confirmable=one.confirmed_by is not None,
             )
-            for one in fleet.live[device.hostid].profile.definition.commands
+            for one in profile.definition.commands
         ],
+        withheld=dict(profile.withheld),
     )
 
 

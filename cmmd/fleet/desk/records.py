@@ -134,6 +134,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
     :ivar sessions: the hosts that its sessions come from, oldest first.
     :ivar commands: what can be sent to it by name.
+    :ivar withheld: commands of its profile that are not offered, and why, by name.
     """
 
     row: DeviceRow
@@ -153,6 +154,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     settings: Settings
     sessions: list[str]
     commands: list[CommandInfo]
+    withheld: dict[str, str]
 
 
 class RawRun(Struct, frozen=True, kw_only=True):
