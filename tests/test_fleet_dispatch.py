@@ -555,6 +555,22 @@ class ConfirmationTests(DispatchTestCase):
             self.upload(registers, coils)
             self.assertIs(self.confirmed(submitted.command.number), True)
 
+    def test_shown_by_a_signal_that_clears(self) -> None:
+        self.world.register(moduletype="HGM6110N")
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile="hgm6110n")))
+        for name, frame, before, after in (
+            ("generator_breaker_open", "00050005FF009DEA", {7}, set[int]()),
+            ("generator_breaker_close", "00050006FF006DEA", set[int](), {7}),
+        ):
+            self.upload({}, before)
+            submitted = self.submit(name)
+            self.assertEqual(submitted.command.request, frame)
+            self.carrier.answer()
+            self.upload({}, before)
+            self.assertIsNone(self.confirmed(submitted.command.number))
+            self.upload({}, after)
+            self.assertIs(self.confirmed(submitted.command.number), True)
+
     def test_nobody_knows_how_it_was_before(self) -> None:
         submitted = self.submit("mains_breaker_toggle")
         self.carrier.answer()

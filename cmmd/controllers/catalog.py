@@ -42,13 +42,14 @@ class Match(Struct, frozen=True):
         """
         if chosen is None:
             return {} if self.by == "model" else dict.fromkeys(self.profile.command_by_name, UNVERIFIED)
-        reasons = dict.fromkeys(chosen.command_by_name.keys() & set(self.profile.definition.lacks_commands), LACKING)
+        lacking = self.profile.definition.lacks_commands
+        reasons = {name: LACKING for name in chosen.command_by_name if name in lacking}
         if self.by == "model":
             # What the coils of this model do is known: another name on one of them is a wrong button.
-            names = {command.coil: command.name for command in self.profile.definition.commands}
-            for command in chosen.definition.commands:
-                if names.get(command.coil, command.name) != command.name:
-                    reasons[command.name] = f"coil {command.coil} of this model is {names[command.coil]}"
+            for own in self.profile.definition.commands:
+                for other in chosen.definition.commands:
+                    if other.coil == own.coil and other.name != own.name:
+                        reasons[other.name] = f"coil {own.coil} of this model is {own.name}"
         return reasons
 
 
