@@ -67,6 +67,16 @@ class OutcomeTests(_TestCase):
         called = await self.answered("--json", "send", HOSTID, "auto", "--confirm", "0")
         self.assertEqual((called.status, called.json["confirmed"]), (0, None))
 
+    async def test_not_offered(self) -> None:
+        self.control.world.register(moduletype="HGM6110N")
+        called = await self.call("send", HOSTID, "stop", "--yes")
+        self.assertEqual((called.status, called.err[-18:]), (1, "[unknown_command]\n"))
+        self.assertIn("hgm6110n: stop is not offered: no commands are verified for this model", called.err)
+        called = await self.done("show", HOSTID)
+        self.assertIn("not offered", called.out)
+        called = await self.done("--json", "device", HOSTID, "set", "profile=hgm6110n")
+        self.assertEqual((called.json["withheld"], called.json["commands"][1]["name"]), ({}, "stop"))
+
     async def test_refused(self) -> None:
         called = await self.answered("send", HOSTID, "auto", status=0)
         self.assertEqual((called.status, called.err), (1, ""))

@@ -325,7 +325,7 @@ class TakenBackTests(DispatchTestCase):
     def test_another_controller(self) -> None:
         first, second = self.submit(), self.submit("start")
         self.carrier.send()
-        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile="hgm4000n")))
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile="hgm4000n")))
         self.carrier.answer()
         self.ended(first)
         command = self.ended(second)
@@ -373,7 +373,7 @@ class LockedTests(DispatchTestCase):
     def test_a_lock_outlasts_another_controller(self) -> None:
         self.lock()
         for profile in ("hgm4000n", None):
-            self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, profile=profile)))
+            self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile=profile)))
             self.world.fleet.uploads.change(change_upload({6: 0x0101}), historic=False)
             self.assert_not_allowed(allowed.RemoteLocked)
         self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
@@ -421,7 +421,7 @@ class AllowedTests(DispatchTestCase):
         self.assertEqual(len(self.carrier.asked), 2)
 
     def test_a_disabled_device(self) -> None:
-        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, enabled=False)))
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", enabled=False)))
         self.assert_not_allowed(allowed.DeviceDisabled)
 
     def test_without_an_audit_nothing_is_sent(self) -> None:
@@ -563,6 +563,22 @@ class ConfirmationTests(DispatchTestCase):
             self.upload({}, set(AT_REST))
             self.assertIsNone(self.confirmed(submitted.command.number))
             self.upload(registers, coils)
+            self.assertIs(self.confirmed(submitted.command.number), True)
+
+    def test_shown_by_a_signal_that_clears(self) -> None:
+        self.world.register(moduletype="HGM6110N")
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile="hgm6110n")))
+        for name, frame, before, after in (
+            ("generator_breaker_open", "00050005FF009DEA", {7}, set[int]()),
+            ("generator_breaker_close", "00050006FF006DEA", set[int](), {7}),
+        ):
+            self.upload({}, before)
+            submitted = self.submit(name)
+            self.assertEqual(submitted.command.request, frame)
+            self.carrier.answer()
+            self.upload({}, before)
+            self.assertIsNone(self.confirmed(submitted.command.number))
+            self.upload({}, after)
             self.assertIs(self.confirmed(submitted.command.number), True)
 
     def test_nobody_knows_how_it_was_before(self) -> None:

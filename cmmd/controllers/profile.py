@@ -3,10 +3,13 @@
 Nothing is kept here but tables that are made once: what is not asked for is not decoded.
 """
 
+from collections.abc import Mapping
+from copy import copy
 from hashlib import sha256
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from cmmd.controllers.definition import Definition
 from cmmd.controllers.points import Point, Value
@@ -36,12 +39,16 @@ class Profile:
     :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
     :ivar point_by_name: its points; :ivar point_by_address: those of one register.
     :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
+    :ivar withheld: commands of the file that are not offered, and why, by name. They are in no other place here.
+    :ivar whole: the same profile with nothing withheld: itself, where nothing is.
     """
 
     def __init__(self, name: str, definition: Definition) -> None:
         check_relations(definition)
         self.name = name
         self.definition = definition
+        self.whole = self
+        self.withheld: Mapping[str, str] = {}
         self.fingerprint = sha256(msgspec.json.encode(definition.points)).hexdigest()[:16]
         self.plan = ";".join(poll.request.to_hex() for poll in definition.polls)
         self.point_by_name = {point.name: point for point in definition.points}
@@ -61,6 +68,27 @@ class Profile:
 
     def __repr__(self) -> str:
         return f"<Profile {self.name}>"
+
+    def withholding(self, reasons: Mapping[str, str]) -> "Profile":
+        """Give this profile without some of its commands; all readers of it then offer the others only.
+
+        :param reasons: why each of them is not offered, by name.
+        """
+        if not reasons:
+            return self
+        other = copy(self)
+        commands = tuple(one for one in self.definition.commands if one.name not in reasons)
+        other.definition = replace(self.definition, commands=commands)
+        other.command_by_name = {command.name: command for command in commands}
+        other.withheld = {**self.withheld, **reasons}
+        return other
+
+    def why_not_offered(self, command: str) -> str:
+        """Say why a command that is not among :attr:`command_by_name` is not."""
+        reason = self.withheld.get(command)
+        if reason is None:
+            return f"{self.name} has no command {command!r}"
+        return f"{self.name}: {command} is not offered: {reason}"
 
     def completeness(self, reader: Reader) -> float | None:
         """How much of what it names is known, 0..1; None: it names nothing."""

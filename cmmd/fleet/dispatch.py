@@ -115,7 +115,7 @@ class Dispatch:
         profile = self._live[hostid].profile
         found = profile.command_by_name.get(name)
         if found is None:
-            raise allowed.UnknownCommand(f"{profile.name} has no command {name!r}"[:200])
+            raise allowed.UnknownCommand(profile.why_not_offered(name)[:200])
         asked = Asked("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
         return await self._submit(hostid, asked, by, timeout_s)
 

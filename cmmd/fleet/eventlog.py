@@ -25,6 +25,7 @@ _LINES: dict[str, str] = {
     Kind.MAINS_RETURNED: "mains returned: {hostid}",
     Kind.BREAKER_CHANGED: "{breaker} breaker: {hostid}: {position}",
     Kind.PROFILE_CHANGED: "profile: {hostid}: {after}, was {before}",
+    Kind.SETTING_CHANGED: "setting {setting} of {hostid}: {after}, was {before}; changed by {requester}",
 }
 
 

@@ -48,6 +48,7 @@ class Kind(StrEnum):
     DEVICE_LOCKED = "device_locked"
     DEVICE_UNLOCKED = "device_unlocked"
     INPUT_CLEARED = "input_cleared"
+    SETTING_CHANGED = "setting_changed"
     SERVER_STARTED = "server_started"
     SERVER_STOPPED = "server_stopped"
 
@@ -101,6 +102,7 @@ CATALOGUE: dict[Kind, Entry] = {
         "an administrator has cleared what a device last said of an input",
         ("input", "by", "door", "said_at", "address"),
     ),
+    Kind.SETTING_CHANGED: Entry("a setting of a device was changed", ("setting", "before", "after", "requester")),
     Kind.SERVER_STARTED: Entry("cmmd serves from now on; nobody is online yet", ("version",)),
     Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; nobody is online any more", ()),
 }

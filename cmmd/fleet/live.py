@@ -41,7 +41,7 @@ class LiveRecord:
     """The newest that is known of one device.
 
     :param device: its registration.
-    :param profile: what its registers mean.
+    :param profile: what its registers mean, with the commands that are offered to it: see Catalog.of.
     :ivar plan: what its full uploads answer.
     :ivar known: its controller's coils, inputs and registers.
     :ivar upload: running number of the newest upload.
@@ -273,7 +273,8 @@ class Live(Mapping[str, LiveRecord]):
         profile = self._catalog.of(device.moduletype, device.profile)
         record.device = device
         record.plan = self._plan(device, profile)
-        if profile is record.profile:
+        if profile.whole is record.profile.whole:
+            record.profile = profile  # other commands may be offered; what the registers mean is as it was
             return None
         was_locked = record.remote_locked
         before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]

@@ -77,7 +77,7 @@ class Registry:
     :param store: where records are kept.
     :param devices: what the store had when it was opened.
     :param catalog: knows what a controller is polled for.
-    :param events: told of first logins.
+    :param events: told of first logins, and of settings that are changed.
     :param changed: told of every device that its owner has changed.
     :param passwords: hashes and checks.
     :param throttle: slows guessing down.
@@ -262,7 +262,7 @@ class Registry:
         }
         moduletype = printable(params.moduletype).strip()
         profile = self._catalog.of(moduletype, device.profile)
-        same_profile = profile is self._catalog.of(device.moduletype, device.profile)
+        same_profile = profile.whole is self._catalog.of(device.moduletype, device.profile).whole
         updated = replace(
             device,
             hostname=printable(params.hostname).strip(),
@@ -312,9 +312,10 @@ class Registry:
             self._registering -= 1
         return device
 
-    async def set(self, hostid: str, **changes: object) -> Device:
-        """Change what the owner decides about a device.
+    async def set(self, hostid: str, requester: str, **changes: object) -> Device:
+        """Change what the owner decides about a device, and tell it in an event for each setting that is another.
 
+        :param requester: who changes it, printable.
         :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
             (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
             What a device is told at login it is told at its next one.
@@ -326,7 +327,14 @@ class Registry:
             raise NoSuchDevice(f"{hostid} is not registered")
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
+        device = self._devices[hostid]
         updated = await self._update(hostid, **changes)
+        for name in changes:
+            before, after = getattr(device, name), getattr(updated, name)
+            if before != after:
+                self._events.emit(
+                    Kind.SETTING_CHANGED, hostid, setting=name, before=before, after=after, requester=requester
+                )
         self._changed(updated)
         return updated
 

@@ -179,10 +179,12 @@ class Telemetry:
         if judge is not None:
             finding = judge.finish()
             concerns = concerns or finding.concerns
+            accepted -= finding.no_room
             if finding.no_room:
                 self._refuse(record, {FrameOutcome.NO_ROOM: finding.no_room})
             if finding.changed:
                 self._tell_byte_order(record, finding.byte_order)
+        self._tally.frames[FrameOutcome.CHANGED] += accepted
         if not accepted:
             return Taken.INPUTS if inputs_changed else Taken.NOTHING
         return Taken.CHANGES if concerns or inputs_changed else Taken.VALUES
@@ -211,7 +213,6 @@ class Telemetry:
                 accepted += 1
         if no_room or malformed:
             self._refuse(record, {FrameOutcome.NO_ROOM: no_room, FrameOutcome.MALFORMED: malformed})
-        self._tally.frames[FrameOutcome.CHANGED] += accepted
         return accepted, concerns
 
     def _tell_byte_order(self, record: LiveRecord, byte_order: ByteOrder | None) -> None:

@@ -84,7 +84,7 @@ class Rows:
         profile = record.profile
         return Row(
             labels=self._labels_of(device),
-            profile=profile,
+            profile=profile.whole,
             online=self._fleet.presence.online(device.hostid),
             at=record.at,
             alarms=tuple((one.signal, one.severity) for one in alarms),

@@ -63,8 +63,17 @@ def device_facts(device: DeviceDetails) -> Table:
             ("place", place),
             ("settings", given or "all by default"),
             ("commands", ", ".join(one.name for one in device.commands) or None),
+            *(("not offered", f"{', '.join(names)}: {reason}") for reason, names in _withheld(device).items()),
         ]
     )
+
+
+def _withheld(device: DeviceDetails) -> dict[str, list[str]]:
+    """The commands of a device's profile that are not offered, by the reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in device.withheld.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 def _called(code: int | None, names: Sequence[str]) -> str:

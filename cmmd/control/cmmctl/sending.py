@@ -62,8 +62,7 @@ def add_to(group: click.Group) -> None:
             device = await client.device(hostid)
             wanted = next((one for one in device.commands if one.name == name), None)
             if wanted is None:
-                names = ", ".join(one.name for one in device.commands) or "no commands"
-                raise UnknownCommand(f"{device.row.profile} has no command {name!r}, but {names}")
+                raise UnknownCommand(_why_not(device, name))
             if not yes and (not wanted.idempotent or can_ask(session.output, session.inp)):
                 means = MEANS.get(wanted.name, MOVES)
                 await _ask(session, device, [f"  {wanted.name}: {wanted.title}", *_mode(device, wanted), means])
@@ -188,6 +187,14 @@ async def _ask(session: Session, device: DeviceDetails, lines: list[str]) -> Non
     row = device.row
     about = f"To {row.hostid}, {row.hostname or 'without a name'} ({row.moduletype or 'controller unknown'}):"
     await ask([about, *lines], session.output, session.inp, session.reactor)
+
+
+def _why_not(device: DeviceDetails, name: str) -> str:
+    """Say why a command is not among those of a device."""
+    if name in device.withheld:
+        return f"{device.row.profile}: {name} is not offered: {device.withheld[name]}"
+    names = ", ".join(one.name for one in device.commands) or "no commands"
+    return f"{device.row.profile} has no command {name!r}, but {names}"
 
 
 def _mode(device: DeviceDetails, wanted: CommandInfo) -> list[str]:

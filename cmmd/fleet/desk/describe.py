@@ -69,6 +69,7 @@ def lock_of(device: Device) -> Lock | None:
 def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
     """All that is known of a device but what it uploads; never its password, hashed or not."""
     sessions = [session.peer for session in fleet.presence.sessions(device.hostid)]
+    profile = fleet.live[device.hostid].profile
     return DeviceDetails(
         row=row_of(fleet, device),
         registered_at=device.registered_at,
@@ -95,8 +96,9 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
                 only_in_mode=one.only_in_mode,
                 confirmable=one.confirmed_by is not None,
             )
-            for one in fleet.live[device.hostid].profile.definition.commands
+            for one in profile.definition.commands
         ],
+        withheld=dict(profile.withheld),
     )
 
 

@@ -14,7 +14,7 @@ from cmmd.fleet.desk.errors import BadArgument, NoSuchCommand
 from cmmd.fleet.desk.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.orders import By, Sort, Submitted
+from cmmd.fleet.orders import By, Sort, Submitted, who_text
 from cmmd.fleet.registry import NoSuchDevice
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.view import view_of
@@ -193,8 +193,7 @@ class Operations:
         :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
-        await self.fleet.registry.set(hostid, **named)
-        log.info("settings of {hostid}: {changes}, by {who}", hostid=hostid, changes=named, who=by.requester)
+        await self.fleet.registry.set(hostid, who_text(by.requester), **named)
         return self.device(hostid)
 
     async def enrol(

@@ -149,6 +149,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     :ivar last_login_address: the host of its latest password login; None: not known.
     :ivar sessions: the hosts that its sessions come from, oldest first.
     :ivar commands: what can be sent to it by name.
+    :ivar withheld: commands of its profile that are not offered, and why, by name.
     """
 
     row: DeviceRow
@@ -169,6 +170,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     last_login_address: str | None
     sessions: list[str]
     commands: list[CommandInfo]
+    withheld: dict[str, str]
 
 
 class RawRun(Struct, frozen=True, kw_only=True):
