@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
 from cmmd.gateway.recorder import MOST_ADDS_UNDER_WAY
 from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.uploads import INPUTS_REPEATED_S
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
@@ -298,6 +299,80 @@ class SilenceTests(DeliveryTestCase):
         self.first_unanswered()
         run(self.clock, 15)
         self.assertEqual((len(self.polls), live.gone), (1, False))
+
+
+class InputsTests(DeliveryTestCase):
+    """The inputs are told again and again: that is no upload with values."""
+
+    def prepare(self, seed: int = 1, **options: Any) -> None:
+        super().prepare(seed, **options)
+        self.source.input_states = InputStates(0, 0, None, 0)
+
+    def refuse_values(self, retcode: str = "000006") -> None:
+        self.server.replies["reqdata"] = refusal("reqdata", retcode)
+
+    def test_polls_stay_in_their_step(self) -> None:
+        live = self.online()
+        self.polls.clear()
+        run(self.clock, 3 * INPUTS_REPEATED_S)
+        self.server.accepting = False
+        live.lose()
+        run(self.clock, 60)
+        for earlier, later in pairwise(self.polls):
+            self.assertAlmostEqual(later - earlier, PERIOD_S, places=5)
+        self.assertGreaterEqual(len(live.of("reqdatachange")), 4)
+
+    def test_history_is_not_sent_for_their_sake(self) -> None:
+        """A server that takes them has not said that it takes values again."""
+        live = self.online()
+        self.refuse_values()
+        run(self.clock, 10 * INPUTS_REPEATED_S)
+        self.assertFalse(live.gone)
+        self.assertEqual(self.history(), [])
+        self.assertEqual(len([one for one in live.of("reqdatachange") if "itime" not in one]), 11)
+
+    def test_a_change_that_is_owed_stays_owed(self) -> None:
+        """A coil changed too soon after the last upload that was kept; then the inputs are told."""
+        self.server.replies["login"] = login_answer(online_rate=500)
+        self.online()
+        self.refuse_values()
+        run(self.clock, 0.5)
+        kept = self.recorder.kept
+        self.show(coils=3)
+        run(self.clock, 0.3)
+        self.source.input_states = InputStates(1, 0, None, 0)
+        self.show(coils=1)
+        run(self.clock, 0.5)
+        self.show(coils=3)
+        run(self.clock, 2)
+        self.assertGreater(self.recorder.kept, kept)
+
+    def test_values_stay_as_due_as_they_were(self) -> None:
+        """A contact changes while the controller is silent: the first values after that are kept at once."""
+        self.online()
+        self.server.accepting = False
+        self.server.last.lose()
+        params, self.source.full = self.source.full, ""
+        run(self.clock, 10)
+        self.source.input_states = InputStates(1, 0, None, 0)
+        run(self.clock, PERIOD_S + 0.1)
+        self.assertEqual(self.buffer.rows, 1)
+        self.source.full = params
+        run(self.clock, PERIOD_S)
+        self.assertEqual(self.buffer.rows, 3, "the values, and the inputs at their time")
+
+    def test_a_contact_that_flaps_while_the_controller_is_silent(self) -> None:
+        """At most one change a second is kept."""
+        self.server.replies["login"] = login_answer(online_rate=100)
+        self.online()
+        self.source.full = ""
+        self.server.accepting = False
+        self.server.last.lose()
+        for turn in range(100):
+            self.source.input_states = InputStates(turn % 2, 0, None, 0)
+            run(self.clock, 0.1)
+        self.assertLessEqual(self.buffer.rows, 11)
+        self.assertGreater(self.buffer.rows, 4)
 
 
 class RefusalTests(DeliveryTestCase):
