@@ -7,7 +7,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
-from cmmd.gateway.recorder import MOST_ADDS_UNDER_WAY
+from cmmd.gateway.deliveries import Deliveries, Delivery
+from cmmd.gateway.recorder import CHANGE_GAP_S, MOST_ADDS_UNDER_WAY
 from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.gateway.uploads import INPUTS_REPEATED_S
 from cmmd.wire.messages import ChangeParams
@@ -16,6 +17,13 @@ from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
 
 PERIOD_S = 3.0
 Asked = list[tuple[Accepted, float]]
+
+
+def _settle(delivery: Delivery, *, arrived: bool) -> None:
+    if arrived:
+        delivery.arrived()
+    else:
+        delivery.missed()
 
 
 class DeliveryTestCase(OutageTestCase):
@@ -314,13 +322,13 @@ class InputsTests(DeliveryTestCase):
     def test_polls_stay_in_their_step(self) -> None:
         live = self.online()
         self.polls.clear()
-        run(self.clock, 3 * INPUTS_REPEATED_S)
+        self.until(lambda: len(live.of("reqdatachange")) == 2)
+        run(self.clock, 0.5)
         self.server.accepting = False
         live.lose()
         run(self.clock, 60)
         for earlier, later in pairwise(self.polls):
             self.assertAlmostEqual(later - earlier, PERIOD_S, places=5)
-        self.assertGreaterEqual(len(live.of("reqdatachange")), 4)
 
     def test_history_is_not_sent_for_their_sake(self) -> None:
         """A server that takes them has not said that it takes values again."""
@@ -332,20 +340,37 @@ class InputsTests(DeliveryTestCase):
         self.assertEqual(len([one for one in live.of("reqdatachange") if "itime" not in one]), 11)
 
     def test_a_change_that_is_owed_stays_owed(self) -> None:
-        """A coil changed too soon after the last upload that was kept; then the inputs are told."""
-        self.server.replies["login"] = login_answer(online_rate=500)
+        """A coil changed too soon after the last upload that was kept; then the inputs arrive, then nothing does."""
         self.online()
-        self.refuse_values()
-        run(self.clock, 0.5)
-        kept = self.recorder.kept
-        self.show(coils=3)
-        run(self.clock, 0.3)
-        self.source.input_states = InputStates(1, 0, None, 0)
-        self.show(coils=1)
-        run(self.clock, 0.5)
-        self.show(coils=3)
-        run(self.clock, 2)
-        self.assertGreater(self.recorder.kept, kept)
+        inputs = self.source.input_states
+        polls = len(self.polls)
+        self.until(lambda: len(self.polls) > polls)
+
+        def missed(coils: int) -> bool:
+            self.show(coils=coils)
+            return self.recorder.missed(self.recorder.moment(self.source.full, inputs)) is not None
+
+        self.assertTrue(missed(3))
+        run(self.clock, CHANGE_GAP_S / 2)
+        self.assertFalse(missed(1))
+        self.recorder.arrived(self.recorder.moment("", inputs, polled=False), tells_inputs=True)
+        run(self.clock, CHANGE_GAP_S)
+        self.assertTrue(missed(1))
+
+    def test_what_becomes_of_them_says_nothing_of_values(self) -> None:
+        """Whether a poll that is left out is kept for the interval's sake depends on the values before it."""
+        self.online()
+        inputs, full = self.source.input_states, self.source.full
+        asked: list[bool] = []
+        for arrives in (True, False):
+            deliveries = Deliveries(self.recorder, lambda: None)
+            values, alone = deliveries.sent(full, inputs, tells_inputs=False), deliveries.inputs_sent(inputs)
+            _settle(values, arrived=arrives)
+            _settle(alone, arrived=not arrives)
+            patch = self.patch(self.recorder, "missed", lambda _, changes_only: asked.append(changes_only))
+            deliveries.left_out(full, inputs)
+            patch.restore()
+        self.assertEqual(asked, [True, False])
 
     def test_values_stay_as_due_as_they_were(self) -> None:
         """A contact changes while the controller is silent: the first values after that are kept at once."""
