@@ -13,7 +13,7 @@ from cmmd.gateway.obedience import ORDER_PATIENCE_S
 from cmmd.gateway.orders import Orders
 from cmmd.gateway.session import MOST_REFUSALS, TIMING_INTERVAL_S, WAITING_COMMANDS
 from cmmd.gateway.source import NO_INPUTS, InputStates, OutcomeUnknown
-from cmmd.gateway.uploads import INPUTS_REPEATED_S
+from cmmd.gateway.uploads import FIRST_INPUTS_S, INPUTS_REPEATED_S
 from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult, ResetAnswer, WriteConfigAnswer
 from cmmd.wire.reading import read_from_server
 from tests.scripted_server import (
@@ -204,7 +204,7 @@ class InputTests(LinkTestCase):
         told = [method for method in live.methods if "req" in method]
         self.assertEqual(told, ["reqdatachange", "reqdata", "reqdatachange", "reqdata"])
         attached_at = live.times_of("LongCon")[0] + self.server.latency
-        self.assertAlmostEqual(live.times_of("reqdatachange")[0], attached_at, places=3)
+        self.assertAlmostEqual(live.times_of("reqdatachange")[0], attached_at + FIRST_INPUTS_S, places=3)
 
     def test_of_a_controller_that_never_answers(self) -> None:
         """The inputs do not wait for values."""
@@ -251,7 +251,7 @@ class InputTests(LinkTestCase):
         self.source.input_states = InputStates(alarm_input=1)
         self.server.replies["reqdatachange"] = refusal("reqdata", "000003")
         self.start(0.5)
-        self.assertTrue(self.server.connections[1].gone)
+        self.assertEqual((self.server.connections[1].gone, self.link.counters.failures), (True, 1))
 
     def test_in_every_change_packet(self) -> None:
         self.prepare(data_mode=0)

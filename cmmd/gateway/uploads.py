@@ -15,7 +15,11 @@ from cmmd.gateway.steps import Steps
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["INPUTS_REPEATED_S", "Delivered", "Keeper", "Uploader", "Uploads", "change_packet"]
+__all__ = ["FIRST_INPUTS_S", "INPUTS_REPEATED_S", "Delivered", "Keeper", "Uploader", "Uploads", "change_packet"]
+
+FIRST_INPUTS_S = 0.2
+"""The inputs are told so long after attaching: behind the question for the server's clock, in a segment of their own. A
+server that parses one message per receive loses the second one of a segment."""
 
 INPUTS_REPEATED_S = 60.0
 """How often the device's inputs are told without having changed. A server can lose what it was told, and acts on how
@@ -134,13 +138,14 @@ class Uploads:
         return change_packet(self._hostid, replace(changes, packetnum=self._packetnum), self._source.inputs())
 
     async def say_inputs(self) -> None:
-        """Tell the device's inputs (4.5) now and every :data:`INPUTS_REPEATED_S`, in both data modes.
+        """Tell the device's inputs (4.5) at once and every :data:`INPUTS_REPEATED_S`, in both data modes.
 
         A full upload has no place for them, and the server may have lost what it was told, or the device's address may
         be another one now.
 
         :raises LinkError: the session has to end.
         """
+        await deferLater(self._clock, FIRST_INPUTS_S)
         while True:
             await self._tell_inputs(again=True)
             await deferLater(self._clock, INPUTS_REPEATED_S)
