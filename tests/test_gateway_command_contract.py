@@ -3,6 +3,9 @@
 ``CASES`` is the contract of the gateway's order path, as data. Other tests and the documentation import it.
 """
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -10,14 +13,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import load_catalog
+from cmmd.gateway.answers import OrderAnswer
 from cmmd.gateway.obedience import ORDER_PATIENCE_S, WAITING_COMMANDS
 from cmmd.gateway.poller import BusSource
+from cmmd.gateway.session import Session
 from cmmd.gateway.source import InputStates, Source
 from cmmd.gateway.stop import STOP_WAITS_S
 from cmmd.gateway.witness import Witness, names_of
 from cmmd.modbus.frames import WriteCoilRequest, WriteRegisterRequest, WriteRequest
-from cmmd.wire.messages import LoginParams
+from cmmd.wire.messages import LoginParams, WriteConfig
 from tests.fake_bus import FakeBus, FakeWiring
+from tests.gateway_world import WRITE_COIL, GatewayWorld
 from tests.scripted_server import HOSTID, RESET, Accepted, run
 from tests.test_gateway_link import LinkTestCase
 
@@ -197,6 +203,29 @@ class ContractTests(LinkTestCase):
         run(self.clock, STOP_WAITS_S + 0.1)
         self.assertEqual((len(self.bus.written), live.gone), (WAITING_COMMANDS + 1, False))
 
+    def test_how_long_a_stop_takes(self) -> None:
+        """From its arrival to the controller, over a real bus, with the default line: see ``HURDLES``."""
+        for name, hurdle in HURDLES.items():
+            with self.subTest(name):
+                world = GatewayWorld(Path(self.mktemp()))
+                self.addCleanup(world.stop)
+                world.start()
+                session = world.link.session
+                assert session is not None
+                said: list[OrderAnswer] = []
+                hurdle(world, partial(_order, session, said))
+                before = len(world.genset.written)
+                world.cable.drops = lambda _: False
+                given_at = world.clock.seconds()
+                _order(session, said, STOP_HEX)
+                while (5, 1, [1]) not in world.genset.written[before:]:
+                    world.run(0.05)
+                    self.assertLess(world.clock.seconds() - given_at, STOP_WAITS_S + 0.1, name)
+                world.run(20)
+                self.assertEqual(world.genset.written[before:].count((5, 1, [1])), 1, "it is sent once")
+                self.assertNotIn((5, 0, [1]), world.genset.written[before:], "no start comes after it")
+                world.stop()
+
     # --- what is in the way ------------------------------------------------------------------------------------------
 
     def bring_about(self, live: Accepted, case: Case) -> float:
@@ -261,6 +290,58 @@ class ContractTests(LinkTestCase):
         times = len(written) // len(wanted)
         self.assertEqual(written, wanted * times, case)
         return times
+
+
+STOP_HEX, START_HEX = (_WRITES[name][0].to_hex() for name in ("stop", "start"))
+
+Hurdle = Callable[[GatewayWorld, Callable[[str], None]], None]
+
+
+def _order(session: Session, said: list[OrderAnswer], result: str) -> None:
+    """Have a session write something, and note what it says to that."""
+    session.obey(WriteConfig(result=result, datatype=1, uid=UID), said.append)
+
+
+def _ten_wait(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    for _ in range(10):
+        order(START_HEX)
+
+
+def _one_is_never_answered(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.drops = lambda frame: frame[1] == WRITE_COIL
+    _ten_wait(world, order)
+    world.run(0.1)
+
+
+def _one_waits_for_an_answer_that_is_owed(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    _one_is_never_answered(world, order)
+    world.run(2.5)  # the same start again, which has to wait
+
+
+def _an_earlier_stop_was_not_answered(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.drops = lambda frame: frame[1] == WRITE_COIL
+    order(STOP_HEX)
+    world.run(0.2)
+
+
+def _inhibit_is_on(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    _one_is_never_answered(world, order)
+    world.inputs = InputStates(inhibit_remote=1)
+
+
+def _nothing_answers(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.drops = lambda _: True
+    world.run(10)
+
+
+HURDLES: dict[str, Hurdle] = {
+    "ten orders wait": _ten_wait,
+    "one under way is never answered": _one_is_never_answered,
+    "one under way waits for an answer that is owed": _one_waits_for_an_answer_that_is_owed,
+    "an earlier stop was not answered": _an_earlier_stop_was_not_answered,
+    "the inhibit input is on": _inhibit_is_on,
+    "no request was answered until now": _nothing_answers,
+}
 
 
 def _done(order: str, done: int = 1) -> str:

@@ -124,10 +124,11 @@ class Bus:
     async def write_first(self, request: WriteRequest, waits_s: float) -> None:
         """Write before all that waits; else as :meth:`write`. The request under way comes to its end.
 
-        An answer to the same write that is owed is waited for, but not longer than a stop can wait: then what comes
-        first may be that one, and the outcome is unknown. So it is where no read shows whether the line echoes.
+        An answer to the same write that is owed is waited for where that ends within ``waits_s``. Else the write is
+        sent at once: what comes first may be the answer that is owed, so the outcome is unknown. So it is where no read
+        shows whether the line echoes.
 
-        :param waits_s: seconds to wait for such an answer.
+        :param waits_s: seconds that it can wait.
         :raises NotSent: the port is not open, the line does not become silent, or it is for unit 0.
         :raises ExceptionAnswer: the controller said no.
         :raises NoAnswer: it was sent, and its outcome is unknown.
@@ -258,9 +259,9 @@ class Bus:
 
     def _owed_for(self, exchange: Exchange) -> float:
         seconds = self._owed.wait(exchange.request, again=exchange.again)
-        if exchange.first_until is None:
-            return seconds
-        return min(seconds, max(exchange.first_until - self._clock.seconds(), 0.0))
+        if exchange.first_until is not None and self._clock.seconds() + seconds > exchange.first_until:
+            return 0.0  # waiting would not make its outcome known in time, so it does not wait at all
+        return seconds
 
     def _reconsider(self, exchange: Exchange) -> None:
         """Have a write not wait any longer that must not be done any more."""
@@ -316,9 +317,10 @@ class Bus:
         """
         goes_first = exchange.first_until is not None
         try:
-            await find_out_echo(wire, exchange.request, 1 if goes_first else 1 + wire.line.retries)
+            attempts = 1 if goes_first else 1 + wire.line.retries
+            await find_out_echo(wire, exchange.request, attempts, lambda: not exchange.dropped)
         except NotSent:
-            if not goes_first or wire.over:
+            if not goes_first or wire.over or exchange.dropped:
                 raise
 
     # --- trouble -----------------------------------------------------------------------------------------------------

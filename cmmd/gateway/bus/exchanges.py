@@ -22,8 +22,8 @@ class Exchange:
     :param request: the request.
     :param retries: how often it may be sent again.
     :param veto: asked directly before it leaves: why it must not; None: it may.
-    :param first_until: set for a write that goes before all others: until when it waits for answers that are owed, in
-        seconds of the bus' clock.
+    :param first_until: set for a write that goes before all others: until when it can wait for answers that are owed,
+        in seconds of the bus' clock.
     :ivar left: the veto was asked for the last time.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
