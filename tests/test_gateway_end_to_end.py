@@ -26,7 +26,7 @@ from tests.independent_server import IndependentServer
 MANUAL, AUTO, START, STOP = 4, 3, 0, 1
 """Coils of commands (docs/controllers.md)."""
 
-AUTO_FRAME = "00050003FF007DEB"
+AUTO_FRAME, STOP_FRAME = "00050003FF007DEB", "00050001FF00DC2B"
 REFUSED, UNKNOWN = 1, 3
 """Exit statuses of cmmctl."""
 
@@ -230,15 +230,17 @@ class IndependentTests(_Folders):
         )
         self.addCleanup(gateway.kill)
         gateway.start()
-        for method in ("login", "LongCon", "timing", "HB", "reqdata"):
+        for method in ("login", "LongCon", "timing", "HB", "reqdata", "reqdatachange"):
             until(lambda: server.of(method), method)  # noqa: B023 - called before the next turn
+        inputs = {"method": "reqdatachange", "params": {}, "hostid": HOSTID, "InhbitRemote": 0}
+        self.assertEqual(server.of("reqdatachange")[0], inputs)
         params = server.of("login")[0]["params"]
         self.assertEqual((params["hostid"], params["modulePort"], params["moduleBaud"]), (HOSTID, 2, 0))
         self.assertEqual(told(server), polled(emulator.coils, emulator.registers))
 
-        def answered(frames: str) -> None:
+        def answered(frames: str, frame: str = AUTO_FRAME) -> None:
             before = len(server.of("writeConfig"))
-            server.write_config()
+            server.write_config(frame)
             until(lambda: len(server.of("writeConfig")) > before, "the answer to a write")
             expected = {"method": "writeConfig", "params": frames, "hostid": HOSTID, "uid": "action"}
             self.assertEqual(server.of("writeConfig")[-1], expected)
@@ -250,6 +252,9 @@ class IndependentTests(_Folders):
         answered(f"{AUTO_FRAME},0")
         self.assertEqual(emulator.writes, [(AUTO, True)])
         until(lambda: [one["InhbitRemote"] for one in server.of("reqdatachange")][-1:] == [1], "the inputs")
+        answered(f"{STOP_FRAME},1", STOP_FRAME)  # it passes all the same
+        self.assertEqual(emulator.writes, [(AUTO, True), (STOP, True)])
+        self.assertIn("passed on despite the inhibit input", gateway.log)
         switch.write_text("0")
 
         server.write_port(2, 1, uid="wiring")
