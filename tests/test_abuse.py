@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
+from tests.browsers import FOREIGN
 from tests.daemon import Daemon, Sections, until
 from tests.plain_device import PlainDevice, login, message, register
 from tests.steady_fleet import SteadyFleet
@@ -119,7 +120,7 @@ class BadInputTests(_AbuseTests):
                     if not fits(answer := json.loads(device.receive()), expected):
                         return f"{answer} instead of {expected}"
                 if kind.closes:
-                    late = device.rest()
+                    late = abuse.until_end(device.socket, abuse.PATIENCE_S) if kind.drops else device.rest()
                     return f"{late!r} after the last answer" if late else ""
                 for _ in range(2):
                     if (answer := json.loads(device.receive()))["retcode"] != "000000":
@@ -142,6 +143,16 @@ class BadInputTests(_AbuseTests):
                     self.assertEqual(device.rest(), b"", kind.name)
                 else:
                     self.assertEqual(json.loads(device.receive())["method"], "LongCon", kind.name)
+
+    def test_other_protocols(self) -> None:
+        """A login behind what a browser sends is not obeyed."""
+        for name, stream in FOREIGN.items():
+            with PlainDevice(self.port) as device:
+                device.send(stream)
+                self.assertEqual(abuse.until_end(device.socket, abuse.PATIENCE_S), b"", name)
+        with PlainDevice(self.port) as device:
+            answer = device.ask(message("LongCon", "BROWSER1"))
+            self.assertEqual(answer["retcode"], "000003")
 
     def test_logins_with_wrong_fields(self) -> None:
         """On a short connection each is refused, with the field's name, and closed."""

@@ -50,6 +50,7 @@ class _Transport(StringTransport):
     def __init__(self, peer: str) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", peer, 40000))
         self.protocol: Any = None
+        self.bufferSize = 64 * 1024
         self.lost = False
 
     def loseConnection(self) -> None:
