@@ -29,11 +29,13 @@ from cmmd.control.responder import Responder
 from cmmd.fleet.audit import Audit
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import Dispatch
+from cmmd.fleet.inputs import Origin
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.uids import Uids
 from cmmd.store.interface import IStore
 from cmmd.tls.files import TLSFiles
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
+from tests.uploads import change_upload
 from tests.world import HOSTID, World
 
 __all__ = ["Authority", "ControlWorld", "Plain", "Sent", "folder", "now", "opened", "until"]
@@ -129,6 +131,11 @@ class ControlWorld:
         """Have :data:`HOSTID` registered and connected."""
         self.world.register()
         self.fleet.presence.attach(HOSTID, self.session)
+
+    def inhibit(self, active: int = 1, address: str = "198.51.100.9") -> None:
+        """Have :data:`HOSTID` say that remote control is inhibited, or not."""
+        message = change_upload(InhbitRemote=active)
+        self.fleet.uploads.change(message, historic=False, origin=lambda: Origin(address))
 
     def around(self, clock: IReactorTime | None = None) -> Around:
         return Around(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))

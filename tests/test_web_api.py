@@ -39,7 +39,7 @@ ABOUT_NO_FIELD = {
     *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
-    *("queue_full", "not_audited", "too_late", "registry_full"),
+    *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "admin_only"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
 """Codes that are about who asks, the request as a whole, or how things are."""
@@ -618,6 +618,11 @@ class RequestTests(WebTestCase):
             ("DELETE", "/commands/99", None, "no_such_command", "path.number"),
             ("POST", "/alarms/99/acknowledge", None, "no_such_alarm", "path.number"),
             ("GET", "/controllers/none", None, "no_such_controller", "path.name"),
+            ("PUT", f"{device}/lock", {"reason": " "}, "bad_argument", "body.reason"),
+            ("PUT", "/devices/none/lock", {"reason": "oil"}, "unknown_device", "path.hostid"),
+            ("DELETE", "/devices/none/lock", None, "unknown_device", "path.hostid"),
+            ("DELETE", f"{device}/inputs/none", None, "bad_argument", "path.input"),
+            ("DELETE", "/devices/none/inputs/fire_alarm", None, "unknown_device", "path.hostid"),
             ("POST", to_device, {"kind": "named", "name": "none"}, "unknown_command", "body.name"),
             ("POST", to_device, {"kind": "modbus", "frames": "00"}, "bad_frame", "body.frames"),
             ("POST", to_device, {"kind": "port", "port": 1, "baud": 0}, "bad_port", "body.port"),

@@ -111,6 +111,8 @@ class Dispatch:
         :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
         """
         sort: Sort = "stop" if name == STOP else "command"
+        if sort == "stop":
+            overridden = None  # it needs none, and is not refused for whose it is
         self._check(hostid, sort, by, overridden)
         profile = self._live[hostid].profile
         found = profile.command_by_name.get(name)

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
+from cmmd.fleet.desk.maintenance import LONGEST_REASON
 from cmmd.fleet.desk.records import Blocked, Changes, Lock, RawRun
 from cmmd.fleet.settings import BadSetting
 from cmmd.fleet.view import InputReportNow, PointNow, SignalNow
@@ -20,13 +21,17 @@ __all__ = [
     "Enrolment",
     "LiveAnswer",
     "LiveQuery",
+    "LockBody",
     "SettingsPatch",
     "change_settings",
+    "clear_input",
     "disable_device",
     "enable_device",
     "enrol_device",
     "get_device",
     "get_live",
+    "lock_device",
+    "unlock_device",
 ]
 
 
@@ -102,6 +107,12 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     profile: ProfileName | UnsetType | None = UNSET
 
 
+class LockBody(Body, frozen=True, kw_only=True):
+    """Why the device is locked, for everybody who looks at it."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)]
+
+
 def get_device(around: Around, call: Call[NoQuery, None]) -> Answer:
     """One device."""
     return Answer(body=around.desk.device(call.hostid))
@@ -154,3 +165,21 @@ async def _enable(around: Around, call: Call[NoQuery, None], *, enabled: bool) -
     device = await around.desk.set_device(call.hostid, Changes(enabled=enabled), call.caller.by)
     around.feed.touch(call.hostid)
     return Answer(body=device)
+
+
+# --- people beside the machine ----------------------------------------------------------------------------------------
+
+
+async def lock_device(around: Around, call: Call[NoQuery, LockBody]) -> Answer:
+    """Lock it for maintenance."""
+    return Answer(body=await around.desk.lock(call.hostid, call.body.reason, call.caller.by))
+
+
+async def unlock_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Remove the lock."""
+    return Answer(body=await around.desk.unlock(call.hostid, call.caller.by))
+
+
+async def clear_input(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Forget what the device last said of one of its inputs."""
+    return Answer(body=await around.desk.clear_input(call.hostid, call.path["input"], call.caller.by))

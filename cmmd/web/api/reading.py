@@ -25,8 +25,9 @@ LONGEST_ACCEPT = 1000
 HostId = Annotated[str, Meta(min_length=1, max_length=24, pattern=r"^[!-~]{1,24}(?!\n)$")]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 ProfileName = Annotated[str, Meta(min_length=1, max_length=64)]
+InputName = Annotated[str, Meta(min_length=1, max_length=64, description="Such as `remote_inhibited`.")]
 
-PATHS: Mapping[str, Any] = {"hostid": HostId, "number": Number, "name": ProfileName}
+PATHS: Mapping[str, Any] = {"hostid": HostId, "number": Number, "name": ProfileName, "input": InputName}
 """What may stand in a path."""
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
