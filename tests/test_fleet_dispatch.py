@@ -14,6 +14,7 @@ from cmmd.fleet import allowed
 from cmmd.fleet.confirmation import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.dispatch import LONGEST_WAIT_S
 from cmmd.fleet.fleet import CommandTerms
+from cmmd.fleet.interlocks import FRESH_S
 from cmmd.fleet.orders import By, NoSuchCommand, Submitted, TooLate
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.starts import STARTS_A_TURN
@@ -444,7 +445,7 @@ class AllowedTests(DispatchTestCase):
             [
                 "admin_only", "ambiguous_session", "bad_frame", "bad_port", "commands_disabled", "device_disabled",
                 "device_offline", "expired", "locked", "not_allowed", "not_audited", "queue_full",
-                "remote_inhibited", "remote_locked", "unknown_command", "unknown_device",
+                "remote_inhibited", "remote_locked", "stale", "unknown_command", "unknown_device",
             ],
         )  # fmt: skip
 
@@ -582,11 +583,43 @@ class ConfirmationTests(DispatchTestCase):
             self.assertIs(self.confirmed(submitted.command.number), True)
 
     def test_nobody_knows_how_it_was_before(self) -> None:
-        submitted = self.submit("mains_breaker_toggle")
+        admin = By("carol", "amp", admin=True)
+        submitting = self.dispatch.command(HOSTID, "mains_breaker_toggle", admin, None, "stale")
+        submitted = self.successResultOf(Deferred.fromCoroutine(submitting))
         self.carrier.answer()
         self.upload({}, {6})
         self.world.clock.advance(UPLOAD_WINDOW_S * 2)
         self.assertIsNone(self.confirmed(submitted.command.number))
+
+    def test_what_is_turned_round_has_to_be_known_now(self) -> None:
+        """Unknown, from before a restart, or older than a minute: what a toggle would do nobody knows."""
+
+        def toggle() -> Any:
+            return self.dispatch.command(HOSTID, "generator_breaker_toggle", ALICE)
+
+        self.assert_not_allowed(allowed.Stale, toggle())
+        self.upload({}, set(AT_REST))
+        self.world.clock.advance(FRESH_S)
+        self.submit("generator_breaker_toggle")
+        self.carrier.answer()
+        self.world.clock.advance(1)
+        self.assert_not_allowed(allowed.Stale, toggle())
+        self.upload({}, set(AT_REST))
+        self.world.write_batch()
+        self.prepare(World(store=self.world.store, start_s=self.world.clock.seconds() + 1))
+        self.assert_not_allowed(allowed.Stale, toggle())
+
+    def test_what_waited_has_become_stale(self) -> None:
+        self.upload({}, set(AT_REST))
+        self.submit("auto")
+        self.carrier.send()
+        self.world.clock.advance(30)
+        second = self.submit("generator_breaker_toggle")
+        self.world.clock.advance(FRESH_S - 29)
+        self.carrier.answer()
+        command = self.ended(second)
+        self.assertEqual((command.outcome, len(self.carrier.asked)), ("not sent", 1))
+        self.assertIn("not known now", command.reply or "")
 
     def test_an_unknown_outcome_may_be_confirmed(self) -> None:
         """Whether it was done nobody answered; that the mode is another one everybody sees."""

@@ -21,6 +21,7 @@ __all__ = [
     "QueueFull",
     "RemoteInhibited",
     "RemoteLocked",
+    "Stale",
     "UnknownCommand",
     "UnknownDevice",
     "checked_frames",
@@ -111,6 +112,12 @@ class AmbiguousSession(NotAllowed):
     """Sessions from two addresses claim to be this device: which one is the genset is not known."""
 
     code = "ambiguous_session"
+
+
+class Stale(NotAllowed):
+    """The command toggles something whose state now is not known: what it would do is not known, either."""
+
+    code = "stale"
 
 
 class AdminOnly(NotAllowed):

@@ -85,7 +85,12 @@ class Dispatch:
         stood_still: Callable[[], float],
     ) -> None:
         self._interlocks = Interlocks(
-            device=device, live=live, presence=presence, enabled=enabled, stood_still=stood_still
+            device=device,
+            live=live,
+            presence=presence,
+            enabled=enabled,
+            stood_still=stood_still,
+            now_ms=audit.now_ms,
         )
         self._live = live
         self.audit = audit
@@ -119,6 +124,7 @@ class Dispatch:
         if found is None:
             raise allowed.UnknownCommand(profile.why_not_offered(name)[:200])
         asked = Asked("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
+        self._interlocks.check(hostid, sort, overridden, asked.toggles)
         return await self._submit(hostid, asked, by, timeout_s)
 
     async def write(
@@ -325,7 +331,8 @@ class Dispatch:
         line.in_flight.append(order)
         try:
             # While it waited, things may have changed.
-            carrier = self._interlocks.check(hostid, order.asked.sort, order.asked.overridden)
+            asked = order.asked
+            carrier = self._interlocks.check(hostid, asked.sort, asked.overridden, asked.toggles)
             if self._is_for_another_controller(order):
                 raise allowed.UnknownCommand("the device has another controller profile by now")
             address = carrier.peer

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from math import inf
 
 from cmmd.fleet.allowed import (
     AdminOnly,
@@ -16,6 +17,7 @@ from cmmd.fleet.allowed import (
     QueueFull,
     RemoteInhibited,
     RemoteLocked,
+    Stale,
     UnknownDevice,
 )
 from cmmd.fleet.inputs import REMOTE_INHIBITED
@@ -24,19 +26,22 @@ from cmmd.fleet.orders import By, Sort
 from cmmd.fleet.presence import Attached, Presence
 from cmmd.store.records import Device
 
-__all__ = ["NEVER_REFUSED_AS", "OVERRIDABLE", "Interlocks"]
+__all__ = ["FRESH_S", "NEVER_REFUSED_AS", "OVERRIDABLE", "Interlocks"]
 
 NEVER_REFUSED_AS: Mapping[Sort, frozenset[type[NotAllowed]]] = {
     "stop": frozenset(
-        (Expired, Locked, RemoteInhibited, RemoteLocked, AmbiguousSession, QueueFull, NotAudited),
+        (Expired, Locked, RemoteInhibited, RemoteLocked, AmbiguousSession, Stale, QueueFull, NotAudited),
     ),
     "reset": frozenset((Locked,)),
     "command": frozenset(),
 }
 """What does not count for which sort of command. A stop sets nothing in motion: only what makes it impossible does."""
 
-OVERRIDABLE: frozenset[str] = frozenset((RemoteInhibited.code,))
-"""The codes that an administrator can override for one command."""
+OVERRIDABLE: frozenset[str] = frozenset((RemoteInhibited.code, Stale.code))
+"""The codes that an administrator can override for one command: beside the genset they see for themselves."""
+
+FRESH_S = 60.0
+"""Seconds since the newest upload up to which the state counts that a toggling command depends on."""
 
 
 class Interlocks:
@@ -45,6 +50,7 @@ class Interlocks:
     :param device: gives the registration of a device.
     :param enabled: False: nothing is sent to any device.
     :param stood_still: for how many seconds, until just now, this process did; 0: it did not.
+    :param now_ms: Unix time in milliseconds.
     :ivar enabled: likewise, now.
     """
 
@@ -56,17 +62,22 @@ class Interlocks:
         presence: Presence,
         enabled: bool,
         stood_still: Callable[[], float],
+        now_ms: Callable[[], int],
     ) -> None:
         self._device = device
         self._live = live
         self._presence = presence
         self._stood_still = stood_still
+        self._now_ms = now_ms
         self.enabled = enabled
 
-    def check(self, hostid: str, sort: Sort = "command", overridden: str | None = None) -> Attached:
+    def check(
+        self, hostid: str, sort: Sort = "command", overridden: str | None = None, toggles: str | None = None
+    ) -> Attached:
         """Look whether this sort of command may be sent to a device now.
 
         :param overridden: the code of a refusal that an administrator has overridden.
+        :param toggles: the signal that the command turns round; None: what it does depends on no state.
         :return: the session that carries it.
         :raises NotAllowed: one of its kinds; the first of those that count.
         """
@@ -81,7 +92,23 @@ class Interlocks:
                 if reason:
                     raise kind(reason)
         assert carrier is not None, "it is not offline"
+        if toggles is not None and overridden != Stale.code:
+            self._check_known(hostid, toggles)
         return carrier
+
+    def _check_known(self, hostid: str, signal: str) -> None:
+        """Look whether the state that a command turns round is known, and from an upload of just now.
+
+        :raises Stale: it is not.
+        """
+        record = self._live[hostid]
+        found = record.profile.signal_by_name.get(signal)
+        state = None if found is None else record.profile.signal_state(found, record.known)
+        age_s = inf if record.at is None or record.stale else (self._now_ms() - record.at) / 1000
+        if state is None or not age_s <= FRESH_S:
+            since = "" if record.at is None else f", last upload {_text(record.at)}"
+            title = signal if found is None else found.title
+            raise Stale(f"it turns round whether {title!r} is set, which is not known now{since}")
 
     @staticmethod
     def check_override(overridden: str | None, by: By) -> None:

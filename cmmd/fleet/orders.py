@@ -7,7 +7,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from cmmd.controllers.commands import Confirmation
+from cmmd.controllers.commands import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.confirmation import Watched
 from cmmd.store.records import Command
@@ -61,6 +61,11 @@ class Asked(Struct, frozen=True):
     name: str | None = None
     confirmation: Confirmation | None = None
     overridden: str | None = None
+
+    @property
+    def toggles(self) -> str | None:
+        """The signal that the command turns round; None: what it does depends on no state."""
+        return self.confirmation.signal if isinstance(self.confirmation, SignalChanges) else None
 
 
 def who_text(name: str) -> str:

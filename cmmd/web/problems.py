@@ -59,6 +59,7 @@ STATUS: dict[str, int] = {
     "remote_locked": 409,
     "locked": 409,
     "ambiguous_session": 409,
+    "stale": 409,
     "queue_full": 409,
     "too_late": 409,
     "expired": 409,

@@ -20,6 +20,7 @@ from cmmd.fleet.allowed import (
     QueueFull,
     RemoteInhibited,
     RemoteLocked,
+    Stale,
     UnknownCommand,
     UnknownDevice,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "RegistryFull",
     "RemoteInhibited",
     "RemoteLocked",
+    "Stale",
     "TooLate",
     "TooManyRequests",
     "Unavailable",
