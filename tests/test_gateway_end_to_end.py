@@ -118,6 +118,7 @@ class CmmdTests(_Folders):
         )
         chain.start()
         emulator = chain.emulator
+        until(lambda: chain.live.get("byte_order") == "little", "cmmd has found out how to read the changes")
         for seconds in (0, 60, 3600):
             emulator.ask("freeze")
             emulator.ask("advance", seconds)
