@@ -133,7 +133,7 @@ class OutcomeTests(_TestCase):
     async def test_cancel(self) -> None:
         first = self.begin("send", HOSTID, "auto", "--confirm", "0")
         await self.sent()
-        second = self.begin("send", HOSTID, "stop", "--confirm", "0")
+        second = self.begin("send", HOSTID, "manual", "--confirm", "0")
         await until(lambda: self.control.dispatch.under_way(2))
         called = await self.done("--json", "cancel", "2")
         self.assertEqual((called.json["number"], called.json["outcome"]), (2, "not sent"))
@@ -225,7 +225,6 @@ class QuestionTests(_TestCase):
     async def test_whatever_is_sent(self) -> None:
         for arguments, expected in (
             (("send", HOSTID, "auto"), "starts by itself when the mains fail"),
-            (("send", HOSTID, "stop"), "loses its supply"),
             (("send", HOSTID, "test"), "moves an engine or a breaker"),
             (("port", HOSTID, "--port", "off", "--baud", "9600"), "hears nothing"),
             (("reset", HOSTID), "restarts"),

@@ -12,9 +12,10 @@ from cmmd.fleet.desk.refusals import refusal
 from tests.support import REPOSITORY
 
 CODES = (
-    "unknown_device unknown_command bad_frame bad_port commands_disabled device_disabled device_offline expired"
-    " remote_inhibited remote_locked locked ambiguous_session admin_only queue_full not_audited not_allowed"
-    " no_such_point no_such_alarm no_such_command too_late already_enrolled registry_full bad_argument unavailable too_many_requests internal_error"
+    "unknown_device unknown_command bad_frame bad_port commands_disabled device_disabled device_offline"
+    " expired remote_inhibited remote_locked locked ambiguous_session admin_only queue_full not_audited"
+    " not_allowed no_such_point no_such_alarm no_such_command too_late already_enrolled registry_full"
+    " bad_argument unavailable too_many_requests internal_error"
 )
 """Programs hold on to these."""
 

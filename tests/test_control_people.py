@@ -128,8 +128,9 @@ class StopTests(PeopleTestCase):
         self.patch(connection, "STOPS_BESIDES", 1)
         for _ in range(2):
             self.plain.begin(commands.SendCommand, hostid=HOSTID, name="auto")
-        for command, arguments in (*EACH, (commands.GetLive, {})):
+        for command, arguments in EACH:
             self.refused(errors.TooManyRequests, command, **arguments)
+        self.refused(errors.TooManyRequests, commands.GetLive)
         stops = [self.plain.begin(commands.SendCommand, hostid=HOSTID, name="stop") for _ in range(2)]
         self.assertNoResult(stops[0])
         self.refused(errors.TooManyRequests, commands.SendCommand, name="stop")  # not without any limit

@@ -3,6 +3,7 @@
 from cmmd import __version__
 from cmmd.fleet.desk.records import CommandInfo, DeviceDetails, DeviceRow, Lock, RawRun, Settings, StatusNow
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.inputs import states
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally
 from cmmd.modbus.frames import Function
@@ -56,6 +57,8 @@ def row_of(fleet: Fleet, device: Device) -> DeviceRow:
         mode=profile.mode(known),
         alarms=len(fleet.alarms.open_alarms(device.hostid)),
         lock=lock_of(device),
+        active_inputs=[name for name, active in states(record.inputs).items() if active],
+        in_doubt=list(dict.fromkeys(fleet.presence.in_doubt(device.hostid))),
     )
 
 

@@ -78,6 +78,8 @@ class DeviceRow(Struct, frozen=True, kw_only=True):
     :ivar stale: nothing has come since the daemon's start.
     :ivar alarms: how many are open.
     :ivar lock: the maintenance lock; None: it is not locked.
+    :ivar active_inputs: the device's own inputs that were active when they were last said, however long ago.
+    :ivar in_doubt: the hosts whose sessions make it doubtful which device is there; none: it is certain.
     """
 
     number: int
@@ -97,6 +99,8 @@ class DeviceRow(Struct, frozen=True, kw_only=True):
     mode: Mode | None
     alarms: int
     lock: Lock | None
+    active_inputs: list[str]
+    in_doubt: list[str]
 
 
 class CommandInfo(Struct, frozen=True, kw_only=True):
