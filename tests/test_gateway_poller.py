@@ -534,7 +534,8 @@ class WriteTests(PollerTestCase):
             ),
         )
         self.source = self.made(Catalog(CATALOG, [without]))
-        for moduletype, known in (("HGM6120N", True), ("HGM4020N", True), ("OWN1", False), ("?", False)):
+        verified, by_evidence, unknown = ("HGM6120N", "HGM4020N"), ("HGM6110N", "HGM4010N"), ("OWN1", "HGM9999", "?")
+        for moduletype, known in ((one, one not in unknown) for one in (*verified, *by_evidence, *unknown)):
             self.moduletype = moduletype
             self.assertEqual((self.source.is_stop(STOP), self.stop()), (known, known), moduletype)
 

@@ -17,6 +17,9 @@ STOP = "stop"
 def stop_coil(catalog: Catalog, moduletype: str) -> int | None:
     """Look up the coil whose writing stops a controller.
 
+    Also of models whose commands are not verified: there a server sends a stop only where an admin has set the profile
+    by hand, and to keep that one back would be worse than to trust the profile's evidence for it.
+
     :param moduletype: the controller's model.
     :return: None: no profile describes the model, or its profile has no stop command.
     """
