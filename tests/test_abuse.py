@@ -6,6 +6,7 @@ Every wait in here has its own limit, for trial's ``timeout`` cannot end what bl
 """
 
 import atexit
+import contextlib
 import json
 import random
 import resource
@@ -20,10 +21,12 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.desk.tokens import Tokens
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
 from tests.browsers import FOREIGN
-from tests.daemon import Daemon, Sections, until
+from tests.daemon import Daemon, Sections, endpoint, service_port, until
+from tests.hostile_http import ATTACKS, FLOODS
 from tests.plain_device import PlainDevice, login, message, register
 from tests.steady_fleet import SteadyFleet
 
@@ -325,6 +328,35 @@ class TooManyTests(SynchronousTestCase):
             return bool(register(port, "LATER")["retcode"] == "000000")
         except (OSError, json.JSONDecodeError):
             return False
+
+
+class HostileHTTPTests(SynchronousTestCase):
+    """HTTP clients without a token beside a device; how fast it is answered is measured by bench_web_hostile."""
+
+    def test_every_attack_on_eight_connections_at_once(self) -> None:
+        folder = Path(mkdtemp(prefix="cmmd-abuse-"))
+        self.addCleanup(shutil.rmtree, folder)
+        port = service_port()
+        daemon = Daemon(folder, {"web": {"listen": [endpoint(port)]}})
+        self.addCleanup(daemon.kill)
+        daemon.state.mkdir()
+        Tokens(daemon.state).add("operator", "operator")
+        daemon.start([daemon.port, port])
+        with abuse.attach(daemon.port, HOSTID) as device:
+            logged = len(daemon.log)
+            for name, request in (*ATTACKS.items(), *FLOODS.items()):
+                with ExitStack() as stack:
+                    hostile = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(8)]
+                    for connection in hostile:
+                        connection.setblocking(False)
+                        with contextlib.suppress(OSError):  # trial has a meaning of its own for the bare name
+                            connection.send(request)
+                    answer = device.ask(message("HB", HOSTID))
+                    self.assertEqual(answer["retcode"], "000000", name)
+        self.assertTrue(daemon.alive)
+        said = daemon.log[logged:]
+        self.assertNotIn("Traceback", said)
+        self.assertLess(len(said), 5000, said)
 
 
 def fits(answer: dict[str, Any], expected: Expected) -> bool:

@@ -119,6 +119,7 @@ class TokenTests(WebTestCase):
         self.world.world.write_batch()
         client = self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
         client.transport.loseConnection()
+        self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_goes_leaves_his_place_to_another(self) -> None:
