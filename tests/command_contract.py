@@ -6,7 +6,6 @@ made of it by ``python -m tests.command_contract``.
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, fail
@@ -14,19 +13,35 @@ from twisted.internet.defer import Deferred, fail
 from cmmd.fleet.allowed import checked_frames
 from cmmd.fleet.desk import maintenance
 from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.dispatch import LONGEST_WAIT_S, STOP_WAITS_S
+from cmmd.fleet.dispatch import STOP_WAITS_S
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.interlocks import FRESH_S
+from cmmd.fleet.journal import LONGEST_RETRY_S
 from cmmd.fleet.orders import By
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Command, Query
 from cmmd.wire.messages import Login, encode
 from tests.support import REPOSITORY
+from tests.test_gateway_command_contract import CASES as GATEWAY_CASES
+from tests.test_gateway_command_contract import CONDITIONS as GATEWAY_CONDITIONS
 from tests.uploads import AT_REST, STANDBY, full_upload
 from tests.world import HOSTID, World, login_params
 
-__all__ = ["CASES", "COMMANDS", "CONDITIONS", "HOME", "SORTS", "Case", "Door", "Scene", "Sort", "table"]
+__all__ = [
+    "CASES",
+    "COMMANDS",
+    "CONDITIONS",
+    "HOME",
+    "SORTS",
+    "Case",
+    "Door",
+    "Play",
+    "Scene",
+    "Sort",
+    "check",
+    "table",
+]
 
 HOME, ELSEWHERE = "192.0.2.7", "198.51.100.9"
 BOB = By("bob", "amp", admin=True)
@@ -458,48 +473,76 @@ class Door(Protocol):
         """
 
 
-def check(case: Case, door_of: Callable[[Scene], Door]) -> None:
-    """Play one case at one door, and hold everything that the contract says of it.
+class Play:
+    """One case at one door: what is in the way is there, the command has been asked.
 
-    :raises AssertionError: it is otherwise.
+    :ivar scene: its time has to pass until the command is :attr:`answered`, then it is to be :meth:`verified`.
     """
-    condition = CONDITIONS[case.condition]
-    FullDisk.full = Hanging.hangs = False
-    scene = Scene(**condition.scene())
-    condition.set_up(scene)
-    before = {device: len(device.got) for device in scene.devices}
-    asked_at, earlier = scene.clock.seconds(), {one.number for one in scene.audit()}
-    door = door_of(scene)
-    told = door.ask(case.command, condition.override)
-    scene.run(lambda: told() != "")
-    assert told() == case.expected, f"{case}: {told()!r}"
-    scene.pass_time(1.0)
-    sent = [(at - asked_at, what) for device in scene.devices for at, what in device.got[before.get(device, 0) :]]
-    ours = [(after_s, what) for after_s, what in sent if what == _on_the_wire(case.command)]
-    was_sent = case.expected in ("done", "timeout", "refused")
-    joined = case == Case("stop", "overtaken", "done")  # the same stop, asked twice before it has left, is one stop
-    assert len(ours) == was_sent, f"{case}: sent {sent}"
-    if case.command == "stop" and was_sent:
-        assert ours[0][0] <= STOP_WAITS_S + 1.0, f"{case}: after {ours[0][0]:.1f} s"
-    if was_sent and condition.set_up is _stranger:
-        assert len(scene.devices[0].got) == 1, f"{case}: it went to the stranger"
-    FullDisk.full = Hanging.hangs = False
-    if condition.set_up is not _hangs:
-        scene.pass_time(2.0)
-        _check_audit(case, scene, earlier, door.name, condition.override, joined=joined)
 
+    def __init__(self, case: Case, door_of: Callable[[Scene], Door]) -> None:
+        FullDisk.full = Hanging.hangs = False
+        self._case = case
+        self._condition = CONDITIONS[case.condition]
+        self.scene = Scene(**self._condition.scene())
+        self._condition.set_up(self.scene)
+        self._before = {device: len(device.got) for device in self.scene.devices}
+        self._earlier = {one.number for one in self.scene.audit()}
+        self._asked_at = self.scene.clock.seconds()
+        self._door = door_of(self.scene)
+        self._told = self._door.ask(case.command, self._condition.override)
 
-def _check_audit(case: Case, scene: Scene, earlier: set[int], door: str, override: str | None, *, joined: bool) -> None:
-    """Hold that everything that may have been sent is recorded with who asked, and how it ended."""
-    records = [one for one in scene.audit() if one.number not in earlier and (joined or one.requester != "bob")]
-    if case.expected in ("done", "timeout", "not sent"):
-        (record,) = records[:1] if joined else records
-        assert (record.outcome, joined or record.door) == (case.expected, joined or door), record
+    @property
+    def answered(self) -> bool:
+        """Whether the caller has been told."""
+        return self._told() != ""
+
+    def verified(self) -> None:
+        """Hold everything that the contract says of the case.
+
+        :raises AssertionError: it is otherwise.
+        """
+        case, scene = self._case, self.scene
+        assert self._told() == case.expected, f"{case}: {self._told()!r}"
+        scene.pass_time(1.0)
+        was_sent = case.expected in ("done", "timeout", "refused")
+        ours = [at - self._asked_at for at, what in self._got() if what == _on_the_wire(case.command)]
+        assert len(ours) == was_sent, f"{case}: sent {self._got()}"
+        if case.command == "stop" and was_sent:
+            assert ours[0] <= STOP_WAITS_S + 1.0, f"{case}: after {ours[0]:.1f} s"
+        if was_sent and self._condition.set_up is _stranger:
+            assert len(scene.devices[0].got) == 1, f"{case}: it went to the stranger"
+        FullDisk.full = Hanging.hangs = False
+        if self._condition.set_up is not _hangs:
+            scene.pass_time(LONGEST_RETRY_S if self._condition.set_up is _full_disk else 2.0)
+            self._verify_audit()
+
+    def _got(self) -> list[tuple[float, str]]:
+        return [one for device in self.scene.devices for one in device.got[self._before.get(device, 0) :]]
+
+    def _verify_audit(self) -> None:
+        """Hold that everything that may have been sent is recorded with who asked, and how it ended."""
+        case = self._case
+        joined = case == Case("stop", "overtaken", "done")  # a stop that is asked twice before it leaves is one stop
+        records = [one for one in self.scene.audit() if one.number not in self._earlier]
+        records = [one for one in records if joined or one.requester != BOB.requester]
+        if case.expected not in ("done", "timeout", "not sent"):
+            assert all(one.outcome == "not sent" for one in records), records
+            return
+        (record,) = records
+        assert (record.outcome, joined or record.door) == (case.expected, joined or self._door.name), record
         assert (record.sent_at is None) == (case.expected == "not sent"), record
         assert (record.address is None) == (record.sent_at is None), record
-        assert record.overridden == (None if case.command == "stop" else override), record
-    else:
-        assert all(one.outcome == "not sent" for one in records), records
+        assert record.overridden == (None if case.command == "stop" else self._condition.override), record
+
+
+def check(case: Case, door_of: Callable[[Scene], Door]) -> None:
+    """Play one case at a door in memory.
+
+    :raises AssertionError: something is otherwise than the contract says.
+    """
+    play = Play(case, door_of)
+    play.scene.run(lambda: play.answered)
+    play.verified()
 
 
 def _on_the_wire(command: str) -> str:
@@ -525,26 +568,48 @@ _TITLES: dict[Sort, str] = {
     "port": "port and speed",
     "reset": "reset of the module",
 }
-BEGIN, END = "<!-- made by python -m tests.command_contract -->\n", "<!-- until here -->\n"
 SAFETY = REPOSITORY / "docs" / "safety.md"
+_MADE, _UNTIL = "<!-- {}made by python -m tests.command_contract -->\n", "<!-- {}until here -->\n"
+_GATEWAY_TITLES = {"stop": "stop", "start": "any other write", "port": "port and speed", "reset": "reset"}
+
+
+def _rows(titles: list[str], rows: list[list[str]]) -> str:
+    head = ["in the way", *titles]
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def table() -> str:
-    """Make the table of the documentation."""
-    lines = ["| in the way | " + " | ".join(_TITLES[sort] for sort in SORTS) + " |", "|" + " --- |" * (len(SORTS) + 1)]
-    for condition in CONDITIONS.values():
-        cells = [one if one == "done" else f"`{one}`" for one in condition.expected]
-        lines.append(f"| {condition.text} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+    """Make the table of cmmd's doors."""
+    rows = [[one.text, *(_cell(expected) for expected in one.expected)] for one in CONDITIONS.values()]
+    return _rows([_TITLES[sort] for sort in SORTS], rows)
+
+
+def _cell(expected: str) -> str:
+    return expected if expected == "done" else f"`{expected}`"
+
+
+def gateway_table() -> str:
+    """Make the table of a gateway's order path."""
+    cases = {(one.condition, one.order): one for one in GATEWAY_CASES}
+    rows = [
+        [
+            condition,
+            *(f"{one.expected}; told {one.told}" for one in (cases[condition, order] for order in _GATEWAY_TITLES)),
+        ]
+        for condition in GATEWAY_CONDITIONS
+    ]
+    return _rows([*_GATEWAY_TITLES.values()], rows)
 
 
 def written(text: str) -> str:
-    """Put the table into the text of docs/safety.md."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table() + END + after
+    """Put the tables into the text of docs/safety.md."""
+    for mark, made in (("", table()), ("gateway: ", gateway_table())):
+        before, begin, rest = text.partition(_MADE.format(mark))
+        _, end, after = rest.partition(_UNTIL.format(mark))
+        text = before + begin + made + end + after
+    return text
 
 
 if __name__ == "__main__":
-    Path(SAFETY).write_text(written(SAFETY.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"{SAFETY.name}: {len(CASES)} cases, waiting {LONGEST_WAIT_S:.0f} s at most")
+    SAFETY.write_text(written(SAFETY.read_text(encoding="utf-8")), encoding="utf-8")

@@ -146,7 +146,7 @@ class InputTests(PeopleTestCase):
         listed = (await self.done("--json", "commands")).json
         self.assertEqual([one["overridden"] for one in listed], ["remote_inhibited"] * len(EACH))
         self.assertEqual({one["address"] for one in listed}, {"192.0.2.7"})
-        self.assertEqual(OVERRIDES, tuple(OVERRIDABLE))
+        self.assertEqual(set(OVERRIDES), OVERRIDABLE)
 
     async def test_asked_about_what_is_overridden(self) -> None:
         self.control.inhibit()
@@ -179,7 +179,9 @@ class ShownTests(PeopleTestCase):
     async def test_devices(self) -> None:
         self.assertIn("locked, inhibited", (await self.done("devices")).out)
         (row,) = (await self.done("--json", "devices")).json
-        self.assertEqual((row["lock"]["by"], row["active_inputs"], row["in_doubt"]), ("token bob", [*OVERRIDES], []))
+        self.assertEqual(
+            (row["lock"]["by"], row["active_inputs"], row["in_doubt"]), ("token bob", ["remote_inhibited"], [])
+        )
 
     async def test_views(self) -> None:
         for arguments in (("watch", HOSTID), ("watch",)):

@@ -6,20 +6,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands
 from cmmd.control.connection import Around
+from cmmd.control.doors import unix_doors
+from cmmd.control.programs import Programs
 from cmmd.control.responder import DOOR
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.web.service import Web
 from tests import command_contract
-from tests.command_contract import CASES, RAW, SAFETY, Scene, check
-from tests.control_world import Plain, folder
+from tests.cmmctl_world import Called, CallingTestCase
+from tests.command_contract import CASES, RAW, SAFETY, Case, Play, Scene, check
+from tests.control_world import Plain, folder, now, until
 from tests.web_world import Client
 from tests.world import CATALOG, HOSTID
+
+reactor: Any = _reactor
 
 
 class AmpDoor:
@@ -122,3 +129,69 @@ class HttpTests(SynchronousTestCase):
             state = states / str(number)
             state.mkdir()
             check(case, partial(HttpDoor, state))
+
+
+class CmmctlDoor:
+    """The command line, over a real socket.
+
+    :ivar programs: what listens on it.
+    """
+
+    name = DOOR
+
+    def __init__(self, test: CallingTestCase, scene: Scene) -> None:
+        self._test = test
+        self._audit = scene.fleet.dispatch.audit
+        self._last = 0
+        self._answered: list[str] = []
+        self.programs = Programs(unix_doors(["unix:control.sock"], test.state, reactor), scene.operations, reactor)
+        now(self.programs.listen())
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the daemon has accepted or refused the command: from then on the scene's time counts."""
+        return bool(self._answered) or self._audit.last_number > self._last
+
+    def ask(self, command: str, override: str | None) -> Callable[[], str]:
+        self._last = self._audit.last_number
+        arguments: dict[str, tuple[str, ...]] = {
+            "write": ("write", HOSTID, RAW, "--yes"),
+            "port": ("port", HOSTID, "--port", "RS485", "--baud", "9600", "--yes"),
+            "reset": ("reset", HOSTID, "--yes", "--confirm", "0"),
+        }
+        call = arguments.get(command, ("send", HOSTID, command, "--yes", "--confirm", "0"))
+        more = () if override is None else ("--override", override)
+        self._test.begin("--json", *call, *more).addCallback(self._note)
+        return lambda: "".join(self._answered)
+
+    def _note(self, called: Called) -> None:
+        outcome = called.json["outcome"] if called.out else called.error["error"]
+        status = {"done": 0, "timeout": 3, "lost": 3}.get(outcome, 1)
+        self._answered.append(outcome if called.status == status else f"{outcome}, exit status {called.status}")
+
+
+class CmmctlTests(CallingTestCase):
+    timeout = 120
+
+    async def test_every_condition(self) -> None:
+        """One command of each sort: what differs within a sort is held at the port that cmmctl goes through."""
+        chosen = {"stop", "start", "generator_breaker_toggle", "write", "port", "reset"}
+        for case in CASES:
+            if case.command in chosen:
+                await self.play(case)
+
+    async def play(self, case: Case) -> None:
+        self.state = folder(self)
+        doors: list[CmmctlDoor] = []
+
+        def door_of(scene: Scene) -> CmmctlDoor:
+            doors.append(CmmctlDoor(self, scene))
+            return doors[0]
+
+        play = Play(case, door_of)
+        await until(lambda: doors[0].arrived)
+        while not play.answered:
+            play.scene.step()
+            await deferLater(reactor, 0)
+        play.verified()
+        await doors[0].programs.stop()

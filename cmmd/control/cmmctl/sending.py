@@ -15,13 +15,13 @@ from cmmd.control.cmmctl.order import Order, carry_out, carry_out_at_once
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, hostid_argument, name_argument
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, code_of, plain
-from cmmd.control.errors import RemoteInhibited, UnknownCommand
+from cmmd.control.errors import RemoteInhibited, Stale, UnknownCommand
 from cmmd.fleet.desk.records import CommandInfo, DeviceDetails
 from cmmd.fleet.orders import STOP
 
 __all__ = ["OVERRIDES", "add_to"]
 
-OVERRIDES = (RemoteInhibited.code,)
+OVERRIDES = (RemoteInhibited.code, Stale.code)
 """Refusals that can be overridden."""
 
 CONFIRM_S = 10.0
