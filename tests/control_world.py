@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -38,7 +38,7 @@ from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswe
 from tests.uploads import change_upload
 from tests.world import HOSTID, World
 
-__all__ = ["Authority", "ControlWorld", "Plain", "Sent", "folder", "now", "opened", "until"]
+__all__ = ["Authority", "ControlWorld", "HeldSession", "Plain", "Sent", "folder", "now", "opened", "until"]
 
 T = TypeVar("T")
 
@@ -64,13 +64,13 @@ class Sent:
             self.answer.callback(answered)
 
 
-class _Session:
+class HeldSession:
     """A live session; what it is sent waits for the test's answer."""
 
     carries_commands = True
-    peer = "192.0.2.7"
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "192.0.2.7") -> None:
+        self.peer = peer
         self.sent: list[Sent] = []
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class ControlWorld:
             tally=self.world.tally,
             now=self.clock.seconds,
         )
-        self.session = _Session()
+        self.session = HeldSession()
 
     @property
     def sent(self) -> list[Sent]:
@@ -141,6 +141,13 @@ class ControlWorld:
         return Around(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))
 
 
+class Serving(Protocol):
+    """What programs come in to."""
+
+    def around(self) -> Around:
+        """What their connections work with."""
+
+
 class _PlainClient(amp.AMP):
     """Twisted's own AMP, with nothing of ours."""
 
@@ -157,7 +164,7 @@ class Plain:
     :ivar reads: False: what the responder writes stays in its transport.
     """
 
-    def __init__(self, control: ControlWorld, known: str = "uid 1000 pid 77") -> None:
+    def __init__(self, control: Serving, known: str = "uid 1000 pid 77") -> None:
         self.gone: list[object] = []
         self.client = _PlainClient()
         self.responder = Responder(control.around(), known=lambda _: known, gone=self.gone.append)

@@ -14,7 +14,7 @@ from cmmd.fleet.interlocks import OVERRIDABLE
 from cmmd.fleet.orders import By
 from cmmd.store.records import Command
 from tests.cmmctl_world import Called, CmmctlTestCase, Terminal
-from tests.control_world import until
+from tests.control_world import HeldSession, until
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID
 
@@ -205,8 +205,7 @@ class ShownTests(PeopleTestCase):
         await watching
 
     async def test_two_addresses(self) -> None:
-        other = type(self.control.session)()
-        other.peer = STRANGER
+        other = HeldSession(STRANGER)
         self.control.fleet.presence.attach(HOSTID, other)
         self.assertIn("locked, inhibited, two addresses", (await self.done("devices")).out)
         shown = (await self.done("show", HOSTID)).out

@@ -87,6 +87,11 @@ class Connection(amp.AMP):
         self._box_bytes = 0
         self._in_flight = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether it stands, and the program waits for nothing."""
+        return not self._in_flight and not self._closing
+
     # --- the connection ----------------------------------------------------------------------------------------------
 
     def makeConnection(self, transport: Any) -> None:

@@ -29,6 +29,11 @@ class Responder(Connection):
         self._do = self.around.operations
         self._watcher: Watcher | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether the program waits for nothing, not even for news."""
+        return super().idle and self._watcher is None
+
     # --- what there is -----------------------------------------------------------------------------------------------
 
     @commands.Status.responder

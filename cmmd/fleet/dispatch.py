@@ -111,8 +111,8 @@ class Dispatch:
         """Have a command of the device's profile carried out.
 
         :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
-        :param overridden: the code of a refusal that does not count for this command, see Interlocks. The same for all
-            below.
+        :param overridden: the code of a refusal that does not count for this command, see Interlocks; of a stop, which
+            needs none, it is not even recorded. The same for all below.
         :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
         """
         sort: Sort = "stop" if name == STOP else "command"
