@@ -86,7 +86,7 @@ class Daemon(Child):
     :param sections: the configuration, table by table. Where it does not say, devices come in at one port of 127.0.0.1,
         and programs and people not at all.
     :ivar port: the TCP port of devices.
-    :ivar state: its state directory.
+    :ivar state: its state directory. :ivar config: its configuration file.
     """
 
     def __init__(self, folder: Path, sections: Sections | None = None) -> None:
@@ -94,10 +94,10 @@ class Daemon(Child):
         self.port = service_port()
         self.state = folder / "state"
         self._folder = folder
-        self._config = folder / "cmmd.toml"
+        self.config = folder / "cmmd.toml"
         all_roles = {role: [endpoint(self.port)] for role in ("login", "live", "historic")}
         given = {"control": {"listen": []}, "web": {"listen": []}, **(sections or {})}
-        self._config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
+        self.config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
 
     def start(self, ports: Sequence[int] = ()) -> "Daemon":
         """Start it and wait until it takes connections, and serves: programs and people come in after devices.
@@ -114,7 +114,7 @@ class Daemon(Child):
 
     def begin(self) -> None:
         """Start it and do not wait."""
-        words = twistd_words("cmmd", "--config", self._config, "--state", self.state)
+        words = twistd_words("cmmd", "--config", self.config, "--state", self.state)
         self._launch(words, cwd=self._folder, env=environment())
 
     def _accepts(self, port: int) -> bool:

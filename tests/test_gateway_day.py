@@ -13,6 +13,7 @@ from types import CoroutineType
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.protocols.amp import AMP
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.source import InputStates
@@ -37,6 +38,9 @@ def objects() -> Counter[str]:
     found: Counter[str] = Counter()
     for one in gc.get_objects():
         kind = type(one)
+        if isinstance(one, AMP) and one._outstandingRequests:
+            # A worker of trial -j sends each log line to its master, and reads no answer while a test runs.
+            found[Deferred.__name__] -= len(one._outstandingRequests)
         if isinstance(one, kinds) or str(kind.__module__).startswith("cmmd.gateway"):
             found[kind.__name__] += 1
     return found
@@ -107,7 +111,9 @@ class DayTests(SynchronousTestCase):
                 self.disturb(world, TROUBLES[hour % len(TROUBLES)], random, self.trouble_s)
         self.assertEqual(self.settled(world), before, "no leak")
         self.assert_nothing_wrong(world)
-        self.assert_history(world, len([hour for hour in range(1, self.hours) if hour % 4 and hour % len(TROUBLES) == 2]))
+        self.assert_history(
+            world, len([hour for hour in range(1, self.hours) if hour % 4 and hour % len(TROUBLES) == 2])
+        )
 
     def test_in_change_mode(self) -> None:
         """All of the troubles."""

@@ -49,7 +49,11 @@ class MemoryTransport(StringTransport):
         self.closing(ConnectionDone())
 
     def connectionLost(self, reason: Failure) -> None:
+        assert isinstance(reason.value, Exception)
         self.closing(reason.value)
+
+    def loseWriteConnection(self) -> None:
+        raise NotImplementedError("only SegmentTransport closes one side")
 
     def abortConnection(self) -> None:
         self.aborted = True
