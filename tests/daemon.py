@@ -66,9 +66,10 @@ def endpoint(port: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process that is to import this checkout."""
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([inherited] if inherited else [])])}
+    """The environment of a process that is to import this checkout. Its coverage is not measured: it would be slow."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    path = inherited.get("PYTHONPATH")
+    return {**inherited, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([path] if path else [])])}
 
 
 def twistd_words(*arguments: str | Path) -> list[str | Path]:
