@@ -18,7 +18,7 @@ CHECKS := check-lint check-format check-architecture check-types
 	update-constraints bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
 	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
