@@ -1,6 +1,8 @@
 """As much bad input as goes through the wire, and more connections than there is room for, beside 100 devices."""
 
+import fcntl
 import json
+import os
 import resource
 import shutil
 from contextlib import ExitStack
@@ -35,7 +37,17 @@ def half_opened() -> short.Abused:
     return short.Abused({"server": {**abuse.CONFIGURATION["server"], **timeouts}})
 
 
-class HeavyTests(short.AbuseTestCase):
+class FloodTestCase(short.AbuseTestCase):
+    """One flood at a time, however many workers there are: two would take the devices' time from one another."""
+
+    def setUp(self) -> None:
+        alone = os.open(__file__, os.O_RDONLY)
+        self.addCleanup(os.close, alone)
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        super().setUp()
+
+
+class HeavyTests(FloodTestCase):
     """As much of it as goes through the wire."""
 
     surroundings = staticmethod(abused)
@@ -83,7 +95,7 @@ class HeavyTests(short.AbuseTestCase):
         abuse.wrong_passwords(self.port)
 
 
-class HalfOpenTests(short.AbuseTestCase):
+class HalfOpenTests(FloodTestCase):
     """Thousands of connections that nothing comes from."""
 
     surroundings = staticmethod(half_opened)
