@@ -13,8 +13,6 @@ from tests.daemon import Daemon
 from tests.plain_device import register
 from tests.serial_fleet import SerialFleet, Upload, serial_of
 
-POWER_CUTS = 20
-DEVICES = 120
 INTERVAL_S = 1.0
 
 
@@ -26,15 +24,18 @@ def kept(state: Path) -> list[Upload]:
 
 
 class PowerCutTests(SynchronousTestCase):
+    power_cuts = 3
+    devices = 60
+
     def test_what_was_acknowledged_as_kept_is_kept(self) -> None:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         daemon = Daemon(folder, {"history": {"interval": INTERVAL_S}})
         self.addCleanup(daemon.kill)
-        hostids = [f"CUT{number}" for number in range(DEVICES)]
+        hostids = [f"CUT{number}" for number in range(self.devices)]
         serials = dict.fromkeys(hostids, 0)
         acknowledged: list[Upload] = []
-        for cut in range(POWER_CUTS):
+        for cut in range(self.power_cuts):
             daemon.start()
             if cut == 0:
                 for hostid in hostids:
@@ -49,4 +50,4 @@ class PowerCutTests(SynchronousTestCase):
             lost = [upload for upload in acknowledged if upload not in there]
             self.assertEqual(lost, [], f"after power cut {cut + 1}, of {len(acknowledged)} acknowledged ones")
             self.assertEqual([upload for upload, times in there.items() if times > 1], [], "kept twice")
-        self.assertGreater(len(acknowledged), DEVICES * POWER_CUTS / 4, "there was load")
+        self.assertGreater(len(acknowledged), self.devices * self.power_cuts / 4, "there was load")
