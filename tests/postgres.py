@@ -41,7 +41,7 @@ _SETTINGS: Mapping[str, object] = {
     "timezone": "Asia/Kathmandu",  # nothing may depend on it; 5:45 from UTC
 }
 _UNSYNCED: Mapping[str, object] = {"fsync": "off"}
-"""For servers that are never cut from their power: to wait for the disk would prove nothing."""
+"""For servers whose processes are killed at most, and never the machine: to wait for the disk would prove nothing."""
 
 _EMPTY_STORE = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -331,7 +331,7 @@ def cluster(*, durable: bool = False) -> Cluster:
 @cache
 def stoppable_server() -> PostgresServer:
     """Make the server that the tests of this process stop and start, and do not start it."""
-    return PostgresServer()
+    return PostgresServer(_UNSYNCED)
 
 
 def _unprivileged() -> dict[str, Any]:
