@@ -5,11 +5,12 @@ import random
 import sqlite3
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.daemon import Daemon
+from tests.daemon import Daemon, until
 from tests.plain_device import register
 from tests.serial_fleet import SerialFleet, Upload, serial_of
 
@@ -21,6 +22,10 @@ def kept(state: Path) -> list[Upload]:
     with contextlib.closing(sqlite3.connect(state / "cmmd.sqlite")) as database:
         rows = database.execute("SELECT hostid, image FROM reading").fetchall()
     return [(hostid, serial_of(image)) for hostid, image in rows]
+
+
+def has_more(fleet: SerialFleet, uploads: float) -> bool:
+    return len(fleet.acknowledged) > uploads
 
 
 class PowerCutTests(SynchronousTestCase):
@@ -41,7 +46,9 @@ class PowerCutTests(SynchronousTestCase):
                 for hostid in hostids:
                     register(daemon.port, hostid)
             with SerialFleet(daemon.port, hostids, INTERVAL_S, serials) as fleet:
-                time.sleep(random.uniform(0.2, 2.0))
+                enough = random.uniform(0.3, 1.8) * self.devices
+                until(partial(has_more, fleet, enough), "uploads")
+                time.sleep(random.uniform(0.0, 0.1))
                 daemon.kill()
             serials = fleet.serials
             acknowledged += fleet.acknowledged

@@ -5,5 +5,5 @@ from tests import test_outage_sqlite as short
 
 class LongOutageTests(short.OutageTests):
     well_s = 1.0
-    held_s = 5.0
+    waiting = 3.0
     restarts = 2
