@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 TESTS ?= tests
+JOBS ?= $(shell nproc)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,13 +11,14 @@ CAN_EMULATE := $(VENV)/.can-emulate
 CAN_TEST := $(VENV)/.can-test
 STATE := var
 
-CHECKS := check-lint check-format check-types check-architecture
+CHECKS := check-lint check-format check-architecture check-types
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway-demo test test-system check list-checks $(CHECKS) bench clean
+.PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
+	update-constraints bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
 	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
@@ -27,11 +29,26 @@ demo: $(CAN_RUN) ## the daemon and ten simulated devices in this terminal, state
 gateway-demo: $(CAN_EMULATE) ## the daemon, a gateway and an emulated controller in this terminal, state in var/gateway-demo; Ctrl-C ends all
 	exec etc/demo.sh $(BIN) $(STATE)/gateway-demo gateway
 
-test: $(CAN_TEST) ## all tests with coverage: cmmd/wire 100 % of lines and branches, the rest 90 % or more
+# One worker a core. What the lanes are: CONTRIBUTING.md.
+TRIAL = $(BIN)/python -m twisted.trial -j $(JOBS)
+
+test: $(CAN_TEST) ## the fast lane, in parallel, without coverage (TESTS=tests.test_tap for less)
+	$(TRIAL) $(TESTS)
+
+test-slow: $(CAN_TEST) ## the slow lane: whole days, storms, floods, packaging, other versions of libraries
+	$(TRIAL) --temp-directory _trial_temp_slow tests_slow
+
+coverage: $(CAN_TEST) ## the fast lane with coverage: cmmd/wire 100 % of lines and branches, everything 95 % or more
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m twisted.trial $(TESTS)
+	$(BIN)/coverage run -m twisted.trial -j $(JOBS) $(TESTS)
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='cmmd/wire/*' --fail-under=100
-	$(BIN)/coverage report --omit='cmmd/wire/*' --fail-under=90
+	$(BIN)/coverage report --fail-under=95
+
+test-all: coverage test-slow test-system ## all of these: the fast lane with coverage, the slow lane, test-system
+
+test-long: $(CAN_TEST) ## campaigns of an hour and more, which CI does not run: seeded faults
+	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_long tests_long
 
 test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
 	@.ci/system-packages
@@ -52,7 +69,7 @@ check-types: $(CAN_TEST)
 	$(BIN)/mypy
 
 check-architecture: $(CAN_TEST)
-	$(BIN)/trial tests.test_architecture
+	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture
 
 bench: $(CAN_TEST) ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done
@@ -60,7 +77,7 @@ bench: $(CAN_TEST) ## CPU time of what is hot
 clean: ## removes what was made here; never var/, where the state is
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache
 	rm -f twisted/plugins/dropin.cache
-	find bench cmmd tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench cmmd tests* twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The checkout itself is installed, not a copy: what is edited is what runs.
 $(CAN_RUN): setup.cfg pyproject.toml
@@ -73,6 +90,13 @@ $(CAN_EMULATE): $(CAN_RUN)
 	$(BIN)/python -m pip install --quiet --editable '.[emulator]'
 	@touch $@
 
-$(CAN_TEST): $(CAN_RUN)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(CAN_TEST): $(CAN_RUN) constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+update-constraints: ## pin the newest development tools, and the libraries that they run with, in constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)/newest
+	$(VENV)/newest/bin/python -m pip install --quiet '.[dev]'
+	{ grep '^#' constraints.txt; $(VENV)/newest/bin/python -m pip freeze --exclude cmmd; } >$(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+	rm -r $(VENV)/newest

@@ -120,13 +120,13 @@ def report(what: str, figure: float, unit: str) -> None:
 
 
 async def bench(reactor: Any, seconds: float, rate: int) -> None:
-    url = cluster().new_database()
+    url = cluster(durable=True).new_database()
     _, alone, _ = await live(reactor, Nodding(), rate, seconds / 4)
     store = PostgresStore(url, reactor)
     await store.open()
     await live(reactor, store, rate, 2)  # connections, plans
     await store.close()
-    url = cluster().new_database()
+    url = cluster(durable=True).new_database()
     store = PostgresStore(url, reactor)
     await store.open()
     before = server_cpu(url)

@@ -157,14 +157,14 @@ def as_a_person_asks(url: str) -> None:
         rounds = []
         for _ in range(3):
             started = time.perf_counter()
-            rows = len(cluster().execute(query, url))
+            rows = len(cluster(durable=True).execute(query, url))
             rounds.append(time.perf_counter() - started)
         report(f"{what}, {rows} rows", min(rounds) * 1e3, "ms")
 
 
 def bytes_on_disk(url: str, rows: int) -> None:
     partitions = "FROM pg_inherits WHERE inhparent = 'reading'::regclass"
-    ((whole, heap),) = cluster().execute(
+    ((whole, heap),) = cluster(durable=True).execute(
         f"SELECT sum(pg_total_relation_size(inhrelid)), sum(pg_relation_size(inhrelid)) {partitions}", url
     )
     report("on disk, indexes included", float(whole) / rows, "bytes/row")
@@ -173,7 +173,7 @@ def bytes_on_disk(url: str, rows: int) -> None:
 
 async def bench(reactor: Any, seconds: int) -> None:
     random = Random(6120)
-    url = cluster().new_database()
+    url = cluster(durable=True).new_database()
     store = PostgresStore(url, reactor)
     started = time.perf_counter()
     await store.open()
@@ -190,7 +190,7 @@ async def bench(reactor: Any, seconds: int) -> None:
     await store.write(uploads)
     report("last uploads replaced, CPU of ours", (time.process_time() - cpu) / DEVICES * 1e6, "µs/row")
     bytes_on_disk(url, rows)
-    cluster().execute("VACUUM ANALYZE reading", url)
+    cluster(durable=True).execute("VACUUM ANALYZE reading", url)
     await read_pages(store, start_ms, rows)
     as_a_person_asks(url)
     report("forget 500 readings", await best_ms(partial(store.forget, start_ms + 86_400_000, 500)), "ms")
@@ -199,7 +199,7 @@ async def bench(reactor: Any, seconds: int) -> None:
     await store.open()
     report("open", (time.perf_counter() - started) * 1e3, "ms")
     await store.close()
-    cluster().drop_database(url)
+    cluster(durable=True).drop_database(url)
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 import json
 import os
 import random
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+
+from tests.child import DEADLINE_S, Child
 
 __all__ = [
     "DEADLINE_S",
@@ -23,14 +23,12 @@ __all__ = [
     "prefer",
     "service_port",
     "toml",
-    "twistd",
+    "twistd_words",
     "until",
 ]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-DEADLINE_S = 30.0
-"""How long anything may take before a test gives up; nothing takes so long on a machine that is merely busy."""
 POLL_S = 0.02
 SERVES = " serves; "
 """In the log when all doors are open."""
@@ -70,49 +68,39 @@ def endpoint(port: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process that is to import this checkout."""
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([inherited] if inherited else [])])}
+    """The environment of a process that is to import this checkout. Its coverage is not measured: it would be slow."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    path = inherited.get("PYTHONPATH")
+    return {**inherited, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([path] if path else [])])}
 
 
-def twistd(folder: Path, *arguments: str | Path, output: Path) -> "subprocess.Popen[bytes]":
-    """Start the ``twistd`` that belongs to this Python, in the foreground.
+def twistd_words(*arguments: str | Path) -> list[str | Path]:
+    """The command that starts the ``twistd`` of this Python in the foreground.
 
-    :param folder: what it works in.
     :param arguments: after ``twistd -n``.
-    :param output: the file that gets what it says, behind what is there.
     """
-    with output.open("ab") as sink:
-        return subprocess.Popen(
-            [Path(sys.executable).with_name("twistd"), "-n", *arguments],
-            cwd=folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
+    return [Path(sys.executable).with_name("twistd"), "-n", *arguments]
 
 
-class Daemon:
+class Daemon(Child):
     """One daemon with its configuration and state; it may be ended and started again on them.
 
     :param folder: an empty directory, where everything of it goes.
     :param sections: the configuration, table by table. Where it does not say, devices come in at one port of 127.0.0.1,
         and programs and people not at all.
     :ivar port: the TCP port of devices.
-    :ivar state: its state directory.
+    :ivar state: its state directory. :ivar config: its configuration file.
     """
 
     def __init__(self, folder: Path, sections: Sections | None = None) -> None:
+        super().__init__(folder / "output")
         self.port = service_port()
         self.state = folder / "state"
         self._folder = folder
-        self._config = folder / "cmmd.toml"
-        self._output = folder / "output"
-        self._process: subprocess.Popen[bytes] | None = None
+        self.config = folder / "cmmd.toml"
         all_roles = {role: [endpoint(self.port)] for role in ("login", "live", "historic")}
         given = {"control": {"listen": []}, "web": {"listen": []}, **(sections or {})}
-        self._config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
+        self.config.write_text(toml({**given, "server": all_roles | dict(given.get("server", {}))}), encoding="utf-8")
 
     def start(self, ports: Sequence[int] = ()) -> "Daemon":
         """Start it and wait until it takes connections, and serves: programs and people come in after devices.
@@ -120,7 +108,7 @@ class Daemon:
         :param ports: where; none: at ``port``.
         :raises AssertionError: it ends instead.
         """
-        before = self.log.count(SERVES) if self._output.exists() else 0
+        before = self.log.count(SERVES)
         self.begin()
         for port in ports or [self.port]:
             until(partial(self._accepts, port), f"connections on port {port}")
@@ -129,39 +117,16 @@ class Daemon:
 
     def begin(self) -> None:
         """Start it and do not wait."""
-        assert self._process is None, "it runs"
-        self._process = twistd(
-            self._folder, "cmmd", "--config", self._config, "--state", self.state, output=self._output
-        )
+        words = twistd_words("cmmd", "--config", self.config, "--state", self.state)
+        self._launch(words, cwd=self._folder, env=environment())
 
     def _accepts(self, port: int) -> bool:
-        if self._running.poll() is not None:
-            raise AssertionError(f"the daemon ended with status {self._running.returncode}:\n{self.log}")
+        self.assert_alive()
         try:
             socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
         except ConnectionRefusedError:
             return False
         return True
-
-    @property
-    def _running(self) -> "subprocess.Popen[bytes]":
-        assert self._process is not None, "it does not run"
-        return self._process
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._running.pid
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def log(self) -> str:
-        """What it has said since the first start."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
 
     @property
     def resident_kib(self) -> int:
@@ -178,29 +143,6 @@ class Daemon:
             if line.startswith(f"{name}:"):
                 return int(line.split()[1])
         raise AssertionError(f"the daemon has no {name}")
-
-    def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it as an operator does.
-
-        :return: the exit status.
-        """
-        self._running.send_signal(number)
-        return self.ended()
-
-    def kill(self) -> None:
-        """End it as a power cut does. Nothing happens where it does not run."""
-        if self._process is not None:
-            self._process.kill()
-            self.ended()
-
-    def ended(self) -> int:
-        """Wait for its end.
-
-        :return: the exit status.
-        """
-        status = self._running.wait(DEADLINE_S)
-        self._process = None
-        return status
 
 
 def prefer(process: int, priority: int) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import termios
@@ -16,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.daemon import DEADLINE_S, environment, until
+from tests.child import DEADLINE_S, Child
+from tests.daemon import environment, until
 
 __all__ = ["EmulatorProcess", "RawPort", "polled_coils", "polled_registers"]
 
 
-class EmulatorProcess:
+class EmulatorProcess(Child):
     """An emulated controller that stands by behind a serial port. Its standard output and error go to files.
 
     :param folder: where everything of it goes.
@@ -30,22 +30,10 @@ class EmulatorProcess:
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder / "emulator")
         self.link = folder / "ttyEmulator"
-        self._errors = folder / "emulator"
-        with self._errors.open("ab") as sink:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cmmd.simulator.emulator", "--link", self.link, *options],
-                cwd=folder,
-                env=environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=sink,
-            )
-
-    @property
-    def log(self) -> str:
-        """What it has said on standard error."""
-        return self._errors.read_text(encoding="utf-8", errors="replace")
+        words: list[str | Path] = [sys.executable, "-m", "cmmd.simulator.emulator", "--link", self.link, *options]
+        self._launch(words, cwd=folder, env=environment(), merged=False, piped=True)
 
     def wait_until_plugged(self) -> "EmulatorProcess":
         """Wait until there is something to open.
@@ -56,7 +44,7 @@ class EmulatorProcess:
         return self
 
     def _plugged_or_ended(self) -> bool:
-        assert self._process.poll() is None, f"the emulator ended with status {self._process.returncode}:\n{self.log}"
+        self.assert_alive()
         return self.link.exists()
 
     def ask(self, *said: object) -> Any:
@@ -65,11 +53,12 @@ class EmulatorProcess:
         :return: what it answers; ``"ok"`` where nothing was asked for.
         :raises AssertionError: it does not understand or cannot, or there is no answer.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(" ".join(map(str, said)).encode() + b"\n")
-        self._process.stdin.flush()
-        ready, _, _ = select.select([self._process.stdout], [], [], DEADLINE_S)
-        line = self._process.stdout.readline() if ready else b""
+        stdin, stdout = self._running.stdin, self._running.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(" ".join(map(str, said)).encode() + b"\n")
+        stdin.flush()
+        ready, _, _ = select.select([stdout], [], [], DEADLINE_S)
+        line = stdout.readline() if ready else b""
         assert line, f"no answer to {said}:\n{self.log}"
         answer = json.loads(line)
         assert not (isinstance(answer, dict) and "error" in answer), answer["error"]
@@ -91,24 +80,6 @@ class EmulatorProcess:
     def writes(self) -> list[tuple[int, bool]]:
         """Every command that it was given, obeyed or not: coil, whether obeyed."""
         return [(coil, obeyed) for coil, obeyed in self.ask("writes")]
-
-    def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it. Nothing happens where it does not run.
-
-        :return: the exit status.
-        """
-        if self._process.poll() is None:
-            self._process.send_signal(number)
-        try:
-            return self._process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise
-        finally:
-            for stream in (self._process.stdin, self._process.stdout):
-                assert stream is not None
-                stream.close()
 
 
 # --- mbpoll ----------------------------------------------------------------------------------------------------------

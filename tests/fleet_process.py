@@ -1,16 +1,15 @@
 """A real ``twistd -n cmm-sim`` in a process of its own, for tests and benchmarks."""
 
 import re
-import signal
-import subprocess
 from pathlib import Path
 
-from tests.daemon import DEADLINE_S, twistd, until
+from tests.child import Child
+from tests.daemon import environment, twistd_words, until
 
 __all__ = ["FleetProcess"]
 
 
-class FleetProcess:
+class FleetProcess(Child):
     """Simulated devices that report to a port of 127.0.0.1.
 
     :param folder: where its output goes.
@@ -18,19 +17,10 @@ class FleetProcess:
     """
 
     def __init__(self, folder: Path, port: int, devices: int, *options: str) -> None:
+        super().__init__(folder / "fleet")
         self.devices = devices
-        self._output = folder / "fleet"
-        self._process: subprocess.Popen[bytes] = twistd(
-            folder,
-            "cmm-sim",
-            *("--server", f"127.0.0.1:{port}", "--devices", str(devices), *options),
-            output=self._output,
-        )
-
-    @property
-    def log(self) -> str:
-        """What it has said so far."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
+        words = twistd_words("cmm-sim", "--server", f"127.0.0.1:{port}", "--devices", str(devices), *options)
+        self._launch(words, cwd=folder, env=environment())
 
     @property
     def online(self) -> int:
@@ -45,16 +35,3 @@ class FleetProcess:
         """
         wanted = self.devices if online else 0
         until(lambda: self.online == wanted, f"{wanted} devices online", deadline_s)
-
-    def terminate(self) -> int:
-        """End it.
-
-        :return: the exit status.
-        """
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise

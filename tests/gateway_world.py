@@ -11,12 +11,11 @@ from typing import Any, cast
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from cmmd.fleet.history import NamedReading
 from cmmd.fleet.orders import By, Submitted
@@ -34,7 +33,7 @@ from tests.bus_world import ANSWER_DELAY_S, Controller
 from tests.fake_bus import FakeWiring
 from tests.prompt_worker import PromptWorker
 from tests.scripted_server import run
-from tests.transports import SegmentTransport
+from tests.transports import MemoryTransport, SegmentTransport
 from tests.world import CATALOG, HOSTID, World, login_params
 
 __all__ = ["HISTORIC", "LIVE", "START_S", "Cable", "GatewayWorld", "Genset", "Network"]
@@ -202,42 +201,32 @@ class _ServerSide(SegmentTransport):
             self.client.receive(segment)
 
 
-class _ClientSide(StringTransport):
+class _ClientSide(MemoryTransport):
     """The gateway's end."""
 
     def __init__(self, network: "Network", server: _ServerSide, client: IProtocol) -> None:
-        super().__init__()
-        alsoProvides(self, ITCPTransport)
+        super().__init__(client)
         self._network = network
         self._server = server
-        self._client = client
-        self.gone = False
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """It is."""
 
     def write(self, data: bytes) -> None:
         if not self._network.dead:
             self._network.clock.callLater(LATENCY_S, self._deliver, data)
 
-    def loseConnection(self) -> None:
-        self._network.clock.callLater(0, self.lose, error.ConnectionDone())
-
-    def abortConnection(self) -> None:
-        self._network.clock.callLater(0, self.lose, error.ConnectionAborted())
+    def closing(self, why: Exception) -> None:
+        self._network.clock.callLater(0, self.lose, why)
 
     def _deliver(self, data: bytes) -> None:
         self._server.arrive(lambda: self._server.protocol.dataReceived(data))
 
     def receive(self, segment: bytes) -> None:
-        if not self.gone:
-            self._client.dataReceived(segment)
+        if not self.lost:
+            self.protocol.dataReceived(segment)
 
-    def lose(self, why: Exception) -> None:
-        if not self.gone:
-            self.gone = True
+    def lose(self, why: Exception | None = None) -> None:
+        if not self.lost:
             self._network.connections.remove(self)
-            self._client.connectionLost(Failure(why))
+            super().lose(why)
             self._network.clock.callLater(2 * LATENCY_S, self._server.arrive, self._server.hang_up)
 
 

@@ -22,9 +22,11 @@ from uuid import uuid4
 
 import psycopg2
 
+from cmmd.store.postgres_address import Address
+from cmmd.store.postgres_opening import open_database
 from tests.daemon import service_port, until
 
-__all__ = ["PASSWORD", "USER", "Cluster", "PostgresServer", "cluster", "programs"]
+__all__ = ["PASSWORD", "USER", "Cluster", "PostgresServer", "cluster", "programs", "stoppable_server"]
 
 USER = "cmmd"
 PASSWORD = "s3cret / 'quoted' @ home"
@@ -38,6 +40,23 @@ _SETTINGS: Mapping[str, object] = {
     "log_min_error_statement": "panic",  # batches are long
     "timezone": "Asia/Kathmandu",  # nothing may depend on it; 5:45 from UTC
 }
+_UNSYNCED: Mapping[str, object] = {"fsync": "off"}
+"""For servers whose processes are killed at most, and never the machine: to wait for the disk would prove nothing."""
+
+_EMPTY_STORE = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+DELETE FROM point; DELETE FROM profile; DELETE FROM device; DELETE FROM last_upload;
+DELETE FROM reading; DELETE FROM alarm; DELETE FROM event; DELETE FROM command;
+UPDATE counter SET highest = 0;
+UPDATE store SET identity = replace(gen_random_uuid()::text, '-', ''), writer = '', openings = 0;
+SELECT count(*) FROM pg_inherits WHERE inhparent = 'reading'::regclass
+"""
+"""Makes a used store like a new one, except that it keeps its partitions, which it counts."""
+
+_MOST_PARTITIONS = 8
+"""A store with more of them is not lent again: each would cost the next tests something."""
+
 _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _WATCH = """cat
@@ -64,6 +83,8 @@ class Cluster:
 
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
+        self._made: list[str] = []
+        self._empty_stores: list[str] = []
 
     def url(self, database: str) -> str:
         """The URL of a database, whether it exists or not."""
@@ -77,11 +98,35 @@ class Cluster:
         """
         name = f"test_{uuid4().hex}"
         self.execute(f"CREATE DATABASE {name} {options}")
-        return self.url(name)
+        self._made.append(self.url(name))
+        return self._made[-1]
+
+    def lend_store(self) -> str:
+        """Provide a database with the tables of cmmd and no rows, which costs a tenth of a new one.
+
+        :return: its URL, for :meth:`take_back_store`.
+        """
+        if self._empty_stores:
+            return self._empty_stores.pop()
+        url = self.new_database()
+        open_database(Address(url))
+        return url
+
+    def take_back_store(self, url: str) -> None:
+        """Empty a database that was lent, end all its sessions and undo the settings that it was given."""
+        self.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} RESET ALL")
+        ((partitions,),) = self.execute(_EMPTY_STORE, url)
+        if partitions <= _MOST_PARTITIONS:
+            self._empty_stores.append(url)
 
     def drop_database(self, url: str) -> None:
         """Remove a database, whoever is connected to it."""
         self.execute(f"DROP DATABASE IF EXISTS {urlsplit(url).path[1:]} WITH (FORCE)")
+
+    def drop_databases(self) -> None:
+        """Remove all databases that were made here."""
+        while self._made:
+            self.drop_database(self._made.pop())
 
     def execute(self, statement: str, url: str = "") -> list[tuple[Any, ...]]:
         """What another program finds when it carries out statements.
@@ -100,7 +145,7 @@ class PostgresServer(Cluster):
 
     It and its files are removed at the end of this process, however it ends.
 
-    :param settings: of its postgresql.conf, beside ours. Nothing is made faster at the price of durability.
+    :param settings: of its postgresql.conf, beside ours, which make nothing faster at the price of durability.
     :ivar port: where it listens; the same one after each start.
     :ivar folder: where it has its files, and its Unix socket.
     """
@@ -112,6 +157,7 @@ class PostgresServer(Cluster):
         self._credentials = _unprivileged()
         self._watch = subprocess.Popen(
             ["/bin/sh", "-c", _WATCH, "watch", self.folder],
+            env={"PATH": "/usr/bin:/bin"},  # without the mark of a test run: it has to outlive what ends that
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -196,7 +242,7 @@ class PostgresServer(Cluster):
         assert self._watch.stdin is not None
         if not self._watch.stdin.closed:
             self._watch.stdin.close()
-            self._watch.wait(60)
+            self._watch.wait(300)  # a busy disk takes its time to remove so many files
 
     def run(self, program: str, *arguments: str) -> str:
         """What one of PostgreSQL's programs (pg_dump, psql) prints."""
@@ -229,6 +275,7 @@ class PostgresServer(Cluster):
             [
                 *(self._programs / "initdb", "--pgdata", self._state, "--username", USER, "--pwfile", password_file),
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+                *("--set", "scram_iterations=1"),  # an attacker has no access, and each connection pays for them
             ],
             **self._surroundings(),
             stdin=subprocess.DEVNULL,
@@ -266,13 +313,25 @@ class PostgresServer(Cluster):
 
 
 @cache
-def cluster() -> Cluster:
-    """The server that the tests of this process share, with databases of their own; started when it is first asked for.
+def cluster(*, durable: bool = False) -> Cluster:
+    """Start the server that the tests of this process share, each with databases of its own; at the first call only.
 
-    That which ``CMMD_TEST_POSTGRES`` names (a URL), else one of ours.
+    That which ``CMMD_TEST_POSTGRES`` names (a URL), else a private one.
+
+    :param durable: whether a commit waits for the disk, as benchmarks need it.
     """
     named = os.environ.get("CMMD_TEST_POSTGRES")
-    return Cluster(named) if named else PostgresServer().start()
+    if not named:
+        return PostgresServer({} if durable else _UNSYNCED).start()
+    shared = Cluster(named)
+    atexit.register(shared.drop_databases)
+    return shared
+
+
+@cache
+def stoppable_server() -> PostgresServer:
+    """Make the server that the tests of this process stop and start, and do not start it."""
+    return PostgresServer(_UNSYNCED)
 
 
 def _unprivileged() -> dict[str, Any]:

@@ -11,16 +11,14 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
-    ITCPTransport,
 )
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from cmmd.gateway.address import Address
 from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.wire.messages import ChangeParams, LoginParams
+from tests.transports import MemoryTransport
 
 PLAN = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
 LOGIN_SERVER = Address("login.example", 21318)
@@ -69,7 +67,7 @@ def run(clock: Clock, seconds: float) -> None:
     clock.advance(max(end - clock.seconds(), 0))
 
 
-class Accepted(StringTransport):
+class Accepted(MemoryTransport):
     """One connection, seen from the server.
 
     :ivar received: every message, one a write.
@@ -77,15 +75,11 @@ class Accepted(StringTransport):
 
     def __init__(self, server: "ScriptedServer", address: Address) -> None:
         super().__init__()
-        alsoProvides(self, ITCPTransport)
         self.server = server
         self.address = address
         self.received: list[dict[str, Any]] = []
         self.times: list[float] = []
-        self.no_delay = False
-        self.stuck = False  # what we have said does not get out: an orderly close has to wait
-        self.gone = False
-        self.client: IProtocol | None = None
+        self.stuck = False  # unsent data does not leave: an orderly close has to wait
 
     @property
     def methods(self) -> list[str]:
@@ -97,9 +91,6 @@ class Accepted(StringTransport):
     def times_of(self, method: str) -> list[float]:
         return [time for time, message in zip(self.times, self.received, strict=True) if message["method"] == method]
 
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self.no_delay = enabled
-
     def write(self, data: bytes) -> None:
         message = json.loads(data)  # one write, one message
         self.received.append(message)
@@ -109,28 +100,17 @@ class Accepted(StringTransport):
             self.server.clock.callLater(self.server.latency, self.send, reply)
 
     def send(self, message: dict[str, Any] | bytes) -> None:
-        if not self.gone:
-            assert self.client is not None
-            self.client.dataReceived(message if isinstance(message, bytes) else json.dumps(message).encode())
+        if not self.lost:
+            self.protocol.dataReceived(message if isinstance(message, bytes) else json.dumps(message).encode())
 
-    def lose(self) -> None:
-        """The network or the server ends it."""
-        self._lost(error.ConnectionLost())
+    @property
+    def gone(self) -> bool:
+        """Whether the gateway has been told of the end."""
+        return self.lost
 
-    def loseConnection(self) -> None:
-        super().loseConnection()
-        if not self.stuck:
-            self.server.clock.callLater(0, self._lost, error.ConnectionDone())
-
-    def abortConnection(self) -> None:
-        super().abortConnection()
-        self.server.clock.callLater(0, self._lost, error.ConnectionAborted())
-
-    def _lost(self, why: Exception) -> None:
-        if not self.gone:
-            self.gone = True
-            assert self.client is not None
-            self.client.connectionLost(Failure(why))
+    def closing(self, why: Exception) -> None:
+        if not self.stuck or self.aborted:
+            self.server.clock.callLater(0, self.lose, why)
 
 
 class ScriptedServer:
@@ -169,7 +149,7 @@ class ScriptedServer:
         return self.connections[-1]
 
     def all_gone(self) -> bool:
-        return all(connection.gone for connection in self.connections)
+        return all(connection.lost for connection in self.connections)
 
     def accept(self, address: Address, factory: IProtocolFactory) -> "Deferred[IProtocol]":
         self.attempts.append((self.clock.seconds(), address))
@@ -179,7 +159,7 @@ class ScriptedServer:
             self.connections.append(transport)
             client = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", address.port))
             assert client is not None
-            transport.client = client
+            transport.protocol = client
             client.makeConnection(transport)
             answer.callback(client)
         elif self.accepting is False:

@@ -8,12 +8,14 @@ answered with a :class:`Report`, as JSON, of the time since the last one; its en
 import asyncio
 import json
 import random
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 
+from tests.child import Child
 from tests.daemon import REPOSITORY, environment
 from tests.plain_device import login, message
 
@@ -43,7 +45,7 @@ class Report:
         return f"{self.answers} answers, p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, max {self.max_ms:.1f} ms"
 
 
-class SteadyFleet:
+class SteadyFleet(Child):
     """The process, seen from the one that starts it. A context manager.
 
     :param port: of 127.0.0.1, where the devices log in and stay.
@@ -51,14 +53,10 @@ class SteadyFleet:
     """
 
     def __init__(self, port: int, devices: int = 100) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.steady_fleet", str(port), str(devices)],
-            cwd=REPOSITORY,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._folder = TemporaryDirectory(prefix="cmmd-fleet-")
+        super().__init__(Path(self._folder.name) / "errors")
+        words = [sys.executable, "-m", "tests.steady_fleet", str(port), str(devices)]
+        self._launch(words, cwd=REPOSITORY, env=environment(), merged=False, piped=True)
         ready = self._line()
         assert ready == "ready", ready
 
@@ -70,28 +68,25 @@ class SteadyFleet:
     ) -> None:
         self.stop()
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
-
     def report(self) -> Report:
         """What they have seen since the last report, or the start."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("report\n")
-        self._process.stdin.flush()
+        stdin = self._running.stdin
+        assert stdin is not None
+        stdin.write(b"report\n")
+        stdin.flush()
         return Report(**json.loads(self._line()))
 
     def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the fleet ended with status {self._process.wait(PATIENCE_S)}"
+        stdout = self._running.stdout
+        assert stdout is not None
+        line = stdout.readline().decode()
+        assert line, f"the fleet ended:\n{self.log}"
         return line.strip()
 
     def stop(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
+        """End the process."""
+        self.kill()
+        self._folder.cleanup()
 
 
 class _Record:

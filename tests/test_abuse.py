@@ -1,4 +1,4 @@
-"""Bad input of every kind, while 100 well-behaved devices beside it notice nothing.
+"""Bad input of every kind, while well-behaved devices beside it notice nothing. Floods and loads: tests_slow.
 
 One real daemon and one fleet serve all tests: none of them may harm either. What the devices see is written to the test
 log; how long they may wait is measured by ``bench/bench_abuse.py``, and held to a generous bound here.
@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import json
 import random
-import resource
 import shutil
 import socket
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from cmmd.fleet.desk.tokens import Tokens
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
 from tests.browsers import FOREIGN
-from tests.daemon import Daemon, Sections, endpoint, service_port, until
+from tests.daemon import Daemon, Sections, endpoint, service_port
 from tests.hostile_http import ATTACKS, FLOODS
 from tests.plain_device import PlainDevice, login, message, register
 from tests.steady_fleet import SteadyFleet
@@ -34,22 +33,20 @@ log = Logger()
 
 HOSTID = "3439333633355115004B003D"
 MOST_GROWTH_KIB = 30 * 1024
-MOST_A_CONNECTION_KIB = 10
 LONGEST_WAIT_MS = 2000.0
-HALF_OPEN_TIMEOUT_S = 10.0
 BAD_KINDS = 100
 
 
 class Abused:
     """A daemon, the devices beside, and what the daemon's memory was before the abuse."""
 
-    def __init__(self, configuration: Sections) -> None:
+    def __init__(self, configuration: Sections, devices: int = 100) -> None:
         folder = Path(mkdtemp(prefix="cmmd-abuse-"))
         atexit.register(shutil.rmtree, folder)
         self.daemon = Daemon(folder, configuration)
         atexit.register(self.daemon.kill)
         self.daemon.start()
-        self.fleet = SteadyFleet(self.daemon.port)
+        self.fleet = SteadyFleet(self.daemon.port, devices)
         atexit.register(self.fleet.stop)
         register(self.daemon.port, HOSTID)
         self.resident_kib = self.daemon.resident_kib
@@ -58,17 +55,10 @@ class Abused:
 @cache
 def abused() -> Abused:
     """The same for all tests."""
-    return Abused(abuse.CONFIGURATION)
+    return Abused(abuse.CONFIGURATION, devices=10)
 
 
-@cache
-def half_opened() -> Abused:
-    """For half-open connections: so patient that they all stand at once, however slowly they come."""
-    timeouts = {"login_timeout": HALF_OPEN_TIMEOUT_S, "idle_timeout": HALF_OPEN_TIMEOUT_S}
-    return Abused({"server": {**abuse.CONFIGURATION["server"], **timeouts}})
-
-
-class _AbuseTests(SynchronousTestCase):
+class AbuseTestCase(SynchronousTestCase):
     """Abuse, after which everything else has to be as if it had not been."""
 
     surroundings = staticmethod(abused)
@@ -100,7 +90,7 @@ class _AbuseTests(SynchronousTestCase):
         return device
 
 
-class BadInputTests(_AbuseTests):
+class BadInputTests(AbuseTestCase):
     """Kind by kind, each with its documented answer."""
 
     def test_on_a_long_connection(self) -> None:
@@ -183,7 +173,7 @@ class BadInputTests(_AbuseTests):
                     self.assertLessEqual(len(frame_errors), 3, f"{alphabet!r}")
 
 
-class CutTests(_AbuseTests):
+class CutTests(AbuseTestCase):
     """Peers that stop in the middle."""
 
     whole = (
@@ -220,114 +210,6 @@ class CutTests(_AbuseTests):
             device.send(self.whole[1], self.whole[2] * 9)
             device.socket.shutdown(socket.SHUT_WR)
             self.assertEqual([answer["retcode"] for answer in documents(device.rest())], ["000000"] * 10)
-
-
-class HeavyTests(_AbuseTests):
-    """As much of it as goes through the wire."""
-
-    def test_endless_string(self) -> None:
-        abuse.endless_string(self.port)
-        abuse.endless_strings(self.port)
-
-    def test_endless_garbage(self) -> None:
-        abuse.endless_garbage(self.port)
-
-    def test_endless_blanks(self) -> None:
-        abuse.endless_blanks(self.port)
-
-    def test_brackets(self) -> None:
-        abuse.endless_nesting(self.port)
-        abuse.endless_brackets(self.port)
-
-    def test_laborious_documents(self) -> None:
-        abuse.laborious_documents(self.port)
-        abuse.laborious_json(self.port)
-
-    def test_empty_objects(self) -> None:
-        abuse.empty_objects(self.port)
-
-    def test_heartbeats_at_full_speed(self) -> None:
-        abuse.heartbeats_at_full_speed(self.port)
-
-    def test_unread_answers(self) -> None:
-        abuse.unread_answers(self.port)
-
-    def test_slow_loris(self) -> None:
-        abuse.slow_loris(self.port)
-
-    def test_connections_broken_off(self) -> None:
-        abuse.connections_broken_off(self.port)
-
-    def test_strangers(self) -> None:
-        abuse.strangers(self.port)
-
-    def test_new_devices(self) -> None:
-        abuse.new_devices(self.port)
-
-    def test_wrong_passwords(self) -> None:
-        abuse.wrong_passwords(self.port)
-
-
-class HalfOpenTests(_AbuseTests):
-    """Thousands of connections that nothing comes from."""
-
-    surroundings = staticmethod(half_opened)
-    most_growth_kib = abuse.HALF_OPEN * MOST_A_CONNECTION_KIB
-
-    def test_half_open_connections(self) -> None:
-        standing = abuse.half_open_connections(self.port, HALF_OPEN_TIMEOUT_S)
-        log.info("{standing} half-open connections at once", standing=standing)
-        self.assertGreaterEqual(standing, abuse.LEAST_HALF_OPEN)
-
-    def test_closed_at_once(self) -> None:
-        abuse.connections_closed_at_once(self.port)
-
-
-class TooManyTests(SynchronousTestCase):
-    """More connections than may stand, or than there are files for."""
-
-    most = 50
-
-    def daemon(self, **server: object) -> Daemon:
-        folder = Path(mkdtemp(prefix="cmmd-abuse-"))
-        self.addCleanup(shutil.rmtree, folder)
-        daemon = Daemon(folder, {"server": server})
-        self.addCleanup(daemon.kill)
-        return daemon.start()
-
-    def test_too_many_connections(self) -> None:
-        daemon = self.daemon(max_connections=self.most)
-        with ExitStack() as stack:
-            devices = [stack.enter_context(abuse.attach(daemon.port, f"FIRST{number}")) for number in range(40)]
-            silent = [stack.enter_context(PlainDevice(daemon.port)) for _ in range(self.most - len(devices))]
-            for _ in range(200):
-                with PlainDevice(daemon.port) as one_more:
-                    self.assertEqual(abuse.until_end(one_more.socket, abuse.PATIENCE_S), b"")
-            for number, device in enumerate(devices):
-                self.assertEqual(device.ask(message("HB", f"FIRST{number}"))["retcode"], "000000")
-            silent[0].socket.close()
-            until(lambda: self.is_served(daemon.port), "a place that has become free")
-        self.assertNotIn("Traceback", daemon.log)
-
-    def test_too_many_files(self) -> None:
-        daemon = self.daemon()
-        with ExitStack() as stack:
-            devices = [stack.enter_context(abuse.attach(daemon.port, f"FIRST{number}")) for number in range(10)]
-            _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (self.most, hard))
-            for _ in range(100):
-                stack.enter_context(PlainDevice(daemon.port))
-            for number, device in enumerate(devices):
-                self.assertEqual(device.ask(message("HB", f"FIRST{number}"))["retcode"], "000000")
-        until(lambda: self.is_served(daemon.port), "files that have become free")
-        self.assertNotIn("Traceback", daemon.log)
-
-    @staticmethod
-    def is_served(port: int) -> bool:
-        try:
-            return bool(register(port, "LATER")["retcode"] == "000000")
-        except (OSError, json.JSONDecodeError):
-            return False
 
 
 class HostileHTTPTests(SynchronousTestCase):

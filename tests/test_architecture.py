@@ -4,6 +4,7 @@ import ast
 import configparser
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,7 +83,11 @@ class Module:
     def wires_up(self) -> bool:
         return self.path.stem == "tap"
 
-    def imports(self) -> Iterator[Import]:
+    @cached_property
+    def imports(self) -> list[Import]:
+        return list(self._imports())
+
+    def _imports(self) -> Iterator[Import]:
         inside_functions = {
             id(node)
             for function in ast.walk(self.tree)
@@ -123,7 +128,7 @@ def imports_that_do_not_go_down(module: Module) -> Iterator[str]:
     if module.wires_up:
         allowed |= FOR_TAP_ONLY
     allowed |= MAY_IMPORT_AS_WELL.get(module.path, set())
-    for one in module.imports():
+    for one in module.imports:
         if one.part is not None and one.part not in allowed:
             yield f"{module.path}:{one.line} imports {one.name}: {module.part} may not know {one.part}"
 
@@ -131,7 +136,7 @@ def imports_that_do_not_go_down(module: Module) -> Iterator[str]:
 def desk_known_below(module: Module) -> Iterator[str]:
     if module.part != "fleet" or module.path.parts[2] == "desk":
         return
-    for one in module.imports():
+    for one in module.imports:
         if f"{one.name}.".startswith("cmmd.fleet.desk."):
             yield f"{module.path}:{one.line} imports {one.name}: the desk is above the rest of the fleet"
 
@@ -143,20 +148,20 @@ def parts_without_a_place(module: Module) -> Iterator[str]:
 
 def impure_imports(module: Module) -> Iterator[str]:
     if module.part in PURE:
-        for one in module.imports():
+        for one in module.imports:
             if one.name.split(".")[0] in IMPURE_MODULES:
                 yield f"{module.path}:{one.line} imports {one.name}: {module.part} is without Twisted, clock and I/O"
 
 
 def libraries_away_from_home(module: Module) -> Iterator[str]:
-    for one in module.imports():
+    for one in module.imports:
         home = AT_HOME.get(one.name.split(".")[0], module.part)
         if module.part != home:
             yield f"{module.path}:{one.line} imports {one.name}: that is for {home} only"
 
 
 def reactor_imports(module: Module) -> Iterator[str]:
-    for one in module.imports():
+    for one in module.imports:
         if one.name == "twisted.internet.reactor" and one.at_import_time:
             yield f"{module.path}:{one.line} imports the reactor at import time: it is handed in"
 

@@ -1,4 +1,4 @@
-"""cmmctl as a process: exit statuses, terminals, signals, TLS, completion."""
+"""cmmctl as a process. Each exit status, more of terminals and signals, completion: tests_slow."""
 
 import json
 import re
@@ -23,13 +23,34 @@ from tests.world import HOSTID
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
 
 
-class ProcessTests(CmmctlTestCase):
+class ProcessTestCase(CmmctlTestCase):
     async def prepare(self) -> None:
         self.at = ["--state", str(self.state)]
 
     def begin_process(self, *arguments: str) -> Deferred[Called]:
         return Deferred.fromCoroutine(self.process(*self.at, *arguments))
 
+    async def assert_interrupted(self, signal: str) -> None:
+        process = self.spawn(*self.at, "send", HOSTID, "auto")
+        sent = await self.sent()
+        process.transport.signalProcess(signal)
+        self.assertEqual((await process.ended, len(process.err.splitlines())), (3, 1))
+        sent.answer.errback(Lost("gone"))
+        self.assertIn("interrupted", process.err)
+
+    async def assert_asks(self, answer: bytes, status: int, sent: int) -> None:
+        process = self.spawn(*self.at, "send", HOSTID, "start", "--confirm", "0", terminal=True)
+        await until(lambda: "[y/N]" in process.out)
+        self.assertEqual(self.control.sent, [])
+        process.transport.write(answer)
+        if sent:
+            (await self.sent()).obeyed(0 if status else 1)
+        self.assertEqual(await process.ended, status, process.out)
+        self.assertEqual(len(self.control.sent), sent)
+        self.assertNotIn("Traceback", process.out)
+
+
+class ProcessTests(ProcessTestCase):
     async def test_done(self) -> None:
         asked = self.begin_process("--json", "send", HOSTID, "auto")
         (await self.sent()).obeyed()
@@ -37,27 +58,6 @@ class ProcessTests(CmmctlTestCase):
         called = await asked
         self.assertEqual((called.status, called.err), (0, ""))
         self.assertEqual((called.json["outcome"], called.json["confirmed"]), ("done", True))
-
-    async def test_refused(self) -> None:
-        asked = self.begin_process("send", HOSTID, "auto")
-        (await self.sent()).obeyed(0)
-        self.assertEqual((await asked).status, 1)
-
-    async def test_not_allowed(self) -> None:
-        called = await self.begin_process("send", "nobody", "auto")
-        self.assertEqual((called.status, called.out, len(called.err.splitlines())), (1, "", 1))
-
-    async def test_usage(self) -> None:
-        for arguments in (
-            [],
-            ["nonsense"],
-            ["send", HOSTID],
-            ["--connect", "unix:x", "status"],
-            ["send", HOSTID, "start"],  # nobody is at a terminal
-        ):
-            called = await self.begin_process(*arguments)
-            self.assertEqual((called.status, called.out, len(called.err.splitlines())), (2, "", 1), called.err)
-        self.assertEqual(self.control.sent, [])
 
     async def test_outcome_unknown(self) -> None:
         asked = self.begin_process("send", HOSTID, "auto")
@@ -68,26 +68,6 @@ class ProcessTests(CmmctlTestCase):
         self.assertIn(ADVICE.format(hostid=HOSTID), called.err)
         self.assertEqual(len(self.control.sent), 1)
 
-    async def test_cannot_connect(self) -> None:
-        long = f"unix:{self.state}/{'x' * 200}"
-        for arguments in (
-            ["--state", str(self.state / "missing")],
-            ["--connect", long],
-            ["--connect", "unix:/dev/null"],
-        ):
-            called = await self.process(*arguments, "status")
-            self.assertEqual((called.status, called.out, len(called.err.splitlines())), (4, "", 1), called.err)
-
-    async def test_interrupted_while_waiting(self) -> None:
-        for signal in ("INT", "TERM"):
-            process = self.spawn(*self.at, "send", HOSTID, "auto")
-            sent = await self.sent()
-            process.transport.signalProcess(signal)
-            self.assertEqual((await process.ended, len(process.err.splitlines())), (3, 1))
-            self.control.sent.clear()
-            sent.answer.errback(Lost("gone"))
-            self.assertIn("interrupted", process.err)
-
     async def test_watch_is_ended_by_an_interrupt(self) -> None:
         process = self.spawn(*self.at, "--json", "watch")
         await self.watched()
@@ -97,66 +77,6 @@ class ProcessTests(CmmctlTestCase):
         self.assertEqual((await process.ended, process.err), (0, ""))
         self.assertEqual(json.loads(process.out.splitlines()[0])["upload"]["hostid"], HOSTID)
 
-    async def test_question_at_a_terminal(self) -> None:
-        for answer, status, sent in ((b"n\n", 1, 0), (b"y\n", 0, 1)):
-            process = self.spawn(*self.at, "send", HOSTID, "start", "--confirm", "0", terminal=True)
-            await until(lambda: "[y/N]" in process.out)  # noqa: B023
-            self.assertEqual(self.control.sent, [])
-            process.transport.write(answer)
-            if sent:
-                (await self.sent()).obeyed(0 if status else 1)
-            self.assertEqual(await process.ended, status, process.out)
-            self.assertEqual(len(self.control.sent), sent)
-            self.assertNotIn("Traceback", process.out)
-
-    async def test_interrupted_at_the_question(self) -> None:
-        process = self.spawn(*self.at, "send", HOSTID, "start", terminal=True)
-        await until(lambda: "[y/N]" in process.out)
-        process.transport.write(b"\x03")
-        self.assertEqual(await process.ended, 130, process.out)
-        self.assertEqual(self.control.sent, [])
-
-    async def test_view_at_a_terminal(self) -> None:
-        self.control.fleet.uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
-        process = self.spawn(*self.at, "watch", HOSTID, terminal=True)
-        await until(lambda: "Mains frequency" in process.out)
-        process.transport.write(b"\x03")
-        self.assertEqual(await process.ended, 0, process.out)
-        self.assertNotIn("Traceback", process.out)
-        self.assertTrue(process.out.endswith("\x1b[?25h\x1b[?1049l"), process.out[-40:].encode())
-
-    async def test_reader_that_has_had_enough(self) -> None:
-        process = self.spawn(*self.at, "--json", "devices")
-        process.transport.closeStdout()
-        self.assertEqual((await process.ended, process.err), (1, ""))
-
-    async def test_outcome_that_nobody_reads(self) -> None:
-        process = self.spawn(*self.at, "send", HOSTID, "auto", "--confirm", "0")
-        process.transport.closeStdout()
-        (await self.sent()).obeyed()
-        self.assertEqual((await process.ended, process.err), (0, ""))
-
-    async def test_names_in_any_language(self) -> None:
-        self.control.world.register(OTHER, hostname="機é")
-        called = await self.process(
-            *self.at, "--json", "devices", env={"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-        )
-        self.assertEqual((called.status, called.json[1]["hostname"]), (0, "機é"))
-        called = await self.process(*self.at, "devices", env={"PYTHONIOENCODING": "ascii"})
-        self.assertEqual((called.status, called.err), (0, ""))
-        self.assertIn("??", called.out)
-
-    async def test_environment(self) -> None:
-        called = await self.process("--json", "status", env={"CMMCTL_STATE": str(self.state)})
-        self.assertEqual(called.status, 0)
-        connect = {"CMMCTL_CONNECT": f"unix:{self.state}/control.sock"}
-        self.assertEqual((await self.process("status", env=connect)).status, 0)
-        nowhere = {"CMMCTL_CONNECT": "unix:/nowhere"}
-        self.assertEqual((await self.process("status", env=nowhere)).status, 4)
-        self.assertEqual((await self.process(*self.at, "status", env=nowhere)).status, 0)
-        yes = {"CMMCTL_SEND_YES": "1", "CMMCTL_YES": "1"}
-        self.assertEqual((await self.process(*self.at, "send", HOSTID, "start", env=yes)).status, 2)
-
     async def test_help_and_version(self) -> None:
         called = await self.process("--version")
         self.assertEqual((called.status, called.out), (0, f"cmmctl {__version__}\n"))
@@ -164,23 +84,14 @@ class ProcessTests(CmmctlTestCase):
         self.assertEqual((called.status, called.err), (0, ""))
         self.assertIn("--yes", called.out)
 
-    async def completed(self, *words: str) -> list[str]:
-        env = {"_CMMCTL_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
-        called = await self.process(env=env)
-        self.assertEqual(called.err, "")
-        return [line.partition(",")[2] for line in called.out.splitlines() if line]
+    async def test_interrupted_while_waiting(self) -> None:
+        await self.assert_interrupted("INT")
 
-    async def test_completion(self) -> None:
-        self.control.world.register(OTHER)
-        self.assertEqual(await self.completed("cmmctl", "sen"), ["send"])
-        start = ("cmmctl", *self.at)
-        self.assertEqual(await self.completed(*start, "send", "34"), [HOSTID])
-        self.assertEqual(await self.completed(*start, "send", HOSTID, "ma"), ["manual", "mains_breaker_toggle"])
-        self.assertEqual(await self.completed(*start, "device", HOSTID, "set", "data"), ["data-mode="])
-        self.assertEqual(await self.completed("cmmctl", "--state", "/nowhere", "show", "3"), [])
+    async def test_question_at_a_terminal(self) -> None:
+        await self.assert_asks(b"y\n", 0, 1)
 
 
-class TLSTests(CmmctlTestCase):
+class TLSTestCase(CmmctlTestCase):
     """Over a network; tests of the client say who gets in."""
 
     async def prepare(self) -> None:
@@ -196,26 +107,11 @@ class TLSTests(CmmctlTestCase):
         files = {"ca": self.files.ca, "certificate": self.files.certificate, "key": self.files.key, **others}
         return [*self.connect, *(word for name, path in files.items() for word in (f"--{name}", str(path)))]
 
+
+class TLSTests(TLSTestCase):
     async def test_who_has_a_certificate_gets_in(self) -> None:
         called = await self.process(*self.options(), "--json", "status")
         self.assertEqual((called.status, called.err, called.json["devices"]), (0, "", 1))
-
-    async def test_others_do_not(self) -> None:
-        (self.state / "foreign").mkdir()
-        foreign = Authority(self.state / "foreign").issue("mallory")
-        called = await self.process(*self.options(certificate=foreign.certificate, key=foreign.key), "status")
-        self.assertEqual((called.status, called.out, len(called.err.splitlines())), (4, "", 1))
-
-    async def test_usage(self) -> None:
-        for options in (
-            self.connect,
-            [*self.connect, "--ca", str(self.files.ca)],
-            self.options(key=self.files.ca),
-            self.options(key=self.state / "missing"),
-            ["--connect", "tcp:127.0.0.1:1"],
-        ):
-            called = await self.process(*options, "status")
-            self.assertEqual((called.status, called.out, len(called.err.splitlines())), (2, "", 1), called.err)
 
 
 class DocumentTests(SynchronousTestCase):

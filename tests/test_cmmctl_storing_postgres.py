@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import closing
 from contextlib import suppress as ignoring
-from itertools import count
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -20,7 +19,7 @@ from cmmd.store.records import Row
 from tests.cmmctl_world import Called, reactor
 from tests.control_world import until
 from tests.postgres import PASSWORD, cluster
-from tests.test_cmmctl_storing import HERE, StoreTestCase
+from tests.test_cmmctl_storing import HERE, StoreTestCase, many_readings
 from tests.test_store_contract import ALARM, COMMAND, EVENT, FULL, PLAIN, PROFILE, READING, UPLOAD
 from tests.test_store_copying import rows
 
@@ -34,11 +33,13 @@ class PostgresTestCase(StoreTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.url = cluster().new_database()
-        self.addCleanup(cluster().drop_database, self.url)
+        self.url = self.database()
         parts = urlsplit(self.url)
         self.shown = f"postgresql://{parts.hostname}:{parts.port}{parts.path}"
         self.patch(stores, "ENDING_S", 0.0)
+
+    def database(self) -> str:
+        return cluster().new_database()
 
     async def put(self, some: Sequence[Row]) -> None:
         store = await self.opened()
@@ -303,11 +304,15 @@ class MigrateTests(PostgresTestCase):
         self.assertEqual((await self.info())["schema"], NEWEST)
 
 
-class CopyTests(PostgresTestCase):
+class CopyingTestCase(PostgresTestCase):
     async def assert_copied(self) -> None:
         there, here = await self.info(), (await self.done("--json", "store", "info", HERE)).json
         self.assertEqual((there["counts"], there["writer"]), (here["counts"], ""))
         await self.done("store", "check", self.url)
+
+
+class CopyFromNothingTests(CopyingTestCase):
+    """Databases that have no tables yet."""
 
     async def test_there_and_back(self) -> None:
         await self.fill(rows(50))
@@ -319,6 +324,19 @@ class CopyTests(PostgresTestCase):
         self.assertEqual(back.json["kinds"], called.json["kinds"])
         await self.done("store", "check", "sqlite:back.sqlite")
 
+    async def test_nothing_to_copy(self) -> None:
+        await self.fails(4, "store_unavailable", "store", "copy", self.url, HERE)
+        self.assertEqual(self.files(), set())
+
+
+class _LentTestCase(CopyingTestCase):
+    def database(self) -> str:
+        url = cluster().lend_store()
+        self.addCleanup(cluster().take_back_store, url)
+        return url
+
+
+class CopyTests(_LentTestCase):
     async def test_in_use(self) -> None:
         await self.fill(rows(5))
         store = await self.opened()
@@ -340,17 +358,15 @@ class CopyTests(PostgresTestCase):
         line = await self.fails(1, "copy_refused", "store", "copy", HERE, self.url)
         self.assertIn("not empty", line)
 
-    async def test_nothing_to_copy(self) -> None:
-        await self.fails(4, "store_unavailable", "store", "copy", self.url, HERE)
-        self.assertEqual(self.files(), set())
 
-    # --- interrupted -------------------------------------------------------------------------------------------------
+class InterruptedCopyTests(_LentTestCase):
+    """Copies of so many readings that end in the midst."""
+
+    readings = 4000
 
     async def many(self) -> None:
         await self.fill([PROFILE, replace(FULL, number=1)])
-        readings = [replace(READING, number=n, at=n, image=bytes(150), points=(0.1,) * 50) for n in range(1, 10_001)]
-        for first in range(0, len(readings), 1000):
-            await self.fill(readings[first : first + 1000])
+        await self.fill(many_readings(self.readings))
 
     def come(self) -> int:
         """How many readings have come."""
@@ -362,7 +378,7 @@ class CopyTests(PostgresTestCase):
     async def test_interrupt(self) -> None:
         await self.many()
         process = self.spawn("--state", str(self.state), "store", "copy", HERE, self.url)
-        await until(lambda: self.come() > 2000)
+        await until(lambda: self.come() > self.readings / 5)
         process.transport.signalProcess("INT")
         self.assertEqual(await process.ended, 130, process.err)
         self.assertEqual(process.err, "cmmctl: interrupted: the same command goes on where it was [interrupted]\n")
@@ -371,27 +387,10 @@ class CopyTests(PostgresTestCase):
         self.assertEqual((called.json["same"], called.json["continued"]), (True, True))
         await self.assert_copied()
 
-    async def test_killed_again_and_again(self) -> None:
-        await self.many()
-        for thousands in count(1, 3):
-            process = self.spawn("--state", str(self.state), "store", "copy", HERE, self.url)
-
-            def far_enough(thousands: int = thousands, process: Any = process) -> bool:
-                return process.ended.called or self.come() >= 1000 * thousands
-
-            if thousands > 8:
-                break
-            await until(far_enough)
-            self.assertFalse(process.ended.called, process.err)
-            process.transport.signalProcess("KILL")
-            await process.ended
-        self.assertEqual(await process.ended, 0, process.err)
-        await self.assert_copied()
-
     async def test_database_that_goes_away(self) -> None:
         await self.many()
         process = self.spawn("--state", str(self.state), "store", "copy", HERE, self.url)
-        await until(lambda: self.come() > 2000)
+        await until(lambda: self.come() > self.readings / 5)
         name = urlsplit(self.url).path[1:]
         cluster().execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         self.assertEqual(await process.ended, 4, process.err)

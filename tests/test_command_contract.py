@@ -36,7 +36,7 @@ class AmpDoor:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._client = Plain(self)  # type: ignore[arg-type]
+        self._client = Plain(self)
 
     def around(self) -> Around:
         clock = self._scene.clock
@@ -101,7 +101,7 @@ class HttpDoor:
         return told
 
     def _request(self, method: str, path: str, body: object = None) -> Client:
-        client = Client(self)  # type: ignore[arg-type]
+        client = Client(self)
         headers = {"Authorization": f"Bearer {self._token}"}
         if body is None:
             client.request(method, path, headers)

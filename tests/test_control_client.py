@@ -7,12 +7,10 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
@@ -27,26 +25,12 @@ from cmmd.fleet.events import Kind
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.control_world import ControlWorld, folder, now, opened, until
 from tests.support import REPOSITORY
+from tests.transports import MemoryTransport
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.world import HOSTID
 
 reactor: Any = _reactor
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
-
-
-class _Transport(StringTransport):
-    """One that is lost when it is aborted."""
-
-    protocol: Any = None
-
-    def abortConnection(self) -> None:
-        super().abortConnection()
-        self.lose()
-
-    def lose(self) -> None:
-        protocol, self.protocol = self.protocol, None
-        if protocol is not None:
-            protocol.connectionLost(Failure(ConnectionDone()))
 
 
 @implementer(IStreamClientEndpoint)
@@ -57,7 +41,7 @@ class _Endpoint:
         self.attempts = 0
         self.refuses = False
         self.hangs = False
-        self.transports: list[_Transport] = []
+        self.transports: list[MemoryTransport] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:  # noqa: N803
         self.attempts += 1
@@ -66,8 +50,7 @@ class _Endpoint:
         if self.refuses:
             return fail(ConnectError(string="refused"))
         protocol: Any = protocolFactory.buildProtocol(UNIXAddress(None))
-        transport = _Transport()
-        transport.protocol = protocol
+        transport = MemoryTransport(protocol)
         protocol.makeConnection(transport)
         self.transports.append(transport)
         return succeed(protocol)
@@ -166,7 +149,7 @@ class LinkTests(SynchronousTestCase):
         asked = self.ask()
         self.clock.advance(ATTEMPT_S)
         self.failureResultOf(asked, errors.CannotConnect)
-        self.assertIsNone(self.endpoint.transports[-1].protocol)
+        self.assertTrue(self.endpoint.transports[-1].lost)
 
     def test_back_off(self) -> None:
         self.endpoint.refuses = True

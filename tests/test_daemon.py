@@ -135,6 +135,7 @@ class PidfileTests(SynchronousTestCase):
 
 HUNG_UP = """
 import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a test run inherits that it is ignored
 from twisted.internet import reactor
 from cmmd.daemon import on_hangup
 def reload():

@@ -5,16 +5,15 @@ import random
 import sqlite3
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.daemon import Daemon
+from tests.daemon import Daemon, until
 from tests.plain_device import register
 from tests.serial_fleet import SerialFleet, Upload, serial_of
 
-POWER_CUTS = 20
-DEVICES = 120
 INTERVAL_S = 1.0
 
 
@@ -25,22 +24,31 @@ def kept(state: Path) -> list[Upload]:
     return [(hostid, serial_of(image)) for hostid, image in rows]
 
 
+def has_more(fleet: SerialFleet, uploads: float) -> bool:
+    return len(fleet.acknowledged) > uploads
+
+
 class PowerCutTests(SynchronousTestCase):
+    power_cuts = 3
+    devices = 60
+
     def test_what_was_acknowledged_as_kept_is_kept(self) -> None:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         daemon = Daemon(folder, {"history": {"interval": INTERVAL_S}})
         self.addCleanup(daemon.kill)
-        hostids = [f"CUT{number}" for number in range(DEVICES)]
+        hostids = [f"CUT{number}" for number in range(self.devices)]
         serials = dict.fromkeys(hostids, 0)
         acknowledged: list[Upload] = []
-        for cut in range(POWER_CUTS):
+        for cut in range(self.power_cuts):
             daemon.start()
             if cut == 0:
                 for hostid in hostids:
                     register(daemon.port, hostid)
             with SerialFleet(daemon.port, hostids, INTERVAL_S, serials) as fleet:
-                time.sleep(random.uniform(0.2, 2.0))
+                enough = random.uniform(0.3, 1.8) * self.devices
+                until(partial(has_more, fleet, enough), "uploads")
+                time.sleep(random.uniform(0.0, 0.1))
                 daemon.kill()
             serials = fleet.serials
             acknowledged += fleet.acknowledged
@@ -49,4 +57,4 @@ class PowerCutTests(SynchronousTestCase):
             lost = [upload for upload in acknowledged if upload not in there]
             self.assertEqual(lost, [], f"after power cut {cut + 1}, of {len(acknowledged)} acknowledged ones")
             self.assertEqual([upload for upload, times in there.items() if times > 1], [], "kept twice")
-        self.assertGreater(len(acknowledged), DEVICES * POWER_CUTS / 4, "there was load")
+        self.assertGreater(len(acknowledged), self.devices * self.power_cuts / 4, "there was load")

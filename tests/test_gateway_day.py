@@ -1,4 +1,4 @@
-"""A day of a gateway, on a simulated clock: no drift, no leak, no stall, whatever happens to it.
+"""Hours of a gateway, on a simulated clock: no drift, no leak, no stall, whatever happens to it. A day: tests_slow.
 
 The controller is pymodbus', the server is the real one; only clock, line and network are in memory.
 """
@@ -13,6 +13,7 @@ from types import CoroutineType
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.protocols.amp import AMP
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.source import InputStates
@@ -23,7 +24,6 @@ from tests.uploads import AT_REST, STANDBY
 from tests.world import HOSTID
 
 HOUR_S = 3600
-HOURS = 24
 PERIOD_S = 3
 CYCLES_AN_HOUR = HOUR_S // PERIOD_S
 HISTORY_INTERVAL_S = 60
@@ -38,12 +38,19 @@ def objects() -> Counter[str]:
     found: Counter[str] = Counter()
     for one in gc.get_objects():
         kind = type(one)
+        if isinstance(one, AMP) and one._outstandingRequests:
+            # A worker of trial -j sends each log line to its master, and reads no answer while a test runs.
+            found[Deferred.__name__] -= len(one._outstandingRequests)
         if isinstance(one, kinds) or str(kind.__module__).startswith("cmmd.gateway"):
             found[kind.__name__] += 1
     return found
 
 
 class DayTests(SynchronousTestCase):
+    hours = 4
+    trouble_s = 2400
+    """How long each trouble is watched: it lasts for half an hour at most."""
+
     def make(self, data_mode: int = 1) -> GatewayWorld:
         terms = UploadTerms(data_mode=data_mode)
         world = GatewayWorld(Path(self.mktemp()), advertised=Advertised(str(LIVE), str(HISTORIC)), terms=terms)
@@ -74,9 +81,9 @@ class DayTests(SynchronousTestCase):
         world.start(HOUR_S)
         before = self.settled(world)
         count, uploads = len(self.polled), world.link.counters.uploads
-        world.run((HOURS - 1) * HOUR_S)
-        self.assertEqual(len(self.polled) - count, (HOURS - 1) * CYCLES_AN_HOUR, "every cycle, and none more")
-        self.assertEqual(world.link.counters.uploads - uploads, (HOURS - 1) * CYCLES_AN_HOUR)
+        world.run((self.hours - 1) * HOUR_S)
+        self.assertEqual(len(self.polled) - count, (self.hours - 1) * CYCLES_AN_HOUR, "every cycle, and none more")
+        self.assertEqual(world.link.counters.uploads - uploads, (self.hours - 1) * CYCLES_AN_HOUR)
         self.assertEqual(world.source.cycles, len(self.polled))
         for number, time in enumerate(self.polled):
             self.assertLess(abs(time - self.polled[0] - number * PERIOD_S), 0.01, "no drift")
@@ -88,33 +95,35 @@ class DayTests(SynchronousTestCase):
         readings = [one.reading for one in world.readings()]
         gaps = {round(later.at - earlier.at, -2) for earlier, later in pairwise(readings)}
         self.assertEqual(gaps, {63_000}, "the history of the day, evenly")
-        self.assertEqual(len(readings), HOURS * HOUR_S // 63 + 1)
+        self.assertEqual(len(readings), self.hours * HOUR_S // 63 + 1)
 
     def test_with_all_that_may_happen(self) -> None:
         world = self.make()
         world.start(HOUR_S)
         before = self.settled(world)
         random = Random("a day")
-        for hour in range(1, HOURS):
+        for hour in range(1, self.hours):
             if hour % 4 == 0:
                 begun = len(self.polled)
                 world.run(HOUR_S)
                 self.assertIn(len(self.polled) - begun, (CYCLES_AN_HOUR - 1, CYCLES_AN_HOUR, CYCLES_AN_HOUR + 1))
             else:
-                self.disturb(world, TROUBLES[hour % len(TROUBLES)], random, HOUR_S)
+                self.disturb(world, TROUBLES[hour % len(TROUBLES)], random, self.trouble_s)
         self.assertEqual(self.settled(world), before, "no leak")
         self.assert_nothing_wrong(world)
-        self.assert_history(world, len([hour for hour in range(1, HOURS) if hour % 4 and hour % len(TROUBLES) == 2]))
+        self.assert_history(
+            world, len([hour for hour in range(1, self.hours) if hour % 4 and hour % len(TROUBLES) == 2])
+        )
 
     def test_in_change_mode(self) -> None:
-        """A share of the day, with all of it."""
+        """All of the troubles."""
         world = self.make(data_mode=0)
         world.start(HOUR_S)
         before, full = self.settled(world), world.server.tally.uploads["full"]
         self.assertEqual(full, 1, "a full set, and then changes alone")
         random = Random("changes")
         for trouble in TROUBLES:
-            self.disturb(world, trouble, random, HOUR_S * 2 // 3)
+            self.disturb(world, trouble, random, self.trouble_s)
             for address in [*range(45), *range(46, 56)]:
                 self.assertEqual(world.known.register(address), world.genset.register(address), f"register {address}")
             for address in range(90):

@@ -20,6 +20,17 @@ LOGGED = ("the store is away, rows wait in the spool", "the store takes rows aga
 
 
 class OutageTests(SynchronousTestCase):
+    """Outages.
+
+    :cvar well_s: how long all is well before and after.
+    :cvar waiting: how many uploads of each device wait, on the average, before the database is let go.
+    :cvar restarts: how often the daemon is killed and started again meanwhile, before it is killed for the last time.
+    """
+
+    well_s = 0.5
+    waiting = 1.2
+    restarts = 0
+
     def setUp(self) -> None:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
@@ -59,6 +70,11 @@ class OutageTests(SynchronousTestCase):
             ((value,),) = spool.execute(f"SELECT {what} FROM reading").fetchall()
         return int(value)
 
+    def until_rows_wait(self, of_each: float) -> None:
+        """Wait until the spool has got so many more readings of each device."""
+        enough = self.in_the_spool() + of_each * DEVICES
+        until(lambda: self.in_the_spool() > enough, "rows in the spool")
+
     def empty(self) -> bool:
         return not self.in_the_spool()
 
@@ -74,16 +90,15 @@ class OutageTests(SynchronousTestCase):
         self.assertNotIn("Traceback", self.daemon.log)
 
     def test_uploads_are_acknowledged_and_come_there_later(self) -> None:
-        time.sleep(1.0)
+        time.sleep(self.well_s)
         with self.held():
             before = len(kept(self.daemon.state))
-            time.sleep(5.0)
+            self.until_rows_wait(self.waiting)
             self.assertEqual(len(kept(self.daemon.state)), before)
-            self.assertGreater(self.in_the_spool(), DEVICES)
             self.assertEqual(register(self.daemon.port, "OUT1", hostname="renamed")["retcode"], "000000")
             self.assertEqual(register(self.daemon.port, "NEW1")["retcode"], "000006")
         until(self.empty, "an empty spool")
-        time.sleep(1.0)
+        time.sleep(self.well_s)
         self.assertEqual(register(self.daemon.port, "NEW1")["retcode"], "000000")
         self.assertEqual([self.daemon.log.count(line) for line in LOGGED], [1, 1], self.daemon.log)
         self.assert_kept()
@@ -92,20 +107,17 @@ class OutageTests(SynchronousTestCase):
         self.assertEqual(hostname, "renamed")
 
     def test_killed_meanwhile_and_started_again(self) -> None:
-        time.sleep(1.0)
+        time.sleep(self.well_s)
         with self.held():
-            for _ in range(2):
-                time.sleep(random.uniform(1.5, 3.0))
+            for _ in range(self.restarts):
+                self.until_rows_wait(random.uniform(0.1, self.waiting))
                 self.kill()
-                self.assertGreater(self.in_the_spool(), 0)
                 self.daemon.start()
                 self.connect()
-            time.sleep(2.5)
+            self.until_rows_wait(self.waiting)
             self.kill()
-            waiting = self.in_the_spool()
         self.daemon.start()
         self.connect()
-        time.sleep(1.5)
+        time.sleep(self.well_s)
         until(self.empty, "an empty spool")
-        self.assertGreater(waiting, DEVICES)
         self.assert_kept()

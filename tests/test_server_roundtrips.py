@@ -518,6 +518,15 @@ class MatchingTests(RoundTripTestCase):
         self.assertEqual(second.said, f"{AUTO},1")
         self.check_strays(LATE.format("writeConfig"))
 
+    def test_uid_of_a_command_on_another_connection(self) -> None:
+        """The answer is for that command and for no other, even where the frames are the same."""
+        elsewhere = self.world.fleet.uids.take()
+        trip = self.begun()
+        self.assertNotEqual(elsewhere, "100001")
+        self.deliver(answer(elsewhere))
+        self.assertIsNone(trip.outcome)
+        self.check_strays(LATE.format("writeConfig"))
+
     def test_only_so_many_are_remembered(self) -> None:
         for number in range(MOST_REMEMBERED + 1):
             trip = self.begun(write(f"{number:06}"))

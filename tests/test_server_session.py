@@ -201,7 +201,7 @@ class LoginTests(SessionTestCase):
         self.world = World(store=store)
         transport = self.world.connect()
         transport.deliver(login())
-        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.protocol.close()
         self.assertTrue(transport.write_closed)
         store.confirm.callback(NEW)
 
@@ -210,7 +210,7 @@ class LoginTests(SessionTestCase):
         self.world = World(store=store)
         transport = self.world.connect()
         transport.deliver(login())
-        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.protocol.close()
         store.confirm.callback(NEW)
         transport.hang_up()
         self.assertEqual(transport.segments, [])
@@ -466,10 +466,10 @@ class LifeTests(SessionTestCase):
 
     def test_close_twice(self) -> None:
         transport = self.attached()
-        transport.protocol.close()  # type: ignore[attr-defined]
-        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.protocol.close()
+        transport.protocol.close()
         transport.hang_up()
-        transport.protocol.close()  # type: ignore[attr-defined]
+        transport.protocol.close()
         self.assertTrue(transport.write_closed)
         self.world.write_batch()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])

@@ -62,8 +62,8 @@ def rows() -> Iterator[Row]:
 
 class SqlTestCase(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
-        self.url = cluster().new_database()
-        self.addCleanup(cluster().drop_database, self.url)
+        self.url = cluster().lend_store()
+        self.addCleanup(cluster().take_back_store, self.url)
         store = PostgresStore(self.url, reactor)
         await store.open()
         for hostid, hostname in (("A", "Genset 1"), ("B", "Harbour-2")):

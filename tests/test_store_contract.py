@@ -956,11 +956,19 @@ class PostgresContract(WholeContract, TestCase):
     timeout = 120.0
 
     def setUp(self) -> None:
-        url = cluster().new_database()
-        self.addCleanup(cluster().drop_database, url)
-        name = url.rpartition("/")[2]
-        cluster().execute("; ".join(f"ALTER DATABASE {name} SET {one}" for one in ODD_SETTINGS))
+        url = cluster().lend_store()
+        self.addCleanup(cluster().take_back_store, url)
+        self.use(url)
         for name, value in (("PGTZ", "Asia/Tehran"), ("PGDATESTYLE", "SQL")):
             os.environ[name] = value
             self.addCleanup(os.environ.pop, name)
+
+    def use(self, url: str) -> None:
+        name = url.rpartition("/")[2]
+        cluster().execute("; ".join(f"ALTER DATABASE {name} SET {one}" for one in ODD_SETTINGS))
         self.make = lambda: PostgresStore(url, reactor)
+
+    async def test_made_from_nothing(self) -> None:
+        """The other tests get their tables ready."""
+        self.use(cluster().new_database())
+        await self.test_every_kind_comes_back()

@@ -136,12 +136,13 @@ def proxy(store: _Proxy) -> IStore:
 
 
 class Copies(_Base):
-    """Between two stores that are not there yet; mixed into a TestCase for each two."""
+    """Copy between two stores that do not exist yet; a mixin for the tests of each pair."""
 
     make_source: Callable[[], IStore]
     make_target: Callable[[], IStore]
     every = 1
     """At which of all places something happens in a test: where a copy takes long, not at each."""
+    page_sizes: tuple[int, ...] = (SMALL_PAGE, MOST_A_PAGE)
 
     def small_pages(self) -> None:
         self.patch(copying, "MOST_A_PAGE", SMALL_PAGE)
@@ -185,7 +186,15 @@ class Copies(_Base):
     async def copied(self, source: IStore, target: IStore) -> Copied:
         return await copy(source, target, lambda _: None)
 
-    # --- what is done ------------------------------------------------------------------------------------------------
+    async def refused(self, source: IStore, target: IStore, why: str) -> None:
+        before = await self.all_of(target)
+        failure = await self.assertFailure(Deferred.fromCoroutine(self.copied(source, target)), CopyRefused)
+        self.assertIn(why, str(failure))
+        self.assertEqual(await self.all_of(target), before)
+
+
+class RoundTrips(Copies):
+    """Copy everything there and back, with one interruption: what each pair of stores has to show."""
 
     async def test_everything(self) -> None:
         source, target = await self.filled(rows(2 * MOST_A_PAGE + 3)), self.make_target()
@@ -199,12 +208,6 @@ class Copies(_Base):
             self.assertEqual((one.source, one.source_hash), (one.target, one.target_hash))
         await self.assert_copy(source, target)
 
-    async def test_nothing(self) -> None:
-        source, target = self.make_source(), self.make_target()
-        copied = await self.copied(source, target)
-        self.assertTrue(copied.same)
-        await self.assert_copy(source, target)
-
     async def test_and_back(self) -> None:
         source, target = await self.filled(rows(20)), self.make_target()
         first = await self.copied(source, target)
@@ -213,7 +216,17 @@ class Copies(_Base):
         self.assertEqual(again.kinds, first.kinds)
         await self.assert_copy(source, back)
 
-    # --- what comes in between ---------------------------------------------------------------------------------------
+    async def test_copy_of_another(self) -> None:
+        source, other, target = await self.filled(rows(5)), await self.filled(rows(6)), self.make_target()
+        failing = proxy(Failing(target, 5, carried_out=True))
+        await self.assertFailure(Deferred.fromCoroutine(self.copied(source, failing)), StoreUnavailable)
+        await self.refused(other, target, "of another store")
+        await self.refused(target, self.make_target(), "an unfinished copy itself")
+        self.assertTrue((await self.copied(source, target)).same)
+
+
+class Places(Copies):
+    """Interrupt a copy at each place."""
 
     async def test_interrupted_at_each_batch(self) -> None:
         self.small_pages()
@@ -259,6 +272,16 @@ class Copies(_Base):
             await self.assert_copy(source, target)
             if len(told) < steps:
                 break
+
+
+class Mishaps(Copies):
+    """Copy what changes, differs or is refused."""
+
+    async def test_nothing(self) -> None:
+        source, target = self.make_source(), self.make_target()
+        copied = await self.copied(source, target)
+        self.assertTrue(copied.same)
+        await self.assert_copy(source, target)
 
     async def test_numbers_come_first(self) -> None:
         source, target = await self.filled(rows(5)), self.make_target()
@@ -332,7 +355,7 @@ class Copies(_Base):
             (raised, {"numbers": "it differs in alarm"}),
         ]
         source = await self.filled(rows(20))
-        for page in (SMALL_PAGE, MOST_A_PAGE)[: 2 if self.every == 1 else 1]:
+        for page in self.page_sizes:
             self.patch(copying, "MOST_A_PAGE", page)
             for change, differences in cases:
                 target = self.make_target()
@@ -360,12 +383,6 @@ class Copies(_Base):
 
     # --- what is refused ---------------------------------------------------------------------------------------------
 
-    async def refused(self, source: IStore, target: IStore, why: str) -> None:
-        before = await self.all_of(target)
-        failure = await self.assertFailure(Deferred.fromCoroutine(self.copied(source, target)), CopyRefused)
-        self.assertIn(why, str(failure))
-        self.assertEqual(await self.all_of(target), before)
-
     async def test_not_empty(self) -> None:
         source = await self.filled(rows(5))
         some: list[Row] = [replace(PLAIN, number=1), PROFILE, UPLOAD, READING, ALARM, EVENT, COMMAND, Numbers(event=1)]
@@ -378,14 +395,6 @@ class Copies(_Base):
         source, target = await self.filled(rows(5)), self.make_target()
         await self.copied(source, target)
         await self.refused(source, target, "not empty")
-
-    async def test_copy_of_another(self) -> None:
-        source, other, target = await self.filled(rows(5)), await self.filled(rows(6)), self.make_target()
-        failing = proxy(Failing(target, 5, carried_out=True))
-        await self.assertFailure(Deferred.fromCoroutine(self.copied(source, failing)), StoreUnavailable)
-        await self.refused(other, target, "of another store")
-        await self.refused(target, self.make_target(), "an unfinished copy itself")
-        self.assertTrue((await self.copied(source, target)).same)
 
     async def test_itself(self) -> None:
         store = await self.filled(rows(5))
@@ -400,7 +409,11 @@ async def later(copying: Any) -> Any:
     return await copying
 
 
-class _Makes(TestCase):
+class Makes(TestCase):
+    """Make the stores of each kind."""
+
+    timeout = 300
+
     def new_memory(self) -> IStore:
         return MemoryStore()
 
@@ -410,46 +423,42 @@ class _Makes(TestCase):
         return store
 
     def new_postgres(self) -> IStore:
-        url = cluster().new_database()
-        self.addCleanup(cluster().drop_database, url)
+        url = cluster().lend_store()
+        self.addCleanup(cluster().take_back_store, url)
         store = PostgresStore(url, reactor)
         self.addCleanup(store.close)
         return store
 
 
-class MemoryToMemory(Copies, _Makes):
+class MemoryToMemory(RoundTrips, Places, Mishaps, Makes):
     def setUp(self) -> None:
         self.make_source = self.make_target = self.new_memory
 
 
-class MemoryToSQLite(Copies, _Makes):
+class MemoryToSQLite(RoundTrips, Makes):
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_memory, self.new_sqlite
 
 
-class SQLiteToSQLite(Copies, _Makes):
+class SQLiteToSQLite(RoundTrips, Places, Mishaps, Makes):
+    every = 4
+
     def setUp(self) -> None:
         self.make_source = self.make_target = self.new_sqlite
 
 
-class SQLiteToPostgres(Copies, _Makes):
-    timeout = 300
-    every = 5
-
+class SQLiteToPostgres(RoundTrips, Makes):
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_sqlite, self.new_postgres
 
 
-class PostgresToSQLite(Copies, _Makes):
-    timeout = 300
-    every = 5
-
+class PostgresToSQLite(RoundTrips, Makes):
     def setUp(self) -> None:
         self.make_source, self.make_target = self.new_postgres, self.new_sqlite
 
     async def test_nobody_else_writes_to_the_source(self) -> None:
-        url = cluster().new_database()
-        self.addCleanup(cluster().drop_database, url)
+        url = cluster().lend_store()
+        self.addCleanup(cluster().take_back_store, url)
         source = PostgresStore(url, reactor)
         await self.put(source, rows(5))
         held: list[bool] = []
@@ -459,9 +468,6 @@ class PostgresToSQLite(Copies, _Makes):
         self.assertEqual(cluster().execute(WHO_HOLDS_IT, url), [])
 
 
-class PostgresToPostgres(Copies, _Makes):
-    timeout = 300
-    every = 5
-
+class PostgresToPostgres(RoundTrips, Makes):
     def setUp(self) -> None:
         self.make_source = self.make_target = self.new_postgres

@@ -9,8 +9,7 @@ from calendar import timegm
 from contextlib import closing
 from pathlib import Path
 from random import Random
-from shutil import copytree
-from time import gmtime, time
+from time import gmtime
 from typing import Any, cast
 
 import psycopg2
@@ -28,10 +27,9 @@ from cmmd.store.postgres import PostgresStore
 from cmmd.store.postgres_address import Address
 from cmmd.store.postgres_opening import connect
 from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, READINGS, moment
-from cmmd.store.records import Cursor, Numbers, Query
-from tests import postgres
-from tests.daemon import environment, until
-from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster, programs
+from cmmd.store.records import Cursor, Numbers, Query, Row
+from tests.daemon import environment
+from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -50,19 +48,22 @@ from tests.test_store_contract import (
 SCHEMAS = Path(__file__).with_name("schemas")
 NOVEMBER_2023 = 1_700_000_000_000
 MONTH_MS = 31 * 86_400_000
+EVERYTHING: list[Row] = [PROFILE, READING, UPLOAD, ALARM, EVENT, COMMAND]
 
 
-class _Stores(TestCase):
-    """A store that is not open yet, in a database of its own."""
+class Stores(TestCase):
+    """Provide a store that is not open yet, in an empty database of its own."""
 
     timeout = 60.0
 
     def setUp(self) -> None:
         self.cluster: Cluster = cluster()
-        self.url = self.cluster.new_database()
+        self.url = self.database()
         self.name = self.url.rpartition("/")[2]
-        self.addCleanup(self.cluster.drop_database, self.url)
         self.store = self.made()
+
+    def database(self) -> str:
+        return self.cluster.new_database()
 
     def made(self, url: str = "") -> PostgresStore:
         store = PostgresStore(url or self.url, reactor)
@@ -80,7 +81,18 @@ class _Stores(TestCase):
         return connection
 
 
-class SchemaTests(_Stores):
+class LentStores(Stores):
+    """Provide a store that is not open yet, in a database that has its tables."""
+
+    def database(self) -> str:
+        url = self.cluster.lend_store()
+        self.addCleanup(self.cluster.take_back_store, url)
+        return url
+
+
+class MigrationTests(Stores):
+    at_once = 2
+
     def test_migrations_that_run_at_once(self) -> None:
         migrate = (
             "import sys\n"
@@ -96,7 +108,7 @@ class SchemaTests(_Stores):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-            for _ in range(4)
+            for _ in range(self.at_once)
         ]
         said = [process.communicate(timeout=60) for process in processes]
         newest = max(postgres_schema.schemas())
@@ -105,6 +117,8 @@ class SchemaTests(_Stores):
         self.assertEqual(sorted(number for some in applied for number in some), list(range(1, newest + 1)))
         self.assertEqual(self.ask("SELECT count(*) FROM store"), [(1,)])
 
+
+class SchemaTests(Stores):
     async def test_two_that_open_at_once(self) -> None:
         """Each finds what the other has made; then one of them may write."""
         stores = [self.made() for _ in range(2)]
@@ -177,7 +191,6 @@ class SchemaTests(_Stores):
         """A dump of each, with rows of every kind, is brought up to date and read."""
         for number in range(1, max(postgres_schema.schemas()) + 1):
             url = self.cluster.new_database()
-            self.addCleanup(self.cluster.drop_database, url)
             self.cluster.execute((SCHEMAS / f"postgres-{number:04}.sql").read_text(encoding="utf-8"), url)
             store = self.made(url)
             kept = await store.open()
@@ -206,7 +219,6 @@ class SchemaTests(_Stores):
 
     async def test_what_is_no_database_for_us(self) -> None:
         latin = self.cluster.new_database("ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-        self.addCleanup(self.cluster.drop_database, latin)
         failure = await self.assertFailure(self.made(latin).open(), StoreError)
         self.assertNotIsInstance(failure, StoreUnavailable)
         self.assertIn("its encoding is LATIN1", str(failure))
@@ -225,7 +237,7 @@ class SchemaTests(_Stores):
             self.ask(f"DROP ROLE {role}")
 
 
-class PlanTests(_Stores):
+class PlanTests(Stores):
     """No query looks at more rows than it has to, however many partitions there are."""
 
     async def filled(self) -> None:
@@ -251,8 +263,14 @@ class PlanTests(_Stores):
         plainly = "SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
         return "\n".join(line for (line,) in self.ask(f"{plainly}; EXPLAIN (COSTS OFF) {statement}"))
 
-    async def test_pages(self) -> None:
+    async def test_plans(self) -> None:
         await self.filled()
+        self.check_pages()
+        self.check_the_start()
+        self.check_forgetting()
+        await self.check_latest()
+
+    def check_pages(self) -> None:
         middle = NOVEMBER_2023 + 1500 * 6_000_000
         time_range = Query(since=middle, until=middle + 600_000_000)
         continued = replace(time_range, after=Cursor(middle + 60_000_000, 5))
@@ -264,28 +282,25 @@ class PlanTests(_Stores):
         plan = self.plan(READINGS.page(time_range))
         self.assertEqual(len(re.findall("Index Scan", plan)), 2, plan)  # two partitions of nine
 
-    async def test_at_the_start(self) -> None:
-        await self.filled()
+    def check_the_start(self) -> None:
         self.assertIn("alarm_open", self.plan(ALARMS.select("WHERE cleared_at IS NULL ORDER BY alarm.number")))
         unfinished = self.plan(COMMANDS.select("WHERE outcome IS NULL ORDER BY command.number"))
         self.assertIn("command_unfinished", unfinished)
 
-    async def test_forgetting(self) -> None:
-        await self.filled()
+    def check_forgetting(self) -> None:
         for table, index in ((ALARMS, "alarm_by_end"), (EVENTS, "event_by_time"), (COMMANDS, "command_by_end")):
             plan = self.plan(table.oldest(moment(NOVEMBER_2023 + 60_000_000), 5))
             self.assertIn(index, plan)
             self.assertNotRegex(plan, "Seq Scan|Sort", plan)
 
-    async def test_latest(self) -> None:
-        await self.filled()
+    async def check_latest(self) -> None:
         await self.store.add_device(replace(PLAIN, hostid="7"))
         plan = self.plan("SELECT * FROM latest")
         self.assertIn("Limit", plan)
         self.assertNotRegex(plan, "Sort|Seq Scan on reading", plan)
 
 
-class PeopleTests(_Stores):
+class PeopleTests(LentStores):
     """What somebody with psql or Grafana finds."""
 
     async def filled(self) -> None:
@@ -351,7 +366,7 @@ class PeopleTests(_Stores):
         self.assertEqual(found, [("1970-01-01 00:00:01+00",)])
 
 
-class PartitionTests(_Stores):
+class PartitionTests(Stores):
     def partitions(self) -> list[str]:
         names = self.ask("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reading'::regclass")
         return sorted(name for (name,) in names)
@@ -479,7 +494,7 @@ class PartitionTests(_Stores):
             self.assertNotIsInstance(await self.assertFailure(writing, StoreError), StoreUnavailable)
 
 
-class DamageTests(_Stores):
+class DamageTests(LentStores):
     """Rows that no cmmd has written."""
 
     async def test_they_cost_no_more_than_themselves(self) -> None:
@@ -518,7 +533,7 @@ class DamageTests(_Stores):
         self.assertEqual(await self.store.commands(Query()), [replace(COMMAND, number=2)])  # the other is at no time
 
 
-class WriterTests(_Stores):
+class WriterTests(LentStores):
     async def test_writes_share_statements(self) -> None:
         await self.store.open()
         statements: list[bytes] = []
@@ -581,7 +596,7 @@ class WriterTests(_Stores):
         self.assertIn("read-only", str(await self.assertFailure(asked, StoreUnavailable)))
 
 
-class AddressTests(_Stores):
+class AddressTests(LentStores):
     """How to get in, and that no message has a password."""
 
     async def assert_refused(self, url: str, says: str, password_file: Path | None = None) -> None:
@@ -704,49 +719,34 @@ class MomentTests(TestCase):
             self.assertEqual(moment(at), f"timestamptz '{said}'")
 
 
-class ServerTests(TestCase):
-    """Our servers for tests."""
+class LendingTests(TestCase):
+    """Stores of the shared server that tests use one after the other."""
 
-    timeout = 120.0
+    async def test_a_used_one_is_like_a_new_one(self) -> None:
+        new, used = (cluster().new_database() for _ in range(2))
+        contents = [await self.contents(new, []), await self.contents(used, EVERYTHING)]
+        self.assertNotEqual(*contents)
+        cluster().execute(f"ALTER DATABASE {used.rpartition('/')[2]} SET TimeZone = 'Asia/Tokyo'")
+        cluster().take_back_store(used)
+        self.assertEqual(cluster().lend_store(), used)
+        self.assertEqual(await self.contents(used, []), contents[0])
+        self.assertNotEqual(cluster().execute("SHOW TimeZone", used), [("Asia/Tokyo",)])
+        cluster().take_back_store(used)
 
-    async def test_version_16(self) -> None:
-        server = PostgresServer(version=16).start()
-        self.addCleanup(server.remove)
-        store = PostgresStore(server.new_database(), reactor)
-        self.addCleanup(store.close)
+    async def contents(self, url: str, rows: list[Row]) -> dict[str, list[Any]]:
+        """Write rows to a store, and read all its tables."""
+        store = PostgresStore(url, reactor)
         await store.open()
-        await store.add_device(PLAIN)
-        await store.write([READING, EVENT, ALARM, COMMAND, UPLOAD, PROFILE, replace(FULL_READING, number=2)])
-        self.assertEqual(await store.readings(Query()), [READING, replace(FULL_READING, number=2)])
-        self.assertEqual(await store.forget(int(time() * 1000), 100), 3)
+        if rows:
+            await store.add_device(PLAIN)
+            await store.write(rows)
+            await store.claim("somebody")
         await store.close()
-        self.assertEqual((await store.open()).alarms, [ALARM])
-
-    def test_nothing_is_left_of_one_whose_process_was_killed(self) -> None:
-        begin = (
-            "from tests.postgres import PostgresServer\n"
-            "server = PostgresServer().start()\n"
-            "print(server.pids()[0], server.folder, flush=True)\n"
-            "input()\n"
+        tables = cluster().execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+            " AND NOT relispartition AND relname <> 'schema_version'",
+            url,
         )
-        with subprocess.Popen(
-            [sys.executable, "-c", begin], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            pid, folder = process.stdout.readline().split()
-            self.assertTrue(Path("/proc", pid).exists())
-            process.kill()
-        until(lambda: not Path("/proc", pid).exists(), "the server has ended")
-        until(lambda: not Path(folder).exists(), "its files are gone")
-
-    def test_programs_that_nobody_can_reach(self) -> None:
-        hidden = Path(self.mktemp())
-        hidden.mkdir(mode=0o700)
-        there = programs()
-        site = there.parents[2]
-        for part in (there.parent, site / f"{there.parents[1].name}.libs"):
-            copytree(part, hidden / part.relative_to(site))
-        self.patch(postgres, "programs", lambda version: hidden.absolute() / there.relative_to(site))
-        server = PostgresServer().start()
-        self.addCleanup(server.remove)
-        self.assertEqual(server.execute("SELECT 1"), [(1,)])
+        found = {name: sorted(cluster().execute(f"SELECT * FROM {name}", url)) for (name,) in tables}
+        found["store"] = [row[1:] for row in found["store"]]  # the identity is one of its own
+        return found

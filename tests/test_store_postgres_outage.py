@@ -1,7 +1,7 @@
 """The store in PostgreSQL when the server goes, hangs, comes back, or somebody else has it."""
 
 import os
-from functools import cache, partial
+from functools import partial
 from itertools import count, pairwise
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
 from cmmd.store.postgres import PostgresStore
 from cmmd.store.postgres_errors import Away, Rejected, as_store_error, one_line
 from cmmd.store.records import Query, Row
-from tests.postgres import PASSWORD, PostgresServer
+from tests.postgres import PASSWORD, stoppable_server
 from tests.test_store_contract import EVENT, FULL, PLAIN, READING, readings
 
 DEADLINE_S = 60.0
@@ -29,26 +29,19 @@ DEADLINE_S = 60.0
 CLOCK = cast("IReactorTime", reactor)
 
 
-@cache
-def server() -> PostgresServer:
-    """The one that these tests stop and start."""
-    return PostgresServer()
-
-
 def pause(seconds: float) -> Deferred[None]:
     return deferLater(CLOCK, seconds, lambda: None)
 
 
-class _Outages(TestCase):
+class Outages(TestCase):
     timeout = DEADLINE_S
 
     def setUp(self) -> None:
         self.patch(postgres_connection, "LONGEST_PAUSE_S", 0.3)
-        self.server = server()
+        self.server = stoppable_server()
         self.start()
-        self.url = self.server.new_database()
+        self.url = self.database()
         self.name = self.url.rpartition("/")[2]
-        self.addCleanup(self.clean)
         self.lines: list[str] = []
         self.store = self.make()
 
@@ -64,10 +57,13 @@ class _Outages(TestCase):
         if not self.server.runs:
             self.server.start()
 
-    def clean(self) -> None:
+    def database(self) -> str:
+        self.addCleanup(self.take_back)
+        return self.server.lend_store()
+
+    def take_back(self) -> None:
         self.start()
-        self.server.drop_database(self.url)
-        self.server.execute(f"DROP ROLE IF EXISTS plain_{self.name}")
+        self.server.take_back_store(self.url)
 
     def make(self, url: str = "") -> PostgresStore:
         store = PostgresStore(url or self.url, reactor)
@@ -123,7 +119,7 @@ class _Outages(TestCase):
                 return
 
 
-class StopTests(_Outages):
+class StopTests(Outages):
     async def test_stopped_while_idle(self) -> None:
         for mode in ("immediate", "fast"):
             store = await self.opened()
@@ -198,58 +194,6 @@ class StopTests(_Outages):
         with self.assertRaises(OSError):
             os.fstat(ours)
 
-    async def test_anything_at_any_time(self) -> None:
-        """Whatever happens to it: what was confirmed is there, once, and nothing but refusals is heard of it."""
-        self.patch(postgres_connection, "PATIENCE_S", 1.0)
-        self.patch(postgres_connection, "CONNECT_S", 1.0)
-        store = await self.opened()
-        kept: set[int] = set()
-        added: dict[str, int] = {}
-        going_on = True
-
-        async def write() -> None:
-            while going_on:
-                rows = readings(20, first=next(numbers) * 100)
-                try:
-                    await store.write(rows)
-                    kept.update(row.number for row in rows)
-                    await store.readings(Query(limit=20, newest_first=True))
-                except StoreUnavailable:
-                    await pause(0.02)
-
-        async def add() -> None:
-            while going_on:
-                device = replace(PLAIN, hostid=f"{len(added)}")
-                try:
-                    added[device.hostid] = (await store.add_device(device)).number
-                except StoreUnavailable:
-                    await pause(0.02)
-
-        numbers = count(2)
-        working = [Deferred.fromCoroutine(one) for one in (write(), write(), add())]
-        end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmmd'"
-        for what in ("end", "freeze", "end", "fast", "end", "end", "immediate", "freeze", "kill", "end"):
-            await pause(0.25)
-            if what == "end":
-                await deferToThread(self.server.execute, end_sessions)
-            elif what == "freeze":
-                self.server.freeze()
-                await pause(1.2)
-                self.server.thaw()
-            else:
-                await deferToThread(self.server.kill if what == "kill" else partial(self.server.stop, what))
-                await pause(0.2)
-                await deferToThread(self.server.start)
-        going_on = False
-        await gatherResults(working)
-        await self.until_it_takes(store)
-        await store.close()
-        there = {device.hostid: device.number for device in (await store.open()).devices}
-        self.assertEqual({hostid: there[hostid] for hostid in added}, added)
-        found = {number for (number,) in self.server.execute("SELECT number FROM reading", self.url)}
-        self.assertEqual(kept - found, set())
-        self.assertTrue(kept)
-
     async def test_closed_during_an_outage(self) -> None:
         store = await self.opened()
         self.server.stop("immediate")
@@ -280,15 +224,72 @@ class StopTests(_Outages):
         await self.until_it_takes(self.store)
 
 
-class HangTests(_Outages):
-    """It is there and says nothing: a frozen machine, a network that swallows all."""
+class AnyTimeTests(Outages):
+    happenings: tuple[str, ...] = ("end", "freeze", "immediate", "end")
+    """What comes over the server, one after the other."""
 
-    def be_impatient(self) -> None:
+    async def test_anything_at_any_time(self) -> None:
+        """Whatever happens to it: what was confirmed is there, once, and nothing but refusals is heard of it."""
         self.patch(postgres_connection, "PATIENCE_S", 1.0)
         self.patch(postgres_connection, "CONNECT_S", 1.0)
+        store = await self.opened()
+        kept: set[int] = set()
+        added: dict[str, int] = {}
+        going_on = True
+
+        async def write() -> None:
+            while going_on:
+                rows = readings(20, first=next(numbers) * 100)
+                try:
+                    await store.write(rows)
+                    kept.update(row.number for row in rows)
+                    await store.readings(Query(limit=20, newest_first=True))
+                except StoreUnavailable:
+                    await pause(0.02)
+
+        async def add() -> None:
+            while going_on:
+                device = replace(PLAIN, hostid=f"{len(added)}")
+                try:
+                    added[device.hostid] = (await store.add_device(device)).number
+                except StoreUnavailable:
+                    await pause(0.02)
+
+        numbers = count(2)
+        working = [Deferred.fromCoroutine(one) for one in (write(), write(), add())]
+        end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cmmd'"
+        for what in self.happenings:
+            await pause(0.25)
+            if what == "end":
+                await deferToThread(self.server.execute, end_sessions)
+            elif what == "freeze":
+                self.server.freeze()
+                await pause(1.2)
+                self.server.thaw()
+            else:
+                await deferToThread(self.server.kill if what == "kill" else partial(self.server.stop, what))
+                await pause(0.2)
+                await deferToThread(self.server.start)
+        going_on = False
+        await gatherResults(working)
+        await self.until_it_takes(store)
+        await store.close()
+        there = {device.hostid: device.number for device in (await store.open()).devices}
+        self.assertEqual({hostid: there[hostid] for hostid in added}, added)
+        found = {number for (number,) in self.server.execute("SELECT number FROM reading", self.url)}
+        self.assertEqual(kept - found, set())
+        self.assertTrue(kept)
+
+
+class HangTests(Outages):
+    """It is there and says nothing: a frozen machine, a network that swallows all."""
+
+    def be_impatient(self, patience_s: float = 0.5) -> None:
+        self.patch(postgres_connection, "PATIENCE_S", patience_s)
+        self.patch(postgres_connection, "CONNECT_S", patience_s)
 
     async def test_calls_end_in_time_and_the_reactor_goes_on(self) -> None:
-        self.be_impatient()
+        self.be_impatient(1.0)
         store = await self.opened()
         self.server.freeze()
         ticks: list[float] = []
@@ -333,7 +334,7 @@ class HangTests(_Outages):
         await store.write(large[:3])
 
     async def test_opening_does_not_wait_for_ever(self) -> None:
-        self.patch(postgres_opening, "CONNECT_S", 2)
+        self.patch(postgres_opening, "CONNECT_S", 1)
         self.server.freeze()
         started = CLOCK.seconds()
         await self.assert_away(self.store.open())
@@ -390,7 +391,7 @@ class HangTests(_Outages):
         self.assertNotEqual(self.writer_pids(), [pid])
 
 
-class LockTests(_Outages):
+class LockTests(Outages):
     async def test_another_one_writes(self) -> None:
         self.patch(postgres_opening, "LOCK_PATIENCE_S", 0.3)
         await self.opened()
@@ -408,7 +409,7 @@ class LockTests(_Outages):
     async def test_one_that_goes_makes_room(self) -> None:
         await self.opened()
         other = self.make()
-        CLOCK.callLater(1.0, self.store.close)
+        CLOCK.callLater(0.5, self.store.close)
         await pause(0)
         await other.open()
         await other.write([EVENT])
@@ -419,7 +420,7 @@ class LockTests(_Outages):
         self.server.start()
         self.server.execute("UPDATE store SET openings = openings + 1", self.url)  # before we are back
         for _ in range(2):
-            await pause(1.0)
+            await pause(0.5)
             message = await self.assert_away(store.write([EVENT]))
             self.assertIn("another cmmd has written to it since; start cmmd again", message)
         self.assertEqual(await store.events(Query()), [])
@@ -435,7 +436,7 @@ class LockTests(_Outages):
         await self.assert_away(self.store.write([EVENT]))
 
 
-class LostAnswerTests(_Outages):
+class LostAnswerTests(Outages):
     async def test_a_device_whose_addition_was_not_confirmed(self) -> None:
         """It is there; to add it again must not find it there."""
         store = await self.opened()
@@ -458,7 +459,12 @@ class LostAnswerTests(_Outages):
         self.assertEqual((await store.open()).devices, [replace(FULL, number=1), added])
 
 
-class OtherTroubleTests(_Outages):
+class OtherTroubleTests(Outages):
+    def database(self) -> str:
+        """Make one that is not used again: these tests spoil it."""
+        self.addCleanup(self.start)
+        return self.server.new_database()
+
     async def test_read_only(self) -> None:
         store = await self.opened()
         name = self.name

@@ -6,6 +6,7 @@ Every wait in here has its own limit, for trial's ``timeout`` cannot end what bl
 import atexit
 import contextlib
 import json
+import os
 import resource
 import shutil
 import signal
@@ -17,10 +18,17 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, service_port, twistd
+from cmmd import tap
+from cmmd.daemon import lock_state
+from tests.child import Child
+from tests.daemon import Daemon, Sections, endpoint, environment, service_port, twistd_words
 from tests.plain_device import PlainDevice, login, message, register
+
+reactor: Any = _reactor
 
 HOSTID = "3439333633355115004B003D"
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -51,7 +59,7 @@ def without_time(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-class _Folders(SynchronousTestCase):
+class Folders(SynchronousTestCase):
     """Directories that go away and daemons that end, whatever happens."""
 
     def folder(self) -> Path:
@@ -285,7 +293,7 @@ class SessionTests(_OneDaemon):
         self.assert_closed(device)
 
 
-class ConfiguredTests(_Folders):
+class ConfiguredTests(Folders):
     """What the configuration changes."""
 
     def test_ports_by_role(self) -> None:
@@ -299,43 +307,25 @@ class ConfiguredTests(_Folders):
             with PlainDevice(port) as device:
                 self.assertEqual(device.ask(message("LongCon", HOSTID))["retcode"], "000000")
 
-    def test_one_port_for_equal_strings(self) -> None:
-        daemon = self.daemon()
-        result = register(daemon.port, HOSTID)["result"]
-        self.assertEqual({result["liveData"], result["historic"]}, {f"127.0.0.1:{daemon.port}"})
-        self.assertEqual(len(listening(daemon.pid)), 1)
-
-    def test_advertised_addresses(self) -> None:
-        daemon = self.daemon(advertise_live="cmm.example.com:21319", advertise_historic="[2001:db8::7]:21320")
-        result = register(daemon.port, HOSTID)["result"]
+    def test_what_devices_are_told(self) -> None:
+        addresses = {"advertise_live": "cmm.example.com:21319", "advertise_historic": "[2001:db8::7]:21320"}
+        terms = {"data_mode": 0, "online_rate": 1000, "offline_rate": 60000, "reset_packet_num": 1500}
+        result = register(self.prepared({"server": addresses, "upload": terms}).start().port, HOSTID)["result"]
         self.assertEqual(result["liveData"], "cmm.example.com:21319")
         self.assertEqual(result["historic"], "[2001:db8::7]:21320")
-
-    def test_upload_terms(self) -> None:
-        terms = {"data_mode": 0, "online_rate": 1000, "offline_rate": 60000, "reset_packet_num": 1500}
-        daemon = self.prepared({"upload": terms}).start()
-        result = register(daemon.port, HOSTID)["result"]
         self.assertEqual({key: result[key] for key in terms}, terms)
         self.assertEqual(list(result)[-1], "reset_packet_num")
 
-    def test_closed_enrolment(self) -> None:
-        daemon = self.prepared({"enrolment": {"policy": "known"}}).start()
-        answer = register(daemon.port, HOSTID)
-        self.assertEqual(without_time(answer), {"method": "login", "result": REFUSED, "retcode": "000005"})
 
-    def test_no_pidfile_and_a_private_store(self) -> None:
-        daemon = self.daemon()
-        folder = daemon.state.parent
-        self.assertEqual(sorted(path.name for path in folder.iterdir()), ["cmmd.toml", "output", "state"])
-        self.assertEqual((daemon.state / "cmmd.sqlite").stat().st_mode & 0o077, 0)
-
-
-class EndTests(_Folders):
+class EndTests(Folders):
     """What is left after the process has ended, one way or the other."""
+
+    kills = 2
+    devices = 5
 
     def test_killed_right_after_the_login_answer(self) -> None:
         daemon = self.daemon()
-        for number in range(1, 11):
+        for number in range(1, self.kills + 1):
             hostid = f"KILLED{number}"
             with PlainDevice(daemon.port) as device:
                 device.send(login(hostid))
@@ -345,24 +335,21 @@ class EndTests(_Folders):
             with PlainDevice(daemon.port) as device:
                 self.assertEqual(device.ask(message("LongCon", hostid))["retcode"], "000000")
             self.assertEqual(register(daemon.port, hostid, "wrong")["retcode"], "000004")
-        for number in range(1, 11):
+        for number in range(1, self.kills + 1):
             # Another address: the first one has to wait for its next attempt.
             with PlainDevice(daemon.port, "127.0.0.2") as device:
                 self.assertEqual(device.ask(login(f"KILLED{number}"))["retcode"], "000000")
         with contextlib.closing(sqlite3.connect(daemon.state / "cmmd.sqlite")) as database:
             rows = database.execute("SELECT number, hostid FROM device ORDER BY number").fetchall()
-        self.assertEqual(rows, [(number, f"KILLED{number}") for number in range(1, 11)])
+        self.assertEqual(rows, [(number, f"KILLED{number}") for number in range(1, self.kills + 1)])
 
     def test_sigterm(self) -> None:
         self.assert_orderly_end(signal.SIGTERM)
 
-    def test_sigint(self) -> None:
-        self.assert_orderly_end(signal.SIGINT)
-
     def assert_orderly_end(self, number: signal.Signals) -> None:
         daemon = self.daemon()
         devices = []
-        for hostid in (f"ORDERLY{count}" for count in range(75)):
+        for hostid in (f"ORDERLY{count}" for count in range(self.devices)):
             register(daemon.port, hostid)
             for _ in range(4):
                 device = PlainDevice(daemon.port)
@@ -378,26 +365,6 @@ class EndTests(_Folders):
             self.assertEqual(device.rest(), b"")  # a reset would raise
         self.assertNotIn("Traceback", daemon.log)
 
-    def test_sigterm_beside_peers_that_do_not_read(self) -> None:
-        daemon = self.daemon()
-        register(daemon.port, HOSTID)
-        flood = message("HB", HOSTID, params="") * 1000
-        for _ in range(4):
-            device = PlainDevice(daemon.port)
-            self.addCleanup(device.socket.close)
-            device.socket.settimeout(1)
-            with contextlib.suppress(TimeoutError):  # it is not read any more
-                while True:
-                    device.socket.sendall(flood)
-        started = time.monotonic()
-        self.assertEqual(daemon.terminate(), 0, daemon.log)
-        self.assertLess(time.monotonic() - started, SHUTDOWN_S)
-
-    def test_sigterm_with_nobody_there(self) -> None:
-        daemon = self.daemon()
-        self.assertEqual(daemon.terminate(), 0, daemon.log)
-        self.assertRaises(ConnectionRefusedError, PlainDevice, daemon.port)
-
     def test_sigterm_right_after_the_start(self) -> None:
         daemon = self.daemon()
         register(daemon.port, HOSTID)
@@ -407,7 +374,7 @@ class EndTests(_Folders):
             self.assertEqual(device.ask(message("LongCon", HOSTID))["retcode"], "000000")
 
 
-class FullDiskTests(_Folders):
+class FullDiskTests(Folders):
     """The store cannot write."""
 
     def test_new_devices_have_to_wait(self) -> None:
@@ -432,23 +399,52 @@ class FullDiskTests(_Folders):
         self.assertEqual(daemon.terminate(), 0)
 
 
-class WrongTests(_Folders):
-    """What cannot work ends at once: one line that says what, exit status 1, nothing listening."""
+class WrongDaemon(Child):
+    """A daemon that is to end by itself."""
 
-    def said(self, folder: Path, *options: str | Path) -> str:
-        """What a daemon says that is to end by itself with status 1."""
-        output = folder / "output"
-        process = twistd(folder, "cmmd", *options, output=output)
+    def __init__(self, folder: Path, *options: str | Path) -> None:
+        super().__init__(folder / "wrong")
+        self._launch(twistd_words("cmmd", *options), cwd=folder, env=environment())
+
+
+class WrongProcessTests(Folders):
+    """A process that cannot work, as an operator sees it."""
+
+    def test_unknown_key(self) -> None:
+        folder = self.folder()
+        config = folder / "cmmd.toml"
+        config.write_text("[server]\nidle_timeuot = 1.0\n", encoding="utf-8")
+        process = WrongDaemon(folder, "--config", config)
         self.addCleanup(process.kill)
-        self.assertEqual(process.wait(DEADLINE_S), 1, output.read_text())
-        return output.read_text()
+        self.assertEqual(process.ended(), 1, process.log)
+        self.assertRegex(process.log, r"\Acmmd: [^\n]+\n\Z")
+        self.assertFalse((folder / "var").exists(), "the state directory was made")
+
+
+class WrongTests(Folders, TestCase):
+    """What cannot work ends at once: one line that says what, exit status 1, nothing listening.
+
+    In this process; tests_slow has the same with a daemon's process for each.
+    """
+
+    def setUp(self) -> None:
+        for name in ("steady_timers", "end_orderly_on_signals", "calm_collector"):
+            self.patch(tap, name, lambda *_: None)  # they are for the whole process
+
+    def said(self, *options: str | Path) -> str:
+        """The line that a daemon ends with when it cannot start."""
+        parsed = tap.Options()
+        with self.assertRaises(SystemExit) as caught:
+            parsed.parseOptions([str(option) for option in options])
+            tap.makeService(parsed).startService()
+        return f"{caught.exception}\n"
 
     def assert_refused(self, toml: str | bytes, *names: str) -> str:
         """One line and nothing else, with the file and these words in it."""
         folder = self.folder()
         config = folder / "cmmd.toml"
         config.write_bytes(toml if isinstance(toml, bytes) else toml.encode())
-        said = self.said(folder, "--config", config)
+        said = self.said("--config", config, "--state", folder / "var")
         self.assertRegex(said, r"\Acmmd: [^\n]+\n\Z")
         for name in names:
             self.assertIn(name, said)
@@ -481,31 +477,27 @@ class WrongTests(_Folders):
         self.assert_refused(b"[server]\nlogin = \xff\n", "cmmd.toml")
 
     def test_no_file(self) -> None:
-        folder = self.folder()
-        said = self.said(folder, "--config", "missing.toml")
+        said = self.said("--config", "missing.toml")
         self.assertRegex(said, r"\Acmmd: missing\.toml: [^\n]+\n\Z")
 
     def test_unknown_option(self) -> None:
-        said = self.said(self.folder(), "--colour", "red")
+        said = self.said("--colour", "red")
         self.assertRegex(said, r"\Acmmd: [^\n]*colour[^\n]*\n\Z")
 
     def test_database_that_is_not_there(self) -> None:
         url = f"postgresql://cmmd:secret@127.0.0.1:{service_port()}/cmmd"
         daemon = Daemon(self.folder(), {"store": {"url": url}})
         self.assert_does_not_start(daemon, "127.0.0.1", "Connection refused")
-        self.assertNotIn("secret", daemon.log)
 
     def assert_does_not_start(self, daemon: Daemon, *names: str) -> None:
-        """One line with these words among what the log says, and no port."""
-        daemon.begin()
-        self.assertEqual(daemon.ended(), 1, daemon.log)
-        lines = [line for line in daemon.log.splitlines() if "] cmmd: " in line]
-        self.assertEqual(len(lines), 1, daemon.log)
+        """One line with these words, and no port."""
+        said = self.said("--config", daemon.config, "--state", daemon.state)
+        self.assertRegex(said, r"\Acmmd: [^\n]+\n\Z")
+        self.assertNotIn("secret", said)
         for name in names:
-            self.assertIn(name, lines[0])
-        self.assertNotIn("Traceback", daemon.log)
+            self.assertIn(name, said)
 
-    def test_port_taken(self) -> None:
+    async def test_port_taken(self) -> None:
         free = service_port()
         daemon = self.prepared()
         with socket.create_server(("127.0.0.1", daemon.port)):
@@ -513,24 +505,30 @@ class WrongTests(_Folders):
         other = self.prepared({"server": {"live": [endpoint(free)], "historic": [endpoint(daemon.port)]}})
         with socket.create_server(("127.0.0.1", daemon.port)):
             self.assert_does_not_start(other, str(daemon.port))
+        await deferLater(reactor, 0)  # in this process ports are closed by its reactor
         for port in (free, other.port):
             self.assertRaises(ConnectionRefusedError, PlainDevice, port)
 
     def test_state_in_use(self) -> None:
-        first = self.daemon()
-        register(first.port, HOSTID)
-        second = self.prepared()
+        first, second = self.prepared(), self.prepared()
+        holder = self.hold(first)
         second.state.symlink_to(first.state)
-        self.assert_does_not_start(second, str(second.state), f"process {first.pid}")
+        self.assert_does_not_start(second, str(second.state), f"process {holder}")
         self.assertRaises(ConnectionRefusedError, PlainDevice, second.port)
-        self.assertEqual(register(first.port, HOSTID)["retcode"], "000000")
+
+    def hold(self, daemon: Daemon) -> int:
+        """Take a daemon's state.
+
+        :return: the process that has it.
+        """
+        self.addCleanup(lock_state(daemon.state).close)
+        return os.getpid()
 
     def test_newer_schema(self) -> None:
-        daemon = self.daemon()
-        self.assertEqual(daemon.terminate(), 0)
+        daemon = self.prepared()
+        daemon.state.mkdir()
         with contextlib.closing(sqlite3.connect(daemon.state / "cmmd.sqlite")) as database:
             database.execute("PRAGMA user_version = 999")
-        (daemon.state.parent / "output").unlink()
         self.assert_does_not_start(daemon, "cmmd.sqlite", "999", "newer cmmd")
         self.assertRaises(ConnectionRefusedError, PlainDevice, daemon.port)
 
@@ -546,22 +544,3 @@ class WrongTests(_Folders):
         daemon = self.prepared()
         daemon.state.write_text("a file", encoding="utf-8")
         self.assert_does_not_start(daemon, str(daemon.state))
-
-
-def listening(pid: int) -> set[int]:
-    """The TCP ports that a process listens on."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:  # closed in the meantime
-            continue
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
-            columns = line.split()
-            if columns[3] == "0A" and columns[9] in inodes:
-                found.add(int(columns[1].rpartition(":")[2], 16))
-    return found

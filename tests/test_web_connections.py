@@ -331,7 +331,7 @@ class HostileTests(SynchronousTestCase):
             for _ in range(10):
                 client = self.sent(request)
                 self.world.clock.advance(0)
-                client.transport.end(RuntimeError())
+                client.transport.lose(RuntimeError())
             said = "".join(eventAsText(event) for event in self.logged if "log_failure" in event or event["log_format"])
             self.assertLess(len(said), 1500, f"{name}: {said[:3000]}")
             self.assertEqual(self.flushLoggedErrors(), [], name)
@@ -386,7 +386,7 @@ class HostileTests(SynchronousTestCase):
         self.exhaust()
         client = self.sent(ATTACKS["HEAD"])
         self.assertEqual(len(self.world.web.site.budget), 1)
-        client.transport.end(RuntimeError())
+        client.transport.lose(RuntimeError())
         self.assertEqual(len(self.world.web.site.budget), 0)
 
     def test_a_parser_that_fails_ends_the_connection_and_logs_a_few_times(self) -> None:

@@ -6,20 +6,13 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from cmmd.web.sliced import LONGEST_S, SLICE_S, SlicedBody
-
-
-class Transport(StringTransport):
-    aborted = False
-
-    def abortConnection(self) -> None:
-        self.aborted = True
+from tests.transports import MemoryTransport
 
 
 class Turns(Clock):
@@ -68,8 +61,9 @@ class SlicedTests(SynchronousTestCase):
                 ).start()
                 return NOT_DONE_YET
 
-        self.transport = Transport()
+        self.transport = MemoryTransport()
         self.channel = cast("Any", Site(Sliced(), reactor=self.clock).buildProtocol(cast("Any", None)))
+        self.transport.protocol = self.channel
         self.channel.makeConnection(cast("Any", self.transport))
         self.channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
 

@@ -1,21 +1,86 @@
-"""An in-memory TCP transport that shows what a real one does with writes: one send for what is unsent at a time."""
+"""In-memory TCP transports: what all of them have in common, and one that shows what a real one does with writes."""
 
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IProtocol, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["SegmentTransport"]
+__all__ = ["MemoryTransport", "SegmentTransport"]
 
 
 @implementer(ITCPTransport)
-class SegmentTransport(StringTransport):
+class MemoryTransport(StringTransport):
+    """A TCP connection in memory whose protocol hears of its end, once.
+
+    :param protocol: set later where the transport has to be made first.
+    :ivar aborted: the protocol has given the connection up.
+    :ivar lost: the protocol has been told of the end.
+    """
+
+    def __init__(
+        self, protocol: IProtocol | None = None, peer: str = "192.0.2.7", host: IPv4Address | None = None
+    ) -> None:
+        super().__init__(hostAddress=host, peerAddress=IPv4Address("TCP", peer, 40000))
+        self.protocol: Any = protocol
+        self.aborted = False
+        self.lost = False
+        self.bufferSize = 64 * 1024  # as a real one has it, until its protocol sets it
+        self.no_delay = False
+        self.keep_alive = False
+
+    def lose(self, why: Exception | None = None) -> None:
+        """Tell the protocol that the connection has ended.
+
+        :param why: None: the line broke.
+        """
+        if not self.lost:
+            self.lost = True
+            self.protocol.connectionLost(Failure(ConnectionLost() if why is None else why))
+
+    # What the protocol calls.
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        self.closing(ConnectionDone())
+
+    def connectionLost(self, reason: Failure) -> None:
+        assert isinstance(reason.value, Exception)
+        self.closing(reason.value)
+
+    def loseWriteConnection(self) -> None:
+        raise NotImplementedError("only SegmentTransport closes one side")
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.closing(ConnectionAborted())
+
+    def closing(self, why: Exception) -> None:
+        """End the connection, as the protocol wants: at once, unless a transport knows better."""
+        self.lose(why)
+
+    def getTcpNoDelay(self) -> bool:
+        return self.no_delay
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.no_delay = enabled
+
+    def getTcpKeepAlive(self) -> bool:
+        return self.keep_alive
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.keep_alive = enabled
+
+    def getHandle(self) -> object:
+        return None
+
+
+class SegmentTransport(MemoryTransport):
     """Collects what a protocol writes between two turns of the reactor into one segment, as the kernel would.
 
     :param seconds: the time, for when segments left.
@@ -23,23 +88,15 @@ class SegmentTransport(StringTransport):
     :ivar left_at: when each of them left.
     :ivar peer_reads: False: nothing leaves any more.
     :ivar write_closed: the protocol has closed its side.
-    :ivar aborted: the protocol has given the connection up.
     """
 
     def __init__(self, protocol: Protocol, peer: str = "192.0.2.7", seconds: Callable[[], float] = lambda: 0.0) -> None:
-        super().__init__(
-            hostAddress=IPv4Address("TCP", "198.51.100.1", 21318), peerAddress=IPv4Address("TCP", peer, 40000)
-        )
-        self.protocol = protocol
+        super().__init__(protocol, peer, IPv4Address("TCP", "198.51.100.1", 21318))
         self.segments: list[bytes] = []
         self.left_at: list[float] = []
         self._seconds = seconds
         self.peer_reads = True
         self.write_closed = False
-        self.aborted = False
-        self.lost = False
-        self.no_delay = False
-        self.keep_alive = False
         self._unsent = b""
 
     def connect(self) -> None:
@@ -70,17 +127,17 @@ class SegmentTransport(StringTransport):
 
     def hang_up(self) -> None:
         """The connection breaks."""
-        self._lose(Failure(ConnectionDone()))
+        self.lose(ConnectionDone())
 
     def half_close(self) -> None:
         """The peer sends no more."""
-        self.protocol.readConnectionLost()  # type: ignore[attr-defined]
+        self.protocol.readConnectionLost()
 
-    def _lose(self, reason: Failure) -> None:
+    def lose(self, why: Exception | None = None) -> None:
+        """Tell the protocol, and let go of its producer."""
         if not self.lost:
-            self.lost = True
             self.producer = None
-            self.protocol.connectionLost(reason)
+        super().lose(why)
 
     # What the protocol calls.
 
@@ -94,30 +151,8 @@ class SegmentTransport(StringTransport):
 
     def loseConnection(self) -> None:
         self.write_closed = True
-        self._lose(Failure(ConnectionDone()))
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._lose(reason)
+        self.lose(ConnectionDone())
 
     def loseWriteConnection(self) -> None:
         assert not self._unsent, "closed before everything had left"
         self.write_closed = True
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-        self._lose(Failure(ConnectionAborted()))
-
-    def getTcpNoDelay(self) -> bool:
-        return self.no_delay
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self.no_delay = enabled
-
-    def getTcpKeepAlive(self) -> bool:
-        return self.keep_alive
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        self.keep_alive = enabled
-
-    def getHandle(self) -> object:
-        return None

@@ -7,15 +7,13 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.desk.tokens import ROLES, Role
 from cmmd.store.interface import IStore
 from cmmd.web.service import Web
 from tests.control_world import ControlWorld
+from tests.transports import MemoryTransport
 from tests.world import CATALOG
 
 __all__ = ["HOST", "Answered", "Client", "WebTestCase", "WebWorld"]
@@ -44,29 +42,6 @@ class Answered(Struct):
         return code
 
 
-class _Transport(StringTransport):
-    """A connection whose reader may stop reading."""
-
-    def __init__(self, peer: str) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", peer, 40000))
-        self.protocol: Any = None
-        self.bufferSize = 64 * 1024
-        self.lost = False
-
-    def loseConnection(self) -> None:
-        super().loseConnection()
-        self.end(ConnectionDone())
-
-    def abortConnection(self) -> None:
-        super().abortConnection()
-        self.end(ConnectionLost())
-
-    def end(self, why: Exception) -> None:
-        if not self.lost:
-            self.lost = True
-            self.protocol.connectionLost(Failure(why))
-
-
 class Served(Protocol):
     """What has a web."""
 
@@ -78,7 +53,7 @@ class Client:
 
     def __init__(self, world: Served, peer: str = "192.0.2.7") -> None:
         self._world = world
-        self.transport = _Transport(peer)
+        self.transport = MemoryTransport(peer=peer)
         self.protocol = world.web.site.buildProtocol(IPv4Address("TCP", peer, 40000))
         self.refused = self.protocol is None
         if not self.refused:

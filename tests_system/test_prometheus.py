@@ -4,13 +4,13 @@ import atexit
 import json
 import re
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.child import Child
 from tests.daemon import REPOSITORY, service_port, until
 from tests.fleet_process import FleetProcess
 from tests_system.programs import answer, asked, run
@@ -62,6 +62,20 @@ def told(made: WebDaemon, path: str, **headers: str) -> bytes:
     return answer(made.url + path, authorization=f"Bearer {token(made)}", **headers)
 
 
+class Prometheus(Child):
+    """Debian's Prometheus with the configuration of a folder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(folder / "output")
+        options = (
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        )
+        self._launch(["prometheus", *options], cwd=folder)
+
+
 @cache
 def prometheus() -> str:
     """The address of a Prometheus that scrapes the daemon, with the configuration that we ship."""
@@ -70,30 +84,12 @@ def prometheus() -> str:
     (folder / "cmmd.token").write_text(token(daemon()), encoding="ascii")
     (folder / "prometheus.yml").write_text(scrape_config(folder), encoding="utf-8")
     port = service_port()
-    with (folder / "output").open("wb") as sink:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--log.level=warn",
-            ],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-
-    def end() -> None:
-        process.kill()
-        process.wait()
-
-    atexit.register(end)
+    process = Prometheus(folder, port)
+    atexit.register(process.kill)
     url = f"http://127.0.0.1:{port}"
 
     def ready() -> bool:
-        assert process.poll() is None, (folder / "output").read_text(encoding="utf-8", errors="replace")
+        process.assert_alive()
         try:
             return b"Ready" in answer(f"{url}/-/ready")
         except OSError:

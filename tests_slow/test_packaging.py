@@ -7,7 +7,6 @@ import atexit
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.child import Child
 from tests.daemon import until
 from tests.support import REPOSITORY, free_port
 
@@ -92,16 +92,12 @@ class Installed:
         return self.folder / "venv" / "bin" / "twistd"
 
 
-@dataclass(frozen=True)
-class Running:
-    """A command of the wheel, and the file with what it says."""
+class Running(Child):
+    """A command of the wheel."""
 
-    process: "subprocess.Popen[bytes]"
-    output: Path
-
-    @property
-    def said(self) -> str:
-        return self.output.read_text(encoding="utf-8")
+    def __init__(self, folder: Path, twistd: Path, command: str, *options: str | Path) -> None:
+        super().__init__(folder / f"{command}.output")
+        self._launch([twistd, "-n", command, *options], cwd=folder, env=environment())
 
 
 @cache
@@ -195,27 +191,16 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual((answer["method"], answer["retcode"], answer["result"]["register"]), ("login", "000000", 1))
         self.assertEqual(answer["result"]["liveData"], f"127.0.0.1:{port}")
         devices = self._started("cmm-sim", "--server", f"127.0.0.1:{port}", "--devices", "2")
-        until(lambda: "2 of 2 devices online" in devices.said, "two devices online", COMMAND_TIMEOUT_S)
+        until(lambda: "2 of 2 devices online" in devices.log, "two devices online", COMMAND_TIMEOUT_S)
         for ended in (devices, daemon):
-            ended.process.send_signal(signal.SIGTERM)
-            status = ended.process.wait(COMMAND_TIMEOUT_S)
-            self.assertEqual(status, 0, ended.said)
-            self.assertNotIn("Traceback", ended.said)
+            self.assertEqual(ended.terminate(), 0, ended.log)
+            self.assertNotIn("Traceback", ended.log)
         self.assertTrue((self.folder / "state").is_dir())
 
     def _started(self, command: str, *options: str | Path) -> Running:
-        output = self.folder / f"{command}.output"
-        with output.open("w") as sink:
-            process = subprocess.Popen(
-                [self.twistd, "-n", command, *options],
-                cwd=self.folder,
-                env=environment(),
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-            )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return Running(process, output)
+        running = Running(self.folder, self.twistd, command, *options)
+        self.addCleanup(running.kill)
+        return running
 
     def _log_in(self, port: int, daemon: Running) -> bytes:
         """:return: the answer to a login, all that comes until the server closes the short connection."""
@@ -232,6 +217,6 @@ class WheelTests(SynchronousTestCase):
             try:
                 return socket.create_connection(("127.0.0.1", port), timeout=COMMAND_TIMEOUT_S)
             except ConnectionRefusedError:
-                if daemon.process.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"the daemon does not listen:\n{daemon.said}") from None
+                if not daemon.alive or time.monotonic() > deadline:
+                    raise AssertionError(f"the daemon does not listen:\n{daemon.log}") from None
                 time.sleep(POLL_S)
