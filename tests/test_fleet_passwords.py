@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet import passwords
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
 
+ADDRESS = "192.0.2.7"
+
 
 def always() -> bool:
     return True
@@ -37,13 +39,13 @@ class PasswordsTests(SynchronousTestCase):
     def matches(self, hostid: str, password: str, kept: str) -> bool:
         if self.passwords.remembers(hostid, password, kept):
             return True
-        right = self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(password, kept, always)))
+        right = self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(password, kept, ADDRESS, always)))
         if right:
             self.passwords.remember(hostid, password, kept)
         return right
 
     def hashed(self, password: str) -> str:
-        return self.successResultOf(Deferred.fromCoroutine(self.passwords.hash(password, always)))
+        return self.successResultOf(Deferred.fromCoroutine(self.passwords.hash(password, ADDRESS, always)))
 
     def test_hash_is_salted_scrypt(self) -> None:
         first, second = self.hashed("123456"), self.hashed("123456")
@@ -88,21 +90,22 @@ class PasswordsTests(SynchronousTestCase):
 
     def test_so_many_at_once_and_no_more(self) -> None:
         self.held = []
-        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{n}", always)) for n in range(5)]
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{n}", ADDRESS, always)) for n in range(5)]
         self.assertEqual(len(self.held), 2)
         self.finish()
         self.assertEqual([len(self.successResultOf(one).split("$")) for one in waiting], [6] * 5)
 
     def test_nobody_waits(self) -> None:
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", lambda: False)), Abandoned)
+        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", ADDRESS, lambda: False)), Abandoned)
         self.assertEqual(self.computed, 0)
         self.hashed("1")
 
     def test_too_many_waiting(self) -> None:
         self.patch(passwords, "_MOST_WAITING", 3)
+        self.passwords = Passwords(self.compute, 2)
         self.held = []
-        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", always)) for number in range(5)]
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("5", always)), TooBusy)
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", ADDRESS, always)) for number in range(5)]
+        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("5", ADDRESS, always)), TooBusy)
         self.finish()
         for one in waiting:
             self.successResultOf(one)

@@ -8,9 +8,10 @@
  * as soon as the last was answered: the server is never idle. With a rate (messages a second, all connections
  * together) they take turns at even intervals, whether answers come or not, as devices do. A time counts from when a
  * message is due, so that a server that holds the generator up does not hide how late it was. Prints one line of
- * JSON; the exit status is not 0 if an answer was wrong or missing, or a connection was lost. With -l the
- * connections stay as they are for so many seconds afterwards.
+ * JSON; the exit status is not 0 if an answer was wrong or missing, or a connection was lost. SIGTERM ends the
+ * measuring early. With -l the connections stay as they are for so many seconds afterwards.
  */
+#include <signal.h>
 #include "common.h"
 
 enum kind { HEARTBEAT, FULL, CHANGE, MIXED };
@@ -43,6 +44,7 @@ static unsigned connection_count = 100, prepared, lost;
 static uint64_t wrong, sent, answered, skipped;
 static enum kind kind = FULL;
 static int poller, measuring, preparing = 1;
+static volatile sig_atomic_t told_to_end;
 static double rate;
 static struct histogram times;
 static char full_frames[VARIANTS][LONGEST / 2];
@@ -267,7 +269,7 @@ static void run(uint64_t until, int sending)
 {
     struct epoll_event events[512];
     for (uint64_t now; (now = now_ns()) < until;) {
-        if (!sending && (answered == sent || lost))
+        if (sending ? told_to_end : answered == sent || lost)
             return;
         uint64_t wake = until;
         if (rate > 0 && sending) {
@@ -285,6 +287,12 @@ static void run(uint64_t until, int sending)
                 send_message(one, now_ns());
         }
     }
+}
+
+static void end_soon(int number)
+{
+    (void)number;
+    told_to_end = 1;
 }
 
 static double own_cpu_seconds(void)
@@ -320,6 +328,7 @@ int main(int count, char **arguments)
     connections = calloc(connection_count, sizeof *connections);
     if ((poller = epoll_create1(EPOLL_CLOEXEC)) < 0)
         fail("epoll_create1");
+    signal(SIGTERM, end_soon);
     prepare(port, sources);
 
     next_due = now_ns();

@@ -7,7 +7,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
+
+from cmmd.fleet.fair_queue import FairQueue, TooBusy
 
 __all__ = ["Abandoned", "Passwords", "TooBusy"]
 
@@ -16,10 +18,7 @@ __all__ = ["Abandoned", "Passwords", "TooBusy"]
 _LOG2_N, _R, _P = 11, 8, 1
 _SALT_BYTES = 16
 _MOST_WAITING = 2000
-
-
-class TooBusy(Exception):
-    """More checks are waiting than could be answered in time."""
+"""Checks that may wait: on one slow core the last of them takes 20 s, which a device still waits for."""
 
 
 class Abandoned(Exception):
@@ -38,28 +37,30 @@ class Passwords:
 
     def __init__(self, elsewhere: Callable[[Callable[[], Any]], Deferred[Any]], at_once: int) -> None:
         self._elsewhere = elsewhere
-        self._turns = DeferredSemaphore(at_once)
+        self._queue = FairQueue(at_once, _MOST_WAITING)
         self._key = os.urandom(32)
         self._verified: dict[str, bytes] = {}
 
-    async def hash(self, password: str, wanted: Callable[[], bool]) -> str:
+    async def hash(self, password: str, address: str, wanted: Callable[[], bool]) -> str:
         """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
 
+        :param address: the host that it comes from; addresses take turns where there is a queue.
         :param wanted: asked when its turn has come.
         :raises TooBusy: see there.
         :raises Abandoned: see there.
         """
-        hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), wanted)
+        hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), address, wanted)
         return hashed
 
-    async def matches(self, password: str, kept: str, wanted: Callable[[], bool]) -> bool:
+    async def matches(self, password: str, kept: str, address: str, wanted: Callable[[], bool]) -> bool:
         """Whether a password is the one that was kept.
 
+        :param address: the host that it comes from; addresses take turns where there is a queue.
         :param wanted: asked when its turn has come.
         :raises TooBusy: see there.
         :raises Abandoned: see there.
         """
-        right: bool = await self._in_turn(lambda: _matches(password, kept), wanted)
+        right: bool = await self._in_turn(lambda: _matches(password, kept), address, wanted)
         return right
 
     def remembers(self, hostid: str, password: str, kept: str) -> bool:
@@ -71,19 +72,18 @@ class Passwords:
         self._verified[hostid] = self._fingerprint(password, kept)
 
     def _fingerprint(self, password: str, kept: str) -> bytes:
-        # The kept hash is part of it: a password that was changed is not remembered.
-        return hmac.digest(self._key, kept.encode() + b"\0" + password.encode(), "sha256")
+        # The kept hash is part of it: a password that was changed is not remembered. BLAKE2 with a key is a MAC; HMAC
+        # would take ten times as long, and lets other threads have the interpreter while it computes.
+        return hashlib.blake2b(kept.encode() + b"\0" + password.encode(), key=self._key, digest_size=32).digest()
 
-    async def _in_turn(self, work: Callable[[], Any], wanted: Callable[[], bool]) -> Any:
-        if len(self._turns.waiting) >= _MOST_WAITING:
-            raise TooBusy
-        await self._turns.acquire()
+    async def _in_turn(self, work: Callable[[], Any], address: str, wanted: Callable[[], bool]) -> Any:
+        await self._queue.enter(address)
         try:
             if not wanted():
                 raise Abandoned
             return await self._elsewhere(work)
         finally:
-            self._turns.release()
+            self._queue.leave()
 
 
 def _scrypt(password: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:
