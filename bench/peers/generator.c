@@ -1,15 +1,15 @@
 /* Sends what devices send, checks every answer byte for byte, and says what that took.
  *
  * generator -p PORT -n CONNECTIONS -k heartbeat|full|change|mixed [-r RATE] [-w WARMUP_S] [-d SECONDS] [-s SOURCES]
- *           [-P SERVER_PID] [-l LINGER_S]
+ *           [-P SERVER_PID] [-c CONNECT_S]
  *
  * Every connection is a device's. It first sends a full upload and as many changes as settle a byte order, so that the
  * server has attached it and knows all of its registers. Then, without a rate, each connection sends its next message
  * as soon as the last was answered: the server is never idle. With a rate (messages a second, all connections
  * together) they take turns at even intervals, whether answers come or not, as devices do. A time counts from when a
- * message is due, so that a server that holds the generator up does not hide how late it was. Prints one line of
- * JSON; the exit status is not 0 if an answer was wrong or missing, or a connection was lost. SIGTERM ends the
- * measuring early. With -l the connections stay as they are for so many seconds afterwards.
+ * message is due, so that a server that holds the generator up does not hide how late it was. With -c the connections
+ * come spread over so many seconds, and with them what the server does at intervals. Prints one line of JSON; the exit
+ * status is not 0 if an answer was wrong or missing, or a connection was lost. SIGTERM ends the measuring early.
  */
 #include <signal.h>
 #include "common.h"
@@ -216,19 +216,21 @@ static void become_connected(struct connection *one)
 }
 
 /* Connect all, and let each say what it says first. */
-static void prepare(int port, unsigned sources)
+static void prepare(int port, unsigned sources, double connect_s)
 {
     struct epoll_event events[512];
     unsigned started = 0;
-    uint64_t give_up = now_ns() + DEADLINE;
+    uint64_t begin = now_ns(), give_up = begin + connect_s * SECOND + DEADLINE;
     while (prepared + lost < connection_count) {
-        while (started < connection_count && started - prepared - lost < MOST_CONNECTING) {
+        double passed = (now_ns() - begin) / 1e9;
+        unsigned due = passed < connect_s ? connection_count * passed / connect_s : connection_count;
+        while (started < due && started - prepared - lost < MOST_CONNECTING) {
             struct connection *one = &connections[started];
             write_hostid(one->hostid, started);
             one->fd = start_connecting(started++, sources, port);
             watch(one, EPOLL_CTL_ADD, EPOLLOUT);
         }
-        int count = epoll_wait(poller, events, 512, 1000);
+        int count = epoll_wait(poller, events, 512, started < connection_count ? 1 : 1000);
         for (int index = 0; index < count; index++) {
             struct connection *one = events[index].data.ptr;
             if (one->lost)
@@ -306,8 +308,8 @@ int main(int count, char **arguments)
 {
     int port = 0, pid = 0, option;
     unsigned sources = 1;
-    double warmup = 0.5, duration = 2, linger = 0;
-    while ((option = getopt(count, arguments, "p:n:k:r:w:d:s:P:l:")) != -1)
+    double warmup = 0.5, duration = 2, connect_s = 0;
+    while ((option = getopt(count, arguments, "p:n:k:r:w:d:s:P:c:")) != -1)
         switch (option) {
         case 'p': port = atoi(optarg); break;
         case 'n': connection_count = atoi(optarg); break;
@@ -320,7 +322,7 @@ int main(int count, char **arguments)
         case 'd': duration = atof(optarg); break;
         case 's': sources = atoi(optarg); break;
         case 'P': pid = atoi(optarg); break;
-        case 'l': linger = atof(optarg); break;
+        case 'c': connect_s = atof(optarg); break;
         default: return 2;
         }
     raise_file_limit();
@@ -329,7 +331,7 @@ int main(int count, char **arguments)
     if ((poller = epoll_create1(EPOLL_CLOEXEC)) < 0)
         fail("epoll_create1");
     signal(SIGTERM, end_soon);
-    prepare(port, sources);
+    prepare(port, sources, connect_s);
 
     next_due = now_ns();
     if (rate > 0)
@@ -356,6 +358,5 @@ int main(int count, char **arguments)
         server_cpu / took * 100, messages ? own_cpu / messages * 1e6 : 0, quantile_ms(&times, .5),
         quantile_ms(&times, .99), quantile_ms(&times, 1), resident_kib(pid), sent - answered, skipped, wrong, lost);
     fflush(stdout);
-    usleep(linger * 1e6);
     return sent != answered || wrong || lost || skipped ? 3 : 0;
 }

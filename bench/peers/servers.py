@@ -11,7 +11,18 @@ from typing import Any, Self
 
 from tests.daemon import REPOSITORY, endpoint, service_port, toml, until
 
-__all__ = ["PROGRAMS", "SOURCES", "Server", "cmmd", "load", "load_average", "reference", "register"]
+__all__ = [
+    "CORES",
+    "Server",
+    "cmmd",
+    "load",
+    "load_average",
+    "reference",
+    "register",
+    "resident_kib",
+    "result_of",
+    "start_load",
+]
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = REPOSITORY / "build" / "bench"
@@ -98,6 +109,12 @@ def cpu_seconds(pid: int) -> float:
     """CPU time of all threads of a process."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+
+def resident_kib(pid: int) -> int:
+    """Resident memory of a process now."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
 def _on(cores: Sequence[int]) -> list[str]:
