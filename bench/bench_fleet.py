@@ -1,7 +1,7 @@
 """CPU time, answer times and memory with a fleet that uploads all the time, history included.
 
-``python bench/bench_fleet.py [SESSIONS] [UPLOADS] [SECONDS]``, after ``make bench-programs``: by default 1,000 sessions,
-333 full uploads a second, measured for 10 s
+``python bench/bench_fleet.py [SESSIONS] [UPLOADS] [SECONDS]``, after ``make bench-programs``: by default 1,000
+sessions, 333 full uploads a second, measured for 10 s
 
 Devices attach over one history interval, so that what is kept is spread evenly as in a fleet; then figures are taken.
 ``9000 6667 60`` is the rate of 20,000 devices with a full upload each 3 s, over as many sessions as 20,000 file
