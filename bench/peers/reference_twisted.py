@@ -6,6 +6,7 @@ Plain: Twisted's epoll reactor as it is. Tuned: without a log context around eac
 nothing is unsent, and a read buffer of 4 KiB: what Twisted can do where everything else is left out.
 """
 
+import resource
 import sys
 from errno import EINTR
 from select import EPOLLIN
@@ -118,6 +119,8 @@ class Tuned(Plain):
 
 
 def main() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     tuned = "tuned" in sys.argv
     reactor: Any = (DirectReactor if tuned else epollreactor.EPollReactor)()
     installReactor(reactor)
