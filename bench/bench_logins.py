@@ -1,4 +1,4 @@
-"""How long a fleet takes to log in, for the first time and after a restart, and what the uploads of others notice.
+"""Logins of a whole fleet, for the first time and after a restart, and answer times of uploads meanwhile.
 
 ``python bench/bench_logins.py [DEVICES] [UPLOADING]``, after ``make bench-programs``; 3,000 and 500 by default
 
@@ -23,7 +23,7 @@ LONGEST_S = 300
 
 
 def report(what: str, result: dict[str, Any]) -> None:
-    """Print what the logins came to."""
+    """Print the results of all logins."""
     print(
         f"{what}: {result['devices']:,} devices in {result['seconds']:.1f} s,",
         f"{result['cpu_ms']:.2f} ms of the server's CPU each;",

@@ -33,7 +33,7 @@ PERIOD_S = 3.0
 QUIET_LOAD = 0.7
 
 Runs = dict[str, list[dict[str, Any]]]
-"""What the runs of each server came to, by its name."""
+"""The results of all runs of each server, by its name."""
 
 Case = tuple[str, int, float]
 """A kind of message, connections, and messages a second; 0: as many as the server answers."""

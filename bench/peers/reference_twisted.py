@@ -31,7 +31,7 @@ read = msgspec.json.Decoder().decode
 
 
 class DirectReactor(epollreactor.EPollReactor):
-    """Calls doRead of what has something to read, without anything around it."""
+    """Twisted's epoll reactor, which calls doRead of a readable connection directly."""
 
     def doPoll(self, timeout: float | None) -> None:
         try:
@@ -60,7 +60,7 @@ class DirectReactor(epollreactor.EPollReactor):
 
 
 class Plain(Protocol):
-    """Answers messages."""
+    """Answers to messages, sent by Twisted."""
 
     rest = b""
     transport: Any
@@ -80,7 +80,7 @@ class Plain(Protocol):
         self.answer_some(self.rest + segment)
 
     def answer_some(self, stream: bytes) -> None:
-        """Answer the messages of a segment that is not just one; none of theirs has a brace in a string."""
+        """Answer the messages of a segment that is not exactly one; the generator's strings have no braces."""
         begin = depth = 0
         for position, byte in enumerate(stream):
             depth += (byte == ord("{")) - (byte == ord("}"))
@@ -100,7 +100,7 @@ class Plain(Protocol):
 
 
 class Tuned(Plain):
-    """Sends at once."""
+    """Answers to messages, sent at once."""
 
     def connectionMade(self) -> None:
         super().connectionMade()

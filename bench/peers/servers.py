@@ -37,7 +37,7 @@ SETTLED_CPU_SHARE = 0.05
 
 
 class Server:
-    """A server that runs.
+    """A running server process.
 
     :param name: what the table calls it.
     :param command: starts it, with its port.
@@ -90,7 +90,7 @@ class Server:
         return self
 
     def settle(self) -> None:
-        """Wait until it has done what the last load left behind."""
+        """Wait until the server has finished the work that the last load left behind."""
         used = cpu_seconds(self.pid)
         while True:
             time.sleep(0.2)
@@ -99,7 +99,7 @@ class Server:
                 return
 
     def stop(self) -> None:
-        """End it as an operator does."""
+        """End the server as an operator does."""
         if self._process.poll() is None:
             self._process.terminate()
         self._process.wait(60)
@@ -176,7 +176,7 @@ def reference(name: str, folder: Path) -> Server:
 
 
 def _listens(port: int) -> bool:
-    """Whether a port has a listener: asked from the kernel, so that no connection has to be made."""
+    """Ask the kernel for a listener on a port, without a connection to it."""
     wanted = f":{port:04X} 00000000:0000 0A"
     return wanted in Path("/proc/net/tcp").read_text(encoding="ascii")
 
@@ -195,7 +195,7 @@ def start_load(
 
 
 def result_of(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What a load program has measured.
+    """Wait for a load program and return its measurements.
 
     :raises AssertionError: an answer was wrong or missing.
     """
@@ -216,5 +216,5 @@ def register(server: Server, devices: int) -> dict[str, Any]:
 
 
 def load_average() -> float:
-    """How many processes wanted a core in the last minute."""
+    """Return the average number of runnable processes in the last minute."""
     return os.getloadavg()[0]

@@ -17,7 +17,7 @@ from cmmd.controllers.signals import Mode, Signal
 __all__ = ["Profile", "Reader"]
 
 MOST_REMEMBERED = 1024
-"""Contents of one register whose engineering values are remembered: at most 0.1 MB a point."""
+"""Most contents of one register with a stored engineering value: 0.1 MB a point."""
 
 
 class Reader(Protocol):
@@ -31,10 +31,10 @@ class Reader(Protocol):
 
 
 class _Conversions(dict[int | None, Value]):
-    """Engineering values of a point by the content of its register, each computed once.
+    """Engineering values of a point by the content of its register, each computed at the first look-up.
 
-    Gensets of one family report the same few hundred contents again and again; a look-up takes a twentieth of the
-    conversion.
+    Gensets of one family report the same few hundred contents again and again, and a look-up takes a twentieth of the
+    time of a conversion.
     """
 
     __slots__ = ("_believed",)
@@ -77,7 +77,7 @@ class Profile:
         singles = [point for point in definition.points if len(point.addresses) == 1]
         self._single_addresses = tuple(point.address for point in singles)
         self._conversions = tuple(map(_Conversions, singles))
-        # Counters of two registers differ from device to device: remembering them would gain nothing.
+        # Counters of two registers differ from device to device: stored values would hardly be found again.
         self._doubles = tuple(
             (index, point.believed, point.addresses)
             for index, point in enumerate(definition.points)

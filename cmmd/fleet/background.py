@@ -1,4 +1,4 @@
-"""Threads for computing that must not hold the reactor up, and that give way to it."""
+"""Threads of a lower priority for computations that would hold the reactor up."""
 
 import os
 import sys
@@ -22,19 +22,18 @@ _Job = tuple[Callable[[], Any], "Deferred[Any]"]
 
 
 def usable_cores() -> int:
-    """How many cores this process may use: in a container or under taskset fewer than the machine has."""
+    """Count the cores that this process can use, in a container or under taskset fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BackgroundThreads:
     """A fixed number of threads at a lower priority.
 
-    Twisted's own pool would do, and takes 0.1 ms of the reactor's thread for each function, most of it for growing and
-    shrinking.
+    Twisted's own pool takes 0.1 ms of the reactor's thread for each function, most of it to grow and shrink.
 
     :param reactor: Deferreds fire in its thread.
-    :param count: how many threads.
-    :param name: begins the names of the threads.
+    :param count: the number of threads.
+    :param name: the beginning of their names.
     """
 
     def __init__(self, reactor: IReactorFromThreads, count: int, name: str) -> None:
@@ -48,7 +47,7 @@ class BackgroundThreads:
             thread.start()
 
     def stop(self) -> None:
-        """Have what was submitted done, and wait for the end of the threads."""
+        """Wait until all submitted functions have run and all threads have ended."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -69,15 +68,15 @@ class BackgroundThreads:
             work, done = job
             try:
                 result = work()
-            except BaseException:  # as whatever it was is for who submitted it
+            except BaseException:  # it belongs to the caller of submit, whatever it is
                 result = Failure()
             self._reactor.callFromThread(done.callback, result)
-            del job, work, done, result  # nothing may live on here until the next job comes
+            del job, work, done, result  # a waiting thread must not keep passwords alive
 
 
 def _give_way() -> None:
-    """Lower the priority of the calling thread; only on Linux does a thread have one of its own."""
+    """Lower the priority of the calling thread, on Linux: elsewhere a thread has no priority of its own."""
     if sys.platform == "linux":
         thread = get_native_id()
-        with suppress(OSError):  # a sandbox may forbid it; computing comes first
+        with suppress(OSError):  # a sandbox can forbid it, and a thread at full priority still does its work
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

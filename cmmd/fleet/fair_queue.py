@@ -1,4 +1,4 @@
-"""A limited queue in which no address can take the places of the others."""
+"""A limited queue that addresses share evenly: a flood from one cannot shut out the others."""
 
 from collections import OrderedDict, deque
 from ipaddress import IPv6Address
@@ -8,42 +8,42 @@ from twisted.internet.defer import Deferred
 __all__ = ["FairQueue", "TooBusy"]
 
 _SUBSCRIBER_PREFIX_BITS = 64
-"""Of an IPv6 address: a subscriber has all addresses behind these bits, so they are one address here."""
+"""The part of an IPv6 address that names a subscriber, who can use all addresses behind it: they share one lane."""
 
 
 class TooBusy(Exception):
-    """More work is waiting than could be done in time."""
+    """Refusal of work that could not be done in time, as too much is waiting already."""
 
 
 class FairQueue:
-    """Admits so many at once; addresses with work that waits take turns, each with its oldest first.
+    """Admission of a limited number of jobs at once, in turn by address, and by age within an address.
 
-    When the queue is full, the address with the most waiting gives up its newest place to an address that has fewer; an
-    address that has the most itself is refused. So a fleet behind one address fills the queue in order, and a flood
-    from another address costs that fleet half of the turns, never all places.
+    In a full queue the address with the most waiting jobs loses the newest of them to an address with fewer; a new job
+    of the address with the most is refused. So a fleet behind one address fills the queue in order, and a flood from
+    another address costs that fleet half of the turns, never all places.
 
-    :param at_once: how many may be admitted.
-    :param most_waiting: how many may wait, of all addresses together.
+    :param at_once: the number of jobs that are admitted at once.
+    :param most_waiting: the number of jobs that can wait, of all addresses together.
     """
 
     def __init__(self, at_once: int, most_waiting: int) -> None:
         self._free = at_once
         self._most_waiting = most_waiting
         self._admitting = False
-        self._lanes: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()  # whose turn is next comes first
+        self._lanes: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()  # the next lane to be served comes first
         self._count = 0
-        self._lengths: dict[int, int] = {}  # how many lanes have that length
+        self._lengths: dict[int, int] = {}  # number of lanes by their length
         self._longest = 0
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return the number of waiting jobs."""
         return self._count
 
     async def enter(self, address: str) -> None:
-        """Wait for the turn; :meth:`leave` ends it.
+        """Wait until the job is admitted; :meth:`leave` ends it.
 
-        :param address: the host that the work comes from.
-        :raises TooBusy: at once, or later, when another address has a better right to the place.
+        :param address: the host that the job comes from.
+        :raises TooBusy: immediately, or later, when the place is given to an address with fewer waiting jobs.
         """
         if self._free and not self._lanes:
             self._free -= 1
@@ -54,14 +54,14 @@ class FairQueue:
         self._lanes.setdefault(lane, deque()).append(turn)
         self._resized(len(self._lanes[lane]), 1)
         if refused is not None:
-            refused.errback(TooBusy())  # when all is in order: what waited for it may enter anew in here
+            refused.errback(TooBusy())  # last, as this can call enter again
         await turn
 
     def leave(self) -> None:
-        """Give the turn to the next one."""
+        """End a job and admit the next ones."""
         self._free += 1
         if self._admitting:
-            return  # one that was admitted below has left at once; the loop goes on, where recursion would get deep
+            return  # called by a job that the loop below has admitted: thousands in a row would recurse too deep
         self._admitting = True
         try:
             while self._free and self._lanes:
@@ -76,10 +76,10 @@ class FairQueue:
             self._admitting = False
 
     def _make_room_for(self, lane: str) -> "Deferred[None]":
-        """Take the newest place of the longest lane.
+        """Remove the newest job of the longest lane.
 
-        :return: who had it.
-        :raises TooBusy: that lane would not be longer than this one afterwards.
+        :return: the job, which has to be refused.
+        :raises TooBusy: this lane is about as long as the longest one.
         """
         if len(self._lanes.get(lane, ())) + 1 >= self._longest:
             raise TooBusy
@@ -93,13 +93,16 @@ class FairQueue:
         if waiting[-1] is turn:
             waiting.pop()
         else:
-            waiting.remove(turn)  # nearly always the first one
+            waiting.remove(turn)  # nearly always the first one: a cancelled job can be anywhere
         self._resized(len(waiting), -1)
         if not waiting:
             del self._lanes[lane]
 
     def _resized(self, after: int, by: int) -> None:
-        """Keep count, so that a refusal among thousands of addresses does not have to look at each."""
+        """Update the counts after a lane has got one job more or less.
+
+        They spare a refusal the search through thousands of lanes.
+        """
         before = after - by
         self._count += by
         if after:
@@ -114,7 +117,7 @@ class FairQueue:
 
 
 def _lane(address: str) -> str:
-    """The address as the queue counts it."""
+    """Return the name of the lane of an address."""
     if ":" not in address:
         return address
     try:

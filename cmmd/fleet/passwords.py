@@ -18,7 +18,7 @@ __all__ = ["Abandoned", "Passwords", "TooBusy"]
 _LOG2_N, _R, _P = 11, 8, 1
 _SALT_BYTES = 16
 _MOST_WAITING = 2000
-"""Checks that may wait: on one slow core the last of them takes 20 s, which a device still waits for."""
+"""Most computations that wait: on one slow core the last of them takes 20 s, and a device still waits for it."""
 
 
 class Abandoned(Exception):
@@ -44,7 +44,7 @@ class Passwords:
     async def hash(self, password: str, address: str, wanted: Callable[[], bool]) -> str:
         """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
 
-        :param address: the host that it comes from; addresses take turns where there is a queue.
+        :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
         :raises TooBusy: see there.
         :raises Abandoned: see there.
@@ -55,7 +55,7 @@ class Passwords:
     async def matches(self, password: str, kept: str, address: str, wanted: Callable[[], bool]) -> bool:
         """Whether a password is the one that was kept.
 
-        :param address: the host that it comes from; addresses take turns where there is a queue.
+        :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
         :raises TooBusy: see there.
         :raises Abandoned: see there.
