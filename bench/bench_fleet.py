@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.peers.servers import cmmd, load, register, resident_kib
+from bench.peers.servers import cmmd, load, registered, resident_kib
 
 HISTORY_INTERVAL_S = 60.0
 
@@ -26,9 +26,7 @@ def main() -> None:
     sessions, rate, seconds = given.get(0, 1_000), given.get(1, 333), given.get(2, 10)
     interval_s = min(HISTORY_INTERVAL_S, float(seconds))
     with TemporaryDirectory() as name:
-        folder = Path(name) / "cmmd"
-        with cmmd(folder, history_interval_s=interval_s) as server:
-            register(server, sessions)
+        folder = registered(Path(name) / "cmmd", sessions)
         with cmmd(folder, history_interval_s=interval_s) as server:
             time.sleep(1)
             registered_kib = resident_kib(server.pid)

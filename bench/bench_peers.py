@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.peers.servers import CORES, Server, cmmd, load, load_average, reference, register
+from bench.peers.servers import CORES, Server, cmmd, load, load_average, reference, registered
 
 REFERENCES = ("C", "Twisted, tuned", "Node", "Twisted")
 KINDS = ("heartbeat", "full", "change", "mixed")
@@ -98,9 +98,9 @@ def main() -> None:
         print(f"this machine is not quiet (load {load_average():.1f}): compare ratios, do not quote figures")
     with TemporaryDirectory() as name, ExitStack() as running:
         folder = Path(name)
-        daemon = running.enter_context(cmmd(folder / "cmmd"))
+        devices = max(connections for _, connections, _ in wanted)
+        daemon = running.enter_context(cmmd(registered(folder / "cmmd", devices)))
         servers = [*(running.enter_context(reference(one, folder)) for one in REFERENCES), daemon]
-        register(daemon, max(connections for _, connections, _ in wanted))
         for case in wanted:
             results = measure(servers, case, given.runs, given.seconds)
             report(case, results, "Node")

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.bench_peers import KINDS, PACED_RATE, Case, measure, ratios, report
-from bench.peers.servers import cmmd, register
+from bench.peers.servers import cmmd, registered
 from tests.daemon import REPOSITORY
 
 CONNECTIONS = 100
@@ -56,9 +56,9 @@ def main() -> None:
     measured = {}
     with TemporaryDirectory() as name, checked_out(commit) as checkout:
         folder = Path(name)
-        with cmmd(folder / "here", "here") as here, cmmd(folder / "there", commit, checkout=checkout) as there:
-            for daemon in (here, there):
-                register(daemon, CONNECTIONS)
+        of_here = registered(folder / "here", CONNECTIONS)
+        of_there = registered(folder / "there", CONNECTIONS, checkout=checkout)
+        with cmmd(of_here, "here") as here, cmmd(of_there, commit, checkout=checkout) as there:
             for kind in KINDS:
                 case: Case = (kind, CONNECTIONS, PACED_RATE if given.paced else 0.0)
                 results = measured[kind] = measure((there, here), case, given.runs, given.seconds)

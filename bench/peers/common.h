@@ -40,7 +40,7 @@ static inline uint64_t now_ns(void)
     return time.tv_sec * SECOND + time.tv_nsec;
 }
 
-/* The same hostids as bench/peers/devices.py. */
+/* The same hostids as bench/peers/servers.py. */
 static inline void write_hostid(char *into, unsigned device)
 {
     char text[HOSTID_LENGTH + 1];

@@ -2,10 +2,12 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +20,7 @@ __all__ = [
     "load",
     "load_average",
     "reference",
-    "register",
+    "registered",
     "resident_kib",
     "result_of",
     "start_load",
@@ -210,9 +212,29 @@ def load(program: str, server: Server, options: dict[str, object], **more: Any) 
     return result_of(start_load(program, server, options, **more))
 
 
-def register(server: Server, devices: int) -> dict[str, Any]:
-    """Let so many devices log in for the first time."""
-    return load("logins", server, {"n": devices, "a": devices / 1000, "b": 1, "t": 60}, cores=CORES)
+def registered(folder: Path, devices: int, **more: Any) -> Path:
+    """Make the state of a daemon that has these devices: one logs in, and its row is copied.
+
+    So many first logins would take minutes of scrypt; all of the devices have the same password.
+
+    :param more: see :func:`cmmd`.
+    :return: the folder, for :func:`cmmd`.
+    """
+    with cmmd(folder, **more) as server:
+        load("logins", server, {"n": 1, "a": 0}, cores=CORES)
+    with closing(sqlite3.connect(folder / "state" / "cmmd.sqlite")) as connection, connection:
+        cursor = connection.execute("SELECT * FROM device")
+        names = [name for name, *_ in cursor.description]
+        first = dict(zip(names, cursor.fetchone(), strict=True))
+        rows = ({**first, "number": number + 1, "hostid": hostid(number)} for number in range(1, devices))
+        places = ", ".join(f":{name}" for name in names)
+        connection.executemany(f"INSERT INTO device ({', '.join(names)}) VALUES ({places})", rows)
+    return folder
+
+
+def hostid(device: int) -> str:
+    """The same hostids as bench/peers/common.h."""
+    return f"3439333633355115{device + 1:08X}"
 
 
 def load_average() -> float:
