@@ -23,12 +23,12 @@ class FairQueue:
     another address costs that fleet half of the turns, never all places.
 
     :param at_once: the number of jobs that are admitted at once.
-    :param most_waiting: the number of jobs that can wait, of all addresses together.
+    :ivar most_waiting: the number of jobs that can wait, of all addresses together; fewer than wait already: none more.
     """
 
     def __init__(self, at_once: int, most_waiting: int) -> None:
         self._free = at_once
-        self._most_waiting = most_waiting
+        self.most_waiting = most_waiting
         self._admitting = False
         self._lanes: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()  # the next lane to be served comes first
         self._count = 0
@@ -49,7 +49,7 @@ class FairQueue:
             self._free -= 1
             return
         lane = _lane(address)
-        refused = self._make_room_for(lane) if self._count >= self._most_waiting else None
+        refused = self._make_room_for(lane) if self._count >= self.most_waiting else None
         turn: Deferred[None] = Deferred(lambda turn: self._remove(lane, turn))
         self._lanes.setdefault(lane, deque()).append(turn)
         self._resized(len(self._lanes[lane]), 1)
