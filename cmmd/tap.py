@@ -184,7 +184,7 @@ class Server(Service):
             kept=kept,
             catalog=self._catalog,
             # One more for each thread, so that none waits for the reactor between two.
-            passwords=Passwords(self._threads.submit, 2 * cores, self._reactor.seconds),
+            passwords=Passwords(self._threads.submit, 2 * cores, self._reactor),
             now=time.time,
             clock=self._reactor,
             tally=self.tally,

@@ -5,6 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.fair_queue import FairQueue, TooBusy
@@ -14,7 +15,8 @@ FLEET, FLOOD = "192.0.2.7", "192.0.2.66"
 
 class FairQueueTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.queue = FairQueue(2, 4)
+        self.clock = Clock()
+        self.queue = FairQueue(2, 4, 15, self.clock)
         self.inside: list[str] = []
         self.refused: list[str] = []
 
@@ -51,14 +53,14 @@ class OrderTests(FairQueueTestCase):
         self.assertEqual((self.inside, len(self.queue)), (["A", "B", "C", "D", "E"], 0))
 
     def test_addresses_take_turns(self) -> None:
-        self.queue = FairQueue(1, 10)
+        self.queue = FairQueue(1, 10, 15, self.clock)
         self.enter_many(FLOOD, "1234")
         self.enter_many(FLEET, "AB")
         self.leave_all()
         self.assertEqual(self.inside, ["1", "2", "A", "3", "B", "4"])
 
     def test_those_that_leave_at_once_do_not_pile_up(self) -> None:
-        self.queue = FairQueue(1, 10_000)
+        self.queue = FairQueue(1, 10_000, 15, self.clock)
         left: list[int] = []
 
         async def pass_through(number: int) -> None:
@@ -86,6 +88,19 @@ class OrderTests(FairQueueTestCase):
         for name in "EF":
             self.enter(FLEET, name)
         self.assertEqual(self.inside, ["A", "B", "D", "E", "F"], "both turns are free again")
+
+
+class WaitTests(FairQueueTestCase):
+    def test_refused_after_the_longest_wait(self) -> None:
+        self.enter_many(FLEET, "ABC")
+        self.clock.advance(10)
+        self.enter_many(FLEET, "D")
+        self.clock.advance(5)
+        self.assertEqual((self.inside, self.refused, len(self.queue)), (["A", "B"], ["C"], 1))
+        self.queue.leave()
+        self.assertEqual(self.inside, ["A", "B", "D"])
+        self.clock.advance(100)
+        self.assertEqual((self.refused, self.clock.getDelayedCalls()), (["C"], []))
 
 
 class FullTests(FairQueueTestCase):
@@ -134,9 +149,10 @@ class FullTests(FairQueueTestCase):
 
 
 class AnyOrderTests(SynchronousTestCase):
-    @given(st.lists(st.sampled_from(("A", "B", "C", "D", "leave", "cancel")), max_size=60))
+    @given(st.lists(st.sampled_from(("A", "B", "C", "D", "leave", "cancel", "time")), max_size=60))
     def test_counts(self, steps: list[str]) -> None:
-        queue = FairQueue(2, 5)
+        clock = Clock()
+        queue = FairQueue(2, 5, 15, clock)
         entered: list[Deferred[None]] = []
         inside = 0
 
@@ -150,6 +166,8 @@ class AnyOrderTests(SynchronousTestCase):
                 if inside:
                     inside -= 1
                     queue.leave()
+            elif step == "time":
+                clock.advance(5)
             elif step == "cancel":
                 if entered:
                     entered[len(entered) // 2].cancel()
@@ -169,3 +187,4 @@ class AnyOrderTests(SynchronousTestCase):
             queue.leave()
         self.assertEqual((len(queue), queue._free), (0, 2))
         self.assertTrue(all(one.called for one in entered), "each was admitted, refused or cancelled")
+        self.assertEqual(clock.getDelayedCalls(), [])

@@ -22,7 +22,7 @@ class PasswordsTests(SynchronousTestCase):
         self.computed = 0
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
         self.clock = Clock()
-        self.passwords = Passwords(self.compute, 2, self.clock.seconds)
+        self.passwords = Passwords(self.compute, 2, self.clock)
 
     def compute(self, work: Callable[[], Any]) -> Deferred[Any]:
         self.computed += 1
@@ -104,8 +104,7 @@ class PasswordsTests(SynchronousTestCase):
 
     def test_too_many_waiting(self) -> None:
         self.patch(passwords, "_MOST_WAITING", 3)
-        self.patch(passwords, "_LEAST_WAITING", 1)
-        self.passwords = Passwords(self.compute, 2, self.clock.seconds)
+        self.passwords = Passwords(self.compute, 2, self.clock)
         self.held = []
         waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", ADDRESS, always)) for number in range(5)]
         self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("5", ADDRESS, always)), TooBusy)
@@ -113,80 +112,14 @@ class PasswordsTests(SynchronousTestCase):
         for one in waiting:
             self.successResultOf(one)
 
-
-class PaceTests(SynchronousTestCase):
-    """The queue is as long as can be computed in 15 s."""
-
-    def setUp(self) -> None:
-        self.patch(passwords, "_scrypt", lambda *_: b"")  # nothing here depends on it
-        self.clock = Clock()
-        self.computing: list[Deferred[Any]] = []
-        self.passwords = Passwords(self.compute, 2, self.clock.seconds)
-        self.waiting: list[Deferred[str]] = []
-        self.wanted = True
-        self.addCleanup(self.end)
-
-    def end(self) -> None:
-        """Leave no coroutine waiting."""
-        self.wanted = False
-        while self.computing:
-            self.computing.pop().callback("hashed")
-
-    def compute(self, _: Callable[[], Any]) -> Deferred[Any]:
-        self.computing.append(Deferred())
-        return self.computing[-1]
-
-    def ask(self, count: int) -> None:
-        for _ in range(count):
-            asked = self.passwords.hash("1", ADDRESS, lambda: self.wanted)
-            self.waiting.append(Deferred.fromCoroutine(asked).addErrback(lambda failure: failure.trap(Abandoned)))
-
-    def compute_one_each(self, seconds: float, count: int) -> None:
-        for _ in range(count):
-            self.clock.advance(seconds)
-            self.computing.pop(0).callback("hashed")
-
-    def room(self) -> int:
-        """How many more are accepted."""
-        return self.passwords._queue.most_waiting - len(self.passwords._queue)
-
-    def test_a_slow_core_at_first(self) -> None:
-        self.ask(2)
-        self.assertEqual(self.room(), 2000)
-        self.ask(2000)
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", ADDRESS, always)), TooBusy)
-
-    def test_fast(self) -> None:
-        self.ask(1002)
-        self.compute_one_each(0.0025, 600)
-        self.assertIn(self.passwords._queue.most_waiting, range(5990, 6011))
-
-    def test_slow(self) -> None:
-        self.ask(1002)
-        self.compute_one_each(0.05, 600)
-        self.assertIn(self.passwords._queue.most_waiting, range(295, 306))
-        self.assertLess(self.room(), 0)
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", ADDRESS, always)), TooBusy)
-        self.compute_one_each(0.05, 402)
-        for one in self.waiting:
+    def test_waiting_for_too_long(self) -> None:
+        self.held = []
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", ADDRESS, always)) for number in range(3)]
+        self.clock.advance(14.9)
+        self.assertNoResult(waiting[2])
+        self.clock.advance(0.2)
+        self.failureResultOf(waiting.pop(), TooBusy)
+        self.finish()
+        for one in waiting:
             self.successResultOf(one)
-
-    def test_within_limits(self) -> None:
-        for pace, most in ((0.0, 10_000), (10.0, 100)):
-            self.ask(602)
-            self.compute_one_each(pace, 602)
-            self.assertEqual(self.passwords._queue.most_waiting, most)
-
-    def test_time_without_a_queue_is_no_pace(self) -> None:
-        for _ in range(50):
-            self.ask(2)
-            self.compute_one_each(3600, 2)
-        self.assertEqual(self.room(), 2000)
-
-    def test_those_that_are_passed_over_are_no_pace(self) -> None:
-        self.ask(502)
-        self.compute_one_each(0.0075, 100)
-        self.wanted = False
-        self.compute_one_each(0.0075, 1)
-        self.assertEqual((len(self.passwords._queue), len(self.computing)), (0, 1))
-        self.assertIn(self.passwords._queue.most_waiting, range(1995, 2006))
+        self.assertEqual(self.computed, 2)

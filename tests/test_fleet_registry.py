@@ -278,7 +278,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(self.logged_in(hostname="New name").hostname, "New name")
 
     def test_overloaded(self) -> None:
-        self.patch(passwords, "_most_waiting", lambda _: 1)
+        self.patch(passwords, "_MOST_WAITING", 1)
         self.world = World()
         self.world.hold_passwords()
         logins = [self.login(hostid=hostid) for hostid in "ABC"]  # two are computed, one waits
@@ -289,7 +289,7 @@ class RegistryTests(SynchronousTestCase):
         self.logged_in(hostid="D")
 
     def test_overloaded_by_one_address(self) -> None:
-        self.patch(passwords, "_most_waiting", lambda _: 3)
+        self.patch(passwords, "_MOST_WAITING", 3)
         self.world = World()
         self.world.hold_passwords()
         flood = [self.login(hostid=f"F{number}", address="192.0.2.66") for number in range(5)]

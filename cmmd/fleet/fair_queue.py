@@ -3,7 +3,9 @@
 from collections import OrderedDict, deque
 from ipaddress import IPv6Address
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["FairQueue", "TooBusy"]
 
@@ -23,12 +25,16 @@ class FairQueue:
     another address costs that fleet half of the turns, never all places.
 
     :param at_once: the number of jobs that are admitted at once.
-    :ivar most_waiting: the number of jobs that can wait, of all addresses together; fewer than wait already: none more.
+    :param most_waiting: the number of jobs that can wait, of all addresses together.
+    :param longest_wait_s: the time after which a waiting job is refused.
+    :param clock: for that time.
     """
 
-    def __init__(self, at_once: int, most_waiting: int) -> None:
+    def __init__(self, at_once: int, most_waiting: int, longest_wait_s: float, clock: IReactorTime) -> None:
         self._free = at_once
-        self.most_waiting = most_waiting
+        self._most_waiting = most_waiting
+        self._longest_wait_s = longest_wait_s
+        self._clock = clock
         self._admitting = False
         self._lanes: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()  # the next lane to be served comes first
         self._count = 0
@@ -43,19 +49,24 @@ class FairQueue:
         """Wait until the job is admitted; :meth:`leave` ends it.
 
         :param address: the host that the job comes from.
-        :raises TooBusy: immediately, or later, when the place is given to an address with fewer waiting jobs.
+        :raises TooBusy: immediately; when the place is given to an address with fewer waiting jobs; after the longest
+            wait.
         """
         if self._free and not self._lanes:
             self._free -= 1
             return
         lane = _lane(address)
-        refused = self._make_room_for(lane) if self._count >= self.most_waiting else None
+        refused = self._make_room_for(lane) if self._count >= self._most_waiting else None
         turn: Deferred[None] = Deferred(lambda turn: self._remove(lane, turn))
+        turn.addTimeout(self._longest_wait_s, self._clock)
         self._lanes.setdefault(lane, deque()).append(turn)
         self._resized(len(self._lanes[lane]), 1)
         if refused is not None:
             refused.errback(TooBusy())  # last, as this can call enter again
-        await turn
+        try:
+            await turn
+        except defer.TimeoutError:
+            raise TooBusy from None
 
     def leave(self) -> None:
         """End a job and admit the next ones."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.fair_queue import FairQueue, TooBusy
 
@@ -18,18 +19,9 @@ __all__ = ["Abandoned", "Passwords", "TooBusy"]
 _LOG2_N, _R, _P = 11, 8, 1
 _SALT_BYTES = 16
 _LONGEST_WAIT_S = 15.0
-"""The wait for a computation that is accepted: cmm-gateway gives a login up after 20 s, and comes again."""
+"""The wait after which a login is told to try again: cmm-gateway gives it up after 20 s."""
 
-_FIRST_PACE_S = 0.0075
-"""The time from one computation to the next until it is measured: that of a slow core."""
-
-_PACE_WEIGHT = 1 / 64
-_LEAST_WAITING, _MOST_WAITING = 100, 10_000
-
-
-def _most_waiting(pace_s: float) -> int:
-    """Return the number of computations that can wait."""
-    return int(min(max(_LONGEST_WAIT_S / max(pace_s, 1e-6), _LEAST_WAITING), _MOST_WAITING))
+_MOST_WAITING = 10_000
 
 
 class Abandoned(Exception):
@@ -42,26 +34,19 @@ class Passwords:
     A verified password is remembered in memory as a keyed hash, so that a fleet that reconnects does not queue behind
     scrypt. The key never leaves the process.
 
-    The queue is as long as can be computed within 15 s at the pace of this machine, measured while there is a queue.
-    A device that waits costs nothing; a refused one costs a connection, an eighth of a computation, whenever it comes
-    again.
+    A login that waits costs nothing, where a refused device costs a connection, an eighth of a computation, each time it
+    comes again: so a login is refused when it has waited for long, not when many wait.
 
     :param elsewhere: carries a function out off the reactor thread.
     :param at_once: how many it may have at once.
-    :param seconds: a clock for the pace.
+    :param clock: for the longest wait.
     """
 
     def __init__(
-        self,
-        elsewhere: Callable[[Callable[[], Any]], Deferred[Any]],
-        at_once: int,
-        seconds: Callable[[], float],
+        self, elsewhere: Callable[[Callable[[], Any]], Deferred[Any]], at_once: int, clock: IReactorTime
     ) -> None:
         self._elsewhere = elsewhere
-        self._seconds = seconds
-        self._pace_s = _FIRST_PACE_S
-        self._last_end: float | None = None  # of a computation, where others were waiting then
-        self._queue = FairQueue(at_once, _most_waiting(self._pace_s))
+        self._queue = FairQueue(at_once, _MOST_WAITING, _LONGEST_WAIT_S, clock)
         self._key = os.urandom(32)
         self._verified: dict[str, bytes] = {}
 
@@ -105,19 +90,9 @@ class Passwords:
         try:
             if not wanted():
                 raise Abandoned
-            result = await self._elsewhere(work)
-            self._keep_pace()
-            return result
+            return await self._elsewhere(work)
         finally:
             self._queue.leave()
-
-    def _keep_pace(self) -> None:
-        """Adapt the length of the queue to the pace of computations that were made."""
-        now = self._seconds()
-        if self._last_end is not None:
-            self._pace_s += (now - self._last_end - self._pace_s) * _PACE_WEIGHT
-            self._queue.most_waiting = _most_waiting(self._pace_s)
-        self._last_end = now if self._queue else None
 
 
 def _scrypt(password: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:
