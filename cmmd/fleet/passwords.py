@@ -34,8 +34,8 @@ class Passwords:
     A verified password is remembered in memory as a keyed hash, so that a fleet that reconnects does not queue behind
     scrypt. The key never leaves the process.
 
-    A login that waits costs nothing, where a refused device costs a connection, an eighth of a computation, each time it
-    comes again: so a login is refused when it has waited for long, not when many wait.
+    A login that waits costs nothing, where a refused device costs a connection, an eighth of a computation, each time
+    it comes again: so a login is refused when it has waited for long, not when many wait.
 
     :param elsewhere: carries a function out off the reactor thread.
     :param at_once: how many it may have at once.
