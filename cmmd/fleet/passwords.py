@@ -81,8 +81,8 @@ class Passwords:
         self._verified[hostid] = self._fingerprint(password, kept)
 
     def _fingerprint(self, password: str, kept: str) -> bytes:
-        # The kept hash is part of it: a password that was changed is not remembered. BLAKE2 with a key is a MAC; HMAC
-        # would take ten times as long, and lets other threads have the interpreter while it computes.
+        # The kept hash is part of it: a password that was changed is not remembered. BLAKE2 with a key is a MAC. HMAC
+        # releases the interpreter lock for its 2 µs, and to get it back from a scrypt thread can take much longer.
         return hashlib.blake2b(kept.encode() + b"\0" + password.encode(), key=self._key, digest_size=32).digest()
 
     async def _in_turn(self, work: Callable[[], Any], address: str, wanted: Callable[[], bool]) -> Any:
