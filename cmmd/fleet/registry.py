@@ -182,7 +182,7 @@ class Registry:
                     return await self._first_login(params, address, wanted)
                 kept = device.password_hash
                 right = self._passwords.remembers(device.hostid, params.password, kept)
-                if not right and not await self._passwords.matches(params.password, kept, wanted):
+                if not right and not await self._passwords.matches(params.password, kept, address, wanted):
                     self._throttle.failed(device.hostid, address)
                     self.wrong_passwords[device.hostid] += 1
                     raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
@@ -203,7 +203,7 @@ class Registry:
         is_new = enrolled is None
         self._registering += is_new
         try:
-            hashed = await self._passwords.hash(params.password, wanted)
+            hashed = await self._passwords.hash(params.password, address, wanted)
             enrolled = self._devices.get(params.hostid)  # as it is by now
             if enrolled is None:
                 blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
@@ -296,7 +296,7 @@ class Registry:
             raise RegistryFull(f"there may be {self._max_devices} devices")
         self._registering += 1
         try:
-            hashed = None if password is None else await self._passwords.hash(password, lambda: True)
+            hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
             device = Device(
                 hostid=hostid,
                 hostname=printable(hostname).strip()[:LONGEST_NAME],
