@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 
 __all__ = ["BackgroundThreads", "usable_cores"]
 
-_NICENESS = 10
-"""Added to that of the process: where cores are scarce, a thread gets a tenth of what the reactor's thread gets, which
-answers uploads while a fleet logs in."""
+_NICENESS = 5
+"""Added to that of the process: where cores are scarce, a thread gets a third of what the reactor's thread gets, which
+answers uploads while a fleet logs in. With 10 it would get a tenth, and other programs could starve the logins."""
 
 _Job = tuple[Callable[[], Any], "Deferred[Any]"]
 
