@@ -10,12 +10,13 @@ CAN_RUN := $(VENV)/.can-run
 CAN_EMULATE := $(VENV)/.can-emulate
 CAN_TEST := $(VENV)/.can-test
 STATE := var
+BENCH := build/bench
 
 CHECKS := check-lint check-format check-architecture check-types
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
-	update-constraints bench clean
+	update-constraints bench bench-peers bench-compare bench-programs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,8 +72,20 @@ check-types: $(CAN_TEST)
 check-architecture: $(CAN_TEST)
 	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture
 
-bench: $(CAN_TEST) ## CPU time of what is hot
+bench: $(CAN_TEST) bench-programs ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done
+
+bench-peers: $(CAN_TEST) bench-programs ## cmmd beside servers in C, Node and Twisted, up to 10,000 connections; build/bench/peers.json
+	$(BIN)/python bench/bench_peers.py --all --runs 5 --json $(BENCH)/peers.json
+
+bench-compare: $(CAN_TEST) bench-programs ## CPU time a message of this checkout beside that of another commit (REF=COMMIT)
+	$(BIN)/python bench/compare.py $(or $(REF),$(error REF=COMMIT is missing))
+
+bench-programs: $(BENCH)/generator $(BENCH)/logins $(BENCH)/reference
+
+$(BENCH)/%: bench/peers/%.c bench/peers/common.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -std=gnu17 -Wall -Wextra -o $@ $<
 
 clean: ## removes what was made here; never var/, where the state is
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache

@@ -22,6 +22,7 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 
+from cmmd.fleet.certain import CertainRegisters
 from cmmd.fleet.view import view_of
 from cmmd.modbus.frames import parse_plan, read_response
 from cmmd.store.memory import MemoryStore
@@ -149,7 +150,7 @@ def main() -> None:
 
     def take_and_decode(document: bytes) -> None:
         take(document)
-        profile.values(record.known)
+        profile.values(CertainRegisters(record.known))
 
     def take_and_view(document: bytes) -> None:
         take(document)

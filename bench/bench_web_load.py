@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.daemon import Daemon, endpoint, service_port
+from tests.daemon import Daemon, endpoint, prefer, service_port
 from tests.fleet_process import FleetProcess
 from tests.steady_fleet import SteadyFleet
 
@@ -86,13 +85,6 @@ def cpu_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def first(process: int, priority: int) -> None:
-    """Have all threads of a process go before those of others, where we may."""
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        with suppress(PermissionError):
-            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(priority))
-
-
 def main() -> None:
     devices, seconds = (int(value) for value in (*sys.argv[1:], *("5000", "30")[len(sys.argv) - 1 :]))
     with TemporaryDirectory() as name:
@@ -104,8 +96,8 @@ def main() -> None:
         try:
             fleet.wait_until_all_are(True, START_S)
             with SteadyFleet(daemon.port) as steady:
-                first(daemon.pid, 1)
-                first(steady.pid, 2)
+                prefer(daemon.pid, 1)
+                prefer(steady.pid, 2)
                 onlookers = Onlookers(f"http://127.0.0.1:{port}")
                 for what, before in (("nobody looks", lambda: None), ("people look", onlookers.begin)):
                     before()

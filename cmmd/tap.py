@@ -1,20 +1,16 @@
 """``twistd cmmd``: the options, and the one place that wires the server up."""
 
-import os
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from cmmd import __version__, config
 from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
@@ -33,6 +29,7 @@ from cmmd.daemon import (
     steady_timers,
 )
 from cmmd.endpoints import in_state
+from cmmd.fleet.background import BackgroundThreads, usable_cores
 from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.events import Kind
@@ -124,7 +121,7 @@ class Server(Service):
         self._listeners = _listeners(settings.server, state, reactor)
         self._catalog = _catalog(settings.controllers.path, state)
         self._store = _store(settings.store, state, reactor)
-        self._threads: ThreadPool | None = None
+        self._threads: BackgroundThreads | None = None
         self._doors = _doors(settings.control, state, reactor)
         self._programs: Programs | None = None
         self._web_doors = _web_doors(settings.web, state, reactor)
@@ -179,14 +176,15 @@ class Server(Service):
             raise StartFailed(
                 "the store is an unfinished copy: do the same `cmmctl store copy` again, until it is done"
             )
-        cores = os.cpu_count() or 1
-        self._threads = ThreadPool(0, cores, "passwords")
+        cores = usable_cores()
+        self._threads = BackgroundThreads(self._reactor, cores, "passwords")
         self._threads.start()
         fleet = self.fleet = Fleet(
             store=self._store,
             kept=kept,
             catalog=self._catalog,
-            passwords=Passwords(partial(deferToThreadPool, self._reactor, self._threads), cores),
+            # One more for each thread, so that none waits for the reactor between two.
+            passwords=Passwords(self._threads.submit, 2 * cores, self._reactor),
             now=time.time,
             clock=self._reactor,
             tally=self.tally,

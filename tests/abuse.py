@@ -152,7 +152,7 @@ def endless_strings(port: int) -> None:
 def endless_garbage(port: int) -> None:
     """1 GiB without any brace: three errors, then the end."""
     with PlainDevice(port) as device:
-        poured = pour(device, b"GET / HTTP/1.1\r\n" * 4096, GIBIBYTE, PATIENCE_S)
+        poured = pour(device, b"AT+CGATT=1\r\n\0\0" * 4096, GIBIBYTE, PATIENCE_S)
         assert poured.closed, poured.sent
         assert poured.received == GARBAGE * 3, poured.received
 

@@ -41,18 +41,21 @@ class BadInput:
     :ivar sent: what a device sends on its long connection; a heartbeat may follow it in the same segment.
     :ivar answers: what it gets, in this order.
     :ivar closes: the server closes then; else the session goes on as if nothing had been.
+    :ivar drops: it does not wait for the peer's end: where bytes were unread, that is a reset.
     """
 
     name: str
     sent: bytes
     answers: tuple[Expected, ...]
     closes: bool = False
+    drops: bool = False
 
 
 def bad_input(hostid: str) -> list[BadInput]:
     """All kinds, as the device with this hostid would send them."""
     generators = (
         _garbage(),
+        _foreign(),
         _not_json(hostid),
         _numbers(hostid),
         _text(hostid),
@@ -77,8 +80,6 @@ def _heartbeat(hostid: str, params: bytes) -> bytes:
 def _garbage() -> Iterator[BadInput]:
     """What does not begin an object: skipped up to the next brace, one error for the run."""
     runs = {
-        "TLS ClientHello": bytes.fromhex("16030100a5010000a10303") + bytes(range(32)) + b"\x20" + bytes(range(64, 96)),
-        "HTTP GET": b"GET / HTTP/1.1\r\nHost: cmmd.example.com\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
         "SSH banner": b"SSH-2.0-OpenSSH_9.6p1 Debian-4\r\n",
         "SMTP": b"EHLO example.com\r\nMAIL FROM:<root@example.com>\r\n",
         "Modbus TCP": bytes.fromhex("000100000006010300000050"),
@@ -106,10 +107,19 @@ def _garbage() -> Iterator[BadInput]:
         yield BadInput(f"garbage: random bytes {seed}", run, (NOT_UNDERSTOOD,))
     yield BadInput("garbage: between white space", b" \r\n x \r\n ", (NOT_UNDERSTOOD,))
     yield BadInput("garbage: twice", b"x{}y", (NOT_UNDERSTOOD, NO_METHOD, NOT_UNDERSTOOD))
-    post = b'POST /login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
-    yield BadInput("garbage: HTTP POST", post, (NOT_UNDERSTOOD, NO_METHOD))
     yield BadInput("garbage: three runs", b"x{}y{}z", (NOT_UNDERSTOOD, NO_METHOD) * 2 + (NOT_UNDERSTOOD,), closes=True)
     yield BadInput("garbage: 200 KiB", b"x" * 200 * 1024, (NOT_UNDERSTOOD,) * 3, closes=True)
+
+
+def _foreign() -> Iterator[BadInput]:
+    """Other protocols, behind a message: a Host line ends the connection, the rest is garbage there."""
+    get = b"GET / HTTP/1.1\r\nHost: cmmd.example.com\r\nUser-Agent: Mozilla/5.0\r\n\r\n"
+    yield BadInput("foreign: HTTP with Host", get, (), closes=True, drops=True)
+    yield BadInput("foreign: Host behind a message", b'{"method":"HB"}\nhOST: x\n', (), closes=True, drops=True)
+    post = b'POST /login HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
+    yield BadInput("foreign: HTTP without Host", post, (NOT_UNDERSTOOD, NO_METHOD))
+    hello = bytes.fromhex("16030100a5010000a10303") + bytes(range(32)) + b"\x20" + bytes(range(64, 96))
+    yield BadInput("foreign: TLS ClientHello", hello, (NOT_UNDERSTOOD,))
 
 
 def _not_json(hostid: str) -> Iterator[BadInput]:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,14 +29,16 @@ from cmmd.control.responder import Responder
 from cmmd.fleet.audit import Audit
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import Dispatch
+from cmmd.fleet.inputs import Origin
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.uids import Uids
 from cmmd.store.interface import IStore
 from cmmd.tls.files import TLSFiles
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
+from tests.uploads import change_upload
 from tests.world import HOSTID, World
 
-__all__ = ["Authority", "ControlWorld", "Plain", "Sent", "folder", "now", "opened", "until"]
+__all__ = ["Authority", "ControlWorld", "HeldSession", "Plain", "Sent", "folder", "now", "opened", "until"]
 
 T = TypeVar("T")
 
@@ -62,13 +64,13 @@ class Sent:
             self.answer.callback(answered)
 
 
-class _Session:
+class HeldSession:
     """A live session; what it is sent waits for the test's answer."""
 
     carries_commands = True
-    peer = "192.0.2.9"
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "192.0.2.7") -> None:
+        self.peer = peer
         self.sent: list[Sent] = []
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class ControlWorld:
             tally=self.world.tally,
             now=self.clock.seconds,
         )
-        self.session = _Session()
+        self.session = HeldSession()
 
     @property
     def sent(self) -> list[Sent]:
@@ -130,8 +132,20 @@ class ControlWorld:
         self.world.register()
         self.fleet.presence.attach(HOSTID, self.session)
 
+    def inhibit(self, active: int = 1, address: str = "198.51.100.9") -> None:
+        """Have :data:`HOSTID` say that remote control is inhibited, or not."""
+        message = change_upload(InhbitRemote=active)
+        self.fleet.uploads.change(message, historic=False, origin=lambda: Origin(address))
+
     def around(self, clock: IReactorTime | None = None) -> Around:
         return Around(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))
+
+
+class Serving(Protocol):
+    """What programs come in to."""
+
+    def around(self) -> Around:
+        """What their connections work with."""
 
 
 class _PlainClient(amp.AMP):
@@ -150,7 +164,7 @@ class Plain:
     :ivar reads: False: what the responder writes stays in its transport.
     """
 
-    def __init__(self, control: ControlWorld, known: str = "uid 1000 pid 77") -> None:
+    def __init__(self, control: Serving, known: str = "uid 1000 pid 77") -> None:
         self.gone: list[object] = []
         self.client = _PlainClient()
         self.responder = Responder(control.around(), known=lambda _: known, gone=self.gone.append)

@@ -27,8 +27,9 @@ class FakeBus:
     :ivar registers: by address; others are 0. :ivar coils: likewise, one bit each.
     :ivar troubles: what reading a request fails with, by the request's hex.
     :ivar write_troubles: what the next writes fail with; None: nothing.
-    :ivar before_writing: called when a write's turn comes.
-    :ivar asked: requests read. :ivar written: requests written, and how many reads there had been.
+    :ivar before_writing: called when a write's turn comes. :ivar answers: what the next writes wait for after that.
+    :ivar asked: requests read.
+    :ivar written: requests written. :ivar firsts: those of them that went first, and how long they could wait.
     :ivar held: reads that wait for the test, where they are held; None: they are not.
     :ivar most_at_once: the most exchanges there were at the same time.
     """
@@ -40,6 +41,8 @@ class FakeBus:
         self.write_troubles: list[Exception | None] = []
         self.asked: list[str] = []
         self.written: list[WriteRequest] = []
+        self.firsts: list[tuple[WriteRequest, float]] = []
+        self.answers: list[Deferred[None]] = []
         self.held: list[Deferred[None]] | None = None
         self.before_writing: Callable[[], object] = lambda: None
         self.most_at_once = 0
@@ -62,7 +65,16 @@ class FakeBus:
         why = veto()
         if why is not None:
             raise NotSent(why)
+        await self._do(request)
+
+    async def write_first(self, request: WriteRequest, waits_s: float) -> None:
+        self.firsts.append((request, waits_s))
+        await self._do(request)
+
+    async def _do(self, request: WriteRequest) -> None:
         self.written.append(request)
+        if self.answers:
+            await self.answers.pop(0)
         trouble = self.write_troubles.pop(0) if self.write_troubles else None
         if trouble is not None:
             raise trouble

@@ -184,7 +184,7 @@ class ScriptedSource:
     """A source that records what it is asked and gives what it is told.
 
     :ivar changes: what the next change uploads are; then there are no changes.
-    :ivar obey: decides about a write.
+    :ivar obey: decides about a write. :ivar stops: frames that are the stop command.
     """
 
     def __init__(self) -> None:
@@ -195,6 +195,7 @@ class ScriptedSource:
         self.full = "01030200017984"
         self.input_states = NO_INPUTS
         self.obey: Callable[[str], bool | Deferred[bool]] = lambda frame: False
+        self.stops: set[str] = set()
         self.port_works = False
         self.wires: tuple[int, int] = (2, 0)
 
@@ -225,6 +226,13 @@ class ScriptedSource:
         self.written.append(frame)
         done = self.obey(frame)
         return await done if isinstance(done, Deferred) else done
+
+    def is_stop(self, frame: str) -> bool:
+        return frame in self.stops
+
+    async def stop(self, frame: str, waits_s: float) -> bool:
+        assert self.is_stop(frame)
+        return await self.write(frame)
 
     async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
         if veto() is not None:

@@ -6,10 +6,12 @@ Every wait in here has its own limit, for trial's ``timeout`` cannot end what bl
 """
 
 import atexit
+import contextlib
 import json
 import random
 import shutil
 import socket
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,9 +20,12 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.desk.tokens import Tokens
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
-from tests.daemon import Daemon, Sections
+from tests.browsers import FOREIGN
+from tests.daemon import Daemon, Sections, endpoint, service_port
+from tests.hostile_http import ATTACKS, FLOODS
 from tests.plain_device import PlainDevice, login, message, register
 from tests.steady_fleet import SteadyFleet
 
@@ -108,7 +113,7 @@ class BadInputTests(AbuseTestCase):
                     if not fits(answer := json.loads(device.receive()), expected):
                         return f"{answer} instead of {expected}"
                 if kind.closes:
-                    late = device.rest()
+                    late = abuse.until_end(device.socket, abuse.PATIENCE_S) if kind.drops else device.rest()
                     return f"{late!r} after the last answer" if late else ""
                 for _ in range(2):
                     if (answer := json.loads(device.receive()))["retcode"] != "000000":
@@ -131,6 +136,16 @@ class BadInputTests(AbuseTestCase):
                     self.assertEqual(device.rest(), b"", kind.name)
                 else:
                     self.assertEqual(json.loads(device.receive())["method"], "LongCon", kind.name)
+
+    def test_other_protocols(self) -> None:
+        """A login behind what a browser sends is not obeyed."""
+        for name, stream in FOREIGN.items():
+            with PlainDevice(self.port) as device:
+                device.send(stream)
+                self.assertEqual(abuse.until_end(device.socket, abuse.PATIENCE_S), b"", name)
+        with PlainDevice(self.port) as device:
+            answer = device.ask(message("LongCon", "BROWSER1"))
+            self.assertEqual(answer["retcode"], "000003")
 
     def test_logins_with_wrong_fields(self) -> None:
         """On a short connection each is refused, with the field's name, and closed."""
@@ -195,6 +210,35 @@ class CutTests(AbuseTestCase):
             device.send(self.whole[1], self.whole[2] * 9)
             device.socket.shutdown(socket.SHUT_WR)
             self.assertEqual([answer["retcode"] for answer in documents(device.rest())], ["000000"] * 10)
+
+
+class HostileHTTPTests(SynchronousTestCase):
+    """HTTP clients without a token beside a device; how fast it is answered is measured by bench_web_hostile."""
+
+    def test_every_attack_on_eight_connections_at_once(self) -> None:
+        folder = Path(mkdtemp(prefix="cmmd-abuse-"))
+        self.addCleanup(shutil.rmtree, folder)
+        port = service_port()
+        daemon = Daemon(folder, {"web": {"listen": [endpoint(port)]}})
+        self.addCleanup(daemon.kill)
+        daemon.state.mkdir()
+        Tokens(daemon.state).add("operator", "operator")
+        daemon.start([daemon.port, port])
+        with abuse.attach(daemon.port, HOSTID) as device:
+            logged = len(daemon.log)
+            for name, request in (*ATTACKS.items(), *FLOODS.items()):
+                with ExitStack() as stack:
+                    hostile = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(8)]
+                    for connection in hostile:
+                        connection.setblocking(False)
+                        with contextlib.suppress(OSError):  # trial has a meaning of its own for the bare name
+                            connection.send(request)
+                    answer = device.ask(message("HB", HOSTID))
+                    self.assertEqual(answer["retcode"], "000000", name)
+        self.assertTrue(daemon.alive)
+        said = daemon.log[logged:]
+        self.assertNotIn("Traceback", said)
+        self.assertLess(len(said), 5000, said)
 
 
 def fits(answer: dict[str, Any], expected: Expected) -> bool:

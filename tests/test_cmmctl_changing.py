@@ -31,7 +31,7 @@ class EnrolTests(CmmctlTestCase):
             await self.done("enrol", str(number), option)
             device = self.control.fleet.registry.device(str(number))
             assert device is not None and device.password_hash is not None
-            matches = await self.control.world.passwords.matches("secret", device.password_hash, lambda: True)
+            matches = await self.control.world.passwords.matches("secret", device.password_hash, "", lambda: True)
             self.assertTrue(matches)
 
     async def test_usage(self) -> None:
@@ -60,7 +60,7 @@ class EnrolTests(CmmctlTestCase):
         device = self.control.fleet.registry.device("A")
         assert device is not None and device.password_hash is not None
         self.assertEqual((device.hostname, device.moduletype), ("Genset A", "HGM6120N"))
-        self.assertTrue(await self.control.world.passwords.matches(" se cret", device.password_hash, lambda: True))
+        self.assertTrue(await self.control.world.passwords.matches(" se cret", device.password_hash, "", lambda: True))
 
     async def test_bad_lines_spoil_nothing_else(self) -> None:
         lines = self.file(

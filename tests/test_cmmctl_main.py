@@ -119,7 +119,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_every_command_and_status(self) -> None:
         text = (REPOSITORY / "docs" / "cmmctl.md").read_text(encoding="utf-8")
-        examples = set(re.findall(r"^ {4}cmmctl (\w+)", text, re.MULTILINE))
+        examples = set(re.findall(r"^ {4}cmmctl (\w[\w-]*)", text, re.MULTILINE))
         self.assertEqual(examples, set(cli.commands))
         statuses = {int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
         self.assertEqual(statuses, set(Status))

@@ -67,6 +67,16 @@ class OutcomeTests(_TestCase):
         called = await self.answered("--json", "send", HOSTID, "auto", "--confirm", "0")
         self.assertEqual((called.status, called.json["confirmed"]), (0, None))
 
+    async def test_not_offered(self) -> None:
+        self.control.world.register(moduletype="HGM6110N")
+        called = await self.call("send", HOSTID, "stop", "--yes")
+        self.assertEqual((called.status, called.err[-18:]), (1, "[unknown_command]\n"))
+        self.assertIn("hgm6110n: stop is not offered: no commands are verified for this model", called.err)
+        called = await self.done("show", HOSTID)
+        self.assertIn("not offered", called.out)
+        called = await self.done("--json", "device", HOSTID, "set", "profile=hgm6110n")
+        self.assertEqual((called.json["withheld"], called.json["commands"][1]["name"]), ({}, "stop"))
+
     async def test_refused(self) -> None:
         called = await self.answered("send", HOSTID, "auto", status=0)
         self.assertEqual((called.status, called.err), (1, ""))
@@ -123,7 +133,7 @@ class OutcomeTests(_TestCase):
     async def test_cancel(self) -> None:
         first = self.begin("send", HOSTID, "auto", "--confirm", "0")
         await self.sent()
-        second = self.begin("send", HOSTID, "stop", "--confirm", "0")
+        second = self.begin("send", HOSTID, "manual", "--confirm", "0")
         await until(lambda: self.control.dispatch.under_way(2))
         called = await self.done("--json", "cancel", "2")
         self.assertEqual((called.json["number"], called.json["outcome"]), (2, "not sent"))
@@ -215,7 +225,6 @@ class QuestionTests(_TestCase):
     async def test_whatever_is_sent(self) -> None:
         for arguments, expected in (
             (("send", HOSTID, "auto"), "starts by itself when the mains fail"),
-            (("send", HOSTID, "stop"), "loses its supply"),
             (("send", HOSTID, "test"), "moves an engine or a breaker"),
             (("port", HOSTID, "--port", "off", "--baud", "9600"), "hears nothing"),
             (("reset", HOSTID), "restarts"),

@@ -229,7 +229,7 @@ class CheckTests(PostgresTestCase):
     async def test_nothing_there(self) -> None:
         wrong = await self.wrong()
         self.assertEqual(list(wrong), ["schema"])
-        self.assertIn("none yet, version 1 is wanted: `cmmctl store migrate`", wrong["schema"])
+        self.assertIn(f"none yet, version {NEWEST} is wanted: `cmmctl store migrate`", wrong["schema"])
 
     async def test_who_uses_it(self) -> None:
         store = await self.opened()

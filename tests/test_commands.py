@@ -129,7 +129,7 @@ class KilledTests(CommandsTestCase):
             hostid = await self.until(client)
             asked = [
                 Deferred.fromCoroutine(_outcome(client.send_command(hostid, name)))
-                for name in ("manual", "auto", "stop")
+                for name in ("manual", "auto", "test")
             ]
             for _ in range(int(DEADLINE_S / 0.05)):
                 there = [one async for one in client.commands(hostid)]
@@ -142,7 +142,7 @@ class KilledTests(CommandsTestCase):
         async with self.client() as client:
             hostid = await self.until(client)
             outcomes = {one.number: (one.name, one.outcome) async for one in client.commands(hostid)}
-            self.assertEqual(outcomes, {1: ("manual", "lost"), 2: ("auto", "lost"), 3: ("stop", "lost")})
+            self.assertEqual(outcomes, {1: ("manual", "lost"), 2: ("auto", "lost"), 3: ("test", "lost")})
         self.assertIn(" 1 commands", self.devices.log, "the device has seen the first one, once")
         self.assertNotIn(" 2 commands", self.devices.log)
 

@@ -12,9 +12,10 @@ from cmmd.fleet.desk.refusals import refusal
 from tests.support import REPOSITORY
 
 CODES = (
-    "unknown_device unknown_command bad_frame bad_port commands_disabled device_disabled device_offline expired"
-    " remote_inhibited remote_locked queue_full not_audited not_allowed no_such_point no_such_alarm no_such_command"
-    " too_late already_enrolled registry_full bad_argument unavailable too_many_requests internal_error"
+    "unknown_device unknown_command bad_frame bad_port commands_disabled device_disabled device_offline"
+    " expired remote_inhibited remote_locked locked ambiguous_session stale admin_only queue_full not_audited"
+    " not_allowed no_such_point no_such_alarm no_such_command too_late already_enrolled registry_full"
+    " bad_argument unavailable too_many_requests internal_error"
 )
 """Programs hold on to these."""
 
@@ -53,7 +54,7 @@ class NameTests(SynchronousTestCase):
         return " ".join(chosen)
 
     def test_as_the_design_says(self) -> None:
-        self.assertEqual(self.arguments(commands.WriteConfig), "hostid result datatype requester timeout")
+        self.assertEqual(self.arguments(commands.WriteConfig), "hostid result datatype requester timeout override")
         self.assertEqual(self.arguments(commands.WritePort, optional=False), "hostid modulePort moduleBaud")
         self.assertEqual(self.arguments(commands.SendCommand, optional=False), "hostid name")
         self.assertEqual(self.arguments(commands.Reset, optional=False), "hostid")

@@ -211,17 +211,27 @@ class UnixTests(TestCase):
         self.assertEqual(len(programs), 0)
 
     async def test_too_many_connections(self) -> None:
+        """The oldest one makes room whose program waits for nothing; where all wait the new one is closed."""
         self.patch(programs_module, "MOST_CONNECTIONS", 2)
+        self.control.online()
         programs = await self.open()
-        first, second = await self.stranger(), await self.stranger()
-        third = await self.stranger()
-        await until(lambda: third.lost)
-        self.assertEqual((first.lost, second.lost, len(programs)), (False, False, 2))
-        assert first.transport is not None
-        first.transport.loseConnection()
-        await until(lambda: len(programs) == 1)
-        async with ControlClient(self.state, reactor):
-            pass
+        async with ControlClient(self.state, reactor) as waits:
+            asked = Deferred.fromCoroutine(waits.send_command(HOSTID, "auto"))
+            await until(lambda: self.control.sent)
+            idle = await self.stranger()
+            async with ControlClient(self.state, reactor) as watches:
+                await until(lambda: idle.lost)
+                await watches.watch(lambda _: None)
+                third = await self.stranger()
+                await until(lambda: third.lost)
+                self.assertEqual(len(programs), 2)
+                self.control.sent[0].obeyed()
+                self.assertEqual((await asked).outcome, "done")
+                async with ControlClient(self.state, reactor) as stops:
+                    stopped = Deferred.fromCoroutine(stops.send_command(HOSTID, "stop"))
+                    await until(lambda: len(self.control.sent) == 2)
+                    self.control.sent[1].obeyed()
+                    self.assertEqual((await stopped).outcome, "done")
 
     async def test_garbage(self) -> None:
         await self.open()

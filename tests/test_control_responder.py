@@ -91,7 +91,7 @@ class ReadingTests(_TestCase):
         self.control.online()
         device = self.ask(commands.GetDevice, hostid=HOSTID)["device"]
         self.assertEqual((device.row.hostname, device.row.profile, device.row.online), ("Genset 1", "hgm6120n", True))
-        self.assertEqual((device.row.address, device.sessions), ("192.0.2.9", ["192.0.2.9"]))
+        self.assertEqual((device.row.address, device.sessions), ("192.0.2.7", ["192.0.2.7"]))
         self.assertEqual((device.has_password, device.wrong_passwords), (True, 0))
         auto = next(one for one in device.commands if one.name == "auto")
         self.assertTrue(auto.confirmable)

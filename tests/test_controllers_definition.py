@@ -158,6 +158,21 @@ class ValueTests(WrongTestCase):
 class RelationTests(WrongTestCase):
     """How the parts go together."""
 
+    def test_models(self) -> None:
+        def models(*names: str, commands: str = COMMAND, lacks: str = "") -> str:
+            head = HEAD + 'models = ["M1x0", "N1"]\n' + f"command_models = {list(names)}\n"
+            return head + f"lacks_commands = {[lacks] if lacks else []}\n" + commands
+
+        self.assert_said(models("M120-B", "M12"), "command_models: 'M12' is none of models")
+        self.assert_said(models("N10"), "command_models: 'N10' is none of models")
+        self.assert_said(models("M120-4G", "M120-4-G"), "command_models: 'M120-4G' is there twice")
+        self.assert_said(
+            models("M1x0"), "command_models[0]: Expected `str` matching regex '\\\\A[A-Z0-9][A-Z0-9-]*\\\\Z'"
+        )
+        self.assert_said(models("N1", commands=""), "command_models: there are no commands")
+        self.assert_said(models("N1", lacks="go"), "lacks_commands: 'go' is among commands")
+        self.assert_fine(models("M120-B", "M120", "N1-C", lacks="come"))
+
     def test_polls(self) -> None:
         self.assert_said(with_polls(poll(count=126)), "polls[0].count: 126 is more than 125, the most for function 3")
         self.assert_said(

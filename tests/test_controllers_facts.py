@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.controllers.commands import PointLeaves, SignalChanges, SignalSet
+from cmmd.controllers.commands import PointLeaves, SignalChanges, SignalCleared, SignalSet
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import parse_plan
 
@@ -170,7 +170,15 @@ COMMANDS = {
     "manual": (4, True, SignalSet(signal="manual_mode")),
     "generator_breaker_toggle": (5, False, GENERATOR_CHANGES),
     "mains_breaker_toggle": (6, False, MAINS_CHANGES),
+    "generator_breaker_open": (5, True, SignalCleared(signal="generator_on_load")),
+    "generator_breaker_close": (6, True, SignalSet(signal="generator_on_load")),
 }
+TWO_BREAKERS = [name for name in COMMANDS if not name.endswith(("_open", "_close"))]
+ONE_BREAKER = [name for name in COMMANDS if not name.endswith("_toggle")]
+
+NO_MAINS_REGISTERS = {*range(7), *range(38, 42)}
+NO_MAINS_COILS = {6, *range(64, 70)}
+"""What carries nothing on models with one breaker."""
 
 
 def coils(*tables: str) -> set[tuple[int, str, str]]:
@@ -228,7 +236,12 @@ class HGM6120NTests(ShippedTestCase):
 
     def test_plan(self) -> None:
         self.assertEqual(self.hgm6120n.plan, "01010000005ABC31;01030000002D85D7;0103002E000AA5C4")
-        self.assertEqual(self.hgm6120n.definition.change_byte_order, "little")
+        self.assertEqual(self.hgm6120n.definition.change_byte_order, "auto")
+
+    def test_models(self) -> None:
+        self.assertEqual(self.hgm6120n.definition.models, ("HGM6120", "HGM6100"))
+        verified = ("HGM6120", "HGM6120N", "HGM6120NC", "HGM6120N-4G")
+        self.assertEqual(self.hgm6120n.definition.command_models, verified)
 
     def test_points(self) -> None:
         self.assert_points(self.hgm6120n, COMMON_START + COMMON_END + POINTS_6120)
@@ -253,7 +266,7 @@ class HGM6120NTests(ShippedTestCase):
         self.assert_modes_and_engine(self.hgm6120n)
 
     def test_commands(self) -> None:
-        self.assert_commands(self.hgm6120n, 0, list(COMMANDS))
+        self.assert_commands(self.hgm6120n, 0, TWO_BREAKERS)
         self.assertEqual(
             {one.name: one.frame for one in self.hgm6120n.definition.commands},
             {
@@ -295,7 +308,42 @@ class HGM4000NTests(ShippedTestCase):
         self.assert_modes_and_engine(self.hgm4000n)
 
     def test_commands(self) -> None:
-        self.assert_commands(self.hgm4000n, 1, [name for name in COMMANDS if name != "test"])
+        self.assert_commands(self.hgm4000n, 1, [name for name in TWO_BREAKERS if name != "test"])
+        self.assertEqual(self.hgm4000n.definition.models, ("HGM4020", "HGM40x0"))
+        self.assertEqual(self.hgm4000n.definition.command_models, ("HGM4020N",))
+
+
+class OneBreakerTests(ShippedTestCase):
+    """HGM6110N and HGM4010N: no mains, and coils 5 and 6 open and close the generator's breaker."""
+
+    def without_mains(self, points: list[PointFact]) -> list[PointFact]:
+        return [point for point in points if point[0] not in NO_MAINS_REGISTERS]
+
+    def test_points(self) -> None:
+        for name, own in (("hgm6110n", POINTS_6120), ("hgm4010n", POINTS_4000)):
+            self.assert_points(self.profile(name), self.without_mains(COMMON_START + COMMON_END + own))
+
+    def test_signals(self) -> None:
+        for name, own in (("hgm6110n", COILS_6120), ("hgm4010n", COILS_4000)):
+            expected = {one for one in coils(COILS_TO_34, COILS_FROM_40, own) if one[0] not in NO_MAINS_COILS}
+            self.assert_signals(self.profile(name), expected)
+
+    def test_plans_and_modes(self) -> None:
+        for name, other in (("hgm6110n", "hgm6120n"), ("hgm4010n", "hgm4000n")):
+            self.assertEqual(self.profile(name).plan, self.profile(other).plan)
+            self.assert_modes_and_engine(self.profile(name))
+
+    def test_commands(self) -> None:
+        for name in ("hgm6110n", "hgm4010n"):
+            profile = self.profile(name)
+            self.assertEqual(set(profile.command_by_name), set(ONE_BREAKER))
+            self.assert_commands(profile, 0, list(profile.command_by_name))
+            self.assertEqual(profile.command_by_name["generator_breaker_open"].frame, "00050005FF009DEA")
+            self.assertEqual(profile.command_by_name["generator_breaker_close"].frame, "00050006FF006DEA")
+            self.assertEqual(profile.definition.command_models, ())
+            self.assertEqual(profile.definition.lacks_commands, ("generator_breaker_toggle", "mains_breaker_toggle"))
+        self.assertEqual(self.profile("hgm6110n").definition.models, ("HGM6110",))
+        self.assertEqual(self.profile("hgm4010n").definition.models, ("HGM4010",))
 
 
 class GenericTests(ShippedTestCase):

@@ -1,10 +1,18 @@
 """A profile decodes what a reader knows."""
 
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.controllers import profile as profile_module
 from cmmd.controllers.catalog import load_catalog
-from cmmd.controllers.profile import Profile
+from cmmd.controllers.definition import Definition
+from cmmd.controllers.points import Value
+from cmmd.controllers.profile import Profile, Reader
 
 NORMAL_RUNNING = 9
 
@@ -27,6 +35,7 @@ class Known:
 
 
 NOTHING = Known()
+SHIPPED = [load_catalog().for_moduletype(model) for model in ("HGM6120N", "HGM4020N", "")]
 
 
 class ProfileTestCase(SynchronousTestCase):
@@ -67,6 +76,58 @@ class PointsTests(ProfileTestCase):
         for value in (3, None, 1.0):
             self.assertIsNone(self.profile.word(mains, value))
         self.assertIsNone(self.profile.word(self.profile.point_by_name["load"], 1))
+
+
+registers = st.one_of(st.sampled_from((0, 1, 32766, 32767, 32768, 65535)), st.integers(0, 65535))
+points = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(("u16", "s16", "u32")), "scale": st.sampled_from((1, 0.1, 0.01, 10))},
+        optional={"plausible": st.tuples(st.integers(-50, 0), st.integers(1, 6500))},
+    ),
+    max_size=12,
+)
+
+
+def values_one_by_one(profile: Profile, reader: Reader) -> list[Value]:
+    """What Profile.values is a faster form of: each point reads its registers and converts them."""
+    return [
+        point.believed([reader.register(address) for address in point.addresses]) for point in profile.definition.points
+    ]
+
+
+def spelt(values: Sequence[Value]) -> list[str]:
+    """Values with their types: 50 and 50.0 are equal, and are not the same to a client."""
+    return [repr(value) for value in values]
+
+
+class SameValuesTests(ProfileTestCase):
+    """Profile.values says what every point says for itself, whatever was decoded before."""
+
+    @given(st.lists(st.dictionaries(st.integers(0, 90), registers), max_size=4))
+    def test_shipped_profiles(self, images: list[dict[int, int]]) -> None:
+        for profile in SHIPPED:
+            for image in (*images, *images):
+                self.assertEqual(spelt(profile.values(Known(image))), spelt(values_one_by_one(profile, Known(image))))
+
+    @given(points, st.lists(st.lists(st.none() | registers, min_size=26, max_size=26), min_size=1, max_size=4))
+    def test_any_profile(self, given_points: list[dict[str, object]], images: list[list[int | None]]) -> None:
+        named = [
+            {"name": f"p{number}", "title": "P", "address": 2 * number, **point}
+            for number, point in enumerate(given_points)
+        ]
+        polls = [{"unit": 1, "function": 3, "address": 0, "count": 26}]
+        definition = {"title": "Any", "models": ["ANY"], "polls": polls, "points": named}
+        profile = Profile("any", msgspec.convert(definition, Definition))
+        for image in (*images, *images):
+            reader = Known({address: one for address, one in enumerate(image) if one is not None})
+            self.assertEqual(spelt(profile.values(reader)), spelt(values_one_by_one(profile, reader)))
+
+    def test_conversions_are_limited(self) -> None:
+        self.patch(profile_module, "MOST_REMEMBERED", 3)
+        for content in (*range(8), *range(8)):
+            reader = Known(dict.fromkeys(range(56), content))
+            self.assertEqual(spelt(self.profile.values(reader)), spelt(values_one_by_one(self.profile, reader)))
+            self.assertLessEqual(max(map(len, self.profile._conversions)), 3)
 
 
 class CompletenessTests(ProfileTestCase):

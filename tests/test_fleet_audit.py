@@ -29,7 +29,7 @@ class AuditTests(SynchronousTestCase):
         )
 
     def accepted(self) -> Command:
-        return self.audit.accepted(HOSTID, Asked("reset", ""), By(" a\nb\x1b[31m ", "amp"), "100000")
+        return self.audit.accepted(HOSTID, Asked("reset", "", "reset"), By(" a\nb\x1b[31m ", "amp"), "100000")
 
     def kept(self) -> list[Command]:
         self.world.write_batch()

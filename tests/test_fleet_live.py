@@ -41,6 +41,7 @@ class MonitorTests(SynchronousTestCase):
         self.world.fleet.uploads.full(
             ReqData(params=f"{coils};{registers}", hostid=HOSTID), HGM6120N_PLAN, historic=False
         )
+        self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
         self.world.fleet.uploads.change(change_upload({45: 1}), historic=False)
         monitor = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
         assert monitor is not None
@@ -64,7 +65,7 @@ class RestoreTests(SynchronousTestCase):
         )
 
     LAST = LastUpload(
-        hostid="A", upload=12, at=5000, unit=1, kept_at=4000, inputs=0x21, image=RegisterImage().to_bytes()
+        hostid="A", upload=12, at=5000, unit=1, kept_at=4000, inputs=0x22, image=RegisterImage().to_bytes()
     )
 
     def test_as_it_was(self) -> None:
@@ -132,6 +133,7 @@ class ViewTests(SynchronousTestCase):
 
     def test_half_of_it(self) -> None:
         record = self.record()
+        self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
         self.world.fleet.uploads.change(change_upload({6: 5000, 17: 32767}, FireAlarm=1), historic=False)
         view = view_of(record, START_S, online=True)
         assert view.completeness is not None

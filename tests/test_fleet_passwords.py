@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import passwords
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
+
+ADDRESS = "192.0.2.7"
 
 
 def always() -> bool:
@@ -18,7 +21,8 @@ class PasswordsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.computed = 0
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
-        self.passwords = Passwords(self.compute, 2)
+        self.clock = Clock()
+        self.passwords = Passwords(self.compute, 2, self.clock)
 
     def compute(self, work: Callable[[], Any]) -> Deferred[Any]:
         self.computed += 1
@@ -37,13 +41,13 @@ class PasswordsTests(SynchronousTestCase):
     def matches(self, hostid: str, password: str, kept: str) -> bool:
         if self.passwords.remembers(hostid, password, kept):
             return True
-        right = self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(password, kept, always)))
+        right = self.successResultOf(Deferred.fromCoroutine(self.passwords.matches(password, kept, ADDRESS, always)))
         if right:
             self.passwords.remember(hostid, password, kept)
         return right
 
     def hashed(self, password: str) -> str:
-        return self.successResultOf(Deferred.fromCoroutine(self.passwords.hash(password, always)))
+        return self.successResultOf(Deferred.fromCoroutine(self.passwords.hash(password, ADDRESS, always)))
 
     def test_hash_is_salted_scrypt(self) -> None:
         first, second = self.hashed("123456"), self.hashed("123456")
@@ -88,21 +92,34 @@ class PasswordsTests(SynchronousTestCase):
 
     def test_so_many_at_once_and_no_more(self) -> None:
         self.held = []
-        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{n}", always)) for n in range(5)]
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{n}", ADDRESS, always)) for n in range(5)]
         self.assertEqual(len(self.held), 2)
         self.finish()
         self.assertEqual([len(self.successResultOf(one).split("$")) for one in waiting], [6] * 5)
 
     def test_nobody_waits(self) -> None:
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", lambda: False)), Abandoned)
+        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("1", ADDRESS, lambda: False)), Abandoned)
         self.assertEqual(self.computed, 0)
         self.hashed("1")
 
     def test_too_many_waiting(self) -> None:
         self.patch(passwords, "_MOST_WAITING", 3)
+        self.passwords = Passwords(self.compute, 2, self.clock)
         self.held = []
-        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", always)) for number in range(5)]
-        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("5", always)), TooBusy)
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", ADDRESS, always)) for number in range(5)]
+        self.failureResultOf(Deferred.fromCoroutine(self.passwords.hash("5", ADDRESS, always)), TooBusy)
         self.finish()
         for one in waiting:
             self.successResultOf(one)
+
+    def test_waiting_for_too_long(self) -> None:
+        self.held = []
+        waiting = [Deferred.fromCoroutine(self.passwords.hash(f"{number}", ADDRESS, always)) for number in range(3)]
+        self.clock.advance(14.9)
+        self.assertNoResult(waiting[2])
+        self.clock.advance(0.2)
+        self.failureResultOf(waiting.pop(), TooBusy)
+        self.finish()
+        for one in waiting:
+            self.successResultOf(one)
+        self.assertEqual(self.computed, 2)

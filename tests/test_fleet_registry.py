@@ -85,6 +85,7 @@ class RegistryTests(SynchronousTestCase):
             para_command="01010000005ABC31;01030000002D85D7;0103002E000AA5C4",
             registered_at=int(START_S * 1000),
             last_login_at=int(START_S * 1000),
+            last_login_address="192.0.2.7",
         )
         self.assertEqual(device, expected)
         self.assertEqual(self.kept(), [expected])
@@ -278,8 +279,26 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(self.logged_in(hostname="New name").hostname, "New name")
 
     def test_overloaded(self) -> None:
-        self.patch(passwords, "_MOST_WAITING", 0)
-        self.failureResultOf(self.login(), LoginImpossible)
+        self.patch(passwords, "_MOST_WAITING", 1)
+        self.world = World()
+        self.world.hold_passwords()
+        logins = [self.login(hostid=hostid) for hostid in "ABC"]  # two are computed, one waits
+        self.failureResultOf(self.login(hostid="D"), LoginImpossible)
+        self.world.release_passwords()
+        for login in logins:
+            self.successResultOf(login)
+        self.logged_in(hostid="D")
+
+    def test_overloaded_by_one_address(self) -> None:
+        self.patch(passwords, "_MOST_WAITING", 3)
+        self.world = World()
+        self.world.hold_passwords()
+        flood = [self.login(hostid=f"F{number}", address="192.0.2.66") for number in range(5)]
+        device = self.login(hostid="A", address="192.0.2.7")
+        self.failureResultOf(flood.pop(), LoginImpossible)
+        self.world.release_passwords()
+        for login in (device, *flood):
+            self.successResultOf(login)
 
     def test_nobody_waits(self) -> None:
         login = self.world.registry.login(login_params(), "192.0.2.7", lambda: False)

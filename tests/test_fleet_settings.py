@@ -1,6 +1,7 @@
 """What owners decide about single devices: enrolment, settings, and what follows from them."""
 
 import json
+from collections.abc import Collection
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
@@ -8,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.registry import AlreadyEnrolled, BadSetting, HostIdInvalid, NoSuchDevice, RegistryFull
 from cmmd.server.login import UploadTerms
-from cmmd.store.records import Device
+from cmmd.store.records import Detail, Device
 from tests.plain_device import login
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.world import HOSTID, World
@@ -59,7 +60,7 @@ class SettingsTests(SynchronousTestCase):
         self.world.register()
 
     def set(self, hostid: str = HOSTID, **changes: object) -> Device:
-        return self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(hostid, **changes)))
+        return self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(hostid, "admin", **changes)))
 
     def test_kept_and_told_at_the_next_login(self) -> None:
         device = self.set(data_mode=0, online_rate=1000, set_port=1, set_baud=2)
@@ -80,10 +81,11 @@ class SettingsTests(SynchronousTestCase):
             ("data_mode", True), ("online_rate", 99), ("online_rate", 1000.5), ("set_port", 5), ("set_baud", -1),
             ("profile", "nonsense"), ("profile", 3), ("password_hash", "x"), ("number", 1),
         ):  # fmt: skip
-            done = Deferred.fromCoroutine(self.world.registry.set(HOSTID, **{name: value}))
+            done = Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", **{name: value}))
             error = self.failureResultOf(done, BadSetting)
             self.assertTrue(str(error.value).startswith(name), error.value)
-        self.failureResultOf(Deferred.fromCoroutine(self.world.registry.set("nobody", data_mode=0)), NoSuchDevice)
+        done = Deferred.fromCoroutine(self.world.registry.set("nobody", "admin", data_mode=0))
+        self.failureResultOf(done, NoSuchDevice)
 
     def test_own_interval(self) -> None:
         self.set(history_interval=5)
@@ -103,6 +105,62 @@ class SettingsTests(SynchronousTestCase):
         self.assertFalse(live[HOSTID].known.image)
         self.set(profile=None)
         self.assertEqual(live[HOSTID].profile.name, "hgm6120n")
+
+    def offered(self) -> Collection[str]:
+        return list(self.world.fleet.live[HOSTID].profile.command_by_name)
+
+    def told(self) -> list[dict[str, Detail]]:
+        return [event.details for event in self.world.events if event.kind == "setting_changed"]
+
+    def test_a_profile_by_hand_gives_commands(self) -> None:
+        """What is known of the controller stays known: its registers mean the same."""
+        self.world.register(moduletype="HGM6100N")
+        uploads, live = self.world.fleet.uploads, self.world.fleet.live
+        uploads.full(full_upload(), HGM6120N_PLAN, historic=False)
+        uploads.byte_order_decided(HOSTID, "big")
+        self.assertEqual(self.offered(), [])
+        for profile, commands in (("hgm6120n", {"start", "stop", "mains_breaker_toggle"}), (None, set())):
+            self.set(profile=profile)
+            self.assertEqual(commands, commands.intersection(self.offered()))
+            self.assertEqual(bool(commands), bool(self.offered()))
+            self.assertEqual(live[HOSTID].profile.points(live[HOSTID].known)["mains_frequency"], 50.0)
+            self.assertEqual(live[HOSTID].known.byte_order, "big")
+        self.assertNotIn("profile_changed", [event.kind for event in self.world.events])
+
+    def test_one_that_logs_in_as_another_model_loses_its_commands(self) -> None:
+        for model, some in (("HGM6120N", True), ("HGM6120N V2", False), ("HGM6110N", False), ("HGM6120N", True)):
+            transport = self.world.connect()
+            transport.deliver(login(HOSTID, moduletype=model))
+            transport.turns()
+            self.assertEqual(bool(self.offered()), some, model)
+
+    def test_after_a_restart(self) -> None:
+        self.world.register(moduletype="HGM6110N")
+        self.set(profile="hgm6110n")
+        before = self.offered()
+        self.assertIn("generator_breaker_open", before)
+        self.world = World(store=self.world.store)
+        self.assertEqual(self.offered(), before)
+
+    def test_who_has_changed_what(self) -> None:
+        self.set(profile="hgm6120n", data_mode=0)
+        self.set(profile="hgm6120n", data_mode=None)
+        self.set(enabled=False)
+        self.assertEqual(
+            self.told(),
+            [
+                {"setting": setting, "before": before, "after": after, "requester": "admin"}
+                for setting, before, after in (
+                    ("profile", None, "hgm6120n"),
+                    ("data_mode", None, 0),
+                    ("data_mode", 0, None),
+                    ("enabled", True, False),
+                )
+            ],
+        )
+        refused = Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile="hgm4000n", data_mode=7))
+        self.failureResultOf(refused, BadSetting)
+        self.assertEqual(len(self.told()), 4)
 
     def test_a_chosen_profile_that_is_gone(self) -> None:
         device = self.world.registry.device(HOSTID)

@@ -257,24 +257,39 @@ class TwinsTests(TelemetryTestCase):
 
 
 class ChangeTests(TelemetryTestCase):
+    """Change uploads of a device whose byte order has been found out: little-endian."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.record = self.new_record(replace(HGM6120N, byte_order="little"))
+
     def change(
         self, *, packetnum: int | None = None, coils: Changes = NONE, registers: Changes = NONE, **inputs: int
     ) -> Taken:
         params = ChangeParams(packetnum=packetnum, f01=coils, f03=registers)
         return self.telemetry.change(self.record, ReqDataChange(params=params, hostid=HOSTID, **inputs))
 
-    def test_little_endian_by_the_profile(self) -> None:
+    def test_one(self) -> None:
         self.assertIs(self.change(registers=[{"0006": "8813"}]), Taken.VALUES)
         self.assertEqual(self.record.profile.points(self.record.known)["mains_frequency"], 50.0)
         self.assertEqual(self.outcomes(), {"changed": 1})
 
-    def test_big_endian_by_the_profile(self) -> None:
+    def test_as_a_profile_says(self) -> None:
         profile = self.record.profile
-        definition = replace(profile.definition, change_byte_order="big")
-        self.record.profile = type(profile)("mine", definition)
-        self.record.forget()
-        self.change(registers=[{"0006": "1388"}])
-        self.assertEqual(profile.points(self.record.known)["mains_frequency"], 50.0)
+        for byte_order, value in (("little", "8813"), ("big", "1388")):
+            self.record.profile = type(profile)("mine", replace(profile.definition, change_byte_order=byte_order))
+            self.record.forget()
+            self.change(registers=[{"0006": value}])
+            self.assertEqual(profile.points(self.record.known)["mains_frequency"], 50.0)
+
+    def test_no_shipped_profile_says(self) -> None:
+        """It is the module's, not the controller's: all of them leave it to be found out."""
+        for profile in CATALOG:
+            self.assertEqual(profile.definition.change_byte_order, "auto", profile.name)
+        self.record = self.new_record(HGM6120N)
+        self.change(registers=[{"0006": "8813"}])
+        self.assertIsNone(self.record.known.byte_order)
+        self.assertIsNone(self.record.profile.points(self.record.known)["mains_frequency"])
 
     def test_several(self) -> None:
         self.assertIs(
@@ -307,13 +322,15 @@ class ChangeTests(TelemetryTestCase):
         self.change(registers=[{f"{n:04X}": "0100"} for n in range(0, 400, 2)])
         self.assertEqual(self.outcomes(), {"changed": 128, "no_room": 72})
 
-    def test_inputs(self) -> None:
-        self.assertIs(self.change(FireAlarm=0, AlarmInput=0), Taken.INPUTS)
-        before = self.record.inputs
-        self.assertIs(self.change(registers=[{"0006": "8813"}]), Taken.VALUES)
-        self.assertEqual(self.record.inputs, before)
-        self.assertIs(self.change(FireAlarm=1), Taken.INPUTS)
-        self.assertNotEqual(self.record.inputs, before)
+    def test_changed_inputs_are_watched(self) -> None:
+        for params, without, changed in (
+            (ChangeParams(), Taken.EMPTY, Taken.INPUTS),
+            (ChangeParams(f03=[{"0006": "8813"}]), Taken.VALUES, Taken.CHANGES),
+            (ChangeParams(f03=[{"0006": "81"}]), Taken.NOTHING, Taken.INPUTS),
+        ):
+            message = ReqDataChange(params=params, hostid=HOSTID)
+            self.assertIs(self.telemetry.change(self.record, message), without)
+            self.assertIs(self.telemetry.change(self.record, message, inputs_changed=True), changed)
 
     def test_nothing_new(self) -> None:
         self.assertIs(self.change(packetnum=3), Taken.EMPTY)

@@ -81,6 +81,7 @@ class KeptTests(UploadsTestCase):
         self.assertEqual(self.world.tally.readings, {"first": 1, "interval": 2, "change": 1})
 
     def test_what_a_reading_holds(self) -> None:
+        self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
         self.kept(change_upload({6: 5001, 17: 32766}, {40: 2}, FireAlarm=0))
         (named,) = self.readings()
         reading = named.reading
@@ -369,6 +370,7 @@ class HistoricTests(UploadsTestCase):
     def test_history_goes_to_history_only(self) -> None:
         self.kept(full_upload())
         before = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
+        self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
         self.assertTrue(self.kept(full_upload(RUNNING, {7, 41, 72, 19}), historic=True))
         self.assertTrue(self.kept(change_upload({13: 4999}), historic=True))
         self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)
@@ -398,6 +400,7 @@ class DatedTests(UploadsTestCase):
         self.kept(full_upload())
         before = self.world.fleet.live.monitor(f"monitor_{HOSTID}")
         alarming = full_upload(RUNNING, {7, 41, 72, 19})
+        self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
         self.assertTrue(self.kept(self.dated(7200, alarming)))
         self.assertTrue(self.kept(self.dated(3600, change_upload({13: 4999}, FireAlarm=1))))
         self.assertEqual(self.world.fleet.live.monitor(f"monitor_{HOSTID}"), before)

@@ -1,20 +1,29 @@
 """``cmmd.gateway.deliveries``: a session stands, and the server does not get what is polled in it."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
 from cmmd.gateway.connection import ANSWER_TIMEOUT_S
-from cmmd.gateway.recorder import MOST_ADDS_UNDER_WAY
+from cmmd.gateway.deliveries import Deliveries, Delivery
+from cmmd.gateway.recorder import CHANGE_GAP_S, MOST_ADDS_UNDER_WAY
 from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.uploads import INPUTS_REPEATED_S
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_outages import ALL_SENT_S, OutageTestCase
 
 PERIOD_S = 3.0
 Asked = list[tuple[Accepted, float]]
+
+
+def _settle(delivery: Delivery, *, arrived: bool) -> None:
+    if arrived:
+        delivery.arrived()
+    else:
+        delivery.missed()
 
 
 class DeliveryTestCase(OutageTestCase):
@@ -227,7 +236,8 @@ class SilenceTests(DeliveryTestCase):
         self.assertEqual(live.methods[-1], "reqdatachange", "the values wait behind it")
         live.send(RESET)
         run(self.clock, 1)
-        self.assertEqual((live.methods[-2:], len(self.unanswered)), (["reqdatachange", "reset"], 1))
+        self.assertEqual(live.methods[-2:], ["reqdatachange", "reset"])
+        self.assertEqual(len([one for one, _ in self.unanswered if one is live]), 1)
 
     def test_under_way_when_the_gateway_ends(self) -> None:
         self.online()
@@ -268,7 +278,7 @@ class SilenceTests(DeliveryTestCase):
         self.source.input_states = InputStates(0, 0, None, None)
         self.answers_again()
         run(self.clock, 60)
-        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one], [0])
+        self.assertEqual({one["FireAlarm"] for one in live.of("reqdatachange") if "itime" not in one}, {0})
         told = [(one["method"], one.get("FireAlarm")) for one in self.history()]
         self.assertEqual((told[0], self.ages(begun)[0]), (("reqdatachange", 1), 0))
         self.assertNotIn(1, [fire for _, fire in told[1:]])
@@ -284,7 +294,8 @@ class SilenceTests(DeliveryTestCase):
         self.assertGreater(self.buffer.rows, 0)
         self.answers_again()
         run(self.clock, 60)
-        self.assertEqual([one["FireAlarm"] for one in live.of("reqdatachange")], [0, 1])
+        told = groupby(one["FireAlarm"] for one in live.of("reqdatachange"))
+        self.assertEqual([state for state, _ in told], [0, 1])
         self.assertEqual((self.buffer.rows, self.recorder.kept, self.history()), (0, 0, []))
 
     def test_nothing_is_polled_for_nobody(self) -> None:
@@ -296,6 +307,97 @@ class SilenceTests(DeliveryTestCase):
         self.first_unanswered()
         run(self.clock, 15)
         self.assertEqual((len(self.polls), live.gone), (1, False))
+
+
+class InputsTests(DeliveryTestCase):
+    """The inputs are told again and again: that is no upload with values."""
+
+    def prepare(self, seed: int = 1, **options: Any) -> None:
+        super().prepare(seed, **options)
+        self.source.input_states = InputStates(0, 0, None, 0)
+
+    def refuse_values(self, retcode: str = "000006") -> None:
+        self.server.replies["reqdata"] = refusal("reqdata", retcode)
+
+    def test_polls_stay_in_their_step(self) -> None:
+        live = self.online()
+        self.polls.clear()
+        self.until(lambda: len(live.of("reqdatachange")) == 2)
+        run(self.clock, 0.5)
+        self.server.accepting = False
+        live.lose()
+        run(self.clock, 60)
+        for earlier, later in pairwise(self.polls):
+            self.assertAlmostEqual(later - earlier, PERIOD_S, places=5)
+
+    def test_history_is_not_sent_for_their_sake(self) -> None:
+        """A server that takes them has not said that it takes values again."""
+        live = self.online()
+        self.refuse_values()
+        run(self.clock, 10 * INPUTS_REPEATED_S)
+        self.assertFalse(live.gone)
+        self.assertEqual(self.history(), [])
+        self.assertEqual(len([one for one in live.of("reqdatachange") if "itime" not in one]), 11)
+
+    def test_a_change_that_is_owed_stays_owed(self) -> None:
+        """A coil changed too soon after the last upload that was kept; then the inputs arrive, then nothing does."""
+        self.online()
+        inputs = self.source.input_states
+        polls = len(self.polls)
+        self.until(lambda: len(self.polls) > polls)
+
+        def missed(coils: int) -> bool:
+            self.show(coils=coils)
+            return self.recorder.missed(self.recorder.moment(self.source.full, inputs)) is not None
+
+        self.assertTrue(missed(3))
+        run(self.clock, CHANGE_GAP_S / 2)
+        self.assertFalse(missed(1))
+        self.recorder.arrived(self.recorder.moment("", inputs, polled=False), tells_inputs=True)
+        run(self.clock, CHANGE_GAP_S)
+        self.assertTrue(missed(1))
+
+    def test_what_becomes_of_them_says_nothing_of_values(self) -> None:
+        """Whether a poll that is left out is kept for the interval's sake depends on the values before it."""
+        self.online()
+        inputs, full = self.source.input_states, self.source.full
+        asked: list[bool] = []
+        for arrives in (True, False):
+            deliveries = Deliveries(self.recorder, lambda: None)
+            values, alone = deliveries.sent(full, inputs, tells_inputs=False), deliveries.inputs_sent(inputs)
+            _settle(values, arrived=arrives)
+            _settle(alone, arrived=not arrives)
+            patch = self.patch(self.recorder, "missed", lambda _, changes_only: asked.append(changes_only))
+            deliveries.left_out(full, inputs)
+            patch.restore()
+        self.assertEqual(asked, [True, False])
+
+    def test_values_stay_as_due_as_they_were(self) -> None:
+        """A contact changes while the controller is silent: the first values after that are kept at once."""
+        self.online()
+        self.server.accepting = False
+        self.server.last.lose()
+        params, self.source.full = self.source.full, ""
+        run(self.clock, 10)
+        self.source.input_states = InputStates(1, 0, None, 0)
+        run(self.clock, PERIOD_S + 0.1)
+        self.assertEqual(self.buffer.rows, 1)
+        self.source.full = params
+        run(self.clock, PERIOD_S)
+        self.assertEqual(self.buffer.rows, 3, "the values, and the inputs at their time")
+
+    def test_a_contact_that_flaps_while_the_controller_is_silent(self) -> None:
+        """At most one change a second is kept."""
+        self.server.replies["login"] = login_answer(online_rate=100)
+        self.online()
+        self.source.full = ""
+        self.server.accepting = False
+        self.server.last.lose()
+        for turn in range(100):
+            self.source.input_states = InputStates(turn % 2, 0, None, 0)
+            run(self.clock, 0.1)
+        self.assertLessEqual(self.buffer.rows, 11)
+        self.assertGreater(self.buffer.rows, 4)
 
 
 class RefusalTests(DeliveryTestCase):

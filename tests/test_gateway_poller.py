@@ -27,6 +27,7 @@ from cmmd.modbus.frames import (
     ModbusFrameError,
     ReadRequest,
     WriteCoilRequest,
+    WriteCoilsRequest,
     WriteRegisterRequest,
     parse_plan,
     read_response,
@@ -43,6 +44,7 @@ COILS, FIRST, SECOND = parse_plan(PLAN)
 ALIKE = tuple(ReadRequest(1, Function.READ_HOLDING_REGISTERS, address, 4) for address in (0, 100, 200))
 """Requests whose responses only their order tells apart."""
 AUTO = "00050003FF007DEB"
+STOP = "00050001FF00DC2B"
 CATALOG = load_catalog()
 SILENCE = [ExceptionResponse(one.unit, one.function, 0x0B).to_hex() for one in (COILS, FIRST, SECOND)]
 
@@ -481,6 +483,67 @@ class WriteTests(PollerTestCase):
             self.assertEqual(self.do(self.source.write(AUTO)), obeys)
             self.assertEqual(self.do(self.source.set_port(2, 1)), obeys)
         self.assertEqual((len(self.bus.written), len(self.wiring.changes)), (2, 2))
+
+    def stop(self, frame: str = STOP) -> bool:
+        return self.do(self.source.stop(frame, 5.0))
+
+    def test_what_is_a_stop(self) -> None:
+        """Function, address and value of the profile's command, to the controller or to unit 00."""
+        self.source = self.made(unit=7)
+        self.assertEqual(
+            [
+                self.source.is_stop(frame)
+                for frame in (
+                    STOP,
+                    STOP.lower(),
+                    WriteCoilRequest(7, 1, True).to_hex(),
+                    WriteCoilRequest(0, 1, True).to_hex(),
+                )
+            ],
+            [True] * 4,
+        )
+        for frame in (
+            WriteCoilRequest(0, 1, False).to_hex(),
+            WriteCoilRequest(1, 1, True).to_hex(),  # the unit of another controller
+            *(WriteCoilRequest(0, coil, True).to_hex() for coil in (0, 2, 3, 4, 5, 6, 257)),
+            WriteRegisterRequest(0, 1, 0xFF00).to_hex(),
+            WriteCoilsRequest(0, 1, (True,)).to_hex(),
+            "01010001000" + "1ACCA",  # a read of it
+            "00050001FF00DC2C",  # CRC
+            f"{STOP};{STOP}",
+            "",
+            "x",
+        ):
+            self.assertFalse(self.source.is_stop(frame), frame)
+            self.inputs = InputStates(inhibit_remote=1)
+            self.assertFalse(self.stop(frame), frame)
+        self.assertEqual(self.bus.written, [])
+
+    def test_a_stop_is_done_though_inhibited(self) -> None:
+        self.inputs = InputStates(inhibit_remote=1)
+        self.assertTrue(self.stop())
+        self.assertEqual(self.bus.firsts, [(WriteCoilRequest(1, 1, True), 5.0)])
+        self.assertFalse(self.do(self.source.write(STOP)), "as part of another order it has no privilege")
+        self.assertEqual(len(self.bus.written), 1)
+
+    def test_where_nobody_has_said_what_stop_is(self) -> None:
+        without = Profile(
+            "own",
+            parse_definition(
+                'title = "Own"\nmodels = ["OWN1"]\npolls = [{unit = 1, function = 3, address = 0, count = 4}]\n'
+            ),
+        )
+        self.source = self.made(Catalog(CATALOG, [without]))
+        verified, by_evidence, unknown = ("HGM6120N", "HGM4020N"), ("HGM6110N", "HGM4010N"), ("OWN1", "HGM9999", "?")
+        for moduletype, known in ((one, one not in unknown) for one in (*verified, *by_evidence, *unknown)):
+            self.moduletype = moduletype
+            self.assertEqual((self.source.is_stop(STOP), self.stop()), (known, known), moduletype)
+
+    def test_what_the_controller_says_to_a_stop(self) -> None:
+        self.bus.write_troubles = [refusal(WriteCoilRequest(1, 1, True), 2), NotSent("the port is not open"), None]
+        self.assertEqual([self.stop() for _ in range(3)], [False, False, True])
+        self.bus.write_troubles = [no_answer()]
+        self.failureResultOf(begun(self.source.stop(STOP, 5.0)), OutcomeUnknown)
 
     def test_inhibited_while_it_waits(self) -> None:
         def turn_the_switch() -> None:

@@ -13,6 +13,7 @@ from cmmd.gateway.obedience import ORDER_PATIENCE_S
 from cmmd.gateway.orders import Orders
 from cmmd.gateway.session import MOST_REFUSALS, TIMING_INTERVAL_S, WAITING_COMMANDS
 from cmmd.gateway.source import NO_INPUTS, InputStates, OutcomeUnknown
+from cmmd.gateway.uploads import FIRST_INPUTS_S, INPUTS_REPEATED_S
 from cmmd.wire.messages import ChangeParams, LoginAnswer, LoginResult, ResetAnswer, WriteConfigAnswer
 from cmmd.wire.reading import read_from_server
 from tests.scripted_server import (
@@ -194,14 +195,63 @@ class InputTests(LinkTestCase):
                 self.assertEqual(len(self.told(live)), 2)
                 self.stop()
 
-    def test_behind_the_first_values_and_before_later_ones(self) -> None:
-        """At first those that the server has may be of long ago; later a controller may take its time."""
+    def test_before_the_values(self) -> None:
+        """Right after attaching, and at each change: a controller may take its time to answer."""
         self.source.input_states = InputStates(fire_alarm=1)
         live = self.attached(3.2)
         self.source.input_states = InputStates(fire_alarm=0)
         run(self.clock, 3)
         told = [method for method in live.methods if "req" in method]
-        self.assertEqual(told, ["reqdata", "reqdatachange", "reqdatachange", "reqdata"])
+        self.assertEqual(told, ["reqdatachange", "reqdata", "reqdatachange", "reqdata"])
+        attached_at = live.times_of("LongCon")[0] + self.server.latency
+        self.assertAlmostEqual(live.times_of("reqdatachange")[0], attached_at + FIRST_INPUTS_S, places=3)
+
+    def test_of_a_controller_that_never_answers(self) -> None:
+        """The inputs do not wait for values."""
+        self.patch(self.source, "full_upload", Deferred)
+        self.source.input_states = InputStates(inhibit_remote=1)
+        live = self.attached(INPUTS_REPEATED_S + 1)
+        self.assertEqual([one["InhbitRemote"] for one in live.of("reqdatachange")], [1, 1])
+
+    def test_again_and_again(self) -> None:
+        """Though nothing has changed: a server may have lost what it was told, and looks at how long ago that was."""
+        for data_mode in (0, 1):
+            with self.subTest(data_mode=data_mode):
+                self.prepare(data_mode=data_mode)
+                self.source.input_states = InputStates(None, 0, None, 1)
+                live = self.attached(4 * INPUTS_REPEATED_S + 1)
+                packet = {"params": {}, "FireAlarm": 0, "InhbitRemote": 1}
+                self.assertEqual(self.told(live), [packet] * 5)
+                for earlier, later in pairwise(live.times_of("reqdatachange")):
+                    self.assertLess(abs(later - earlier - INPUTS_REPEATED_S), 0.1)
+                self.stop()
+
+    def test_a_server_that_does_not_understand_them(self) -> None:
+        """It gets them again with the next repetition, and keeps its session."""
+        for data_mode in (0, 1):
+            with self.subTest(data_mode=data_mode):
+                self.prepare(data_mode=data_mode)
+                self.source.input_states = InputStates(alarm_input=1)
+                self.server.replies["reqdatachange"] = refusal("reqdata", "000001")
+                live = self.attached(20 * INPUTS_REPEATED_S + 1)
+                self.assertEqual((len(self.told(live)), live.gone), (21, False))
+                self.assertEqual(self.link.counters.refused, 21)
+                self.stop()
+
+    def test_that_they_are_taken_says_nothing_of_values(self) -> None:
+        """A server that refuses all values is left after five of them, though it takes the inputs in between."""
+        self.server.replies["login"] = login_answer(online_rate=40_000)
+        self.server.replies["reqdata"] = refusal("reqdata", "000001")
+        self.source.input_states = InputStates(alarm_input=1)
+        live = self.attached(0.2)
+        run(self.clock, 40 * MOST_REFUSALS)
+        self.assertEqual((len(live.of("reqdata")), live.gone), (MOST_REFUSALS, True))
+
+    def test_a_server_that_does_not_know_the_device_any_more(self) -> None:
+        self.source.input_states = InputStates(alarm_input=1)
+        self.server.replies["reqdatachange"] = refusal("reqdata", "000003")
+        self.start(0.5)
+        self.assertEqual((self.server.connections[1].gone, self.link.counters.failures), (True, 1))
 
     def test_in_every_change_packet(self) -> None:
         self.prepare(data_mode=0)
@@ -546,11 +596,16 @@ class CommandTests(LinkTestCase):
         live = self.attached()
         live.send(compact(write_config(AUTO)) * (WAITING_COMMANDS + 1))
         run(self.clock, 0.1)
-        self.assertFalse(live.gone)
-        live.send(write_config(AUTO))
+        self.assertEqual(self.answers(live), [])
+        live.send(write_config(f"{AUTO};{STOP}", "2"))
+        live.send({"modulePort": 2, "datatype": 1, "uid": "3", "method": "writeConfig"})
+        live.send(RESET)
         run(self.clock, 0.1)
-        self.assertTrue(live.gone)
-        self.assert_comes_back()
+        self.assertEqual(
+            [(answer["uid"], answer["params"]) for answer in self.answers(live)],
+            [("2", f"{AUTO},0;{STOP},0"), ("3", ",0")],
+        )
+        self.assertEqual((live.gone, live.of("reset"), self.source.written), (False, [], [AUTO]))
 
 
 class AnswersTests(LinkTestCase):

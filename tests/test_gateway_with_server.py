@@ -37,6 +37,10 @@ class GatewayTestCase(SynchronousTestCase):
         self.assertEqual(world.network.connections, [])
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def byte_order_known(self, world: GatewayWorld) -> None:
+        """Have the server know how to read change uploads, as of a gateway that has reported before."""
+        world.server.fleet.uploads.byte_order_decided(HOSTID, "little")
+
     def outage(self, seconds: float) -> None:
         self.world.network.cut()
         self.world.run(seconds)
@@ -66,6 +70,7 @@ class UploadTests(GatewayTestCase):
         for terms in (UploadTerms(), CHANGES):
             world = self.make(terms=terms)
             world.start()
+            self.byte_order_known(world)
             self.assert_known()
             world.genset.registers.update({6: 4990, 17: 90, 42: 1, 43: 2, 55: 77})
             world.genset.coils = {7, 42, 72, 89}
@@ -75,12 +80,25 @@ class UploadTests(GatewayTestCase):
             self.assertEqual(dict(world.server.tally.peer_errors), {})
             self.assertEqual(world.server.tally.uploads["change"] > 0, terms is CHANGES)
 
+    def test_the_byte_order_is_found_out(self) -> None:
+        """Until it is, what changes is not known; it is never taken for something else."""
+        world = self.make(terms=CHANGES)
+        world.start()
+        self.assert_known()
+        for frequency, unknown in ((4990, {6}), (4991, {6}), (4992, set[int]())):
+            world.genset.registers[6] = frequency
+            world.run(7)
+            self.assertEqual(self.unknown(), unknown)
+        self.assertEqual(world.known.byte_order, "little")
+        self.assert_known()
+
     def test_an_answer_that_does_not_come_makes_nothing_wrong(self) -> None:
         for terms in (UploadTerms(), CHANGES):
             world = self.make(terms=terms, line=Line(url="/dev/ttyUSB0", timeout_s=0.1, retries=0, quiet_s=0.1))
             world.cable.drops = lambda frame: frame[3] == 0 and frame[1] == HOLDING  # registers from 0 on
             world.start()
             self.assertEqual(self.unknown(), set(range(45)))
+            self.byte_order_known(world)
             world.genset.registers[50] = 21
             world.run(7)
             self.assertEqual(world.known.register(50), 21)
@@ -96,6 +114,7 @@ class UploadTests(GatewayTestCase):
         world.cable.drops = lambda frame: frame[1] == HOLDING
         world.start()
         self.assertEqual(len(self.unknown()), 55)
+        self.byte_order_known(world)
         world.cable.drops = lambda _: False
         world.run(6)
         self.assert_known()

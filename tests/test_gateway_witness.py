@@ -55,6 +55,20 @@ class WitnessTests(SynchronousTestCase):
         self.source.inputs = lambda: InputStates(inhibit_remote=1)  # type: ignore[method-assign]
         self.assertEqual(self.write()[1][1], "<F>: refused: remote control is inhibited")
 
+    def test_a_stop_despite_the_inhibit_input(self) -> None:
+        self.source.stops = {"S"}
+        self.source.inputs = lambda: InputStates(inhibit_remote=1)  # type: ignore[method-assign]
+        self.assertEqual([self.witness.is_stop(frame) for frame in ("S", "F")], [True, False])
+        for obeyed, outcome in ((True, "done"), (False, "not done")):
+            self.source.obey = lambda frame, obeyed=obeyed: obeyed  # type: ignore[misc]
+            with capturedLogs() as captured:
+                done = self.successResultOf(Deferred.fromCoroutine(self.witness.stop("S", 5.0)))
+            said = [formatEvent(event) for event in captured]
+            self.assertEqual(done, obeyed)
+            self.assertEqual(
+                said, ["order from the server: <S>, passed on despite the inhibit input", f"<S>: {outcome}"]
+            )
+
     def test_session_that_ends_first(self) -> None:
         self.source.obey = lambda frame: Deferred()
         with capturedLogs() as captured:

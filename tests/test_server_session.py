@@ -330,7 +330,7 @@ class MessageTests(SessionTestCase):
         self.assertEqual(dict(self.world.tally.readings), {"historic": 1})
 
     def test_frame_error_is_answered(self) -> None:
-        answer = self.ask(self.world.connect(), b"GET / HTTP/1.1\r\n\r\n")
+        answer = self.ask(self.world.connect(), b"NO CARRIER\r\n")
         self.assertEqual(answer, b'{"method":"error","message":"not a JSON object","retcode":"000001"}')
 
     def test_a_bug_of_ours(self) -> None:

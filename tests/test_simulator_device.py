@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.gateway.source import NO_INPUTS, InputStates
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,
@@ -212,6 +213,24 @@ class OrderTests(DeviceTestCase):
         self.assertTrue(self.write("00050006FF006DEA"))
         self.clock.advance(60)
         self.assertTrue(self.write("00050005FF009DEA"))
+
+    def test_inhibited(self) -> None:
+        """Every order is refused but a stop, which has to be the whole order."""
+        start, stop, manual = (WriteCoilRequest(1, coil, True).to_hex() for coil in (0, 1, 4))
+        self.assertTrue(self.write(manual))
+        self.assertTrue(self.write(start))
+        self.assertEqual(self.device.inputs(), NO_INPUTS)
+        self.device.input_states = InputStates(inhibit_remote=1)
+        self.assertEqual(self.device.inputs(), self.device.input_states)
+        self.assertEqual((self.write(start), self.write(stop), self.set_port(1, 1)), (False, False, False))
+        self.assertEqual([self.device.is_stop(frame) for frame in (start, stop, "x")], [False, True, False])
+        self.assertEqual(self.genset.mode, "manual")
+        self.assertFalse(self.stop(start))
+        self.assertTrue(self.stop(stop))
+        self.assertEqual(self.genset.mode, "stop")
+
+    def stop(self, frame: str) -> bool:
+        return self.successResultOf(Deferred.fromCoroutine(self.device.stop(frame, 5.0)))
 
     def test_start_is_refused_in_auto(self) -> None:
         self.assertFalse(self.write("00050000FF008DEB"))

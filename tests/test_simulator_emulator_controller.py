@@ -191,4 +191,4 @@ class ControllerTests(SynchronousTestCase):
             self.assertTrue((await bench.ask("010300000052")).startswith("0103A4"))
             self.assertEqual(await bench.ask("01050002FF00"), "018502")  # it has no test mode
 
-        self.with_bench(test, model="HGM4010N")
+        self.with_bench(test, model="HGM4020N")

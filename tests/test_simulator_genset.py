@@ -236,6 +236,31 @@ class ModelTests(SynchronousTestCase):
             self.assertIs(self.genset(model).write_coil(2), obeys)  # test
             self.assertTrue(self.genset(model).write_coil(3))
 
+    def test_one_breaker(self) -> None:
+        """Nothing of the mains, coil 5 opens and coil 6 closes the generator's breaker, each as often as one likes."""
+        for model in ("HGM6110N", "HGM4010N"):
+            clock = Clock()
+            genset = Genset(Random(1), clock.seconds, running=True, mains_schedule=False, model=model)
+            signals = load_catalog().for_moduletype(model).signal_by_name
+            generator_on_load = signals["generator_on_load"].address
+            self.assertFalse(genset.write_coil(5))  # in auto mode
+            self.assertTrue(genset.write_coil(4))
+            for coil, on_load in ((5, False), (5, False), (6, True), (6, True), (5, False)):
+                self.assertTrue(genset.write_coil(coil))
+                for _ in range(10):
+                    clock.advance(1)
+                    genset.look()
+                seen = SeenPicture(genset.look())
+                self.assertIs(seen.coil(generator_on_load), on_load, (model, coil))
+                self.assertFalse(any(seen.coil(coil) for coil in (6, *range(64, 70))))
+                self.assertFalse(any(seen.register(register) for register in range(7)))
+            self.assertTrue(genset.write_coil(1))
+            for _ in range(200):
+                clock.advance(1)
+                genset.look()
+            self.assertTrue(genset.write_coil(4))
+            self.assertFalse(genset.write_coil(6))  # nothing to close on
+
     def test_an_unknown_model_shows_what_the_default_shows(self) -> None:
         self.assertEqual(self.genset("ABC1").look(), self.genset("HGM6120N").look())
 

@@ -70,6 +70,11 @@ FULL = Device(
     enabled=False,
     registered_at=2**53,
     last_login_at=1_700_872_746_500,
+    last_login_address="2001:db8::7",
+    lock_reason='Zoë\'s "belt"; --',
+    locked_by="token bob",
+    locked_at=2**53,
+    input_reports='{"fire_alarm":{"active":true}}',
 )
 
 READING = Reading(number=1, hostid="A", at=1000, reason="first", profile=1, image=b"", points=())
@@ -114,6 +119,8 @@ FULL_COMMAND = Command(
     reply="1;1",
     confirmed=True,
     confirmed_at=2003,
+    overridden="remote_inhibited",
+    address="192.0.2.7",
 )
 ENDED = replace(FULL_COMMAND, ended_at=2002)
 UPLOAD = LastUpload(hostid="A", upload=1, at=1000, unit=None, kept_at=None, image=b"")

@@ -17,7 +17,7 @@ from cmmd.web.signins import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, Si
 from tests.web_world import HOST, Answered, Client, WebTestCase, WebWorld
 from tests.world import HOSTID
 
-PLACES = {"{hostid}": HOSTID, "{number}": "1", "{name}": "hgm6120n"}
+PLACES = {"{hostid}": HOSTID, "{number}": "1", "{name}": "hgm6120n", "{input}": "remote_inhibited"}
 LOCAL = "localhost:21380"
 
 
@@ -119,6 +119,7 @@ class TokenTests(WebTestCase):
         self.world.world.write_batch()
         client = self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
         client.transport.loseConnection()
+        self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_goes_leaves_his_place_to_another(self) -> None:

@@ -39,7 +39,7 @@ ABOUT_NO_FIELD = {
     *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
-    *("queue_full", "not_audited", "too_late", "registry_full"),
+    *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "admin_only"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
 """Codes that are about who asks, the request as a whole, or how things are."""
@@ -144,6 +144,29 @@ class DeviceTests(WebTestCase):
             self.assertEqual((refused.status, refused.code, refused.json["field"]), (400, "bad_argument", field))
         self.assertEqual(self.ask("PATCH", "/devices/nobody/settings", {}).code, "unknown_device")
 
+    def test_commands_that_are_not_offered(self) -> None:
+        """One answer for all that read them, and an admin's word, which is recorded."""
+        self.world.world.register(moduletype="HGM6110N")
+        path, settings = f"/devices/{HOSTID}", f"/devices/{HOSTID}/settings"
+        device = self.get(path).json
+        names = [*("start", "stop", "test", "auto", "manual"), "generator_breaker_open", "generator_breaker_close"]
+        self.assertEqual((device["commands"], list(device["withheld"])), ([], names))
+        for name in ("mains_breaker_toggle", "stop"):
+            refused = self.ask("POST", COMMANDS, {"kind": "named", "name": name}, "operator")
+            self.assertEqual((refused.status, refused.code), (422, "unknown_command"))
+        for role in ("viewer", "operator"):
+            self.assertEqual(self.ask("PATCH", settings, {"profile": "hgm6110n"}, role).code, "forbidden")
+        device = self.ask("PATCH", settings, {"profile": "hgm6110n"}).json
+        self.assertEqual(([one["name"] for one in device["commands"]], device["withheld"]), (names, {}))
+        device = self.ask("PATCH", settings, {"profile": "hgm6120n"}).json
+        self.assertEqual(list(device["withheld"]), ["generator_breaker_toggle", "mains_breaker_toggle"])
+        refused = self.ask("POST", COMMANDS, {"kind": "named", "name": "mains_breaker_toggle"}, "operator")
+        self.assertEqual(refused.code, "unknown_command")
+        self.clock.advance(1)
+        told = [one["details"] for one in self.get(f"/events?hostid={HOSTID}").json["events"]]
+        self.assertIn({"setting": "profile", "before": None, "after": "hgm6110n", "requester": "token admin"}, told)
+        self.assertEqual(self.world.sent, [])
+
     def test_settings_are_bounded_as_in_the_fleet(self) -> None:
         for name, (lowest, highest) in _NUMBERS.items():
             for value, fits in ((lowest, True), (highest, True), (lowest - 1, False), (highest + 1, False)):
@@ -194,7 +217,7 @@ class LiveTests(WebTestCase):
         now(registry.enrol("AWAY", hostname="Away"))
         self.assertEqual(self.get("/devices/AWAY/live").json["blocked"]["code"], "device_offline")
         self.assertIsNone(self.get(LIVE).json["blocked"])
-        now(registry.set(HOSTID, enabled=False))
+        now(registry.set(HOSTID, "admin", enabled=False))
         self.assertEqual(self.get(LIVE).json["blocked"], {"code": "device_disabled", "detail": f"{HOSTID} is disabled"})
 
 
@@ -595,6 +618,11 @@ class RequestTests(WebTestCase):
             ("DELETE", "/commands/99", None, "no_such_command", "path.number"),
             ("POST", "/alarms/99/acknowledge", None, "no_such_alarm", "path.number"),
             ("GET", "/controllers/none", None, "no_such_controller", "path.name"),
+            ("PUT", f"{device}/lock", {"reason": " "}, "bad_argument", "body.reason"),
+            ("PUT", "/devices/none/lock", {"reason": "oil"}, "unknown_device", "path.hostid"),
+            ("DELETE", "/devices/none/lock", None, "unknown_device", "path.hostid"),
+            ("DELETE", f"{device}/inputs/none", None, "bad_argument", "path.input"),
+            ("DELETE", "/devices/none/inputs/fire_alarm", None, "unknown_device", "path.hostid"),
             ("POST", to_device, {"kind": "named", "name": "none"}, "unknown_command", "body.name"),
             ("POST", to_device, {"kind": "modbus", "frames": "00"}, "bad_frame", "body.frames"),
             ("POST", to_device, {"kind": "port", "port": 1, "baud": 0}, "bad_port", "body.port"),

@@ -123,7 +123,7 @@ class ValuesTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         audit = self.world.fleet.dispatch.audit
-        command = audit.accepted(HOSTID, Asked("port", ""), By("bob", "amp"), "100000")
+        command = audit.accepted(HOSTID, Asked("port", "", "command"), By("bob", "amp"), "100000")
         self.world.clock.advance(3)
         audit.close(replace(command, outcome="timeout", ended_at=audit.now_ms()))
         self.assertEqual(self.value("cmmd_commands_total", kind="port", outcome="timeout"), 1)

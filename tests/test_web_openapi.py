@@ -81,7 +81,7 @@ class WordsTests(SynchronousTestCase):
     text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
 
     def test_operations(self) -> None:
-        rows = re.findall(r"^\| `(GET|POST|PATCH|DELETE) (\S+)` \| (\w+) \|", self.text, re.MULTILINE)
+        rows = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (\S+)` \| (\w+) \|", self.text, re.MULTILINE)
         wanted = [(one.method, one.path, one.role or "anybody") for one in OPERATIONS]
         self.assertEqual(sorted(rows), sorted(wanted))
 

@@ -30,6 +30,7 @@ class MemoryTransport(StringTransport):
         self.protocol: Any = protocol
         self.aborted = False
         self.lost = False
+        self.bufferSize = 64 * 1024  # as a real one has it, until its protocol sets it
         self.no_delay = False
         self.keep_alive = False
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 from twisted.internet.address import IPv4Address
@@ -42,10 +42,16 @@ class Answered(Struct):
         return code
 
 
+class Served(Protocol):
+    """What has a web."""
+
+    web: Web
+
+
 class Client:
     """One connection to the web."""
 
-    def __init__(self, world: "WebWorld", peer: str = "192.0.2.7") -> None:
+    def __init__(self, world: Served, peer: str = "192.0.2.7") -> None:
         self._world = world
         self.transport = MemoryTransport(peer=peer)
         self.protocol = world.web.site.buildProtocol(IPv4Address("TCP", peer, 40000))

@@ -73,7 +73,7 @@ class World:
         self.tally = Tally()
         self.scrypts = 0
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
-        self.passwords = Passwords(self._compute, 2)
+        self.passwords = Passwords(self._compute, 2, self.clock)
         self.fleet = Fleet(
             store=self.store,
             kept=kept or _opened(self.store),

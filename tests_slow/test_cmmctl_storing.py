@@ -8,6 +8,7 @@ class ManyMigrationsAtOnceTests(short.MigrationsAtOnceTests):
 
 
 class LargeInterruptedCopyTests(short.InterruptedCopyTests):
+    timeout = 300
     readings = 10_000
     kill_at = 1_500_000
     most_kills = 99

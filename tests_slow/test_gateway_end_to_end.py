@@ -20,6 +20,7 @@ from tests.independent_server import IndependentServer
 from tests.test_gateway_end_to_end import AUTO, AUTO_FRAME, ChainTestCase
 
 MANUAL, START, STOP = 4, 0, 1
+STOP_FRAME = "00050001FF00DC2B"
 """Coils of commands (docs/controllers.md)."""
 
 REFUSED, UNKNOWN = 1, 3
@@ -101,6 +102,7 @@ class CmmdTests(ChainTestCase):
         )
         chain.start()
         emulator = chain.emulator
+        until(lambda: chain.live.get("byte_order") == "little", "cmmd has found out how to read the changes")
         for seconds in (0, 60, 3600):
             emulator.ask("freeze")
             emulator.ask("advance", seconds)
@@ -213,15 +215,17 @@ class IndependentTests(ChainTestCase):
         )
         self.addCleanup(gateway.kill)
         gateway.start()
-        for method in ("login", "LongCon", "timing", "HB", "reqdata"):
+        for method in ("login", "LongCon", "timing", "HB", "reqdata", "reqdatachange"):
             until(lambda: server.of(method), method)  # noqa: B023 - called before the next turn
+        inputs = {"method": "reqdatachange", "params": {}, "hostid": HOSTID, "InhbitRemote": 0}
+        self.assertEqual(server.of("reqdatachange")[0], inputs)
         params = server.of("login")[0]["params"]
         self.assertEqual((params["hostid"], params["modulePort"], params["moduleBaud"]), (HOSTID, 2, 0))
         self.assertEqual(told(server), polled(emulator.coils, emulator.registers))
 
-        def answered(frames: str) -> None:
+        def answered(frames: str, frame: str = AUTO_FRAME) -> None:
             before = len(server.of("writeConfig"))
-            server.write_config()
+            server.write_config(frame)
             until(lambda: len(server.of("writeConfig")) > before, "the answer to a write")
             expected = {"method": "writeConfig", "params": frames, "hostid": HOSTID, "uid": "action"}
             self.assertEqual(server.of("writeConfig")[-1], expected)
@@ -233,6 +237,9 @@ class IndependentTests(ChainTestCase):
         answered(f"{AUTO_FRAME},0")
         self.assertEqual(emulator.writes, [(AUTO, True)])
         until(lambda: [one["InhbitRemote"] for one in server.of("reqdatachange")][-1:] == [1], "the inputs")
+        answered(f"{STOP_FRAME},1", STOP_FRAME)  # it passes all the same
+        self.assertEqual(emulator.writes, [(AUTO, True), (STOP, True)])
+        self.assertIn("passed on despite the inhibit input", gateway.log)
         switch.write_text("0")
 
         server.write_port(2, 1, uid="wiring")

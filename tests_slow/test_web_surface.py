@@ -42,7 +42,8 @@ class FuzzTests(SynchronousTestCase):
         lists = ", ".join(f'"{status}"' for status in EXPECTED_REFUSALS)
         (one.folder / "schemathesis.toml").write_text(
             f'{config}\n[parameters]\n"path.hostid" = "{hostid or one.hostids[0]}"\n"path.number" = 1\n'
-            f'"path.name" = "hgm6120n"\n[checks]\nnegative_data_rejection.expected-statuses = [{lists}]\n'
+            f'"path.name" = "hgm6120n"\n"path.input" = "remote_inhibited"\n'
+            f"[checks]\nnegative_data_rejection.expected-statuses = [{lists}]\n"
         )
         _, document = one.ask("GET", "/api/v1/openapi.json")
         (one.folder / "openapi.json").write_text(document)

@@ -194,34 +194,93 @@ class ControlClient:
             )
         )
 
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    async def lock(self, hostid: str, reason: str, *, requester: str | None = None) -> DeviceDetails:
+        """Lock a device for maintenance: nothing but stop and reset is sent to it until it is unlocked.
+
+        :raises Locked: another caller has locked it. :raises Unavailable: it is locked, and that could not be kept.
+        """
+        return _device(
+            await self._link.ask(commands.LockDevice, hostid=hostid, reason=reason, requester=self._who(requester))
+        )
+
+    async def unlock(self, hostid: str, *, force: bool = False, requester: str | None = None) -> DeviceDetails:
+        """Remove a maintenance lock.
+
+        :param force: also one that another caller has set.
+        :raises AdminOnly: another caller has set it.
+        """
+        return _device(
+            await self._link.ask(commands.UnlockDevice, hostid=hostid, force=force, requester=self._who(requester))
+        )
+
+    async def clear_input(self, hostid: str, name: str, *, requester: str | None = None) -> DeviceDetails:
+        """Forget what a device last said of one of its own inputs, such as ``remote_inhibited``."""
+        return _device(
+            await self._link.ask(commands.ClearInput, hostid=hostid, input=name, requester=self._who(requester))
+        )
+
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
     async def send_command(
-        self, hostid: str, name: str, *, timeout: float | None = None, requester: str | None = None
+        self,
+        hostid: str,
+        name: str,
+        *,
+        timeout: float | None = None,
+        override: str | None = None,
+        requester: str | None = None,
     ) -> Ended:
         """Have a command of the device's profile carried out, such as ``auto``.
 
         :param timeout: seconds to wait for the device's answer; None: as the daemon is configured. Likewise below.
+        :param override: the code of a refusal, ``remote_inhibited``, that does not count for this one command.
+            Likewise below.
         :raises NotAllowed: nothing was sent. Likewise below.
         :raises OutcomeUnknown: see there: look into the audit (``commands``) before anything is tried again. Likewise.
         """
-        return await self._to_device(commands.SendCommand, hostid, timeout, requester, name=name)
+        return await self._to_device(commands.SendCommand, hostid, timeout, requester, name=name, override=override)
 
     async def write_config(
-        self, hostid: str, frames: str, *, timeout: float | None = None, requester: str | None = None
+        self,
+        hostid: str,
+        frames: str,
+        *,
+        timeout: float | None = None,
+        override: str | None = None,
+        requester: str | None = None,
     ) -> Ended:
         """Have Modbus writes carried out: in hex, separated by ``;``, with CRC or without."""
-        return await self._to_device(commands.WriteConfig, hostid, timeout, requester, result=frames, datatype=1)
+        return await self._to_device(
+            commands.WriteConfig, hostid, timeout, requester, result=frames, datatype=1, override=override
+        )
 
     async def write_port(
-        self, hostid: str, port: int, baud: int, *, timeout: float | None = None, requester: str | None = None
+        self,
+        hostid: str,
+        port: int,
+        baud: int,
+        *,
+        timeout: float | None = None,
+        override: str | None = None,
+        requester: str | None = None,
     ) -> Ended:
         """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
-        return await self._to_device(commands.WritePort, hostid, timeout, requester, modulePort=port, moduleBaud=baud)
+        return await self._to_device(
+            commands.WritePort, hostid, timeout, requester, modulePort=port, moduleBaud=baud, override=override
+        )
 
-    async def reset(self, hostid: str, *, timeout: float | None = None, requester: str | None = None) -> Ended:
+    async def reset(
+        self,
+        hostid: str,
+        *,
+        timeout: float | None = None,
+        override: str | None = None,
+        requester: str | None = None,
+    ) -> Ended:
         """Restart the module."""
-        return await self._to_device(commands.Reset, hostid, timeout, requester)
+        return await self._to_device(commands.Reset, hostid, timeout, requester, override=override)
 
     async def _to_device(
         self,

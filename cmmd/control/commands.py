@@ -17,6 +17,7 @@ __all__ = [
     "JSON",
     "AcknowledgeAlarm",
     "CancelCommand",
+    "ClearInput",
     "Enrol",
     "Event",
     "GetCommand",
@@ -27,10 +28,12 @@ __all__ = [
     "ListCommands",
     "ListDevices",
     "ListEvents",
+    "LockDevice",
     "Reset",
     "SendCommand",
     "SetDevice",
     "Status",
+    "UnlockDevice",
     "Unwatch",
     "Watch",
     "WriteConfig",
@@ -117,6 +120,7 @@ _MAYBE = amp.Boolean(optional=True)
 _HOSTID = (b"hostid", _TEXT)
 _REQUESTER = (b"requester", _MAYBE_TEXT)
 _TIMEOUT = (b"timeout", _MAYBE_SECONDS)
+_OVERRIDE = (b"override", _MAYBE_TEXT)
 _PAGE: _Arguments = [(b"after", _MAYBE_TEXT), (b"limit", _MAYBE_NUMBER)]
 _SPAN: _Arguments = [(b"since", _MAYBE_NUMBER), (b"until", _MAYBE_NUMBER), (b"newestFirst", _MAYBE), *_PAGE]
 _NEXT = (b"next", _MAYBE_TEXT)
@@ -208,11 +212,38 @@ class Enrol(_Command):
     response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
 
 
+# --- people beside the machine ---------------------------------------------------------------------------------------
+
+
+class LockDevice(_Command):
+    """Lock a device for maintenance: nothing but stop and reset is sent to it until it is unlocked."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"reason", _TEXT), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class UnlockDevice(_Command):
+    """Remove a maintenance lock. ``force``: also one that another caller has set."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"force", _MAYBE), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class ClearInput(_Command):
+    """Forget what a device last said of one of its own inputs, until it says it again."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"input", _TEXT), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
 # --- what goes to a device -------------------------------------------------------------------------------------------
 
 
 class _ToDevice(_Command):
-    """Answered when the outcome is known, at most ``timeout`` seconds after it was sent; without it as configured."""
+    """Answered when the outcome is known, at most ``timeout`` seconds after it was sent; without it as configured.
+
+    ``override``: the code of a refusal that does not count for this one command, such as ``remote_inhibited``.
+    """
 
     response: ClassVar[_Arguments] = [
         (b"commandId", _NUMBER),
@@ -226,7 +257,7 @@ class _ToDevice(_Command):
 class SendCommand(_ToDevice):
     """A command of the device's profile, such as ``auto``."""
 
-    arguments: ClassVar[_Arguments] = [_HOSTID, (b"name", _TEXT), _REQUESTER, _TIMEOUT]
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"name", _TEXT), _REQUESTER, _TIMEOUT, _OVERRIDE]
 
 
 class WriteConfig(_ToDevice):
@@ -238,6 +269,7 @@ class WriteConfig(_ToDevice):
         (b"datatype", _MAYBE_NUMBER),
         _REQUESTER,
         _TIMEOUT,
+        _OVERRIDE,
     ]
 
 
@@ -250,13 +282,14 @@ class WritePort(_ToDevice):
         (b"moduleBaud", _NUMBER),
         _REQUESTER,
         _TIMEOUT,
+        _OVERRIDE,
     ]
 
 
 class Reset(_ToDevice):
     """Restart the module."""
 
-    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER, _TIMEOUT]
+    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER, _TIMEOUT, _OVERRIDE]
 
 
 class ListCommands(_Command):

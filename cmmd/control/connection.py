@@ -14,20 +14,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.control import commands, errors
-from cmmd.control.peers import requester
+from cmmd.control.peers import person_of, requester
 from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.desk.refusals import refusal
 from cmmd.fleet.loglimit import LogLimit
+from cmmd.fleet.orders import STOP
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 
-__all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "Around", "Connection"]
+__all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "STOPS_BESIDES", "Around", "Connection"]
 
 log = Logger()
 
 MOST_IN_FLIGHT = 10_000
 """Requests of one connection that may be unanswered. More are refused: one that waits is carried out when nobody
 expects it any more."""
+
+STOPS_BESIDES = 500
+"""Stops that may be unanswered besides: a stop is not refused for what else a program asks."""
 
 MOST_BOX_BYTES = 256 * 1024
 """Of one request. AMP limits keys and values, but not how many there are."""
@@ -82,6 +86,11 @@ class Connection(amp.AMP):
         self._parsing = False
         self._box_bytes = 0
         self._in_flight = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it stands, and the program waits for nothing."""
+        return not self._in_flight and not self._closing
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
@@ -206,7 +215,7 @@ class Connection(amp.AMP):
 
     def dispatchCommand(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
         """Carry a request out; whatever becomes of it, the connection lives."""
-        if self._in_flight >= MOST_IN_FLIGHT:
+        if self._in_flight >= MOST_IN_FLIGHT + (STOPS_BESIDES if _is_stop(box) else 0):
             return fail(_remote(errors.TooManyRequests(f"{MOST_IN_FLIGHT} requests are unanswered")))
         self._in_flight += 1
         answer: Deferred[amp.AmpBox] = super().dispatchCommand(box)
@@ -231,12 +240,14 @@ class Connection(amp.AMP):
             known = errors.InternalError("internal error; the log has more")
         return Failure(_remote(known))
 
-    def who(self, said: str | None) -> str:
-        """Who asks, for the audit.
+    def who(self, said: str | None, *, person: bool = False) -> str:
+        """Name the caller, for the audit.
 
         :param said: what the client says.
+        :param person: leave out what is of this one program only.
         """
-        return requester(said, self._known(self.transport))
+        known = self._known(self.transport)
+        return requester(said, person_of(known) if person else known)
 
 
 _OURS = frozenset(
@@ -244,6 +255,10 @@ _OURS = frozenset(
     for kind in vars(commands).values()
     if isinstance(kind, type) and issubclass(kind, amp.Command) and kind is not commands.Event
 )
+
+
+def _is_stop(box: amp.AmpBox) -> bool:
+    return box[amp.COMMAND] == commands.SendCommand.commandName and box.get(b"name") == STOP.encode()
 
 
 def _remote(error: errors.ControlError) -> amp.RemoteAmpError:

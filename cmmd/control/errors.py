@@ -5,7 +5,9 @@ Most are the desk's (:mod:`cmmd.fleet.desk.errors`): the daemon answers with the
 
 from cmmd.fleet.desk.errors import (
     BY_CODE,
+    AdminOnly,
     AlreadyEnrolled,
+    AmbiguousSession,
     BadArgument,
     BadFrame,
     BadPort,
@@ -15,6 +17,7 @@ from cmmd.fleet.desk.errors import (
     DeviceOffline,
     Expired,
     InternalError,
+    Locked,
     NoSuchAlarm,
     NoSuchCommand,
     NoSuchPoint,
@@ -24,6 +27,7 @@ from cmmd.fleet.desk.errors import (
     RegistryFull,
     RemoteInhibited,
     RemoteLocked,
+    Stale,
     TooLate,
     TooManyRequests,
     Unavailable,
@@ -33,7 +37,9 @@ from cmmd.fleet.desk.errors import (
 
 __all__ = [
     "BY_CODE",
+    "AdminOnly",
     "AlreadyEnrolled",
+    "AmbiguousSession",
     "BadArgument",
     "BadFrame",
     "BadPort",
@@ -44,6 +50,7 @@ __all__ = [
     "DeviceOffline",
     "Expired",
     "InternalError",
+    "Locked",
     "NoSuchAlarm",
     "NoSuchCommand",
     "NoSuchPoint",
@@ -55,6 +62,7 @@ __all__ = [
     "RegistryFull",
     "RemoteInhibited",
     "RemoteLocked",
+    "Stale",
     "TooLate",
     "TooManyRequests",
     "Unavailable",

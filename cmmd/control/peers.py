@@ -1,17 +1,20 @@
 """Who a program is, as far as the door knows, and what the audit says of who asks."""
 
+import re
 import socket
 import struct
 from typing import Any
 
 from cmmd.wire.quoting import printable
 
-__all__ = ["LONGEST_REQUESTER", "requester", "tls_peer", "unix_peer"]
+__all__ = ["LONGEST_REQUESTER", "person_of", "requester", "tls_peer", "unix_peer"]
 
 LONGEST_REQUESTER = 64
 """Characters. What the door knows is never cut for what the client says."""
 
 LONGEST_NAME = 48
+
+_PROCESS = re.compile(r"\A(uid [0-9]+) pid [0-9]+\Z", re.ASCII)
 
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
@@ -32,6 +35,11 @@ def tls_peer(transport: Any) -> str:
     if names:
         return f"CN {_plain(str(names[0].value))[:LONGEST_NAME]}"
     return f"certificate {certificate.serial_number:x}"[:LONGEST_NAME]
+
+
+def person_of(known: str) -> str:
+    """Leave out of what a door knows which process it was: the next one of the same user is the same person."""
+    return _PROCESS.sub(r"\1", known)
 
 
 def requester(said: str | None, known: str) -> str:

@@ -21,7 +21,8 @@ __all__ = ["LONGEST_CLOSE_S", "MOST_CONNECTIONS", "DoorError", "Programs"]
 log = Logger()
 
 MOST_CONNECTIONS = 100
-"""At one door at once: strangers at one of them lock nobody out of the others."""
+"""At one door at once: strangers at one of them lock nobody out of the others. Of more the oldest one that has shown no
+certificate makes room, or else the oldest idle one, or else the new one: a stop is not kept out by what only stands."""
 
 LONGEST_CLOSE_S = 2.0
 """Seconds that answers have to leave in when everything ends."""
@@ -67,11 +68,12 @@ class _Programs(Factory):
         return connection
 
     def _makes_room(self) -> bool:
-        """End the oldest connection that has not shown a certificate yet: strangers lock nobody out who has one."""
-        stranger = next((one for one in self.connections if one.needs_handshake), None)
-        if stranger is None:
+        """End the connection that is needed least; False: all of them are in use."""
+        may_go = [one for one in self.connections if one.needs_handshake or one.idle]
+        if not may_go:
             return False
-        stranger.abort()
+        one = min(may_go, key=lambda one: not one.needs_handshake)  # the oldest one of the first that there are
+        one.abort()
         return True
 
     def _gone(self, connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from cmmd.control import commands
@@ -27,6 +28,11 @@ class Responder(Connection):
         super().__init__(*arguments, **named)
         self._do = self.around.operations
         self._watcher: Watcher | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the program waits for nothing, not even for news."""
+        return super().idle and self._watcher is None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -87,30 +93,46 @@ class Responder(Connection):
         )
         return {"device": device}
 
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    @commands.LockDevice.responder
+    async def _lock_device(self, hostid: str, reason: str, requester: str | None) -> dict[str, object]:
+        return {"device": await self._do.lock(hostid, reason, self._by_person(requester))}
+
+    @commands.UnlockDevice.responder
+    async def _unlock_device(self, hostid: str, force: bool | None, requester: str | None) -> dict[str, object]:
+        return {"device": await self._do.unlock(hostid, replace(self._by_person(requester), admin=bool(force)))}
+
+    @commands.ClearInput.responder
+    async def _clear_input(self, hostid: str, requester: str | None, **named: str) -> dict[str, object]:
+        return {"device": await self._do.clear_input(hostid, named["input"], self._by(requester))}
+
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
     @commands.SendCommand.responder
     async def _send_command(
-        self, hostid: str, name: str, requester: str | None, timeout: float | None
+        self, hostid: str, name: str, requester: str | None, timeout: float | None, override: str | None
     ) -> dict[str, object]:
-        return await _ended(await self._do.send_command(hostid, name, self._by(requester), timeout))
+        return await _ended(await self._do.send_command(hostid, name, self._by(requester), timeout, override))
 
     @commands.WriteConfig.responder
-    async def _write_config(
-        self, hostid: str, result: str, datatype: int | None, requester: str | None, timeout: float | None
-    ) -> dict[str, object]:
-        return await _ended(await self._do.write_config(hostid, result, datatype, self._by(requester), timeout))
+    async def _write_config(self, hostid: str, result: str, requester: str | None, **more: Any) -> dict[str, object]:
+        datatype, timeout, override = more["datatype"], more["timeout"], more["override"]
+        by = self._by(requester)
+        return await _ended(await self._do.write_config(hostid, result, datatype, by, timeout, override))
 
     @commands.WritePort.responder
     async def _write_port(
-        self, hostid: str, requester: str | None, timeout: float | None, **wiring: int
+        self, hostid: str, requester: str | None, timeout: float | None, override: str | None, **wiring: int
     ) -> dict[str, object]:
         port, baud = wiring["modulePort"], wiring["moduleBaud"]
-        return await _ended(await self._do.write_port(hostid, port, baud, self._by(requester), timeout))
+        return await _ended(await self._do.write_port(hostid, port, baud, self._by(requester), timeout, override))
 
     @commands.Reset.responder
-    async def _reset(self, hostid: str, requester: str | None, timeout: float | None) -> dict[str, object]:
-        return await _ended(await self._do.reset(hostid, self._by(requester), timeout))
+    async def _reset(
+        self, hostid: str, requester: str | None, timeout: float | None, override: str | None
+    ) -> dict[str, object]:
+        return await _ended(await self._do.reset(hostid, self._by(requester), timeout, override))
 
     @commands.ListCommands.responder
     async def _list_commands(self, **span: Any) -> dict[str, object]:
@@ -125,7 +147,11 @@ class Responder(Connection):
         return {"command": self._do.cancel(commandId, self._by(requester))}
 
     def _by(self, said: str | None) -> By:
-        return By(self.who(said), DOOR)
+        return By(self.who(said), DOOR, admin=True)  # this door knows no roles: whoever comes in may do everything
+
+    def _by_person(self, said: str | None) -> By:
+        """The caller by what outlives the program, so that the next call of cmmctl unlocks what one has locked."""
+        return By(self.who(said, person=True), DOOR, admin=True)
 
     # --- news --------------------------------------------------------------------------------------------------------
 

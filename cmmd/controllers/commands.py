@@ -9,7 +9,7 @@ from cmmd.controllers.fields import Address, Entry, Name, RegisterValue, Title, 
 from cmmd.controllers.signals import Mode
 from cmmd.modbus.frames import build_frame
 
-__all__ = ["Command", "Confirmation", "PointLeaves", "SignalChanges", "SignalSet"]
+__all__ = ["Command", "Confirmation", "PointLeaves", "SignalChanges", "SignalCleared", "SignalSet"]
 
 _WRITE_COIL = 5
 _ON = 0xFF00
@@ -28,13 +28,19 @@ class SignalSet(Entry, frozen=True, kw_only=True, tag_field="when", tag="set"):
     signal: str
 
 
+class SignalCleared(Entry, frozen=True, kw_only=True, tag_field="when", tag="cleared"):
+    """The command has been obeyed when this signal is known not to be set."""
+
+    signal: str
+
+
 class SignalChanges(Entry, frozen=True, kw_only=True, tag_field="when", tag="changes"):
     """The command has been obeyed when this signal is not what it was before."""
 
     signal: str
 
 
-Confirmation = PointLeaves | SignalSet | SignalChanges
+Confirmation = PointLeaves | SignalSet | SignalCleared | SignalChanges
 
 
 class Command(Entry, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
@@ -10,25 +11,33 @@ from msgspec import Meta, field
 from cmmd.controllers.commands import Command
 from cmmd.controllers.errors import ProfileError
 from cmmd.controllers.fields import Entry, Name, Title
+from cmmd.controllers.models import FullModel, Model
 from cmmd.controllers.points import Enum, Point
 from cmmd.controllers.polls import Poll
 from cmmd.controllers.signals import Engine, Mode, Signal
 from cmmd.modbus.frames import MAX_PLAN
 
-__all__ = ["ByteOrder", "Definition", "parse_definition"]
+__all__ = ["ByteOrder", "Definition", "Tables", "parse_definition", "read_tables"]
+
+Tables = dict[str, Any]
+"""A profile file as TOML has it, unchecked."""
 
 ByteOrder = Literal["auto", "little", "big"]
 """Of register values in change uploads (protocol section 4.5); ``auto``: found out device by device."""
 
-Model = Annotated[str, Meta(pattern=r"\A[A-Z0-9](x|[A-Z0-9-])*\Z", max_length=30)]
-"""The beginning of a ``moduletype``: capitals, digits and hyphens; a small x stands for any digit."""
-
 
 class Definition(Entry, frozen=True, kw_only=True):
-    """The whole file. Points, signals, enums and commands are in its order; the file has them by name."""
+    """The whole file. Points, signals, enums and commands are in its order; the file has them by name.
+
+    ``models``: families whose registers are these. ``command_models``: those of them for which the commands are
+    verified, each with its full name; other models get commands only where an admin sets the profile by hand.
+    ``lacks_commands``: commands that none of these models has, whatever profile an admin sets.
+    """
 
     title: Title
     models: tuple[Model, ...] = ()
+    command_models: tuple[FullModel, ...] = ()
+    lacks_commands: tuple[Name, ...] = ()
     change_byte_order: ByteOrder = "auto"
     polls: Annotated[tuple[Poll, ...], Meta(min_length=1, max_length=MAX_PLAN)]
     enums: tuple[Enum, ...] = ()
@@ -39,22 +48,76 @@ class Definition(Entry, frozen=True, kw_only=True):
     commands: tuple[Command, ...] = ()
 
 
+class _Extension(Entry, frozen=True, kw_only=True):
+    """The keys of a file that say which shipped profile it extends, and what of that it leaves out."""
+
+    extends: Name
+    without: tuple[Name, ...] = ()
+
+
 _BY_NAME = ("enums", "points", "signals", "commands")
+_BY_NAME_OR_MODE = (*_BY_NAME, "modes")
+_LEFT_OUT = ("points", "signals", "commands")
+_NOT_INHERITED = ("title", "models", "command_models", "lacks_commands")
+"""What is true of the extended profile's models only. Commands verified for them are not verified for others."""
 
 
-def parse_definition(text: str) -> Definition:
+def read_tables(text: str) -> Tables:
+    """Read a profile file as TOML.
+
+    :raises ProfileError: it is no TOML, with the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProfileError(_one_line(f"not TOML: {error}")) from None
+
+
+def parse_definition(text: str, shipped: Mapping[str, Tables] | None = None) -> Definition:
     """Read a profile file value by value; how they go together is for :mod:`cmmd.controllers.relations`.
 
     :param text: TOML.
+    :param shipped: the profiles that a file can extend, by name.
     :raises ProfileError: it is no TOML (with the line), or a key is wrong, missing or unknown (with its path).
     """
-    try:
-        tables: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProfileError(_one_line(f"not TOML: {error}")) from None
+    tables = _extended(read_tables(text), shipped or {})
     entries = {kind: _with_names(tables, kind) for kind in _BY_NAME if kind in tables}
+    return _converted({**tables, **entries}, Definition, tables)
+
+
+def _extended(tables: Tables, shipped: Mapping[str, Tables]) -> Tables:
+    """Give the tables of a file with those of the profile that it extends under them."""
+    said = {key: tables[key] for key in _Extension.__struct_fields__ if key in tables}
+    if not said:
+        return tables
+    extension = _converted(said, _Extension, tables)
+    if extension.extends not in shipped:
+        raise ProfileError(f"extends: there is no shipped profile {extension.extends!r}")
+    base = _extended(shipped[extension.extends], shipped)
+    unknown = set(extension.without).difference(*(base.get(kind, ()) for kind in _LEFT_OUT))
+    if unknown:
+        raise ProfileError(f"without: there is no {min(unknown)!r} in {extension.extends}")
+    merged = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
+    for kind in _LEFT_OUT:
+        merged[kind] = {name: one for name, one in base.get(kind, {}).items() if name not in extension.without}
+    for key, value in tables.items():
+        if key in said:
+            continue
+        added = key in _BY_NAME_OR_MODE and isinstance(value, dict)
+        merged[key] = {**merged.get(key, {}), **value} if added else value
+    return merged
+
+
+_Converted = TypeVar("_Converted")
+
+
+def _converted(values: Tables, kind: type[_Converted], tables: Tables) -> _Converted:
+    """Check values.
+
+    :param tables: where they come from, for the error.
+    """
     try:
-        return msgspec.convert({**tables, **entries}, Definition, str_keys=True)
+        return msgspec.convert(values, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise ProfileError(_one_line(_located(str(error), tables))) from None
 

@@ -1,12 +1,16 @@
 """A profile at work: what registers and coils say, as numbers with units, words and signals.
 
-Nothing is kept here but tables that are made once: what is not asked for is not decoded.
+Nothing is kept here but tables that are made once, and conversions of single registers, a limited number of them: a
+point is decoded on request.
 """
 
+from collections.abc import Mapping
+from copy import copy
 from hashlib import sha256
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from cmmd.controllers.definition import Definition
 from cmmd.controllers.points import Point, Value
@@ -15,15 +19,37 @@ from cmmd.controllers.signals import Mode, Signal
 
 __all__ = ["Profile", "Reader"]
 
+MOST_REMEMBERED = 1024
+"""Most contents of one register with a stored engineering value: 0.1 MB a point."""
+
 
 class Reader(Protocol):
     """What is known of one controller's coils and holding registers. Addresses are 0-based."""
 
-    def coil(self, address: int) -> bool | None:
+    def coil(self, address: int, /) -> bool | None:
         """The state of a coil; None: not known."""
 
-    def register(self, address: int) -> int | None:
+    def register(self, address: int, /) -> int | None:
         """The content of a holding register, 0..65535; None: not known."""
+
+
+class _Conversions(dict[int | None, Value]):
+    """Engineering values of a point by the content of its register, each computed at the first look-up.
+
+    Gensets of one family report the same few hundred contents again and again, and a look-up takes a twentieth of the
+    time of a conversion.
+    """
+
+    __slots__ = ("_believed",)
+
+    def __init__(self, point: Point) -> None:
+        self._believed = point.believed
+
+    def __missing__(self, raw: int | None) -> Value:
+        if len(self) >= MOST_REMEMBERED:
+            self.clear()
+        value = self[raw] = self._believed((raw,))
+        return value
 
 
 class Profile:
@@ -36,12 +62,16 @@ class Profile:
     :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
     :ivar point_by_name: its points; :ivar point_by_address: those of one register.
     :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
+    :ivar withheld: commands of the file that are not offered, and why, by name. They are in no other place here.
+    :ivar whole: the same profile with nothing withheld: itself, where nothing is.
     """
 
     def __init__(self, name: str, definition: Definition) -> None:
         check_relations(definition)
         self.name = name
         self.definition = definition
+        self.whole = self
+        self.withheld: Mapping[str, str] = {}
         self.fingerprint = sha256(msgspec.json.encode(definition.points)).hexdigest()[:16]
         self.plan = ";".join(poll.request.to_hex() for poll in definition.polls)
         self.point_by_name = {point.name: point for point in definition.points}
@@ -51,9 +81,14 @@ class Profile:
         self._words = {enum.name: enum.words for enum in definition.enums}
         self._modes = tuple((mode, self.signal_by_name[signal].address) for mode, signal in definition.modes.items())
         self._signals = tuple((one, one.address, one.only_in_engine_states) for one in definition.signals)
-        self._values = tuple(
-            (point.believed, point.address, point.address + 1 if point.type == "u32" else None)
-            for point in definition.points
+        singles = [point for point in definition.points if len(point.addresses) == 1]
+        self._single_addresses = tuple(point.address for point in singles)
+        self._conversions = tuple(map(_Conversions, singles))
+        # Counters of two registers differ from device to device: stored values would hardly be found again.
+        self._doubles = tuple(
+            (index, point.believed, point.addresses)
+            for index, point in enumerate(definition.points)
+            if len(point.addresses) == 2
         )
         self._registers = tuple(address for point in definition.points for address in point.addresses)
         self._engine = definition.engine
@@ -61,6 +96,27 @@ class Profile:
 
     def __repr__(self) -> str:
         return f"<Profile {self.name}>"
+
+    def withholding(self, reasons: Mapping[str, str]) -> "Profile":
+        """Give this profile without some of its commands; all readers of it then offer the others only.
+
+        :param reasons: why each of them is not offered, by name.
+        """
+        if not reasons:
+            return self
+        other = copy(self)
+        commands = tuple(one for one in self.definition.commands if one.name not in reasons)
+        other.definition = replace(self.definition, commands=commands)
+        other.command_by_name = {command.name: command for command in commands}
+        other.withheld = {**self.withheld, **reasons}
+        return other
+
+    def why_not_offered(self, command: str) -> str:
+        """Say why a command that is not among :attr:`command_by_name` is not."""
+        reason = self.withheld.get(command)
+        if reason is None:
+            return f"{self.name} has no command {command!r}"
+        return f"{self.name}: {command} is not offered: {reason}"
 
     def completeness(self, reader: Reader) -> float | None:
         """How much of what it names is known, 0..1; None: it names nothing."""
@@ -71,13 +127,14 @@ class Profile:
     def values(self, reader: Reader) -> list[Value]:
         """The engineering values of all points, in the order of ``definition.points``.
 
-        None: no data, not known, or not plausible. Likewise below.
+        None: no data, not known, or not plausible; this holds for all methods below.
         """
         register = reader.register
-        return [
-            value((register(address),) if second is None else (register(address), register(second)))
-            for value, address, second in self._values
-        ]
+        contents = map(register, self._single_addresses)
+        values = [converted[raw] for converted, raw in zip(self._conversions, contents, strict=True)]
+        for index, believed, addresses in self._doubles:  # in ascending order, so each lands at its own index
+            values.insert(index, believed(tuple(map(register, addresses))))
+        return values
 
     def points(self, reader: Reader) -> dict[str, Value]:
         """The engineering values of all points by name."""

@@ -6,6 +6,7 @@ from cmmd.controllers.commands import Command, PointLeaves
 from cmmd.controllers.definition import Definition
 from cmmd.controllers.errors import ProfileError
 from cmmd.controllers.fields import REGISTER_VALUES
+from cmmd.controllers.models import beginning_of, full_name
 
 __all__ = ["check_relations"]
 
@@ -20,6 +21,22 @@ def check_relations(definition: Definition) -> None:
     for rule in _RULES:
         for message in rule(definition):
             raise ProfileError(message)
+
+
+def _models(definition: Definition) -> Iterator[str]:
+    beginnings = [beginning_of(model) for model in definition.models]
+    for model in definition.command_models:
+        if not any(beginning.match(model) for beginning in beginnings):
+            yield f"command_models: {model!r} is none of models"
+    spellings = [full_name(model) for model in definition.command_models]
+    for model, spelling in zip(definition.command_models, spellings, strict=True):
+        if spellings.count(spelling) > 1:
+            yield f"command_models: {model!r} is there twice"
+    if definition.command_models and not definition.commands:
+        yield "command_models: there are no commands"
+    for name in definition.lacks_commands:
+        if name in {command.name for command in definition.commands}:
+            yield f"lacks_commands: {name!r} is among commands"
 
 
 def _polls(definition: Definition) -> Iterator[str]:
@@ -114,7 +131,7 @@ def _confirmation(command: Command, definition: Definition) -> Iterator[str]:
         yield f"{key}.signal: there is no {confirmation.signal!r} in signals"
 
 
-_RULES = (_polls, _names, _engine, _points, _signals, _modes, _commands)
+_RULES = (_models, _polls, _names, _engine, _points, _signals, _modes, _commands)
 
 
 def _polled(definition: Definition, function: int) -> set[int]:

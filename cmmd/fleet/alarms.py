@@ -13,7 +13,7 @@ from cmmd.fleet.loglimit import Allowance
 from cmmd.store.records import Alarm
 from cmmd.wire.quoting import printable
 
-__all__ = ["PROFILE_CHANGED", "AlarmSeverity", "Alarms", "NoSuchAlarm"]
+__all__ = ["PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms", "NoSuchAlarm"]
 
 BURST, REFILL_S = 100, 10.0
 """How often alarms of one device are raised and cleared as they come. Beyond that clearing waits, never raising."""
@@ -31,9 +31,20 @@ _INPUTS = {one.name: one for one in INPUTS}
 CONTROLLER_SILENT = Signal(
     name="controller_silent", title="Nothing readable comes from the controller", address=0, severity="warning"
 )
-"""What a device raises by itself: it uploads, and nothing of it can be taken."""
+"""Raised while a device uploads and nothing of it can be taken."""
 
-_NOT_OF_PROFILES = frozenset((*_INPUTS, CONTROLLER_SILENT.name))
+SESSION_TAKEN_OVER = Signal(
+    name="session_taken_over",
+    title="Two addresses claim to be this device",
+    address=0,
+    severity="alarm",
+)
+"""Raised while a session stands that comes from another address than the latest password login."""
+
+_OWN = frozenset((CONTROLLER_SILENT.name, SESSION_TAKEN_OVER.name))
+"""Alarms that cmmd raises by itself, whatever a profile says."""
+
+_NOT_OF_PROFILES = _OWN.union(_INPUTS)
 _ALARMING_INPUTS = tuple(one for one in INPUTS if one.severity in _ALARMING)
 
 
@@ -94,7 +105,7 @@ class Alarms:
             self._counts[alarm.severity] += 1
             device = self._device(alarm.hostid)
             device.numbers[alarm.signal] = alarm.number
-            if alarm.signal != CONTROLLER_SILENT.name:
+            if alarm.signal not in _OWN:
                 device.active |= {alarm.signal}
 
     # --- what a device says ------------------------------------------------------------------------------------------
@@ -150,6 +161,22 @@ class Alarms:
         device = self._devices.get(hostid)
         return device is None or self._clear(hostid, CONTROLLER_SILENT.name, "")
 
+    def raise_own(self, hostid: str, signal: Signal) -> None:
+        """Raise an alarm that comes from no upload; one that is open stays as it is."""
+        self._raise(hostid, signal)
+
+    def clear_own(self, hostid: str, signal: Signal) -> None:
+        """Clear such an alarm, unless the device has had too many: then it stays until this is called again."""
+        if hostid in self._devices:
+            self._clear(hostid, signal.name, "")
+
+    def clear_input(self, hostid: str, name: str, why: str) -> None:
+        """Clear the alarm of an input that an administrator has cleared; where none is open, nothing happens."""
+        device = self._devices.get(hostid)
+        if device is not None and name in device.numbers:
+            device.active -= {name}
+            self._clear_now(hostid, name, why)
+
     def unsettled(self, hostid: str) -> bool:
         """Whether alarms of a device are still open only because it had too many: look again, a little later."""
         return hostid in self._unsettled
@@ -198,12 +225,16 @@ class Alarms:
             return True
         if not device.allowance.take(now):
             return False
+        self._clear_now(hostid, name, why)
+        return True
+
+    def _clear_now(self, hostid: str, name: str, why: str) -> None:
+        now, device = self._now(), self._device(hostid)
         alarm = self._open.pop(device.numbers.pop(name))
         self._counts[alarm.severity] -= 1
         alarm = replace(alarm, cleared_at=max(int(now * 1000), alarm.raised_at))
         self._keep(alarm)
         self._tell(Kind.ALARM_CLEARED, alarm, why=why)
-        return True
 
     def _tell(self, kind: Kind, alarm: Alarm, **details: str) -> None:
         self._events.emit(

@@ -6,6 +6,8 @@ from cmmd.modbus.frames import BadCRCError, ModbusFrameError, ReadRequest, Write
 
 __all__ = [
     "MOST_FRAMES",
+    "AdminOnly",
+    "AmbiguousSession",
     "BadFrame",
     "BadPort",
     "Coded",
@@ -13,11 +15,13 @@ __all__ = [
     "DeviceDisabled",
     "DeviceOffline",
     "Expired",
+    "Locked",
     "NotAllowed",
     "NotAudited",
     "QueueFull",
     "RemoteInhibited",
     "RemoteLocked",
+    "Stale",
     "UnknownCommand",
     "UnknownDevice",
     "checked_frames",
@@ -96,6 +100,30 @@ class RemoteLocked(NotAllowed):
     """The controller's panel says that remote control is locked."""
 
     code = "remote_locked"
+
+
+class Locked(NotAllowed):
+    """An operator has locked the device for maintenance."""
+
+    code = "locked"
+
+
+class AmbiguousSession(NotAllowed):
+    """Sessions from two addresses claim to be this device: which one is the genset is not known."""
+
+    code = "ambiguous_session"
+
+
+class Stale(NotAllowed):
+    """The command toggles something whose state now is not known: what it would do is not known, either."""
+
+    code = "stale"
+
+
+class AdminOnly(NotAllowed):
+    """Only an administrator can do that."""
+
+    code = "admin_only"
 
 
 class QueueFull(NotAllowed):

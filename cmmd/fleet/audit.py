@@ -28,6 +28,7 @@ class Audit:
     :param now: Unix time in seconds.
     :param unfinished: commands that were under way when the last process ended: nobody knows what became of them.
     :param last_number: the number of the last command there ever was.
+    :ivar last_number: the number of the last command that was accepted.
     :ivar outcomes: how many commands have ended since the start, by kind and outcome.
     :ivar seconds: from when each of them was accepted, without those of the last process.
     """
@@ -46,7 +47,7 @@ class Audit:
         self._store = store
         self._events = events
         self._now = now
-        self._last_number = last_number
+        self.last_number = last_number
         self._hooks: list[Callable[[Command], None]] = []
         self.outcomes: MutableMapping[tuple[str, Outcome], int] = Counter()
         self.seconds = Histogram(BOUNDS_S)
@@ -84,9 +85,9 @@ class Audit:
 
     def accepted(self, hostid: str, asked: Asked, by: By, uid: str) -> Command:
         """The record of a new command, under the next number; it is not kept yet."""
-        self._last_number += 1
+        self.last_number += 1
         return Command(
-            number=self._last_number,
+            number=self.last_number,
             hostid=hostid,
             kind=asked.kind,
             name=asked.name,
@@ -94,15 +95,17 @@ class Audit:
             requester=who_text(by.requester),
             door=by.door,
             uid=uid,
+            overridden=asked.overridden,
             accepted_at=self.now_ms(),
         )
 
-    def open(self, command: Command) -> Deferred[None]:
-        """Keep the record of a command that is to be sent. Nobody is told: it may not be taken.
+    def open(self, command: Command, *, stays: bool = False) -> Deferred[None]:
+        """Keep the record of a command that is to be sent. Subscribers are not told: the store may refuse it.
 
+        :param stays: where the store does not take it now, it is kept as soon as the store does.
         :return: fires when it is durable; fails with StoreUnavailable.
         """
-        return self._journal.add_durable(command, urgent=True)
+        return self._journal.add_durable(command, urgent=True, stays=stays)
 
     def change(self, command: Command) -> None:
         """Keep a command as it is now, sooner or later, and tell it."""

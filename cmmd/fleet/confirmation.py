@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.controllers.commands import Confirmation, PointLeaves, SignalChanges, SignalSet
+from cmmd.controllers.commands import Confirmation, PointLeaves, SignalChanges, SignalCleared, SignalSet
 from cmmd.fleet.live import LiveRecord
 
 __all__ = ["LOGIN_WINDOW_S", "UPLOAD_WINDOW_S", "Confirmations", "Shown", "Watched", "shown_by"]
@@ -27,6 +27,8 @@ def shown_by(confirmation: Confirmation, record: LiveRecord) -> Shown | None:
     match confirmation:
         case SignalSet(signal=name):
             return lambda now: _signal(now, name) is True
+        case SignalCleared(signal=name):
+            return lambda now: _signal(now, name) is False
         case SignalChanges(signal=name):
             before = _signal(record, name)
             return None if before is None else lambda now: _signal(now, name) is (not before)

@@ -1,6 +1,5 @@
 """Commands to devices: one at a time for each, sent at most once, with a known outcome, audited."""
 
-from collections import deque
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -15,7 +14,18 @@ from cmmd.fleet.audit import Audit
 from cmmd.fleet.confirmation import Confirmations, Shown, shown_by
 from cmmd.fleet.interlocks import Interlocks
 from cmmd.fleet.live import Live
-from cmmd.fleet.orders import Asked, By, Line, Order, Submitted, who_text
+from cmmd.fleet.orders import (
+    STOP,
+    Asked,
+    By,
+    Line,
+    NoSuchCommand,
+    Order,
+    Sort,
+    Submitted,
+    TooLate,
+    who_text,
+)
 from cmmd.fleet.presence import Lost, NoAnswer, NotSent, Presence
 from cmmd.fleet.replies import outcome_of, reply_text
 from cmmd.fleet.starts import Starts
@@ -24,30 +34,32 @@ from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Device, Outcome
 from cmmd.wire.messages import ResetAnswer, WriteConfigAnswer
 
-__all__ = ["LONGEST_WAIT_S", "Dispatch", "NoSuchCommand", "TooLate"]
+__all__ = ["LONGEST_WAIT_S", "OVERTAKEN", "STOP_WAITS_S", "Dispatch"]
 
 log = Logger()
 
 LONGEST_WAIT_S = 60.0
 """Seconds after which a command that could not be sent is not: no engine starts when nobody expects it any more."""
 
+STOP_WAITS_S = 5.0
+"""Seconds that a stop waits for the answer to a command that is in flight."""
+
+STOP_AUDIT_S = 1.0
+"""Seconds that a stop waits for its record; then it is sent, and recorded as soon as the store takes it."""
+
+OVERTAKEN = "a stop came first"
+"""Why a command was not sent that waited when a stop was asked."""
+
 LONGEST_AUDIT_S = 5.0
 """Seconds that whoever asked waits for the record of an outcome that is known."""
-
-
-class NoSuchCommand(LookupError):
-    """No command with this number is under way."""
-
-
-class TooLate(Exception):
-    """The command has been sent: it cannot be called back."""
 
 
 class Dispatch:
     """Carries commands out.
 
     Nothing is ever sent twice: whatever becomes of a command, it is not tried again. Of one device one command is in
-    flight, because a serial bus hangs behind it; the others wait in the order in which they came.
+    flight, because a serial bus hangs behind it; the others wait in the order in which they came. A stop goes before
+    them, and beside the one in flight where that is not answered within some seconds.
 
     :param device: gives the registration of a device.
     :param enabled: False: nothing is sent.
@@ -73,7 +85,12 @@ class Dispatch:
         stood_still: Callable[[], float],
     ) -> None:
         self._interlocks = Interlocks(
-            device=device, live=live, presence=presence, enabled=enabled, stood_still=stood_still
+            device=device,
+            live=live,
+            presence=presence,
+            enabled=enabled,
+            stood_still=stood_still,
+            now_ms=audit.now_ms,
         )
         self._live = live
         self.audit = audit
@@ -88,45 +105,77 @@ class Dispatch:
 
     # --- to ask ------------------------------------------------------------------------------------------------------
 
-    async def command(self, hostid: str, name: str, by: By, timeout_s: float | None = None) -> Submitted:
+    async def command(
+        self, hostid: str, name: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
         """Have a command of the device's profile carried out.
 
-        :param timeout_s: seconds to wait for the answer; None: as configured. Likewise below.
-        :raises NotAllowed: one of its kinds; nothing was sent. Likewise below.
+        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
+        :param overridden: the code of a refusal that does not count for this command, see Interlocks; of a stop, which
+            needs none, it is not even recorded. The same for all below.
+        :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
         """
-        self._interlocks.check(hostid)
+        sort: Sort = "stop" if name == STOP else "command"
+        if sort == "stop":
+            overridden = None  # it needs none, and is not refused for whose it is
+        self._check(hostid, sort, by, overridden)
         profile = self._live[hostid].profile
         found = profile.command_by_name.get(name)
         if found is None:
-            raise allowed.UnknownCommand(f"{profile.name} has no command {name!r}"[:200])
-        return await self._submit(hostid, Asked("modbus", found.frame, name, found.confirmed_by), by, timeout_s)
+            raise allowed.UnknownCommand(profile.why_not_offered(name)[:200])
+        asked = Asked("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
+        self._interlocks.check(hostid, sort, overridden, asked.toggles)
+        return await self._submit(hostid, asked, by, timeout_s)
 
-    async def write(self, hostid: str, frames: str, by: By, timeout_s: float | None = None) -> Submitted:
-        """Have Modbus writes carried out.
+    async def write(
+        self, hostid: str, frames: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
+        """Have Modbus writes carried out. The very frame of the profile's stop is a stop.
 
         :param frames: in hex, separated by ``;``; a CRC is added where there is none.
         """
-        self._interlocks.check(hostid)
-        return await self._submit(hostid, Asked("modbus", allowed.checked_frames(frames)), by, timeout_s)
+        device = self._live.get(hostid)
+        stop = None if device is None else device.profile.command_by_name.get(STOP)
+        try:
+            is_stop = stop is not None and allowed.checked_frames(frames) == stop.frame
+        except allowed.BadFrame:
+            is_stop = False  # first of all it is told whether anything may be sent
+        if is_stop:
+            return await self.command(hostid, STOP, by, timeout_s)
+        self._check(hostid, "command", by, overridden)
+        asked = Asked("modbus", allowed.checked_frames(frames), "command", overridden=overridden)
+        return await self._submit(hostid, asked, by, timeout_s)
 
     async def port(
-        self, hostid: str, module_port: int, module_baud: int, by: By, timeout_s: float | None = None
+        self,
+        hostid: str,
+        module_port: int,
+        module_baud: int,
+        by: By,
+        timeout_s: float | None = None,
+        overridden: str | None = None,
     ) -> Submitted:
         """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
-        self._interlocks.check(hostid)
+        self._check(hostid, "command", by, overridden)
         allowed.checked_port(module_port, module_baud)
         request = f"modulePort={module_port},moduleBaud={module_baud}"
-        return await self._submit(hostid, Asked("port", request), by, timeout_s)
+        return await self._submit(hostid, Asked("port", request, "command", overridden=overridden), by, timeout_s)
 
-    async def reset(self, hostid: str, by: By, timeout_s: float | None = None) -> Submitted:
+    async def reset(
+        self, hostid: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
         """Restart the module; it is confirmed when it has logged in again."""
-        self._interlocks.check(hostid)
-        return await self._submit(hostid, Asked("reset", ""), by, timeout_s)
+        self._check(hostid, "reset", by, overridden)
+        return await self._submit(hostid, Asked("reset", "", "reset", overridden=overridden), by, timeout_s)
 
-    def blocked(self, hostid: str) -> allowed.NotAllowed | None:
-        """What speaks against sending anything to this device now; None: nothing."""
+    def _check(self, hostid: str, sort: Sort, by: By, overridden: str | None) -> None:
+        self._interlocks.check_override(overridden, by)
+        self._interlocks.check(hostid, sort, overridden)
+
+    def blocked(self, hostid: str, sort: Sort = "command") -> allowed.NotAllowed | None:
+        """What speaks against sending this sort of command to a device now; None: nothing."""
         try:
-            self._interlocks.check(hostid)
+            self._interlocks.check(hostid, sort)
         except allowed.NotAllowed as error:
             return error
         return None
@@ -142,18 +191,23 @@ class Dispatch:
         order = self._orders.get(number)
         if order is None:
             raise NoSuchCommand(number)
-        line = self._lines[order.command.hostid]
-        order.why_not = f"cancelled by {who_text(who)}"
-        if order is line.current:
-            if order.command.sent_at is not None or order.sending is None:
-                order.why_not = ""
-                raise TooLate(number)
-            order.sending.cancel()
-            return order.command
-        line.waiting.remove(order)
-        self._end(order, "not sent", order.why_not)
+        if not self._call_back(order, f"cancelled by {who_text(who)}"):
+            raise TooLate(number)
         self._tidy(order.command.hostid)
         return order.command
+
+    def _call_back(self, order: Order, why: str) -> bool:
+        """End an order that has not been sent, as ``not sent``; False: it has been sent."""
+        line = self._lines[order.command.hostid]
+        if order not in line.in_flight:
+            line.take_out(order)
+            self._end(order, "not sent", why)
+            return True
+        if order.command.sent_at is not None or order.sending is None:
+            return False
+        order.why_not = why
+        order.sending.cancel()
+        return True
 
     def __len__(self) -> int:
         """Commands under way: waiting, or in flight."""
@@ -168,9 +222,9 @@ class Dispatch:
         """Send nothing more: what waits ends as ``not sent``. What is in flight ends with its connection."""
         self._interlocks.enabled = False
         for line in tuple(self._lines.values()):
-            waiting, line.waiting = line.waiting, deque()
-            for order in waiting:
-                self._end(order, "not sent", "the server is stopping")
+            if line.stop is not None:
+                self._call_back(line.stop, "the server is stopping")
+            self._call_back_waiting(line, "the server is stopping")
         self._starts.stop()
         self.confirmations.stop()
 
@@ -178,37 +232,76 @@ class Dispatch:
 
     async def _submit(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
         line = self._lines.setdefault(hostid, Line())
+        if asked.sort == "stop":
+            return await self._submit_stop(line, hostid, asked, by, timeout_s)
         if len(line) > self._most_waiting:
             raise allowed.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
-        command = self.audit.accepted(hostid, asked, by, self._uids.take())
-        order = Order(command, timeout_s or self._timeout_s, asked.confirmation, self._live[hostid].profile)
+        order = self._accept(hostid, asked, by, timeout_s)
         line.waiting.append(order)
-        self._orders[command.number] = order
         order.patience = self._clock.callLater(LONGEST_WAIT_S, self._waited_too_long, order)
+        submitted = order.follow()
         try:
-            await self.audit.open(command).addTimeout(LONGEST_WAIT_S / 2, self._clock)
+            await self.audit.open(order.command).addTimeout(LONGEST_WAIT_S / 2, self._clock)
         except (StoreUnavailable, TimedOut) as error:
-            if command.number in self._orders:
-                line.waiting.remove(order)
-                self._end(order, "not sent", "it could not be audited")  # it may be in the store all the same
+            if order.command.number in self._orders:
+                self._call_back(order, "it could not be audited")  # it may be in the store all the same
                 self._advance(hostid)
             raise allowed.NotAudited(str(error) or "the store does not answer") from None
-        if command.number in self._orders:
+        self._audited(order)
+        return submitted
+
+    async def _submit_stop(self, line: Line, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
+        """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
+        unsent = line.unsent_stop
+        if unsent is not None:
+            log.info("{who} asks to stop {hostid}, too", who=who_text(by.requester), hostid=hostid)
+            return unsent.follow()
+        order = self._accept(hostid, asked, by, timeout_s)
+        line.stop = order
+        self._call_back_waiting(line, OVERTAKEN)
+        for one in tuple(line.in_flight):
+            self._call_back(one, OVERTAKEN)  # which does nothing where it has been sent
+        order.patience = self._clock.callLater(STOP_WAITS_S, self._stop_is_due, order)
+        submitted = order.follow()
+        try:
+            await self.audit.open(order.command, stays=True).addTimeout(STOP_AUDIT_S, self._clock)
+        except (StoreUnavailable, TimedOut) as error:
+            log.warn(
+                "command {number}, stop of {hostid} for {who}, cannot be recorded now, and goes first: {error}",
+                number=order.command.number,
+                hostid=hostid,
+                who=order.command.requester,
+                error=str(error) or "the store does not answer",
+            )
+        self._audited(order)
+        return submitted
+
+    def _accept(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Order:
+        command = self.audit.accepted(hostid, asked, by, self._uids.take())
+        order = Order(command, asked, timeout_s or self._timeout_s, self._live[hostid].profile)
+        self._orders[command.number] = order
+        return order
+
+    def _audited(self, order: Order) -> None:
+        """Let an order be sent, now that it is recorded, unless it has ended meanwhile."""
+        if order.command.number in self._orders and not order.audited:
             order.audited = True
-            self.audit.tell(command)
-            self._advance(hostid)
-        return Submitted(command, order.ended)
+            self.audit.tell(order.command)
+            self._advance(order.command.hostid)
+
+    def _stop_is_due(self, order: Order) -> None:
+        """Have a stop wait no longer for the answer to what is in flight, nor for its own record."""
+        order.overdue = True
+        self._audited(order)
+        self._advance(order.command.hostid)
+
+    def _call_back_waiting(self, line: Line, why: str) -> None:
+        for order in tuple(line.waiting):
+            self._call_back(order, why)
 
     def _waited_too_long(self, order: Order) -> None:
-        """What could not be sent in its time is not sent when nobody expects it any more."""
-        line = self._lines[order.command.hostid]
-        if order is line.current:
-            if order.command.sent_at is None and order.sending is not None:
-                order.why_not = "it waited too long"
-                order.sending.cancel()
-            return
-        line.waiting.remove(order)
-        self._end(order, "not sent", "it waited too long")
+        """What could not be sent in its time is not sent when its caller does not expect it any more."""
+        self._call_back(order, "it waited too long")
         self._tidy(order.command.hostid)
 
     def _advance(self, hostid: str) -> None:
@@ -216,11 +309,16 @@ class Dispatch:
         line = self._lines.get(hostid)
         if line is None:
             return
-        while line.current is None and line.waiting and line.waiting[0].audited:
-            if not self._starts.take(hostid):
-                return
-            order = line.current = line.waiting.popleft()
-            self._send(order)
+        stop = line.stop
+        if stop is not None:
+            if stop.audited and (stop.overdue or not line.in_flight):
+                line.stop = None
+                self._send(line, stop)
+        else:
+            while not line.in_flight and line.waiting and line.waiting[0].audited:
+                if not self._starts.take(hostid):
+                    return
+                self._send(line, line.waiting.popleft())
         self._tidy(hostid)
 
     def _tidy(self, hostid: str) -> None:
@@ -228,13 +326,17 @@ class Dispatch:
         if line is not None and len(line) == 0:
             del self._lines[hostid]
 
-    def _send(self, order: Order) -> None:
+    def _send(self, line: Line, order: Order) -> None:
         hostid = order.command.hostid
+        line.in_flight.append(order)
         try:
-            carrier = self._interlocks.check(hostid)  # while it waited, things may have changed
-            if self._live[hostid].profile is not order.profile and order.command.kind == "modbus":
+            # While it waited, things may have changed.
+            asked = order.asked
+            carrier = self._interlocks.check(hostid, asked.sort, asked.overridden, asked.toggles)
+            if self._is_for_another_controller(order):
                 raise allowed.UnknownCommand("the device has another controller profile by now")
-            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._sent(order))
+            address = carrier.peer
+            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._sent(order, address))
         except allowed.NotAllowed as error:
             self._ended(order, "not sent", str(error))
         except Exception:
@@ -244,18 +346,26 @@ class Dispatch:
             sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
             sending.addErrback(self._our_bug, order)
 
+    def _is_for_another_controller(self, order: Order) -> bool:
+        """Tell whether the device has another profile by now, in which the same frames may mean another thing."""
+        profile = self._live[order.command.hostid].profile
+        if profile is order.profile or order.command.kind != "modbus":
+            return False
+        stop = profile.command_by_name.get(STOP)
+        return not order.is_stop or stop is None or stop.frame != order.command.request
+
     def _watch(self, order: Order) -> None:
         shown: Shown | None = None
-        if order.confirmation is not None:
-            shown = shown_by(order.confirmation, self._live[order.command.hostid])
+        if order.asked.confirmation is not None:
+            shown = shown_by(order.asked.confirmation, self._live[order.command.hostid])
         if shown is not None or order.command.kind == "reset":
             order.watched = self.confirmations.watch(
                 order.command.hostid, shown, lambda confirmed: self._confirmed(order, confirmed)
             )
 
-    def _sent(self, order: Order) -> None:
+    def _sent(self, order: Order, address: str) -> None:
         self._watch(order)
-        self._change(order, sent_at=self.audit.now_ms())
+        self._change(order, sent_at=self.audit.now_ms(), address=address)
 
     def _confirmed(self, order: Order, confirmed: bool) -> None:
         self._change(order, confirmed=confirmed, confirmed_at=self.audit.now_ms())
@@ -279,12 +389,10 @@ class Dispatch:
 
     def _ended(self, order: Order, outcome: Outcome, reply: str | None) -> None:
         line = self._lines[order.command.hostid]
-        line.current = None
+        line.in_flight.remove(order)
         self._end(order, outcome, reply)
         if order.command.kind == "reset" and outcome == "done":
-            waiting, line.waiting = line.waiting, deque()
-            for one in waiting:
-                self._end(one, "not sent", "the module restarts")
+            self._call_back_waiting(line, "the module restarts")
         self._advance(order.command.hostid)
 
     def _end(self, order: Order, outcome: Outcome, reply: str | None) -> None:
@@ -301,7 +409,7 @@ class Dispatch:
         if order.patience is not None and order.patience.active():
             order.patience.cancel()
         written = self.audit.close(command).addTimeout(LONGEST_AUDIT_S, self._clock)
-        written.addBoth(lambda _: order.ended.callback(order.command))
+        written.addBoth(lambda _: order.tell_ended())
 
 
 _OUTCOMES: dict[type[Exception], Outcome] = {

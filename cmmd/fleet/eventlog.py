@@ -25,6 +25,10 @@ _LINES: dict[str, str] = {
     Kind.MAINS_RETURNED: "mains returned: {hostid}",
     Kind.BREAKER_CHANGED: "{breaker} breaker: {hostid}: {position}",
     Kind.PROFILE_CHANGED: "profile: {hostid}: {after}, was {before}",
+    Kind.DEVICE_LOCKED: "locked for maintenance: {hostid}: {reason}, by {by}",
+    Kind.DEVICE_UNLOCKED: "unlocked: {hostid}: by {by}, was locked by {locked_by}: {reason}",
+    Kind.INPUT_CLEARED: "input {input} cleared: {hostid}: by {by}, was said by {address}",
+    Kind.SETTING_CHANGED: "setting {setting} of {hostid}: {after}, was {before}; changed by {requester}",
 }
 
 

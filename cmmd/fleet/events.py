@@ -44,6 +44,11 @@ class Kind(StrEnum):
     COMMANDED = "commanded"
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
+    SESSION_TAKEN_OVER = "session_taken_over"
+    DEVICE_LOCKED = "device_locked"
+    DEVICE_UNLOCKED = "device_unlocked"
+    INPUT_CLEARED = "input_cleared"
+    SETTING_CHANGED = "setting_changed"
     SERVER_STARTED = "server_started"
     SERVER_STOPPED = "server_stopped"
 
@@ -86,6 +91,18 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),
     Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
+    Kind.SESSION_TAKEN_OVER: Entry(
+        "a session came, or uploads, from another address than the latest password login",
+        ("address", "login_address"),
+        limited=True,
+    ),
+    Kind.DEVICE_LOCKED: Entry("an operator has locked a device for maintenance", ("by", "door", "reason")),
+    Kind.DEVICE_UNLOCKED: Entry("a maintenance lock was removed", ("by", "door", "locked_by", "reason")),
+    Kind.INPUT_CLEARED: Entry(
+        "an administrator has cleared what a device last said of an input",
+        ("input", "by", "door", "said_at", "address"),
+    ),
+    Kind.SETTING_CHANGED: Entry("a setting of a device was changed", ("setting", "before", "after", "requester")),
     Kind.SERVER_STARTED: Entry("cmmd serves from now on; nobody is online yet", ("version",)),
     Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; nobody is online any more", ()),
 }

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from random import SystemRandom
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.alarms import SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.audit import Audit
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.eventlog import EventLog
@@ -101,7 +102,7 @@ class Fleet:
             policy=policy,
             max_devices=max_devices,
         )
-        self.presence = Presence(clock, self.events)
+        self.presence = Presence(clock, self.events, self._home, self._doubtful)
         self.live = Live(
             device=self.registry.device, online=self.presence.online, catalog=catalog, uploads=kept.uploads
         )
@@ -122,6 +123,7 @@ class Fleet:
             now=now,
             clock=clock,
             retention_days=retention_days,
+            keep_inputs=lambda hostid, text: Deferred.fromCoroutine(self.registry.keep_inputs(hostid, text)),
         )
 
         self.uids = Uids(SystemRandom())
@@ -154,6 +156,7 @@ class Fleet:
     def logged_in(self, device: Device) -> None:
         """A device has logged in: it may have another controller now, or another plan; and it has restarted."""
         self.uploads.registered(device)
+        self.presence.logged_in(device.hostid)
         self.dispatch.confirmations.logged_in(device.hostid)
 
     def _changed(self, device: Device) -> None:
@@ -161,6 +164,16 @@ class Fleet:
         if not device.enabled:
             for session in self.presence.sessions(device.hostid):
                 session.close()
+
+    def _home(self, hostid: str) -> str | None:
+        device = self.registry.device(hostid)
+        return None if device is None else device.last_login_address
+
+    def _doubtful(self, hostid: str, doubtful: bool) -> None:
+        if doubtful:
+            self.alarms.raise_own(hostid, SESSION_TAKEN_OVER)
+        else:
+            self.alarms.clear_own(hostid, SESSION_TAKEN_OVER)
 
     def _name(self, hostid: str) -> str:
         device = self.registry.device(hostid)
@@ -178,4 +191,8 @@ class Fleet:
         """
         self.uploads.stop()
         self.history.save(self.live.values())
+        for record in self.live.values():
+            device = self.registry.device(record.hostid)
+            if device is not None and record.reports is not None and record.reports.to_text() != device.input_reports:
+                self.journal.add(replace(device, input_reports=record.reports.to_text()))
         return self.journal.stop()

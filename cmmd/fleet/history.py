@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from cmmd.controllers.profile import Profile
+from cmmd.fleet.certain import CertainRegisters
 from cmmd.fleet.journal import Journal
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally
@@ -151,7 +152,7 @@ class History:
             inputs=last.inputs,
             image=last.image,
             undecided=last.undecided,
-            points=tuple(record.profile.values(record.known)),
+            points=tuple(record.profile.values(CertainRegisters(record.known))),
         )
         suppressed, record.suppressed = record.suppressed, 0
         if record.inputs_at is not None and record.inputs_at <= last.at:

@@ -1,30 +1,56 @@
-"""Whether a device may be sent anything now, as far as cmmd can tell."""
+"""Whether a device may be sent anything now, as far as cmmd can tell. docs/safety.md is the same for users."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import inf
 
 from cmmd.fleet.allowed import (
+    AdminOnly,
+    AmbiguousSession,
     CommandsDisabled,
     DeviceDisabled,
     DeviceOffline,
     Expired,
+    Locked,
+    NotAllowed,
+    NotAudited,
+    QueueFull,
     RemoteInhibited,
     RemoteLocked,
+    Stale,
     UnknownDevice,
 )
 from cmmd.fleet.inputs import REMOTE_INHIBITED
-from cmmd.fleet.live import Live, LiveRecord
+from cmmd.fleet.live import Live
+from cmmd.fleet.orders import By, Sort
 from cmmd.fleet.presence import Attached, Presence
 from cmmd.store.records import Device
 
-__all__ = ["Interlocks"]
+__all__ = ["FRESH_S", "NEVER_REFUSED_AS", "OVERRIDABLE", "Interlocks"]
+
+NEVER_REFUSED_AS: Mapping[Sort, frozenset[type[NotAllowed]]] = {
+    "stop": frozenset(
+        (Expired, Locked, RemoteInhibited, RemoteLocked, AmbiguousSession, Stale, QueueFull, NotAudited),
+    ),
+    "reset": frozenset((Locked,)),
+    "command": frozenset(),
+}
+"""What does not count for which sort of command. A stop sets nothing in motion: only what makes it impossible does."""
+
+OVERRIDABLE: frozenset[str] = frozenset((RemoteInhibited.code, Stale.code))
+"""The codes that an administrator can override for one command: beside the genset they see for themselves."""
+
+FRESH_S = 60.0
+"""Seconds since the newest upload up to which the state counts that a toggling command depends on."""
 
 
 class Interlocks:
-    """Looks at everything that speaks against sending.
+    """Look at everything that speaks against sending.
 
     :param device: gives the registration of a device.
-    :param enabled: False: nothing is sent to anybody.
+    :param enabled: False: nothing is sent to any device.
     :param stood_still: for how many seconds, until just now, this process did; 0: it did not.
+    :param now_ms: Unix time in milliseconds.
     :ivar enabled: likewise, now.
     """
 
@@ -36,44 +62,123 @@ class Interlocks:
         presence: Presence,
         enabled: bool,
         stood_still: Callable[[], float],
+        now_ms: Callable[[], int],
     ) -> None:
         self._device = device
         self._live = live
         self._presence = presence
         self._stood_still = stood_still
+        self._now_ms = now_ms
         self.enabled = enabled
 
-    def check(self, hostid: str) -> Attached:
-        """Look whether anything may be sent to this device now.
+    def check(
+        self, hostid: str, sort: Sort = "command", overridden: str | None = None, toggles: str | None = None
+    ) -> Attached:
+        """Look whether this sort of command may be sent to a device now.
 
+        :param overridden: the code of a refusal that an administrator has overridden.
+        :param toggles: the signal that the command turns round; None: what it does depends on no state.
         :return: the session that carries it.
-        :raises NotAllowed: one of its kinds.
+        :raises NotAllowed: one of its kinds; the first of those that count.
         """
         device = self._device(hostid)
         if device is None:
             raise UnknownDevice("no such device is registered")
-        stood_still_s = self._stood_still()
-        if stood_still_s:
-            raise Expired(f"cmmd stood still for {stood_still_s:.0f} s: nobody knows how old this request is")
-        if not self.enabled:
-            raise CommandsDisabled("commands are disabled in the configuration, or the server is stopping")
-        if not device.enabled:
-            raise DeviceDisabled(f"{hostid} is disabled")
-        carrier = self._presence.carrier(hostid)
-        if carrier is None:
-            raise DeviceOffline(f"{hostid} is offline")
-        _check_remote_control(self._live[hostid])
+        carrier = self._presence.carrier(hostid, stop=sort == "stop")
+        spared = NEVER_REFUSED_AS[sort]
+        for kind, find in self._reasons:
+            if kind not in spared and kind.code != overridden:
+                reason = find(self, device, carrier)
+                if reason:
+                    raise kind(reason)
+        assert carrier is not None, "it is not offline"
+        if toggles is not None and overridden != Stale.code:
+            self._check_known(hostid, toggles)
         return carrier
 
+    def _check_known(self, hostid: str, signal: str) -> None:
+        """Look whether the state that a command turns round is known, and from an upload of just now.
 
-def _check_remote_control(record: LiveRecord) -> None:
-    """Look at what the device and its controller report. What was never heard of allows; what was last heard of counts,
-    also from before a restart, and from before another controller has said anything.
+        :raises Stale: it is not.
+        """
+        record = self._live[hostid]
+        found = record.profile.signal_by_name.get(signal)
+        state = None if found is None else record.profile.signal_state(found, record.known)
+        age_s = inf if record.at is None or record.stale else (self._now_ms() - record.at) / 1000
+        if state is None or not age_s <= FRESH_S:
+            since = "" if record.at is None else f", last upload {_text(record.at)}"
+            title = signal if found is None else found.title
+            raise Stale(f"it turns round whether {title!r} is set, which is not known now{since}")
 
-    :raises RemoteInhibited: see there.
-    :raises RemoteLocked: see there.
-    """
-    if REMOTE_INHIBITED.state(record.inputs):
-        raise RemoteInhibited(f"{record.hostid}: {REMOTE_INHIBITED.title}")
-    if record.remote_locked:
-        raise RemoteLocked(f"{record.hostid}: remote control is locked at its panel, as far as was ever heard")
+    @staticmethod
+    def check_override(overridden: str | None, by: By) -> None:
+        """Look whether a caller may override a refusal.
+
+        :raises AdminOnly: it needs an administrator. :raises NotAllowed: nobody can override that one.
+        """
+        if overridden is None:
+            return
+        if overridden not in OVERRIDABLE:
+            raise NotAllowed(f"{overridden[:40]!r} cannot be overridden, only {', '.join(sorted(OVERRIDABLE))}")
+        if not by.admin:
+            raise AdminOnly("only an administrator overrides an inhibit")
+
+    # Each gives the text of a refusal; empty: nothing speaks against it.
+
+    def _standstill(self, _device: Device, _carrier: Attached | None) -> str:
+        stood_still_s = self._stood_still()
+        return f"cmmd stood still for {stood_still_s:.0f} s: how old this request is, is not known" * bool(
+            stood_still_s
+        )
+
+    def _commands_disabled(self, _device: Device, _carrier: Attached | None) -> str:
+        return "commands are disabled in the configuration, or the server is stopping" * (not self.enabled)
+
+    def _device_disabled(self, device: Device, _carrier: Attached | None) -> str:
+        return f"{device.hostid} is disabled" * (not device.enabled)
+
+    def _maintenance_lock(self, device: Device, _carrier: Attached | None) -> str:
+        if device.locked_by is None:
+            return ""
+        return f"locked by {device.locked_by} since {_text(device.locked_at)}: {device.lock_reason}"
+
+    def _offline(self, device: Device, carrier: Attached | None) -> str:
+        return f"{device.hostid} is offline" * (carrier is None)
+
+    def _two_addresses(self, device: Device, _carrier: Attached | None) -> str:
+        foreign = ", ".join(dict.fromkeys(self._presence.in_doubt(device.hostid)))
+        if not foreign:
+            return ""
+        return (
+            f"a session from {foreign} claims to be {device.hostid}, which logged in from {device.last_login_address}"
+        )
+
+    def _inhibit_input(self, device: Device, _carrier: Attached | None) -> str:
+        # What was never reported allows; the last report counts, however old it is, and from whichever session.
+        reports = self._live[device.hostid].reports
+        report = None if reports is None else reports.by_name.get(REMOTE_INHIBITED.name)
+        if report is None or not report.active:
+            return ""
+        source = f" by {report.address}" if report.address else ""
+        return f"{REMOTE_INHIBITED.title}, last said {_text(report.said_at)}{source}"
+
+    def _panel_lock(self, device: Device, _carrier: Attached | None) -> str:
+        # Likewise: also from before a restart, and until another controller has said anything.
+        locked = self._live[device.hostid].remote_locked
+        return "remote control is locked at the controller's panel, as far as was last reported" * locked
+
+    _reasons: tuple[tuple[type[NotAllowed], Callable[["Interlocks", Device, Attached | None], str]], ...] = (
+        (Expired, _standstill),
+        (CommandsDisabled, _commands_disabled),
+        (DeviceDisabled, _device_disabled),
+        (Locked, _maintenance_lock),
+        (DeviceOffline, _offline),
+        (AmbiguousSession, _two_addresses),
+        (RemoteInhibited, _inhibit_input),
+        (RemoteLocked, _panel_lock),
+    )
+
+
+def _text(at: int | None) -> str:
+    """A time of the store, in milliseconds, for people."""
+    return "" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

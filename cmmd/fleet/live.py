@@ -7,6 +7,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.profile import Profile
+from cmmd.fleet.inputs import Reports
 from cmmd.fleet.known import Known
 from cmmd.fleet.situation import Situation, Watch
 from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, parse_plan
@@ -40,13 +41,13 @@ class LiveRecord:
     """The newest that is known of one device.
 
     :param device: its registration.
-    :param profile: what its registers mean.
+    :param profile: what its registers mean, with the commands that are offered to it: see Catalog.of.
     :ivar plan: what its full uploads answer.
     :ivar known: its controller's coils, inputs and registers.
     :ivar upload: running number of the newest upload.
     :ivar at: when it came, in milliseconds UTC; None: never.
     :ivar unit: the Modbus unit that answered last.
-    :ivar inputs: the device's own, see :mod:`cmmd.fleet.inputs`.
+    :ivar reports: of the device's own inputs, see :mod:`cmmd.fleet.inputs`; None: there never was one.
     :ivar inputs_at: when an upload told other inputs and no values, in milliseconds UTC, and no reading has that yet.
     :ivar inputs_kept_at: when a reading of inputs alone was last kept, likewise; None: never.
     :ivar packetnum: number of the last change packet; None: there was none.
@@ -69,7 +70,6 @@ class LiveRecord:
         "device",
         "fruitless",
         "hostid",
-        "inputs",
         "inputs_at",
         "inputs_kept_at",
         "kept_at",
@@ -79,6 +79,7 @@ class LiveRecord:
         "packetnum",
         "plan",
         "profile",
+        "reports",
         "saved",
         "situation",
         "stale",
@@ -99,7 +100,7 @@ class LiveRecord:
         self.upload = 0
         self.at: int | None = None
         self.unit: int | None = None
-        self.inputs = 0
+        self.reports: Reports | None = None
         self.inputs_at: int | None = None
         self.inputs_kept_at: int | None = None
         self.packet_gaps = 0
@@ -110,6 +111,11 @@ class LiveRecord:
         self.saved = 0
         self.fruitless = 0
         self.forget()
+
+    @property
+    def inputs(self) -> int:
+        """The states of the device's own inputs, see :mod:`cmmd.fleet.inputs`."""
+        return 0 if self.reports is None else self.reports.inputs
 
     @property
     def remote_locked(self) -> bool:
@@ -144,7 +150,9 @@ class LiveRecord:
         before = Known(None)
         before.image = self.known.all_known()
         self.upload = self.saved = last.upload
-        self.at, self.unit, self.inputs, self.kept_at = last.at, last.unit, last.inputs, last.kept_at
+        self.at, self.unit, self.kept_at = last.at, last.unit, last.kept_at
+        if self.reports is None and last.inputs:
+            self.reports = Reports(last_inputs=last.inputs, last_at=last.at)
         self.situation = self.watch.situation(before)
 
     def to_save(self) -> LastUpload:
@@ -217,6 +225,8 @@ class Live(Mapping[str, LiveRecord]):
             if device is None:
                 raise KeyError(hostid)
             record = self._records[hostid] = self.new_record(device)
+            if device.input_reports:
+                record.reports = Reports(device.input_reports)
         return record
 
     def __iter__(self) -> Iterator[str]:
@@ -263,7 +273,8 @@ class Live(Mapping[str, LiveRecord]):
         profile = self._catalog.of(device.moduletype, device.profile)
         record.device = device
         record.plan = self._plan(device, profile)
-        if profile is record.profile:
+        if profile.whole is record.profile.whole:
+            record.profile = profile  # other commands may be offered; what the registers mean is as it was
             return None
         was_locked = record.remote_locked
         before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]

@@ -1,6 +1,6 @@
-"""Who is connected: the sessions of each device, newest last (protocol section 5)."""
+"""Who is connected: the sessions of each device, newest last, and which of them commands go to (protocol section 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -11,12 +11,16 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 
-__all__ = ["MOST_STANDING", "Attached", "Lost", "NoAnswer", "NotSent", "Presence"]
+__all__ = ["MOST_STANDING", "REATTACH_S", "Attached", "Lost", "NoAnswer", "NotSent", "Presence"]
 
 log = Logger()
 
 MOST_STANDING = 4
 """Sessions of one device that may stand at once; one more ends the oldest."""
+
+REATTACH_S = 60.0
+"""Seconds after a password login in which a module attaches anew. Firmware that logs in again and keeps its long
+connection gets commands there from then on; before, that connection may be one that has died unnoticed."""
 
 
 class NotSent(Exception):
@@ -67,15 +71,38 @@ class Presence:
 
     An old session that ends takes itself out and nothing else: it never marks a device offline that has come back.
 
+    A hostid is no secret, a password is one. So the address of a device's latest password login is its *home*:
+
+    * sessions older than that login are *superseded*: they get no commands and raise no doubt by standing there;
+    * a session from elsewhere that came after it, or one that uploads from elsewhere while a session from home stands,
+      is *foreign*: with one of those it is doubtful who the device is.
+
     :param clock: for the limit of what is logged of each device.
-    :param events: told when devices come and go.
+    :param events: told when devices come and go, and when a session is foreign.
+    :param home: gives the address of a device's latest password login; None: not known, then no session is foreign.
+    :param doubtful: told the hostid, and whether a foreign session of it stands.
+    :ivar elsewhere: superseded sessions from other addresses than home. One that uploads is to be handed to
+        :meth:`uploaded`; nearly always there are none.
     """
 
-    def __init__(self, clock: IReactorTime, events: Events) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        events: Events,
+        home: Callable[[str], str | None] = lambda _: None,
+        doubtful: Callable[[str, bool], None] = lambda *_: None,
+    ) -> None:
+        self._clock = clock
         self._sessions: dict[str, list[Attached]] = {}
         self._online = 0
         self._limit = LogLimit(clock)
         self._events = events
+        self._home = home
+        self._doubtful = doubtful
+        self._superseded: dict[str, list[Attached]] = {}  # those that stand; a device without any has no entry
+        self._foreign: dict[str, list[Attached]] = {}  # likewise
+        self._login_at: dict[str, float] = {}  # of devices with superseded sessions, by the clock
+        self.elsewhere: set[Attached] = set()
         self._subscribers: list[Callable[[str], None]] = []
 
     def subscribe(self, subscriber: Callable[[str], None]) -> Callable[[], None]:
@@ -95,20 +122,65 @@ class Presence:
         """Sessions standing, of all devices."""
         return sum(map(len, self._sessions.values()))
 
+    # --- what stands -------------------------------------------------------------------------------------------------
+
     def online(self, hostid: str) -> bool:
         """Whether a device has a live session."""
-        return self.carrier(hostid) is not None
+        return any(one.carries_commands for one in self._sessions.get(hostid, ()))
 
     def sessions(self, hostid: str) -> tuple[Attached, ...]:
         """The sessions of a device, oldest first."""
         return tuple(self._sessions.get(hostid, ()))
 
-    def carrier(self, hostid: str) -> Attached | None:
-        """The session that carries commands: the newest on a live port. None: there is none."""
-        return next((one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands), None)
+    def address(self, hostid: str) -> str | None:
+        """The host that a device's live session comes from, the one that stop would go to; None: it is offline."""
+        carrier = self.carrier(hostid, stop=True)
+        return None if carrier is None else carrier.peer
+
+    def carrier(self, hostid: str, *, stop: bool = False) -> Attached | None:
+        """The session that carries commands: the newest on a live port, from home before others. None: there is none.
+
+        :param stop: for stop, which goes by a superseded session rather than not at all.
+        """
+        live = [one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands]
+        superseded = self._superseded.get(hostid)
+        if not live or (superseded is None and hostid not in self._foreign):
+            return live[0] if live else None
+        home = self._home(hostid)
+        current = live if superseded is None else [one for one in live if one not in superseded]
+        if not current and (stop or self._clock.seconds() - self._login_at[hostid] >= REATTACH_S):
+            current = [one for one in live if home in (None, one.peer)]
+        return next((one for one in current if one.peer == home), current[0] if current else None)
+
+    def in_doubt(self, hostid: str) -> tuple[str, ...]:
+        """The addresses of the foreign sessions that stand; none: it is certain which device is there."""
+        return tuple(one.peer for one in self._foreign.get(hostid, ()))
+
+    def trusts(self, hostid: str, session: Attached) -> bool:
+        """Whether a session is neither foreign nor superseded by one that came from elsewhere."""
+        return session not in self._foreign.get(hostid, ()) and session not in self.elsewhere
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def logged_in(self, hostid: str) -> None:
+        """A device has shown its password: sessions that stand are superseded, and raise no doubt any more."""
+        standing = self._sessions.get(hostid)
+        self._foreign.pop(hostid, None)
+        if standing:
+            self._superseded[hostid] = list(standing)
+            self._login_at[hostid] = self._clock.seconds()
+            home = self._home(hostid)
+            self.elsewhere.difference_update(standing)
+            self.elsewhere.update(one for one in standing if home not in (None, one.peer))
+        self._doubtful(hostid, False)
+
+    def vouched_for(self, hostid: str, session: Attached) -> None:
+        """It was on this session that the device has shown its password: it is the current one."""
+        self._no_longer(self._superseded, hostid, session)
+        self.elsewhere.discard(session)
 
     def attach(self, hostid: str, session: Attached) -> None:
-        """A session has come; where more than ``MOST_STANDING`` stand the oldest goes, but not the one for commands."""
+        """A session has come; where more than ``MOST_STANDING`` stand one goes, but not the one for commands."""
         was_online = self.online(hostid)
         standing = self._sessions.setdefault(hostid, [])
         standing.append(session)
@@ -117,10 +189,22 @@ class Presence:
             self._say(f"online: {hostid} at {session.peer}", hostid)
             self._events.emit(Kind.ONLINE, hostid, address=session.peer)
             self._tell(hostid)
+        if self._home(hostid) not in (None, session.peer):
+            self._is_foreign(hostid, session)
+        else:
+            self._doubtful(hostid, hostid in self._foreign)
         if len(standing) > MOST_STANDING:
-            self._say(f"more than {MOST_STANDING} connections of {hostid}: the oldest goes", hostid)
-            carrier = self.carrier(hostid)
-            next(one for one in standing if one is not carrier).close()
+            self._say(f"more than {MOST_STANDING} connections of {hostid}: one goes", hostid)
+            carrier = self.carrier(hostid, stop=True)
+            least = (*self._superseded.get(hostid, ()), *self._foreign.get(hostid, ()), *standing)
+            next(one for one in least if one is not carrier).close()
+
+    def uploaded(self, hostid: str, session: Attached) -> None:
+        """One of ``elsewhere`` has uploaded: where a session from home stands, two devices claim to be the same one."""
+        home = self._home(hostid)
+        if any(one.peer == home for one in self._sessions.get(hostid, ())):
+            self.elsewhere.discard(session)
+            self._is_foreign(hostid, session)
 
     def detach(self, hostid: str, session: Attached) -> None:
         """A session has gone."""
@@ -128,6 +212,10 @@ class Presence:
         if standing is None or session not in standing:
             return
         standing.remove(session)
+        self.elsewhere.discard(session)
+        self._no_longer(self._superseded, hostid, session)
+        if self._no_longer(self._foreign, hostid, session):
+            self._doubtful(hostid, hostid in self._foreign)
         if not standing:
             del self._sessions[hostid]
         if session.carries_commands and not self.online(hostid):
@@ -135,6 +223,25 @@ class Presence:
             self._say(f"offline: {hostid}", hostid)
             self._events.emit(Kind.OFFLINE, hostid)
             self._tell(hostid)
+
+    def _is_foreign(self, hostid: str, session: Attached) -> None:
+        home = self._home(hostid)
+        self._foreign.setdefault(hostid, []).append(session)
+        self._say(f"{hostid} at {session.peer}, and its latest login came from {home}: which one is it?", hostid)
+        self._events.emit(Kind.SESSION_TAKEN_OVER, hostid, address=session.peer, login_address=home)
+        self._doubtful(hostid, True)
+
+    def _no_longer(self, which: dict[str, list[Attached]], hostid: str, session: Attached) -> bool:
+        """Take a session out of one of the lists; whether it was in it."""
+        listed: Iterable[Attached] = which.get(hostid, ())
+        if session not in listed:
+            return False
+        which[hostid].remove(session)
+        if not which[hostid]:
+            del which[hostid]
+            if which is self._superseded:
+                del self._login_at[hostid]
+        return True
 
     def _tell(self, hostid: str) -> None:
         for subscriber in tuple(self._subscribers):

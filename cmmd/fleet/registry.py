@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
@@ -77,7 +77,7 @@ class Registry:
     :param store: where records are kept.
     :param devices: what the store had when it was opened.
     :param catalog: knows what a controller is polled for.
-    :param events: told of first logins.
+    :param events: told of first logins, and of settings that are changed.
     :param changed: told of every device that its owner has changed.
     :param passwords: hashes and checks.
     :param throttle: slows guessing down.
@@ -116,6 +116,7 @@ class Registry:
         self._deciding = Turns(MOST_WAITING_A_DEVICE)
         self._writing = Turns(MOST_WAITING_A_DEVICE)
         self._registering = 0
+        self._locking: dict[str, dict[str, Any]] = {}  # locks that are not kept yet, by hostid
         self._limit = LogLimit(clock)
         self.wrong_passwords: MutableMapping[str, int] = Counter()
 
@@ -145,7 +146,7 @@ class Registry:
                 device = await self._identified(params, address, wanted)
                 if device is not None:
                     return device
-            return await self._later_login(params)
+            return await self._later_login(params, address)
         except (Throttled, TooManyWaiting):
             raise LoginRefused(Reason.THROTTLED, "too many attempts", Retcode.TRY_AGAIN) from None
         except TooBusy:
@@ -181,7 +182,7 @@ class Registry:
                     return await self._first_login(params, address, wanted)
                 kept = device.password_hash
                 right = self._passwords.remembers(device.hostid, params.password, kept)
-                if not right and not await self._passwords.matches(params.password, kept, wanted):
+                if not right and not await self._passwords.matches(params.password, kept, address, wanted):
                     self._throttle.failed(device.hostid, address)
                     self.wrong_passwords[device.hostid] += 1
                     raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
@@ -202,17 +203,18 @@ class Registry:
         is_new = enrolled is None
         self._registering += is_new
         try:
-            hashed = await self._passwords.hash(params.password, wanted)
+            hashed = await self._passwords.hash(params.password, address, wanted)
             enrolled = self._devices.get(params.hostid)  # as it is by now
             if enrolled is None:
                 blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
-                device = replace(self._said(blank, params), registered_at=self._now_ms())
+                device = replace(self._said(blank, params, address), registered_at=self._now_ms())
                 device = await self._store.add_device(device)
             else:
                 async with self._writing.take(params.hostid):
-                    device = self._said(replace(self._devices[params.hostid], password_hash=hashed), params)
+                    enrolled = replace(self._devices[params.hostid], password_hash=hashed)
+                    device = self._said(enrolled, params, address)
                     await self._store.write([device])
-                    self._devices[device.hostid] = device
+                    self._put(device)
             self._devices.setdefault(device.hostid, device)
         finally:
             self._registering -= is_new
@@ -232,23 +234,23 @@ class Registry:
         )
         return device
 
-    async def _later_login(self, params: LoginParams) -> Device:
+    async def _later_login(self, params: LoginParams, address: str) -> Device:
         """Keep what a device says whose password is right."""
         device = self._devices[params.hostid]
         _refuse_disabled(device)
-        updated = self._said(device, params)
+        updated = self._said(device, params, address)
         if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._writing:
             # Nothing new but the time: the device need not wait for that.
-            self._devices[device.hostid] = updated
+            self._put(updated)
             self._store.write([updated]).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
             return updated
         async with self._writing.take(params.hostid):
-            updated = self._said(self._devices[params.hostid], params)
+            updated = self._said(self._devices[params.hostid], params, address)
             await self._store.write([updated])
-            self._devices[params.hostid] = updated
+            self._put(updated)
         return updated
 
-    def _said(self, device: Device, params: LoginParams) -> Device:
+    def _said(self, device: Device, params: LoginParams, address: str) -> Device:
         """The record with what the device says now; what it leaves out stays as it was."""
         said = {
             "longitude": params.longitude,
@@ -260,7 +262,7 @@ class Registry:
         }
         moduletype = printable(params.moduletype).strip()
         profile = self._catalog.of(moduletype, device.profile)
-        same_profile = profile is self._catalog.of(device.moduletype, device.profile)
+        same_profile = profile.whole is self._catalog.of(device.moduletype, device.profile).whole
         updated = replace(
             device,
             hostname=printable(params.hostname).strip(),
@@ -268,6 +270,7 @@ class Registry:
             para_command=profile.plan,
             byte_order=device.byte_order if same_profile else None,
             last_login_at=self._now_ms(),
+            last_login_address=address,
             **{name: value for name, value in said.items() if value is not None},
         )
         place = wgs84(updated.longitude, updated.latitude, updated.gpsen)
@@ -293,7 +296,7 @@ class Registry:
             raise RegistryFull(f"there may be {self._max_devices} devices")
         self._registering += 1
         try:
-            hashed = None if password is None else await self._passwords.hash(password, lambda: True)
+            hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
             device = Device(
                 hostid=hostid,
                 hostname=printable(hostname).strip()[:LONGEST_NAME],
@@ -309,9 +312,10 @@ class Registry:
             self._registering -= 1
         return device
 
-    async def set(self, hostid: str, **changes: object) -> Device:
-        """Change what the owner decides about a device.
+    async def set(self, hostid: str, requester: str, **changes: object) -> Device:
+        """Change what the owner decides about a device, and tell it in an event for each setting that is another.
 
+        :param requester: who changes it, printable.
         :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
             (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
             What a device is told at login it is told at its next one.
@@ -323,20 +327,70 @@ class Registry:
             raise NoSuchDevice(f"{hostid} is not registered")
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
+        device = self._devices[hostid]
+        updated = await self._update(hostid, **changes)
+        for name in changes:
+            before, after = getattr(device, name), getattr(updated, name)
+            if before != after:
+                self._events.emit(
+                    Kind.SETTING_CHANGED, hostid, setting=name, before=before, after=after, requester=requester
+                )
+        self._changed(updated)
+        return updated
+
+    async def _update(self, hostid: str, **changes: object) -> Device:
+        """Have the store keep a changed record, then use it.
+
+        :raises TooManyWaiting: too many changes of this device wait. :raises StoreUnavailable: see IStore.
+        """
         async with self._writing.take(hostid):
             updated = replace(self._devices[hostid], **changes)
             await self._store.write([updated])
-            self._devices[hostid] = updated
-        self._changed(updated)
-        return updated
+            self._put(updated)
+        return self._devices[hostid]
+
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    async def lock(self, hostid: str, by: str, reason: str) -> Device:
+        """Lock a device for maintenance. It counts from now on, also where the store cannot keep it.
+
+        :raises StoreUnavailable: see IStore; the lock holds until this process ends, or until it is kept after all.
+        """
+        locked = {"locked_by": by, "locked_at": self._now_ms(), "lock_reason": reason}
+        self._locking[hostid] = locked
+        self._put(self._devices[hostid])
+        device = await self._update(hostid, **locked)
+        if self._locking.get(hostid) is locked:
+            del self._locking[hostid]
+        return device
+
+    async def unlock(self, hostid: str) -> Device:
+        """Remove a maintenance lock; it counts until that is kept.
+
+        :raises StoreUnavailable: see IStore.
+        """
+        self._locking.pop(hostid, None)
+        return await self._update(hostid, locked_by=None, locked_at=None, lock_reason=None)
+
+    async def keep_inputs(self, hostid: str, reports: str) -> None:
+        """Keep what was reported of a device's inputs, as text.
+
+        :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
+        """
+        try:
+            await self._update(hostid, input_reports=reports)
+        except TooManyWaiting:
+            raise StoreUnavailable("too many changes of this device wait") from None
+
+    def _put(self, device: Device) -> None:
+        """Use a record from now on, with the lock that was put on meanwhile."""
+        locked = self._locking.get(device.hostid)
+        self._devices[device.hostid] = device if locked is None else replace(device, **locked)
 
     async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""
         try:
-            async with self._writing.take(hostid):
-                settled = replace(self._devices[hostid], byte_order=byte_order)
-                await self._store.write([settled])
-                self._devices[hostid] = settled
+            await self._update(hostid, byte_order=byte_order)
         except (TooManyWaiting, StoreUnavailable) as error:
             self._not_kept(error, hostid)  # after the next start the evidence comes again
 

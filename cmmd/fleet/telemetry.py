@@ -10,7 +10,6 @@ from enum import Enum
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet import inputs
 from cmmd.fleet.byteorder import Judge
 from cmmd.fleet.live import LiveRecord, Plan
 from cmmd.fleet.loglimit import LogLimit
@@ -163,28 +162,32 @@ class Telemetry:
 
     # --- change uploads: values by address ---------------------------------------------------------------------------
 
-    def change(self, record: LiveRecord, message: ReqDataChange) -> Taken:
-        """Take a change upload (section 4.5)."""
+    def change(self, record: LiveRecord, message: ReqDataChange, *, inputs_changed: bool = False) -> Taken:
+        """Take a change upload (section 4.5).
+
+        :param inputs_changed: whether it changed the device's own inputs, which the record has already.
+        """
         params = message.params
         if params.packetnum is not None:
             self._count_packet(record, params.packetnum)
-        record.inputs, before = inputs.merge(record.inputs, message), record.inputs
         changes = _items(params)
         if not changes:
-            return Taken.EMPTY if record.inputs == before else Taken.INPUTS
+            return Taken.INPUTS if inputs_changed else Taken.EMPTY
         judged = record.profile.definition.change_byte_order == "auto"
         judge = Judge(record.known, record.profile, record.watch) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
         if judge is not None:
             finding = judge.finish()
             concerns = concerns or finding.concerns
+            accepted -= finding.no_room
             if finding.no_room:
                 self._refuse(record, {FrameOutcome.NO_ROOM: finding.no_room})
             if finding.changed:
                 self._tell_byte_order(record, finding.byte_order)
+        self._tally.frames[FrameOutcome.CHANGED] += accepted
         if not accepted:
-            return Taken.NOTHING if record.inputs == before else Taken.INPUTS
-        return Taken.CHANGES if concerns or record.inputs != before else Taken.VALUES
+            return Taken.INPUTS if inputs_changed else Taken.NOTHING
+        return Taken.CHANGES if concerns or inputs_changed else Taken.VALUES
 
     def _merge_changes(self, record: LiveRecord, changes: Sequence[_Item], judge: Judge | None) -> tuple[int, bool]:
         """Take items over.
@@ -210,7 +213,6 @@ class Telemetry:
                 accepted += 1
         if no_room or malformed:
             self._refuse(record, {FrameOutcome.NO_ROOM: no_room, FrameOutcome.MALFORMED: malformed})
-        self._tally.frames[FrameOutcome.CHANGED] += accepted
         return accepted, concerns
 
     def _tell_byte_order(self, record: LiveRecord, byte_order: ByteOrder | None) -> None:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from cmmd.fleet.alarms import Alarms
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history import History
+from cmmd.fleet.inputs import Input, Origin, Reports
 from cmmd.fleet.live import Live, LiveRecord, Plan
 from cmmd.fleet.situation import changed, later
 from cmmd.fleet.telemetry import Taken, Telemetry
@@ -50,6 +51,8 @@ class Uploads:
     :param now: Unix time in seconds.
     :param clock: for whatever waits.
     :param retention_days: what is older is not kept.
+    :param keep_inputs: makes the reports of a device's inputs durable, given its hostid and their text; fails with
+        StoreUnavailable.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class Uploads:
         now: Callable[[], float],
         clock: IReactorTime,
         retention_days: int,
+        keep_inputs: Callable[[str, str], Deferred[None]],
     ) -> None:
+        self._keep_inputs = keep_inputs
         self._telemetry = telemetry
         self._live = live
         self._alarms = alarms
@@ -95,12 +100,60 @@ class Uploads:
         record = self._live[message.hostid]
         return self._taken(record, self._telemetry.full(record, message.params, plan))
 
-    def change(self, message: ReqDataChange, *, historic: bool) -> Deferred[None] | None:
-        """The same for a change upload (protocol section 4.5)."""
+    def change(
+        self, message: ReqDataChange, *, historic: bool, origin: Callable[[], Origin] = Origin
+    ) -> Deferred[None] | None:
+        """Take a change upload in (protocol section 4.5), in the same way.
+
+        :param origin: gives the session that it came by.
+        """
         if historic or message.itime is not None:
-            return self._to_history(message, partial(self._telemetry.change, message=message))
+            return self._to_history(message, partial(self._change_of_the_past, message=message, origin=origin))
         record = self._live[message.hostid]
-        return self._taken(record, self._telemetry.change(record, message))
+        changed = self._take_inputs(record, message, origin)
+        durable = self._taken(record, self._telemetry.change(record, message, inputs_changed=changed))
+        return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
+
+    def _change_of_the_past(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> Taken:
+        changed = self._take_inputs(record, message, origin)
+        return self._telemetry.change(record, message, inputs_changed=changed)
+
+    def _take_inputs(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> bool:
+        """Take over what an upload says of the device's own inputs; tell whether any of them has changed."""
+        if not message.reports_inputs:
+            return False
+        if record.reports is None:
+            record.reports = Reports()
+        return record.reports.take(message, origin(), int(self._now() * 1000))
+
+    def _and_inputs(self, record: LiveRecord, durable: Deferred[None] | None) -> Deferred[None]:
+        """Have the reports of inputs durable, too, before the upload is answered: an inhibit outlives a restart."""
+        reports = record.reports
+        assert reports is not None, "there is something to keep"
+        reports.unsaved = False
+
+        def not_kept(failure: Failure) -> Failure:
+            reports.unsaved = True
+            return failure
+
+        kept = self._keep_inputs(record.hostid, reports.to_text()).addErrback(not_kept)
+        both = gatherResults([kept] if durable is None else [kept, durable], consumeErrors=True)
+        return both.addCallbacks(lambda _: None, _first_failure)
+
+    def clear_input(self, hostid: str, one: Input, why: str) -> Deferred[None]:
+        """Forget what a device has said of one of its inputs, until it says it again; its alarm is cleared.
+
+        :param why: who did so, for the alarm.
+        :return: fires when that is durable, fails with StoreUnavailable.
+        """
+        record = self._live[hostid]
+        if record.reports is None:
+            record.reports = Reports()
+        record.reports.clear(one)
+        self._alarms.clear_input(hostid, one.name, why)
+        for hook in self._hooks:
+            hook(record)
+        return self._and_inputs(record, None)
 
     def plan(self, hostid: str) -> Plan:
         """What a registered device has been told to poll."""
@@ -274,6 +327,13 @@ class Uploads:
         if message.itime < now_ms - self._retention_ms:
             raise WrongTime("itime: it is longer ago than anything is kept")
         return message.itime
+
+
+def _first_failure(failure: Failure) -> Failure:
+    """Give what made one of several fail, instead of that one did."""
+    failure.trap(FirstError)
+    assert isinstance(failure.value, FirstError), "it was trapped"
+    return failure.value.subFailure
 
 
 def _is_unfinished(record: LiveRecord) -> bool:

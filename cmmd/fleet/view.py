@@ -3,6 +3,7 @@
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from cmmd.controllers.points import Point, Value
 from cmmd.controllers.signals import Mode, Severity
@@ -12,7 +13,7 @@ from cmmd.fleet.live import LiveRecord
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import RegisterImage
 
-__all__ = ["PointNow", "Quality", "SignalNow", "View", "view_of"]
+__all__ = ["InputReportNow", "PointNow", "Quality", "SignalNow", "View", "view_of"]
 
 Quality = Literal["good", "stale", "uncertain", "implausible", "unknown"]
 """``stale``: it need not be true any more: it is from before the last start, its frame did not come with the last
@@ -42,6 +43,21 @@ class SignalNow(Struct, frozen=True, kw_only=True):
     active: bool | None
 
 
+class InputReportNow(Struct, frozen=True, kw_only=True):
+    """What was last said of one of the device's own inputs.
+
+    :ivar said_at: when, milliseconds UTC; :ivar address: the host that said it; empty: not known.
+    :ivar session_at: when that session was attached, milliseconds UTC; None: not known.
+    :ivar stale: the device has not repeated it for some minutes. It counts all the same.
+    """
+
+    active: bool
+    said_at: int
+    address: str
+    session_at: int | None
+    stale: bool
+
+
 class View(Struct, frozen=True, kw_only=True):
     """What is known of a device now.
 
@@ -53,6 +69,7 @@ class View(Struct, frozen=True, kw_only=True):
     :ivar completeness: how much of what the profile names is known, 0..1; None: it names nothing.
     :ivar byte_order: of registers in its change uploads; None: not decided.
     :ivar inputs: the device's own, by name; None: not known.
+    :ivar input_reports: when each of them was last said and by which session, by name.
     :ivar packet_gaps: how often change packets were missing since the start: what they said is not known.
     :ivar unplaced: frames of the last upload of which it is not known what they answer.
     """
@@ -70,6 +87,7 @@ class View(Struct, frozen=True, kw_only=True):
     points: list[PointNow]
     signals: list[SignalNow]
     inputs: dict[str, bool | None]
+    input_reports: dict[str, InputReportNow]
     byte_order: Literal["little", "big"] | None
     packet_gaps: int
     unplaced: tuple[str, ...]
@@ -101,10 +119,20 @@ def view_of(record: LiveRecord, now: float, *, online: bool) -> View:
             for one in profile.definition.signals
         ],
         inputs=inputs.states(record.inputs),
+        input_reports=_input_reports(record, int(now * 1000)),
         byte_order=known.byte_order,
         packet_gaps=record.packet_gaps,
         unplaced=record.unplaced,
     )
+
+
+def _input_reports(record: LiveRecord, now_ms: int) -> dict[str, InputReportNow]:
+    if record.reports is None:
+        return {}
+    return {
+        name: InputReportNow(**asdict(report), stale=report.stale(now_ms))
+        for name, report in record.reports.by_name.items()
+    }
 
 
 def _point(record: LiveRecord, point: Point, before: Known, *, online: bool) -> PointNow:

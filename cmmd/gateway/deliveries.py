@@ -27,15 +27,26 @@ class Delivery:
     """A moment that was polled, and what becomes of it. Of one that has been sent, one of these is called, once.
 
     :param tells_inputs: whether the upload tells the device's inputs.
+    :param polled: False: it tells the inputs and nothing else. Whether the server takes uploads with values does not
+        follow from what becomes of it.
     """
 
-    __slots__ = ("_deliveries", "fate", "keeping", "moment", "tells_inputs")
+    __slots__ = ("_deliveries", "fate", "keeping", "moment", "polled", "tells_inputs")
 
-    def __init__(self, deliveries: "Deliveries", moment: Moment, fate: _Fate, *, tells_inputs: bool = False) -> None:
+    def __init__(
+        self,
+        deliveries: "Deliveries",
+        moment: Moment,
+        fate: _Fate,
+        *,
+        tells_inputs: bool = False,
+        polled: bool = True,
+    ) -> None:
         self._deliveries = deliveries
         self.moment = moment
         self.fate = fate
         self.tells_inputs = tells_inputs
+        self.polled = polled
         self.keeping: Deferred[KeptRows] | None = None
 
     def arrived(self) -> None:
@@ -66,7 +77,7 @@ class Deliveries:
         self._recorder = recorder
         self._arrived = arrived
         self._waiting: deque[Delivery] = deque()  # behind one that is under way; that first
-        self._gets_through = True  # what was settled last has arrived
+        self._gets_through = True  # what was polled and settled last has arrived
 
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivery:
         """Something is on its way to the server.
@@ -75,6 +86,13 @@ class Deliveries:
         """
         moment = self._recorder.moment(params, inputs)
         one = Delivery(self, moment, _Fate.UNDER_WAY, tells_inputs=tells_inputs)
+        self._waiting.append(one)
+        return one
+
+    def inputs_sent(self, inputs: InputStates) -> Delivery:
+        """The device's inputs are on their way to the server, and no values."""
+        moment = self._recorder.moment("", inputs, polled=False)
+        one = Delivery(self, moment, _Fate.UNDER_WAY, tells_inputs=True, polled=False)
         self._waiting.append(one)
         return one
 
@@ -93,20 +111,20 @@ class Deliveries:
             one.fate = fate
             self._judge()
         elif fate is _Fate.ARRIVED:  # it was overdue
-            self._gets_through = True
+            self._gets_through = self._gets_through or one.polled
             if one.keeping is not None:
                 self._recorder.take_back(one.moment, one.keeping, tells_inputs=one.tells_inputs)
-        if fate is _Fate.ARRIVED:
+        if fate is _Fate.ARRIVED and one.polled:
             self._arrived()
 
     def _judge(self) -> None:
         while self._waiting and self._waiting[0].fate is not _Fate.UNDER_WAY:
             one = self._waiting.popleft()
             if one.fate is _Fate.ARRIVED:
-                self._gets_through = True
+                self._gets_through = self._gets_through or one.polled
                 self._recorder.arrived(one.moment, tells_inputs=one.tells_inputs)
             elif one.fate is _Fate.MISSED:
-                self._gets_through = False
+                self._gets_through = self._gets_through and not one.polled
                 one.keeping = self._recorder.missed(one.moment)
             elif one.fate is _Fate.LEFT_OUT:
                 self._recorder.missed(one.moment, changes_only=self._gets_through)

@@ -12,6 +12,7 @@ from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.source import InputStates, OutcomeUnknown, Veto, unopposed
+from cmmd.gateway.stop import stop_coil, stop_request
 from cmmd.modbus.frames import (
     ExceptionResponse,
     ExpectedResponse,
@@ -23,6 +24,7 @@ from cmmd.modbus.frames import (
     parse_request,
 )
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
+from cmmd.wire.quoting import quoted
 
 __all__ = ["MISSED_BEFORE_SAID", "MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
 
@@ -52,6 +54,9 @@ class Exchanges(Protocol):
         """See Bus."""
 
     def write(self, request: WriteRequest, veto: Veto) -> Awaitable[None]:
+        """See Bus."""
+
+    def write_first(self, request: WriteRequest, waits_s: float) -> Awaitable[None]:
         """See Bus."""
 
 
@@ -101,9 +106,9 @@ class BusSource:
     changes they come all the same, since changes have addresses.
 
     :param identity: who the device is; its wiring is put in here.
-    :param inputs: the device's own inputs. While remote control is inhibited, every order is refused.
-    :param catalog: knows the byte order of change uploads by ``moduletype``; where it is open, they are little-endian,
-        as in the field.
+    :param inputs: the device's own inputs. While remote control is inhibited, every order but a stop is refused.
+    :param catalog: knows the stop command and the byte order of change uploads by ``moduletype``; where the byte order
+        is open, they are little-endian, as in the field.
     :param unit: the controller's Modbus unit: of writes to unit 00.
     :param byte_order: goes before what the catalog says; None: nothing does.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
@@ -286,7 +291,9 @@ class BusSource:
 
     async def write(self, frame: str, veto: Veto = unopposed) -> bool:
         """See Source. Taken are intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
-        if self._inhibited:
+        why_not = self._inhibition() or veto()
+        if why_not is not None:
+            self._log.info("{request} was not done: {error}", request=quoted(frame), error=why_not)
             return False
         try:
             request = parse_request(frame)
@@ -296,8 +303,27 @@ class BusSource:
             return False
         if request.unit == BROADCAST:
             request = replace(request, unit=self._unit)
+        return await self._outcome(request, self._bus.write(request, lambda: self._inhibition() or veto()))
+
+    def is_stop(self, frame: str) -> bool:
+        """See Source. It is the stop command of the profile of the moduletype, to the controller or to unit 00."""
+        return self._stop_request(frame) is not None
+
+    async def stop(self, frame: str, waits_s: float) -> bool:
+        """See Source."""
+        request = self._stop_request(frame)
+        if request is None:
+            return False
+        request = replace(request, unit=self._unit)
+        return await self._outcome(request, self._bus.write_first(request, waits_s))
+
+    def _stop_request(self, frame: str) -> WriteRequest | None:
+        return stop_request(frame, stop_coil(self._catalog, self._identity().moduletype), (BROADCAST, self._unit))
+
+    async def _outcome(self, request: WriteRequest, writing: Awaitable[None]) -> bool:
+        """Wait for a write, and say whether the controller did it."""
         try:
-            await self._bus.write(request, lambda: self._inhibition() or veto())
+            await writing
         except (ExceptionAnswer, NotSent) as error:
             self._log.info("{request} was not done: {error}", request=request.to_hex(), error=error)
             return False

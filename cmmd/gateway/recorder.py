@@ -114,6 +114,7 @@ class Recorder:
     def forget(self) -> None:
         """What is kept next is the first of another time."""
         self._kept_at: float | None = None  # by the ticks of the machine
+        self._inputs_kept_at: float | None = None  # likewise, without values
         self._bits: dict[tuple[str, int], str] = {}
         self._owes_change = False
         self._inputs: InputStates = NO_INPUTS
@@ -140,9 +141,13 @@ class Recorder:
 
     # --- what matters ------------------------------------------------------------------------------------------------
 
-    def moment(self, params: str, inputs: InputStates) -> Moment:
-        """What was polled now, as ordered last."""
-        self._polled_at = self._clock.seconds()
+    def moment(self, params: str, inputs: InputStates, *, polled: bool = True) -> Moment:
+        """What was polled now, as ordered last.
+
+        :param polled: False: only the inputs were looked at.
+        """
+        if polled:
+            self._polled_at = self._clock.seconds()
         plan = "" if self._ordered is None else self._ordered.plan
         values = params if _has_values(params) else ""  # that a controller was silent is no reading
         return Moment(plan=plan, stamp=self._timekeeper.stamp(), params=values, inputs=inputs)
@@ -153,7 +158,8 @@ class Recorder:
         :param tells_inputs: the server has been told the inputs, too.
         """
         self._bits.update(_bits(moment.params))
-        self._owes_change = False
+        if moment.params:  # else a change of a coil is owed as before
+            self._owes_change = False
         if tells_inputs:
             self._inputs = moment.inputs
 
@@ -194,9 +200,13 @@ class Recorder:
 
     def _is_due(self, moment: Moment, *, inputs_changed: bool, changes_only: bool) -> bool:
         """Whether something is to be kept; it is taken for kept then."""
-        if not moment.params and not inputs_changed:
-            return False
         now = moment.stamp.ticks_s
+        if not moment.params:  # values stay as due as they were
+            since_s = CHANGE_GAP_S if self._inputs_kept_at is None else now - self._inputs_kept_at
+            if not inputs_changed or 0 <= since_s < CHANGE_GAP_S:
+                return False
+            self._inputs_kept_at = now
+            return True
         bits = _bits(moment.params)
         if inputs_changed or any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
             self._owes_change = True

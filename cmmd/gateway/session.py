@@ -95,6 +95,7 @@ class Session:
             log=terms.log,
             begin=self.begin,
             restart=lambda: self._end(None),
+            over=self._over,
         )
         self._uploads = Uploads(source, self, orders, clock=terms.clock, random=terms.random, counters=terms.counters)
         self._refusals = 0
@@ -117,9 +118,11 @@ class Session:
         self.attached_at = self._clock.seconds()
         self._terms.counters.online += 1
         self._terms.log.info("{hostid} is online", hostid=self._hostid)
-        for task in (self._ask_time(), self._heartbeats(), self._uploads.run(), self._obedience.run(self._over)):
+        for task in (self._ask_time(), self._heartbeats(), self._uploads.run()):
             self.begin(task)
+        self._obedience.start()
         self._attached(self)
+        self.begin(self._uploads.say_inputs())  # behind the above: a keeper has to know of them
         try:
             why = await self._ended
         finally:
@@ -154,14 +157,17 @@ class Session:
         """See to it that what the server does not get is kept, from now on."""
         self._uploads.keeper = keeper
 
-    def judge(self, answer: ServerAnswer) -> bool:
+    def judge(self, answer: ServerAnswer, *, values: bool = True) -> bool:
         """Whether the server took what it answers.
 
+        :param values: False: it answers a packet without values. That says nothing about whether the server takes
+            those, so that it neither counts among refusals in a row nor ends such a row.
         :raises LinkError: it does not know us any more, or refuses and refuses: time to log in again.
         """
         method = answer.method
         if answer.retcode == Retcode.OK:
-            self._in_a_row.pop(method, None)
+            if values:
+                self._in_a_row.pop(method, None)
             return True
         if answer.retcode in NOT_OURS:
             raise LinkError(f"{method} refused, retcode {answer.retcode}")
@@ -175,7 +181,7 @@ class Session:
                 retcode=quoted(answer.retcode),
                 reason="refused by the server",
             )
-        if answer.retcode != Retcode.TRY_AGAIN:
+        if values and answer.retcode != Retcode.TRY_AGAIN:
             self._in_a_row[method] += 1
             if self._in_a_row[method] == MOST_REFUSALS:
                 raise LinkError(f"{method} refused {MOST_REFUSALS} times in a row, retcode {quoted(answer.retcode)}")
@@ -249,10 +255,7 @@ class Session:
 
         :param say: sends the answer there.
         """
-        try:
-            self._obedience.take(command, say)
-        except LinkError as error:
-            self._end(error)
+        self._obedience.take(command, say)
 
     def _command_received(self, command: Command) -> None:
         self.obey(command, self._connection.send)

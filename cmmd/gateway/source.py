@@ -89,6 +89,20 @@ class Source(Protocol):
         :raises OutcomeUnknown: nobody knows. So with whatever else is raised: the server is left without an answer.
         """
 
+    def is_stop(self, frame: str) -> bool:
+        """Say whether a frame is the controller's stop command, which nothing holds back.
+
+        :return: False also where it is not known what the stop command is.
+        """
+
+    def stop(self, frame: str, waits_s: float) -> Awaitable[bool]:
+        """Carry a stop command out, whatever speaks against other writes: before all of them, despite an inhibit.
+
+        :param frame: as the server sent it; one that :meth:`is_stop` does not know is not done.
+        :param waits_s: seconds it can wait for what the bus still expects, beside a request under way.
+        :return: as with :meth:`write`. :raises OutcomeUnknown: likewise.
+        """
+
     def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> Awaitable[bool]:
         """Change the wiring to the controller (section 4.6), in the codes of 4.1; None: as it is.
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from cmmd.gateway.connection import ServerAnswer
 from cmmd.gateway.orders import LinkCounters, Orders
@@ -14,7 +15,15 @@ from cmmd.gateway.steps import Steps
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Delivered", "Keeper", "Uploader", "Uploads", "change_packet"]
+__all__ = ["FIRST_INPUTS_S", "INPUTS_REPEATED_S", "Delivered", "Keeper", "Uploader", "Uploads", "change_packet"]
+
+FIRST_INPUTS_S = 0.2
+"""The inputs are told so long after attaching: behind the question for the server's clock, in a segment of their own. A
+server that parses one message per receive loses the second one of a segment."""
+
+INPUTS_REPEATED_S = 60.0
+"""How often the device's inputs are told without having changed. A server can lose what it was told, and acts on how
+long ago it was: an inhibit of long ago keeps commands away until the device says that it is off."""
 
 
 class Delivered(Protocol):
@@ -36,6 +45,9 @@ class Keeper(Protocol):
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivered:
         """Something is on its way."""
 
+    def inputs_sent(self, inputs: InputStates) -> Delivered:
+        """The device's inputs are on their way, and no values."""
+
     def left_out(self, params: str, inputs: InputStates) -> None:
         """Something was polled and is not sent."""
 
@@ -46,7 +58,7 @@ class Uploader(Protocol):
     async def upload(self, message: ReqData | ReqDataChange) -> ServerAnswer:
         """See Session."""
 
-    def judge(self, answer: ServerAnswer) -> bool:
+    def judge(self, answer: ServerAnswer, *, values: bool = True) -> bool:
         """See Session."""
 
     def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -92,20 +104,15 @@ class Uploads:
         """
         period = self._orders.upload_period
         steps = Steps(self._clock, period, self._random.uniform(0, period))
-        first = True
         while True:
             await steps.next()
             if self._under_way:
                 await self._leave_out()
                 continue
-            if not first:  # before the values: a controller may take its time
-                await self._tell_inputs()
+            await self._tell_inputs()  # before the values: a controller may take its time
             upload = await self._next_upload()
             if upload is not None:
                 await self._send(upload)
-            if first:  # behind them: else they would be told beside values of long ago
-                first = False
-                await self._tell_inputs()
 
     async def _leave_out(self) -> None:
         """Poll for the keeper: the server takes its time, or is not there any more."""
@@ -130,34 +137,59 @@ class Uploads:
         self._packetnum = sent + 1
         return change_packet(self._hostid, replace(changes, packetnum=self._packetnum), self._source.inputs())
 
-    async def _tell_inputs(self) -> None:
-        """Tell the device's inputs where they are not as they were told last (4.5), in both data modes.
+    async def say_inputs(self) -> None:
+        """Tell the device's inputs (4.5) at once and every :data:`INPUTS_REPEATED_S`, in both data modes.
+
+        A full upload has no place for them, and the server may have lost what it was told, or the device's address may
+        be another one now.
+
+        :raises LinkError: the session has to end.
+        """
+        await deferLater(self._clock, FIRST_INPUTS_S)
+        while True:
+            await self._tell_inputs(again=True)
+            await deferLater(self._clock, INPUTS_REPEATED_S)
+
+    async def _tell_inputs(self, *, again: bool = False) -> None:
+        """Tell the device's inputs where they are not as they were told last.
 
         Such a packet has no values and no number: it is none of those that follow a full set.
+
+        :param again: tell them though they are.
         """
         inputs = self._source.inputs()
-        if inputs not in (self._told, NO_INPUTS):
-            await self._send(change_packet(self._hostid, ChangeParams(), inputs), only=inputs)
-
-    async def _send(self, message: ReqData | ReqDataChange, only: InputStates | None = None) -> None:
-        """Send it; wait for the answer where nobody keeps what is polled meanwhile.
-
-        :param only: the inputs, where it tells nothing else.
-        """
+        if inputs == NO_INPUTS or (inputs == self._told and not again):
+            return
+        self._told = inputs
         keeper = self.keeper
         if keeper is None:
-            await self._sent(message, only, None)
-            return
-        params = ""
-        if only is None:
-            params = (message.params or "") if isinstance(message, ReqData) else self._source.reading()
-        inputs = self._source.inputs() if only is None else only
-        delivered = keeper.sent(params, inputs, tells_inputs=isinstance(message, ReqDataChange))
-        self._session.begin(self._sent(message, only, delivered))
+            await self._inputs_sent(inputs, None)
+        else:
+            self._session.begin(self._inputs_sent(inputs, keeper.inputs_sent(inputs)))
 
-    async def _sent(
-        self, message: ReqData | ReqDataChange, only: InputStates | None, delivered: Delivered | None
-    ) -> None:
+    async def _inputs_sent(self, inputs: InputStates, delivered: Delivered | None) -> None:
+        answer: ServerAnswer | None = None
+        taken = False
+        try:
+            answer = await self._session.upload(change_packet(self._hostid, ChangeParams(), inputs))
+            taken = self._session.judge(answer, values=False)
+        finally:
+            if delivered is not None:
+                _settle(delivered, answer, taken=taken)
+        if answer.retcode == Retcode.TRY_AGAIN:  # other refusals wait for the next repetition, or for a change
+            self._told = NO_INPUTS
+
+    async def _send(self, message: ReqData | ReqDataChange) -> None:
+        """Send it; wait for the answer where nobody keeps what is polled meanwhile."""
+        keeper = self.keeper
+        if keeper is None:
+            await self._sent(message, None)
+            return
+        params = (message.params or "") if isinstance(message, ReqData) else self._source.reading()
+        delivered = keeper.sent(params, self._source.inputs(), tells_inputs=isinstance(message, ReqDataChange))
+        self._session.begin(self._sent(message, delivered))
+
+    async def _sent(self, message: ReqData | ReqDataChange, delivered: Delivered | None) -> None:
         self._under_way += 1
         answer: ServerAnswer | None = None
         taken = False
@@ -168,10 +200,7 @@ class Uploads:
             self._under_way -= 1
             if delivered is not None:
                 _settle(delivered, answer, taken=taken)
-        if only is not None:
-            if taken:
-                self._told = only
-        elif taken:
+        if taken:
             self._counters.uploads += 1
         else:
             self._packetnum = None  # what was refused is missing on the other side

@@ -31,10 +31,10 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cmmd.server.foreign import GuardedSplitter
 from cmmd.server.pacing import Apart, Pacing
 from cmmd.server.sockets import socket_of, tune
 from cmmd.wire.errors import FrameError, PeerError, Reason
-from cmmd.wire.splitter import Splitter
 
 __all__ = ["JSONReceiver", "Limits"]
 
@@ -75,7 +75,7 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self.clock = clock
         self._limits = limits
-        self._splitter = Splitter(limits.max_frame, limits.max_depth)
+        self._splitter = GuardedSplitter(limits.max_frame, limits.max_depth)
         self._frame_errors = 0
         self._outbox: deque[bytes] = deque()
         self._unsent = 0
@@ -137,6 +137,11 @@ class JSONReceiver(Protocol, TimeoutMixin, ABC):
     def dataReceived(self, segment: bytes) -> None:
         """Take the bytes of one receive."""
         if self._ending:
+            return
+        if self._splitter.protocols.recognized(
+            segment
+        ):  # first: no document before or behind it in the segment is obeyed
+            self.drop(Reason.FOREIGN_PROTOCOL)
             return
         self.resetTimeout()
         self._splitter.feed(segment)

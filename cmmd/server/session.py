@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.inputs import Origin
 from cmmd.fleet.live import Plan
 from cmmd.fleet.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.registry import Registry
@@ -53,10 +54,14 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 class _Attached(Struct):
-    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do."""
+    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do.
+
+    :ivar at: when it was attached, milliseconds UTC.
+    """
 
     plan: Plan
     round_trips: RoundTrips
+    at: int
 
 
 class Session(JSONReceiver):
@@ -153,7 +158,11 @@ class Session(JSONReceiver):
     def joined(self, hostid: str) -> None:
         """See Lived."""
         self.hostid = hostid
-        self._attached = _Attached(self._around.uploads.plan(hostid), RoundTrips(self.clock, self._around.ours))
+        self._attached = _Attached(
+            self._around.uploads.plan(hostid),
+            RoundTrips(self.clock, self._around.ours),
+            int(self._around.now() * 1000),
+        )
         self._around.presence.attach(hostid, self)
 
     def left(self) -> None:
@@ -190,6 +199,8 @@ class Session(JSONReceiver):
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
         if self._attached is not None:
             self._attached.plan = self._around.uploads.plan(hostid)  # from the next upload on
+            if answer.retcode == Retcode.OK:
+                self._around.presence.vouched_for(hostid, self)
         self.send(encode(answer))
         self._life.login_answered()
 
@@ -211,6 +222,7 @@ class Session(JSONReceiver):
         self._admit("reqdata", message.hostid)
         assert self._attached is not None, "it has just been admitted"
         self._around.tally.uploads["full"] += 1
+        self._look_where_it_comes_from()
         plan = self._attached.plan
         try:
             durable = self._around.uploads.full(message, plan, historic=not self._carries_commands)
@@ -221,11 +233,25 @@ class Session(JSONReceiver):
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._around.tally.uploads["change"] += 1
+        self._look_where_it_comes_from()
         try:
-            durable = self._around.uploads.change(message, historic=not self._carries_commands)
+            durable = self._around.uploads.change(message, historic=not self._carries_commands, origin=self._origin)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
         return self._acknowledge(durable)
+
+    def _look_where_it_comes_from(self) -> None:
+        """Tell presence of an upload by a superseded session from elsewhere: two devices claim to be the same one."""
+        presence = self._around.presence
+        if presence.elsewhere and self in presence.elsewhere:
+            assert self.hostid is not None, "it is attached"
+            presence.uploaded(self.hostid, self)
+
+    def _origin(self) -> Origin:
+        """Say who reports the device's inputs."""
+        assert self._attached is not None, "it has just been admitted"
+        assert self.hostid is not None, "it is attached"
+        return Origin(self.peer, self._attached.at, self._around.presence.trusts(self.hostid, self))
 
     def _acknowledge(self, durable: Deferred[None] | None) -> Deferred[None] | None:
         """Answer an upload: at once, or where it is due for history when it is durable."""

@@ -133,6 +133,19 @@ class Controller:
             self.transfer.aim(supply, now)
         return can_close
 
+    def _open_generator_breaker(self, now: float) -> bool:
+        if self.mode is not Mode.MANUAL:
+            return False
+        if self.transfer.target is Supply.GENERATOR:
+            self.transfer.aim(Supply.NOTHING, now)
+        return True
+
+    def _close_generator_breaker(self, now: float) -> bool:
+        if self.mode is not Mode.MANUAL or self.engine.state is not EngineState.RUNNING:
+            return False
+        self.transfer.aim(Supply.GENERATOR, now)
+        return True
+
     # --- what the panel shows ----------------------------------------------------------------------------------------
 
     def points(self, now: float) -> dict[str, float]:
@@ -170,4 +183,6 @@ _COMMANDS: dict[str, Callable[[Controller, float], bool]] = {
     "manual": lambda controller, _: controller._switch(Mode.MANUAL),
     "generator_breaker_toggle": Controller._toggle_generator_breaker,
     "mains_breaker_toggle": Controller._toggle_mains_breaker,
+    "generator_breaker_open": Controller._open_generator_breaker,
+    "generator_breaker_close": Controller._close_generator_breaker,
 }

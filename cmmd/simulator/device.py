@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from cmmd.gateway.changes import change_params, changed_items
 from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
+from cmmd.gateway.stop import STOP, stop_request
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,
@@ -17,7 +18,7 @@ from cmmd.modbus.frames import (
 )
 from cmmd.simulator.genset import Genset
 from cmmd.simulator.misbehaviour import Misbehaviour
-from cmmd.simulator.panel import Picture
+from cmmd.simulator.panel import Picture, panel_of
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
 __all__ = ["SimulatedDevice"]
@@ -37,6 +38,8 @@ class SimulatedDevice:
 
     :param identity: how it logs in.
     :param misbehaviour: what is wrong with it; None: nothing.
+    :ivar input_states: its own four inputs; a module without any until they are set. While remote control is inhibited,
+        every order but a stop is refused, as by a gateway.
     """
 
     def __init__(self, identity: LoginParams, genset: Genset, misbehaviour: Misbehaviour | None = None) -> None:
@@ -45,6 +48,7 @@ class SimulatedDevice:
         self._misbehaviour = misbehaviour
         self._plan: tuple[ReadRequest, ...] = ()
         self._uploaded: list[bytes] = []  # values of each request of the plan, as last uploaded
+        self.input_states: InputStates = NO_INPUTS
 
     def identity(self) -> LoginParams:
         """How it logs in (section 4.1), wired as it is now."""
@@ -79,16 +83,32 @@ class SimulatedDevice:
         return ";".join(map(read_response, self._plan, self._uploaded)) if self._uploaded else ""
 
     def inputs(self) -> InputStates:
-        """It has none."""
-        return NO_INPUTS
+        """Give the states of its own inputs (section 4.5)."""
+        return self.input_states
 
     async def write(self, frame: str, veto: Veto = unopposed) -> bool:
         """Carry out a command: function 05, coil on (section 4.6).
 
         :return: whether the controller obeyed; what is no command, it does not.
         """
-        if veto() is not None:
+        if self._inhibited or veto() is not None:
             return False
+        return self._obeyed(frame)
+
+    def is_stop(self, frame: str) -> bool:
+        """Say whether a frame is the stop command of the simulated controller."""
+        commands = panel_of(self._identity.moduletype).command_by_coil
+        coil = next((coil for coil, name in commands.items() if name == STOP), None)
+        return stop_request(frame, coil, UNITS) is not None
+
+    async def stop(self, frame: str, waits_s: float) -> bool:  # noqa: ARG002 - there is no bus to wait for
+        """Carry out the stop command, though remote control is inhibited.
+
+        :return: whether the controller obeyed.
+        """
+        return self.is_stop(frame) and self._obeyed(frame)
+
+    def _obeyed(self, frame: str) -> bool:
         says = self._says
         if says is not None:
             return says
@@ -105,7 +125,7 @@ class SimulatedDevice:
 
         :return: whether there is such a wiring.
         """
-        if veto() is not None:
+        if self._inhibited or veto() is not None:
             return False
         says = self._says
         if says is not None:
@@ -119,6 +139,10 @@ class SimulatedDevice:
             moduleBaud=identity.moduleBaud if module_baud is None else module_baud,
         )
         return True
+
+    @property
+    def _inhibited(self) -> bool:
+        return self.input_states.inhibit_remote == 1
 
     @property
     def _says(self) -> bool | None:

@@ -117,7 +117,8 @@ class Genset:
     def command(self, name: str) -> bool:
         """Command the controller.
 
-        :param name: start, stop, test, auto, manual, generator_breaker_toggle or mains_breaker_toggle.
+        :param name: start, stop, test, auto, manual, generator_breaker_toggle or mains_breaker_toggle; or, as a
+            controller with one breaker has them, generator_breaker_open or generator_breaker_close.
         :return: whether it obeys.
         """
         self._pass()

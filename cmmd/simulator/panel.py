@@ -49,16 +49,20 @@ class Picture:
 class Panel:
     """Knows where everything is shown. Points that nobody models are 0.
 
+    :param profile: of the controller.
+    :param default: of the controller that is modelled. Signals that only this one has are shown nowhere: a controller
+        with one breaker says nothing of the mains.
     :ivar command_by_coil: coil -> the name of the command that writing it gives.
     :ivar coil_count: coils from address 0 on: as many as are polled.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, default: Profile) -> None:
         self.command_by_coil = {command.coil: name for name, command in profile.command_by_name.items()}
         self.coil_count = max(
             poll.addresses.stop for poll in profile.definition.polls if poll.request.function is Function.READ_COILS
         )
-        self._bit = {name: 1 << signal.address for name, signal in profile.signal_by_name.items()}
+        self._bit = dict.fromkeys(default.signal_by_name, 0)
+        self._bit |= {name: 1 << signal.address for name, signal in profile.signal_by_name.items()}
         self._warnings, self._shutdowns = (
             sum(
                 1 << one.address
@@ -121,5 +125,5 @@ def _signals_of(values: Values) -> Iterator[str]:
 def panel_of(model: str) -> Panel:
     """The panel that the shipped profile of a model describes; the default's where there is none."""
     catalog = load_catalog()
-    profile = catalog.for_moduletype(model)
-    return Panel(catalog.for_moduletype(DEFAULT_MODEL) if profile.name == GENERIC else profile)
+    profile, default = catalog.for_moduletype(model), catalog.for_moduletype(DEFAULT_MODEL)
+    return Panel(default if profile.name == GENERIC else profile, default)

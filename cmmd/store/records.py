@@ -49,7 +49,10 @@ class Device(Struct, frozen=True, kw_only=True):
     the polling plan it was given at its last login. ``history_interval`` (seconds), ``data_mode``, ``online_rate``,
     ``offline_rate`` (milliseconds), ``set_port``, ``set_baud`` (codes of section 4.1) and ``profile`` (its name) are
     the owner's; None: as the configuration, or the device, says. ``byte_order``: of the registers in its change
-    uploads, once the evidence has decided it; None: not decided, or its profile says it.
+    uploads, once the evidence has decided it; None: not decided, or its profile says it. ``last_login_address``: the
+    host of its latest password login; None: not known. ``lock_reason``, ``locked_by``, ``locked_at``: the maintenance
+    lock; None: it is not locked. ``input_reports``: what was last said of its own four inputs, when and by whom, as
+    JSON, see fleet.inputs; empty: nothing.
     """
 
     number: int = 0
@@ -77,6 +80,11 @@ class Device(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     registered_at: int
     last_login_at: int | None = None
+    last_login_address: str | None = None
+    lock_reason: str | None = None
+    locked_by: str | None = None
+    locked_at: int | None = None
+    input_reports: str = ""
 
 
 class PointColumn(Struct, frozen=True, kw_only=True):
@@ -170,7 +178,8 @@ class Command(Struct, frozen=True, kw_only=True):
     with CRC, joined by ``;``; or ``modulePort=2,moduleBaud=0``; or empty. ``requester`` and ``door``: who asked, and
     which way. ``uid``: six digits. ``ended_at``: when its outcome was settled; None as long as ``outcome`` is None.
     ``reply``: what the device answered, printable, at most 1000 characters. ``confirmed``: whether later uploads showed
-    it; None: not settled, or its profile cannot tell.
+    it; None: not settled, or its profile cannot tell. ``overridden``: the code of the refusal that an administrator
+    overrode for this command; None: none. ``address``: the host of the session that it was sent to; None: not sent.
     """
 
     number: int
@@ -188,6 +197,8 @@ class Command(Struct, frozen=True, kw_only=True):
     reply: str | None = None
     confirmed: bool | None = None
     confirmed_at: int | None = None
+    overridden: str | None = None
+    address: str | None = None
 
 
 class Numbers(Struct, frozen=True, kw_only=True):

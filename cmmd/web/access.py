@@ -54,7 +54,7 @@ class Caller(Struct, frozen=True):
     @property
     def by(self) -> By:
         """For the audit."""
-        return By(f"token {self.name}", DOOR)
+        return By(f"token {self.name}", DOOR, admin=self.role == "admin")
 
 
 NOBODY = Caller("nobody", "viewer")

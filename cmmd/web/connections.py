@@ -1,7 +1,7 @@
 """Connections of browsers and programs: HTTP/1.1 within limits that strangers cannot stretch."""
 
+from collections import deque
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -9,18 +9,19 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
+from cmmd.fleet.loglimit import LogLimit
 from cmmd.web.access import is_loopback
-from cmmd.web.problems import MEDIA_TYPE, Refused, encoded, problem_of, refuse
+from cmmd.web.budget import ReadingBudget
+from cmmd.web.problems import MEDIA_TYPE, Refused, encoded, problem_of
+from cmmd.web.request import HEADERS, LimitedRequest
 
 __all__ = [
-    "MOST_BODY_BYTES",
     "MOST_CONNECTIONS",
     "MOST_CONNECTIONS_EACH",
     "REQUEST_S",
     "Limited",
-    "LimitedRequest",
     "LimitedSite",
 ]
 
@@ -32,8 +33,11 @@ MOST_CONNECTIONS = 300
 MOST_CONNECTIONS_EACH = 40
 """Of one address, likewise. A Unix socket and this machine, where a proxy may be, may have all."""
 
-MOST_BODY_BYTES = 64 * 1024
-MOST_URI_BYTES = 8192
+MOST_HEADERS = 100
+"""Header fields of one request. A browser behind two proxies sends about 40."""
+
+BYTES_A_RECEIVE = 8 * 1024
+"""The most of one connection that is parsed in one turn of the reactor, so that devices never wait long for theirs."""
 
 REQUEST_S = 30.0
 """Seconds that a request may take to come in, from its first byte."""
@@ -43,69 +47,6 @@ IDLE_S = 75.0
 
 LINGER_S = 2.0
 """Seconds that a connection is still read, and not listened to, after a request that was refused halfway."""
-
-HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"Server", b"cmmd"),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"X-Frame-Options", b"DENY"),
-    (b"Referrer-Policy", b"no-referrer"),
-    (b"Cross-Origin-Resource-Policy", b"same-origin"),
-    (b"Cross-Origin-Opener-Policy", b"same-origin"),
-    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
-    (b"Cache-Control", b"no-store"),
-)
-"""Of every answer, unless it says otherwise."""
-
-
-class LimitedRequest(Request):
-    """A request whose body is short, and whose answer is careful."""
-
-    channel: "Limited"
-    content: BytesIO
-    _parsePOSTFormSubmission = False  # forms are not taken
-
-    def gotLength(self, length: int | None) -> None:
-        """Its headers are there."""
-        self.content = BytesIO()
-        if length is not None and length > MOST_BODY_BYTES:
-            self.channel.refuse(Refused("too_large", f"the body has {length} bytes, {MOST_BODY_BYTES} are taken"))
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """More of its body is there."""
-        if self.content.tell() + len(data) > MOST_BODY_BYTES:
-            self.channel.refuse(Refused("too_large", f"the body has more than {MOST_BODY_BYTES} bytes"))
-        else:
-            self.content.write(data)
-
-    def process(self) -> None:
-        """All of it is there."""
-        if len(self.uri) > MOST_URI_BYTES:
-            self.channel.refuse(Refused("uri_too_long", f"{len(self.uri)} bytes, {MOST_URI_BYTES} are taken"))
-            return
-        super().process()
-
-    def processingFailed(self, reason: Failure) -> Failure:
-        """A resource has a bug: it is answered as one of the API, unless some of another answer is on its way."""
-        if self.startedWriting:
-            log.failure("web: while answering", reason)
-            self.channel.forceAbortClient()
-        else:
-            assert reason.value is not None, "it failed"
-            refuse(self, reason.value)
-        return reason
-
-    def getHeader(self, key: Any) -> Any:
-        """A header; what is no UTF-8 in it is none of ours, and no reason to fail."""
-        if isinstance(key, bytes):
-            return super().getHeader(key)
-        raw = super().getHeader(key.encode("ascii"))
-        return None if raw is None else raw.decode("utf-8", "replace")
-
-    def render(self, resrc: Any) -> None:
-        """Answer it."""
-        for name, value in HEADERS:
-            self.responseHeaders.setRawHeaders(name, [value])
-        super().render(resrc)
 
 
 class Limited(HTTPChannel):
@@ -120,6 +61,7 @@ class Limited(HTTPChannel):
     transport: Any
     site: "LimitedSite"
     requestFactory = LimitedRequest
+    maxHeaders = MOST_HEADERS
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,6 +69,7 @@ class Limited(HTTPChannel):
         self._refused = False
         self._answered: Any = None
         self._next_turn: IDelayedCall | None = None
+        self._held: deque[bytes] = deque()  # received, and not read yet
 
     @property
     def idle(self) -> bool:
@@ -134,8 +77,9 @@ class Limited(HTTPChannel):
         return not self._handlingRequest or self._answered is not None
 
     def connectionMade(self) -> None:
-        """Somebody has come."""
+        """Limit how much is read at once, and count the connection."""
         super().connectionMade()
+        _socket_below(self.transport).bufferSize = BYTES_A_RECEIVE
         self.site.come(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -144,27 +88,83 @@ class Limited(HTTPChannel):
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
+        self._held.clear()
+        self.site.budget.forget(self)
         super().connectionLost(reason)
         self.site.gone(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take the bytes of one receive, to be read when the budget allows it."""
+        if not self._refused:
+            self._held.append(data)
+            self.site.budget.read(self)
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Read the next request, of which ``extra`` has come before the bytes that are held."""
+        self.line_mode = 1
+        if extra:
+            self._held.appendleft(extra)
+            self.site.budget.read(self)
+
+    def wait(self) -> None:
+        """Receive no more bytes until ``read_on``."""
+        self.transport.pauseProducing()
+
+    def read_on(self) -> None:
+        """Receive bytes again, unless Twisted has a reason of its own not to."""
+        backlog = sum(map(len, self._dataBuffer))
+        if not (self._waitingForTransport or backlog > self._optimisticEagerReadSize or self.transport.disconnecting):
+            self._networkProducer.resumeProducing()
+
+    def read_held(self) -> None:
+        """Read the bytes that are held.
+
+        An exception of the parser ends the connection here. The reactor would log a traceback for each one, and a
+        client that repeats its request would fill a disk with them.
+        """
+        data = b"".join(self._held)
+        self._held.clear()
         if self._refused:
             return
         if self._patience is None and not self._handlingRequest:
             self._set_patience(self.site.clock.callLater(REQUEST_S, self._too_slow))
-        super().dataReceived(data)
+        try:
+            super().dataReceived(data)
+        except Exception:
+            self.site.parser_failed(Failure())
+            self.forceAbortClient()
 
     def lineReceived(self, line: bytes) -> None:
-        """A line of a head has come."""
-        if not self._refused:
+        """Read one line of a head. A folded header, which RFC 9112 lets a server refuse, costs as much as a whole one
+        and is not counted as one.
+        """
+        if line.startswith((b" ", b"\t")):
+            self._respondToBadRequestAndDisconnect()
+        else:
             super().lineReceived(line)
 
+    def headerReceived(self, line: bytes) -> bool:
+        """Read one header; a Content-Length of thousands of digits is none that Python converts."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def limit_trailers(self, size: int) -> None:
+        """Refuse a chunked body with more than so many bytes of fields behind it."""
+        decoder: Any = self._transferDecoder
+        decoder._maxTrailerHeadersSize = size
+
     def rawDataReceived(self, data: bytes) -> None:
-        """Bytes of a body have come."""
+        """Read bytes of a body, or keep those of the next request."""
         if self._refused:
             return
-        super().rawDataReceived(data)
+        try:
+            super().rawDataReceived(data)
+        except Refused as error:
+            self.refuse(error)
+            return
         if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()  # Twisted does not while the transport is backed up
 
@@ -228,6 +228,7 @@ class Limited(HTTPChannel):
         if self._refused:
             return
         self._refused = True
+        self.clearLineBuffer()  # or each line that is left in it would be cut off, for nothing
         problem, _ = problem_of(error)
         body = encoded(problem)
         head = [b"HTTP/1.1 %d %s" % (problem.status, problem.title.encode("ascii"))]
@@ -254,14 +255,20 @@ class LimitedSite(Site):
     """The connections of all endpoints, and what is at which address.
 
     :param clock: for whatever waits.
+    :ivar budget: how much time all connections get in one turn of the reactor.
     """
 
     protocol: Any = Limited
     noisy = False
 
     def __init__(self, root: Any, clock: IReactorTime) -> None:
-        super().__init__(root, requestFactory=LimitedRequest, timeout=IDLE_S, reactor=clock)
+        # Twisted sets what it parses on each request, from here: an attribute of the request class would not do.
+        super().__init__(
+            root, requestFactory=LimitedRequest, parsePOSTFormSubmission=False, timeout=IDLE_S, reactor=clock
+        )
         self.clock = clock
+        self.budget = ReadingBudget(clock)
+        self._log_limit = LogLimit(clock)
         self.displayTracebacks = False
         self._standing: dict[Limited, None] = {}
 
@@ -277,6 +284,12 @@ class LimitedSite(Site):
 
     def log(self, _: object) -> None:
         """Accesses are nobody's business."""
+
+    def parser_failed(self, failure: Failure) -> None:
+        """Log a bug in how a request is read, a few times for each type of exception."""
+        more = self._log_limit.allows(str(failure.type))
+        if more is not None:
+            log.failure("web: while reading a request{more}", failure, more=more)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Somebody comes."""
@@ -321,3 +334,10 @@ class LimitedSite(Site):
         """End all connections, now."""
         for channel in tuple(self._standing):
             channel.forceAbortClient()
+
+
+def _socket_below(transport: Any) -> Any:
+    """Return the transport that reads from the socket: TLS is a layer above it."""
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    return transport

@@ -7,15 +7,12 @@ from math import nan
 from msgspec import Struct
 
 from cmmd.controllers.profile import Profile, Reader
+from cmmd.fleet.certain import CertainRegisters
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.known import Known
 from cmmd.fleet.live import LiveRecord
-from cmmd.modbus.frames import Function
 from cmmd.store.records import Device
 
 __all__ = ["Row", "Rows", "escaped"]
-
-_HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
 
 
 class Row(Struct, frozen=True, kw_only=True, gc=False):
@@ -40,23 +37,6 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
     mains_normal: bool | None
     mains_closed: bool | None
     generator_closed: bool | None
-
-
-class _AtOnce:
-    """A Reader with all holding registers that are certain, looked up at once: half the time of one after the other."""
-
-    def __init__(self, known: Known) -> None:
-        image = known.image
-        self._registers: dict[int, int | None] = {}
-        for run in image.known(_HOLDING_REGISTERS):
-            self._registers.update(zip(run, image.registers(_HOLDING_REGISTERS, run.start, len(run)), strict=True))
-        self._known = known
-
-    def coil(self, address: int) -> bool | None:
-        return self._known.coil(address)
-
-    def register(self, address: int) -> int | None:
-        return self._registers.get(address)
 
 
 class Rows:
@@ -84,7 +64,7 @@ class Rows:
         profile = record.profile
         return Row(
             labels=self._labels_of(device),
-            profile=profile,
+            profile=profile.whole,
             online=self._fleet.presence.online(device.hostid),
             at=record.at,
             alarms=tuple((one.signal, one.severity) for one in alarms),
@@ -100,7 +80,7 @@ class Rows:
         """What is certain; None: too old."""
         if record.stale or record.at is None or self._now() * 1000 - record.at > self._max_age_ms:
             return None
-        return _AtOnce(record.known) if record.known.undecided is None else record.known
+        return CertainRegisters(record.known)
 
     def _labels_of(self, device: Device) -> str:
         cached = self._labels.get(device.hostid)

@@ -14,6 +14,7 @@ EXCERPT = 80
 class Reason(StrEnum):
     """Why something from a peer was not taken: the label of ``cmmd_peer_errors_total``."""
 
+    FOREIGN_PROTOCOL = "foreign_protocol"
     GARBAGE = "garbage"
     OVERSIZE = "oversize"
     DEPTH = "depth"

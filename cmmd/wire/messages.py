@@ -134,6 +134,11 @@ class ReqDataChange(FromDevice, frozen=True, kw_only=True, tag="reqdatachange"):
     InhbitRemote: Flag | None = None
     itime: Count | None = None
 
+    @property
+    def reports_inputs(self) -> bool:
+        """Tell whether it says anything of the device's own inputs."""
+        return not (self.AccessAlarm is self.FireAlarm is self.AlarmInput is self.InhbitRemote is None)
+
 
 class WriteConfigAnswer(FromDevice, frozen=True, kw_only=True, tag="writeConfig"):
     """Answer to ``writeConfig`` (4.6): ``params`` is ``<frame>,1`` or ``<frame>,0``; or else port and baud."""

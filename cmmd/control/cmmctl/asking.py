@@ -24,18 +24,27 @@ def can_ask(output: Output, inp: TextIO) -> bool:
     return output.can_show_questions and inp.isatty()
 
 
-async def ask(lines: Sequence[str], output: Output, inp: TextIO, reactor: Any) -> None:
-    """Have something allowed by whoever sits at the terminal. What was typed before he was asked does not count.
+async def ask(
+    lines: Sequence[str],
+    output: Output,
+    inp: TextIO,
+    reactor: Any,
+    *,
+    question: str = "Send it?",
+    refused: str = "nothing was sent",
+) -> None:
+    """Have something allowed by the person at the terminal. What was typed before the question does not count.
 
     :param lines: what exactly will happen.
-    :raises Ends: he says anything but yes.
+    :param refused: what is said where the answer is anything but yes.
+    :raises Ends: the answer is anything but yes.
     """
     with suppress(termios.error):
         termios.tcflush(inp.fileno(), termios.TCIFLUSH)
-    output.question([*lines, "Send it? [y/N]"])
+    output.question([*lines, f"{question} [y/N]"])
     answer = await _line(inp.fileno(), reactor)
     if answer.strip().lower() not in (b"y", b"yes"):
-        raise Ends(Status.FAILED, "not_confirmed", "nothing was sent")
+        raise Ends(Status.FAILED, "not_confirmed", refused)
 
 
 def _line(descriptor: int, reactor: Any) -> Deferred[bytes]:

@@ -10,10 +10,11 @@ from rich.text import Text
 from cmmd.control.cmmctl.tables import Columns, facts, online_text, style_of, table
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, duration, moment_text, plain
 from cmmd.controllers.signals import Severity
-from cmmd.fleet.desk.records import DeviceDetails, LiveNow, StatusNow
-from cmmd.fleet.view import PointNow
+from cmmd.fleet.desk.records import Blocked, DeviceDetails, DeviceRow, LiveNow, Lock, StatusNow
+from cmmd.fleet.view import InputReportNow, PointNow
 
-__all__ = ["device_facts", "live_parts", "live_tables", "show_device", "show_status"]
+__all__ = ["device_facts", "doubt_text", "live_parts", "live_tables", "lock_text", "said_text", "show_device"]
+__all__ += ["show_status"]
 
 
 def show_status(status: StatusNow) -> RenderableType:
@@ -55,16 +56,63 @@ def device_facts(device: DeviceDetails) -> Table:
             ("controller", f"{row.moduletype or '-'} (profile {row.profile})"),
             ("is", f"{online_text(row.online)}{f' from {row.address}' if row.address else ''}"),
             ("enabled", row.enabled),
+            ("locked", lock_text(row.lock)),
             ("registered", f"{moment_text(device.registered_at)} (number {row.number})"),
-            ("last login", moment_text(row.last_login_at)),
+            ("last login", _with("from", moment_text(row.last_login_at), device.last_login_address)),
+            ("sessions", ", ".join(device.sessions) or None),
+            ("in doubt", doubt_text(row, device.last_login_address)),
             ("password", "known" if device.has_password else "taken from the next login"),
             ("wrong passwords", f"{device.wrong_passwords} since the daemon's start"),
             ("wiring", f"{_called(device.module_port, PORTS)}, {_called(device.module_baud, BAUDS)} bit/s"),
             ("place", place),
             ("settings", given or "all by default"),
             ("commands", ", ".join(one.name for one in device.commands) or None),
+            *(("not offered", f"{', '.join(names)}: {reason}") for reason, names in _withheld(device).items()),
         ]
     )
+
+
+def _withheld(device: DeviceDetails) -> dict[str, list[str]]:
+    """The commands of a device's profile that are not offered, by the reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in device.withheld.items():
+        names.setdefault(reason, []).append(name)
+    return names
+
+
+def lock_text(lock: Lock | None) -> str | None:
+    """Say who has locked a device, when and why; None: it is not locked."""
+    return None if lock is None else f"by {lock.by} since {moment_text(lock.at)}: {lock.reason}"
+
+
+def doubt_text(row: DeviceRow, last_login_address: str | None = None) -> str | None:
+    """Say whose sessions make it doubtful which device is there; None: it is certain."""
+    if not row.in_doubt:
+        return None
+    login = "" if last_login_address is None else f", its latest login came from {last_login_address}"
+    return f"sessions from {', '.join(row.in_doubt)} claim to be this device{login}"
+
+
+def said_text(name: str, report: InputReportNow) -> str:
+    """Say what was last said of an input, when and by which address."""
+    stale = ", not repeated since" if report.stale else ""
+    said = f"{name} {'on' if report.active else 'off'}"
+    return f"{said}, last said {_with('by', moment_text(report.said_at), report.address)}{stale}"
+
+
+def _with(word: str, what: str, address: str | None) -> str:
+    return f"{what} {word} {address}" if address else what
+
+
+def _active(live: LiveNow) -> list[str]:
+    """The active inputs, with when and by whom that was last said where it is known."""
+    reports = live.view.input_reports
+    names = [name for name, is_set in live.view.inputs.items() if is_set]
+    return [said_text(name, reports[name]) if name in reports else name for name in names]
+
+
+def _blocked_text(blocked: Blocked | None) -> str | None:
+    return None if blocked is None else f"{blocked.detail} [{blocked.code}]"
 
 
 def _called(code: int | None, names: Sequence[str]) -> str:
@@ -95,14 +143,15 @@ def live_tables(live: LiveNow) -> list[RenderableType]:
     """What a device reports now: how it is, known points, active signals."""
     view = live.view
     age = None if view.freshness_s is None else f"{moment_text(view.at)} ({duration(view.freshness_s)} ago)"
-    inputs = ", ".join(name for name, active in view.inputs.items() if active)
     return [
         facts(
             [
                 ("last upload", age),
                 ("mode", view.mode),
                 ("engine", view.engine_state),
-                ("inputs set", inputs or None),
+                ("inputs set", "; ".join(_active(live)) or None),
+                ("refused now", _blocked_text(live.blocked)),
+                ("stop refused", _blocked_text(live.stop_blocked)),
                 ("known", None if view.completeness is None else f"{view.completeness:.0%}"),
             ]
         ),
@@ -117,14 +166,29 @@ def live_parts(live: LiveNow) -> list[RenderableType]:
     age = "nothing yet" if view.freshness_s is None else f"{duration(view.freshness_s)} ago"
     state = f"mode {view.mode or '-'} · engine {view.engine_state or '-'} · last upload {age}"
     active: list[tuple[str, Severity | None]] = [(one.title, one.severity) for one in view.signals if one.active]
-    active += [(name, None) for name, is_set in view.inputs.items() if is_set]
     signals = Text("  ").join(Text(plain(title), style=style_of(severity or "")) for title, severity in active)
     points = [
         Text.assemble(plain(one.title), "  ", (plain(_value(one)), style_of(one.quality)))
         for one in view.points
         if one.value is not None
     ]
-    return [Text(plain(state)), signals, Text(), SideBySide(points, column_first=True, padding=(0, 3))]
+    beware = [Text(plain(text), style="bold red") for text in _beware(live)]
+    return [Text(plain(state)), *beware, signals, Text(), SideBySide(points, column_first=True, padding=(0, 3))]
+
+
+def _beware(live: LiveNow) -> list[str]:
+    """What counts before a command is sent: the lock, active inputs, and why commands would be refused."""
+    texts = [] if live.lock is None else [f"locked {lock_text(live.lock)}"]
+    texts += _active(live)
+    if live.blocked is not None and live.blocked.code not in _SHOWN:
+        texts.append(f"commands are refused: {_blocked_text(live.blocked)}")
+    if live.stop_blocked is not None:
+        texts.append(f"stop is refused: {_blocked_text(live.stop_blocked)}")
+    return texts
+
+
+_SHOWN = ("locked", "remote_inhibited")
+"""Refusals whose cause has a line of its own."""
 
 
 def show_device(device: DeviceDetails, live: LiveNow) -> RenderableType:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cmmd import __version__
-from cmmd.control.cmmctl import changing, reading, sending, storing, tokens, watching
+from cmmd.control.cmmctl import changing, people, reading, sending, storing, tokens, watching
 from cmmd.control.cmmctl.ends import Ends, Status
 from cmmd.control.cmmctl.output import Output
 from cmmd.control.cmmctl.session import Around, Session, run_reactor
@@ -65,7 +65,7 @@ def cli(context: click.Context, /, json: bool, **options: Any) -> None:
     context.obj = Session(around, where)
 
 
-for _part in (reading, sending, changing, watching, storing, tokens):
+for _part in (reading, sending, people, changing, watching, storing, tokens):
     _part.add_to(cli)
 
 

@@ -1,10 +1,11 @@
 """The way of one command to a device: sent once, its outcome waited for and told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.text import Text
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,10 +14,11 @@ from cmmd.control.client import ControlClient
 from cmmd.control.cmmctl.ends import ADVICE, BY_OUTCOME, Status, once
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.texts import plain
+from cmmd.control.errors import ControlError
 from cmmd.control.news import News
 from cmmd.fleet.desk.records import Ended
 
-__all__ = ["Order", "Result", "carry_out"]
+__all__ = ["Order", "Result", "carry_out", "carry_out_at_once"]
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ class Order(Struct, frozen=True, kw_only=True):
     kind: str
     name: str | None = None
     title: str
-    send: Callable[[], Awaitable[Ended]]
+    send: Callable[[], Coroutine[Deferred[Any], Any, Ended]]
     confirm_s: float
 
 
@@ -90,11 +92,44 @@ async def carry_out(session: Session, client: ControlClient, order: Order) -> in
     confirmations = _Confirmations()
     if order.confirm_s:
         await client.watch(confirmations.hear, hostid=order.hostid, commands=True)
-    confirmed: bool | None = None
     with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
         ended = await once(order.send(), ADVICE.format(hostid=order.hostid))
-        if ended.outcome == "done" and order.confirm_s:
-            confirmed = await confirmations.of(ended.number, order.confirm_s, session.reactor)
+        confirmed = await _confirmed(session, order, ended, confirmations)
+    return _tell(session, order, ended, confirmed)
+
+
+async def carry_out_at_once(session: Session, client: ControlClient, order: Order) -> int:
+    """Do the same with a stop: it is the first thing that the daemon is asked, and waits for nothing else."""
+    confirmations = _Confirmations()
+    with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
+        sending = Deferred.fromCoroutine(order.send())
+        if order.confirm_s:  # what this call cannot be told later costs it the confirmation, never the stop
+            watching = client.watch(confirmations.hear, hostid=order.hostid, commands=True)
+            Deferred.fromCoroutine(watching).addErrback(lambda _: None)
+        ended = await once(sending, ADVICE.format(hostid=order.hostid))
+        if not await _shows_itself(client, order):
+            order = replace(order, confirm_s=0.0)
+        confirmed = await _confirmed(session, order, ended, confirmations)
+    return _tell(session, order, ended, confirmed)
+
+
+async def _shows_itself(client: ControlClient, order: Order) -> bool:
+    """Whether later uploads can show a command of the profile."""
+    try:
+        commands = (await client.device(order.hostid)).commands
+    except (ControlError, CancelledError):
+        return False
+    return any(one.name == order.name and one.confirmable for one in commands)
+
+
+async def _confirmed(session: Session, order: Order, ended: Ended, confirmations: _Confirmations) -> bool | None:
+    if ended.outcome != "done" or not order.confirm_s:
+        return None
+    return await confirmations.of(ended.number, order.confirm_s, session.reactor)
+
+
+def _tell(session: Session, order: Order, ended: Ended, confirmed: bool | None) -> int:
+    """Say how it has ended; the exit status."""
     result = Result(
         commandId=ended.number,
         hostid=order.hostid,

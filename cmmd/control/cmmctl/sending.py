@@ -3,20 +3,26 @@
 from collections.abc import Callable
 
 import click
+from msgspec.structs import replace
 from rich.text import Text
 
 from cmmd.control.client import ControlClient
 from cmmd.control.cmmctl import tables
 from cmmd.control.cmmctl.asking import ask, can_ask
+from cmmd.control.cmmctl.details import said_text
 from cmmd.control.cmmctl.ends import Ends, Status, once
-from cmmd.control.cmmctl.order import Order, carry_out
+from cmmd.control.cmmctl.order import Order, carry_out, carry_out_at_once
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.shape import command, hostid_argument, name_argument
 from cmmd.control.cmmctl.texts import BAUDS, PORTS, code_of, plain
-from cmmd.control.errors import UnknownCommand
+from cmmd.control.errors import RemoteInhibited, Stale, UnknownCommand
 from cmmd.fleet.desk.records import CommandInfo, DeviceDetails
+from cmmd.fleet.orders import STOP
 
-__all__ = ["add_to"]
+__all__ = ["OVERRIDES", "add_to"]
+
+OVERRIDES = (RemoteInhibited.code, Stale.code)
+"""Refusals that can be overridden."""
 
 CONFIRM_S = 10.0
 """Seconds that a command of the profile has to show itself, where nobody says otherwise: some uploads."""
@@ -26,9 +32,8 @@ MOVES = "This moves an engine or a breaker. Make sure that nobody is near it."
 MEANS = {
     "auto": "From then on it starts by itself when the mains fail. Make sure that nobody is near it.",
     "manual": "From then on it does not start by itself when the mains fail.",
-    "stop": "The engine stops: what it feeds loses its supply, and it does not start by itself when the mains fail.",
 }
-"""What is to be said of these commands; of all others :data:`MOVES`."""
+"""What is to be said of these commands; of all others :data:`MOVES`. Before a stop nobody is asked anything."""
 
 REWIRES = "With another wiring than the controller's the module hears nothing of it any more."
 RESTARTS = "The module restarts and logs in again; until then the genset is not watched."
@@ -38,6 +43,9 @@ def add_to(group: click.Group) -> None:
     """Give them to the command line."""
     timeout = click.option("--timeout", type=float, metavar="S", help="Seconds to wait for the device's answer.")
     yes = click.option("--yes", is_flag=True, help="Ask nothing.")
+    override = click.option(
+        "--override", type=click.Choice(OVERRIDES), help="A refusal that does not count for this one command."
+    )
 
     def confirm(default: float) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return click.option(
@@ -53,29 +61,43 @@ def add_to(group: click.Group) -> None:
     @hostid_argument
     @name_argument
     @timeout
+    @override
     @confirm(CONFIRM_S)
     @yes
-    def send(session: Session, hostid: str, name: str, timeout: float | None, confirm: float, yes: bool) -> int:
-        """Send a command of the device's profile, such as auto."""
+    def send(
+        session: Session,
+        hostid: str,
+        name: str,
+        timeout: float | None,
+        override: str | None,
+        confirm: float,
+        yes: bool,
+    ) -> int:
+        """Send a command of the device's profile, such as auto.
+
+        stop is sent at once: nothing is asked or looked up before.
+        """
 
         async def work(client: ControlClient) -> int:
-            device = await client.device(hostid)
-            wanted = next((one for one in device.commands if one.name == name), None)
-            if wanted is None:
-                names = ", ".join(one.name for one in device.commands) or "no commands"
-                raise UnknownCommand(f"{device.row.profile} has no command {name!r}, but {names}")
-            if not yes and (not wanted.idempotent or can_ask(session.output, session.inp)):
-                means = MEANS.get(wanted.name, MOVES)
-                await _ask(session, device, [f"  {wanted.name}: {wanted.title}", *_mode(device, wanted), means])
             order = Order(
                 hostid=hostid,
                 kind="modbus",
                 name=name,
                 title=name,
-                send=lambda: client.send_command(hostid, name, timeout=timeout),
-                confirm_s=confirm if wanted.confirmable else 0.0,
+                send=lambda: client.send_command(hostid, name, timeout=timeout, override=override),
+                confirm_s=confirm,
             )
-            return await carry_out(session, client, order)
+            if name == STOP:
+                return await carry_out_at_once(session, client, order)
+            device = await client.device(hostid)
+            wanted = next((one for one in device.commands if one.name == name), None)
+            if wanted is None:
+                raise UnknownCommand(_why_not(device, name))
+            if not yes and (not wanted.idempotent or can_ask(session.output, session.inp)):
+                more = [*_mode(device, wanted), *await _overridden(client, hostid, override)]
+                means = MEANS.get(wanted.name, MOVES)
+                await _ask(session, device, [f"  {wanted.name}: {wanted.title}", *more, means])
+            return await carry_out(session, client, order if wanted.confirmable else replace(order, confirm_s=0.0))
 
         return session.carry_out(work)
 
@@ -83,8 +105,16 @@ def add_to(group: click.Group) -> None:
     @hostid_argument
     @click.argument("frames", nargs=-1, required=True, metavar="FRAME...")
     @timeout
+    @override
     @yes
-    def write(session: Session, hostid: str, frames: tuple[str, ...], timeout: float | None, yes: bool) -> int:
+    def write(
+        session: Session,
+        hostid: str,
+        frames: tuple[str, ...],
+        timeout: float | None,
+        override: str | None,
+        yes: bool,
+    ) -> int:
         """Send Modbus writes, in hex.
 
         With CRC or without. At a terminal you are asked first.
@@ -93,12 +123,14 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             if not yes and can_ask(session.output, session.inp):
                 device = await client.device(hostid)
-                await _ask(session, device, [*(f"  {frame}" for frame in frames), f"If it writes a coil: {MOVES}"])
+                more = await _overridden(client, hostid, override)
+                lines = [*(f"  {frame}" for frame in frames), *more, f"If it writes a coil: {MOVES}"]
+                await _ask(session, device, lines)
             order = Order(
                 hostid=hostid,
                 kind="modbus",
                 title="write",
-                send=lambda: client.write_config(hostid, ";".join(frames), timeout=timeout),
+                send=lambda: client.write_config(hostid, ";".join(frames), timeout=timeout, override=override),
                 confirm_s=0.0,
             )
             return await carry_out(session, client, order)
@@ -110,8 +142,17 @@ def add_to(group: click.Group) -> None:
     @click.option("--port", required=True, metavar="P", help="off, LINK, RS485, RS232 or USB; or its code, 0 to 4.")
     @click.option("--baud", required=True, metavar="B", help="9600, 19200 or 115200; or its code, 0 to 2.")
     @timeout
+    @override
     @yes
-    def port(session: Session, hostid: str, port: str, baud: str, timeout: float | None, yes: bool) -> int:
+    def port(
+        session: Session,
+        hostid: str,
+        port: str,
+        baud: str,
+        timeout: float | None,
+        override: str | None,
+        yes: bool,
+    ) -> int:
         """Change the module's wiring to the controller. At a terminal you are asked first."""
         try:
             port_code, baud_code = code_of(port, PORTS), code_of(baud, BAUDS)
@@ -122,12 +163,16 @@ def add_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             if not yes and can_ask(session.output, session.inp):
-                await _ask(session, await client.device(hostid), [f"  {title}", REWIRES])
+                await _ask(
+                    session,
+                    await client.device(hostid),
+                    [f"  {title}", *await _overridden(client, hostid, override), REWIRES],
+                )
             order = Order(
                 hostid=hostid,
                 kind="port",
                 title=title,
-                send=lambda: client.write_port(hostid, port_code, baud_code, timeout=timeout),
+                send=lambda: client.write_port(hostid, port_code, baud_code, timeout=timeout, override=override),
                 confirm_s=0.0,
             )
             return await carry_out(session, client, order)
@@ -137,19 +182,23 @@ def add_to(group: click.Group) -> None:
     @command("reset", group=group)
     @hostid_argument
     @timeout
+    @override
     @confirm(0.0)
     @yes
-    def reset(session: Session, hostid: str, timeout: float | None, confirm: float, yes: bool) -> int:
+    def reset(
+        session: Session, hostid: str, timeout: float | None, override: str | None, confirm: float, yes: bool
+    ) -> int:
         """Restart the module; it logs in again. At a terminal you are asked first."""
 
         async def work(client: ControlClient) -> int:
             if not yes and can_ask(session.output, session.inp):
-                await _ask(session, await client.device(hostid), ["  reset", RESTARTS])
+                more = await _overridden(client, hostid, override)
+                await _ask(session, await client.device(hostid), ["  reset", *more, RESTARTS])
             order = Order(
                 hostid=hostid,
                 kind="reset",
                 title="reset",
-                send=lambda: client.reset(hostid, timeout=timeout),
+                send=lambda: client.reset(hostid, timeout=timeout, override=override),
                 confirm_s=confirm,
             )
             return await carry_out(session, client, order)
@@ -188,6 +237,22 @@ async def _ask(session: Session, device: DeviceDetails, lines: list[str]) -> Non
     row = device.row
     about = f"To {row.hostid}, {row.hostname or 'without a name'} ({row.moduletype or 'controller unknown'}):"
     await ask([about, *lines], session.output, session.inp, session.reactor)
+
+
+def _why_not(device: DeviceDetails, name: str) -> str:
+    """Say why a command is not among those of a device."""
+    if name in device.withheld:
+        return f"{device.row.profile}: {name} is not offered: {device.withheld[name]}"
+    names = ", ".join(one.name for one in device.commands) or "no commands"
+    return f"{device.row.profile} has no command {name!r}, but {names}"
+
+
+async def _overridden(client: ControlClient, hostid: str, override: str | None) -> list[str]:
+    """What is to be said where a refusal is overridden."""
+    if override is None:
+        return []
+    report = (await client.live(hostid)).view.input_reports.get(override)
+    return [f"Overridden: {override}" if report is None else f"Overridden: {said_text(override, report)}."]
 
 
 def _mode(device: DeviceDetails, wanted: CommandInfo) -> list[str]:

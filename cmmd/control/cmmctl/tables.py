@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmmd.control.cmmctl.texts import moment_text, plain
+from cmmd.fleet.desk.records import DeviceRow
 from cmmd.store.records import Command, Detail, Event
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "facts",
     "online_text",
     "reading_columns",
+    "state_text",
     "style_of",
     "table",
     "text_lines",
@@ -96,12 +98,27 @@ def online_text(online: bool) -> str:
     return "online" if online else "offline"
 
 
+def state_text(row: DeviceRow) -> str:
+    """Say whether a device is online, and what counts before anything is sent: lock, inputs, doubt about sessions."""
+    marks = (
+        "" if row.enabled else "disabled",
+        online_text(row.online),
+        "" if row.lock is None else "locked",
+        *(_INPUTS.get(name, name) for name in row.active_inputs),
+        "two addresses" if row.in_doubt else "",
+    )
+    return ", ".join(filter(None, marks))
+
+
+_INPUTS = {"remote_inhibited": "inhibited", "fire_alarm": "fire", "access_alarm": "door", "alarm_input": "alarm input"}
+"""What inputs are called where there is little room."""
+
 DEVICES: Columns = (
     ("number", lambda one: one.number),
     ("hostid", lambda one: one.hostid),
     ("name", lambda one: one.hostname or None),
     ("controller", lambda one: one.moduletype or None),
-    ("is", lambda one: online_text(one.online) if one.enabled else f"disabled, {online_text(one.online)}"),
+    ("is", state_text),
     ("mode", lambda one: one.mode),
     ("engine", lambda one: one.engine_state),
     ("alarms", lambda one: one.alarms or None),
@@ -124,6 +141,8 @@ COMMANDS: Columns = (
     ("hostid", lambda one: one.hostid),
     ("command", command_text),
     ("by", lambda one: one.requester),
+    ("overridden", lambda one: one.overridden),
+    ("sent to", lambda one: one.address),
     ("outcome", lambda one: one.outcome or ("waiting" if one.sent_at is None else "sent")),
     ("confirmed", lambda one: one.confirmed),
     ("s", _seconds),
@@ -137,7 +156,10 @@ def command_line(command: Command) -> str:
     outcome = command.outcome or ("waits" if command.sent_at is None else "sent")
     at = command.confirmed_at or command.ended_at or command.sent_at or command.accepted_at
     what = f"{command_text(command)} (command {command.number})"
-    return f"{moment_text(at)}  {command.hostid}  {what}: {outcome}{confirmed}, by {command.requester}"
+    overridden = "" if command.overridden is None else f", {command.overridden} overridden"
+    address = "" if command.address is None else f", sent to {command.address}"
+    who = f"by {command.requester}{overridden}{address}"
+    return f"{moment_text(at)}  {command.hostid}  {what}: {outcome}{confirmed}, {who}"
 
 
 ALARMS: Columns = (

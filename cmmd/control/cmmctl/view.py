@@ -11,7 +11,7 @@ from rich.text import Text
 from twisted.internet.defer import Deferred
 
 from cmmd.control.client import ControlClient
-from cmmd.control.cmmctl.details import live_parts
+from cmmd.control.cmmctl.details import doubt_text, live_parts
 from cmmd.control.cmmctl.session import Session
 from cmmd.control.cmmctl.tables import DEVICES, command_line, event_line, table
 from cmmd.control.cmmctl.texts import duration, moment_text, plain
@@ -93,7 +93,9 @@ class DeviceView:
         is_ = "online" if row.online else "offline"
         head = Text(plain(f"{row.hostid}  {row.hostname}  {row.moduletype}  "), style="bold")
         head.append(is_, style="green" if row.online else "red")
-        return [head, *live_parts(now)]
+        doubt = doubt_text(row)
+        beware = [] if doubt is None else [Text(plain(doubt), style="bold red")]
+        return [head, *beware, *live_parts(now)]
 
 
 async def show_view(view: View, client: ControlClient, session: Session, hostid: str | None) -> None:

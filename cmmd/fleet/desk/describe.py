@@ -1,14 +1,15 @@
 """The fleet as people and programs are told of it."""
 
 from cmmd import __version__
-from cmmd.fleet.desk.records import CommandInfo, DeviceDetails, DeviceRow, RawRun, Settings, StatusNow
+from cmmd.fleet.desk.records import CommandInfo, DeviceDetails, DeviceRow, Lock, RawRun, Settings, StatusNow
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.inputs import states
 from cmmd.fleet.live import LiveRecord
 from cmmd.fleet.tally import Tally
 from cmmd.modbus.frames import Function
 from cmmd.store.records import Device
 
-__all__ = ["details_of", "raw_of", "row_of", "status_of"]
+__all__ = ["details_of", "lock_of", "raw_of", "row_of", "status_of"]
 
 
 def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNow:
@@ -37,7 +38,6 @@ def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNo
 def row_of(fleet: Fleet, device: Device) -> DeviceRow:
     """A device in a list."""
     record = fleet.live[device.hostid]
-    carrier = fleet.presence.carrier(device.hostid)
     profile, known = record.profile, record.known
     return DeviceRow(
         number=device.number,
@@ -46,8 +46,8 @@ def row_of(fleet: Fleet, device: Device) -> DeviceRow:
         moduletype=device.moduletype,
         profile=profile.name,
         enabled=device.enabled,
-        online=carrier is not None,
-        address=None if carrier is None else carrier.peer,
+        online=fleet.presence.online(device.hostid),
+        address=fleet.presence.address(device.hostid),
         last_login_at=device.last_login_at,
         upload=record.upload,
         at=record.at,
@@ -56,12 +56,23 @@ def row_of(fleet: Fleet, device: Device) -> DeviceRow:
         engine_turns=profile.engine_turns(known),
         mode=profile.mode(known),
         alarms=len(fleet.alarms.open_alarms(device.hostid)),
+        lock=lock_of(device),
+        active_inputs=[name for name, active in states(record.inputs).items() if active],
+        in_doubt=list(dict.fromkeys(fleet.presence.in_doubt(device.hostid))),
     )
+
+
+def lock_of(device: Device) -> Lock | None:
+    """Give the maintenance lock of a device; None: it is not locked."""
+    if device.locked_by is None:
+        return None
+    return Lock(by=device.locked_by, at=device.locked_at or 0, reason=device.lock_reason or "")
 
 
 def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
     """All that is known of a device but what it uploads; never its password, hashed or not."""
     sessions = [session.peer for session in fleet.presence.sessions(device.hostid)]
+    profile = fleet.live[device.hostid].profile
     return DeviceDetails(
         row=row_of(fleet, device),
         registered_at=device.registered_at,
@@ -78,6 +89,7 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
         para_command=device.para_command,
         byte_order=device.byte_order,
         settings=Settings(**{name: getattr(device, name) for name in Settings.__struct_fields__}),
+        last_login_address=device.last_login_address,
         sessions=sessions,
         commands=[
             CommandInfo(
@@ -87,8 +99,9 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
                 only_in_mode=one.only_in_mode,
                 confirmable=one.confirmed_by is not None,
             )
-            for one in fleet.live[device.hostid].profile.definition.commands
+            for one in profile.definition.commands
         ],
+        withheld=dict(profile.withheld),
     )
 
 

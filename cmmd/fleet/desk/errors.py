@@ -5,6 +5,8 @@ is for programs and stays as it is; the text is for people.
 """
 
 from cmmd.fleet.allowed import (
+    AdminOnly,
+    AmbiguousSession,
     BadFrame,
     BadPort,
     Coded,
@@ -12,18 +14,22 @@ from cmmd.fleet.allowed import (
     DeviceDisabled,
     DeviceOffline,
     Expired,
+    Locked,
     NotAllowed,
     NotAudited,
     QueueFull,
     RemoteInhibited,
     RemoteLocked,
+    Stale,
     UnknownCommand,
     UnknownDevice,
 )
 
 __all__ = [
     "BY_CODE",
+    "AdminOnly",
     "AlreadyEnrolled",
+    "AmbiguousSession",
     "BadArgument",
     "BadFrame",
     "BadPort",
@@ -33,6 +39,7 @@ __all__ = [
     "DeviceOffline",
     "Expired",
     "InternalError",
+    "Locked",
     "NoSuchAlarm",
     "NoSuchCommand",
     "NoSuchPoint",
@@ -42,6 +49,7 @@ __all__ = [
     "RegistryFull",
     "RemoteInhibited",
     "RemoteLocked",
+    "Stale",
     "TooLate",
     "TooManyRequests",
     "Unavailable",

@@ -8,12 +8,13 @@ from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 from twisted.logger import Logger
 
-from cmmd.fleet.desk.describe import details_of, raw_of, row_of, status_of
+from cmmd.fleet.desk import maintenance
+from cmmd.fleet.desk.describe import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.desk.errors import BadArgument, NoSuchCommand
 from cmmd.fleet.desk.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.orders import By, Submitted
+from cmmd.fleet.orders import By, Sort, Submitted, who_text
 from cmmd.fleet.registry import NoSuchDevice
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.view import view_of
@@ -110,13 +111,18 @@ class Operations:
         """
         self._device(hostid)
         record = self.fleet.live[hostid]
-        blocked = self.dispatch.blocked(hostid)
         return LiveNow(
             online=self.fleet.presence.online(hostid),
-            blocked=None if blocked is None else Blocked(blocked.code, str(blocked)),
+            blocked=self._blocked(hostid, "command"),
+            stop_blocked=self._blocked(hostid, "stop"),
+            lock=lock_of(self._device(hostid)),
             view=view_of(record, self._now(), online=self.fleet.presence.online(record.hostid)),
             raw=raw_of(record) if raw else None,
         )
+
+    def _blocked(self, hostid: str, sort: Sort) -> Blocked | None:
+        blocked = self.dispatch.blocked(hostid, sort)
+        return None if blocked is None else Blocked(blocked.code, str(blocked))
 
     async def history(self, query: Query, points: Sequence[str] | None) -> Found[ReadingRow]:
         """The kept uploads of a device.
@@ -187,8 +193,7 @@ class Operations:
         :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
-        await self.fleet.registry.set(hostid, **named)
-        log.info("settings of {hostid}: {changes}, by {who}", hostid=hostid, changes=named, who=by.requester)
+        await self.fleet.registry.set(hostid, who_text(by.requester), **named)
         return self.device(hostid)
 
     async def enrol(
@@ -202,33 +207,62 @@ class Operations:
         log.info("enrolled {hostid}, by {who}", hostid=hostid, who=by.requester)
         return self.device(hostid)
 
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    async def lock(self, hostid: str, reason: str, by: By) -> DeviceDetails:
+        """Lock a device for maintenance, see :func:`cmmd.fleet.desk.maintenance.lock`."""
+        await maintenance.lock(self.fleet, self._device(hostid), reason, by)
+        return self.device(hostid)
+
+    async def unlock(self, hostid: str, by: By) -> DeviceDetails:
+        """Remove a maintenance lock, see :func:`cmmd.fleet.desk.maintenance.unlock`."""
+        await maintenance.unlock(self.fleet, self._device(hostid), by)
+        return self.device(hostid)
+
+    async def clear_input(self, hostid: str, name: str, by: By) -> DeviceDetails:
+        """Forget a report of one of a device's inputs, see :func:`cmmd.fleet.desk.maintenance.clear_input`."""
+        await maintenance.clear_input(self.fleet, self._device(hostid), name, by)
+        return self.device(hostid)
+
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
-    async def send_command(self, hostid: str, name: str, by: By, timeout_s: float | None) -> Submitted:
+    async def send_command(
+        self, hostid: str, name: str, by: By, timeout_s: float | None, override: str | None = None
+    ) -> Submitted:
         """Have a command of the device's profile carried out.
 
-        :param timeout_s: seconds to wait for the answer; None: as configured. Likewise below.
-        :return: when it is accepted; :func:`ended` waits for its end. Likewise below.
-        :raises NotAllowed: nothing was sent. Likewise below.
-        :raises BadArgument: a timeout that cannot be. Likewise below.
+        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
+        :param override: the code of a refusal, ``remote_inhibited``, that an administrator overrides for this command;
+            None: none. The same for all below.
+        :return: when it is accepted; :func:`ended` waits for its end. The same for all below.
+        :raises NotAllowed: nothing was sent. The same for all below.
+        :raises BadArgument: a timeout that cannot be. The same for all below.
         """
-        return await self.dispatch.command(hostid, name, by, _timeout(timeout_s))
+        return await self.dispatch.command(hostid, name, by, _timeout(timeout_s), override)
 
     async def write_config(
-        self, hostid: str, result: str, datatype: int | None, by: By, timeout_s: float | None
+        self,
+        hostid: str,
+        result: str,
+        datatype: int | None,
+        by: By,
+        timeout_s: float | None,
+        override: str | None = None,
     ) -> Submitted:
         """Have Modbus writes carried out: frames in hex, separated by ``;``."""
         if datatype not in (None, MODBUS):
             raise BadArgument(f"datatype: {MODBUS} (Modbus) is all that is sent")
-        return await self.dispatch.write(hostid, result, by, _timeout(timeout_s))
+        return await self.dispatch.write(hostid, result, by, _timeout(timeout_s), override)
 
-    async def write_port(self, hostid: str, port: int, baud: int, by: By, timeout_s: float | None) -> Submitted:
+    async def write_port(
+        self, hostid: str, port: int, baud: int, by: By, timeout_s: float | None, override: str | None = None
+    ) -> Submitted:
         """Change the module's wiring to the controller."""
-        return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s))
+        return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s), override)
 
-    async def reset(self, hostid: str, by: By, timeout_s: float | None) -> Submitted:
+    async def reset(self, hostid: str, by: By, timeout_s: float | None, override: str | None = None) -> Submitted:
         """Restart the module."""
-        return await self.dispatch.reset(hostid, by, _timeout(timeout_s))
+        return await self.dispatch.reset(hostid, by, _timeout(timeout_s), override)
 
     async def commands(self, query: Query) -> Found[Command]:
         """The audit, of a device or of all."""

@@ -17,6 +17,7 @@ __all__ = [
     "DeviceRow",
     "Ended",
     "LiveNow",
+    "Lock",
     "RawRun",
     "ReadingRow",
     "Settings",
@@ -56,6 +57,17 @@ class StatusNow(Struct, frozen=True, kw_only=True):
     bugs: int
 
 
+class Lock(Struct, frozen=True):
+    """A maintenance lock: while it stands, nothing that may set something in motion is sent to the device.
+
+    :ivar by: who locked it. :ivar at: when, milliseconds UTC.
+    """
+
+    by: str
+    at: int
+    reason: str
+
+
 class DeviceRow(Struct, frozen=True, kw_only=True):
     """A device in a list.
 
@@ -65,6 +77,9 @@ class DeviceRow(Struct, frozen=True, kw_only=True):
     :ivar at: when the newest upload came; None: never. :ivar upload: its running number.
     :ivar stale: nothing has come since the daemon's start.
     :ivar alarms: how many are open.
+    :ivar lock: the maintenance lock; None: it is not locked.
+    :ivar active_inputs: the device's own inputs that were active when they were last said, however long ago.
+    :ivar in_doubt: the hosts whose sessions make it doubtful which device is there; none: it is certain.
     """
 
     number: int
@@ -83,6 +98,9 @@ class DeviceRow(Struct, frozen=True, kw_only=True):
     engine_turns: bool | None
     mode: Mode | None
     alarms: int
+    lock: Lock | None
+    active_inputs: list[str]
+    in_doubt: list[str]
 
 
 class CommandInfo(Struct, frozen=True, kw_only=True):
@@ -132,8 +150,10 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     :ivar wgs84_longitude: in degrees, likewise latitude; None: not known.
     :ivar para_command: the polling plan it was given at its last login.
     :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
+    :ivar last_login_address: the host of its latest password login; None: not known.
     :ivar sessions: the hosts that its sessions come from, oldest first.
     :ivar commands: what can be sent to it by name.
+    :ivar withheld: commands of its profile that are not offered, and why, by name.
     """
 
     row: DeviceRow
@@ -151,8 +171,10 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     para_command: str
     byte_order: str | None
     settings: Settings
+    last_login_address: str | None
     sessions: list[str]
     commands: list[CommandInfo]
+    withheld: dict[str, str]
 
 
 class RawRun(Struct, frozen=True, kw_only=True):
@@ -164,7 +186,7 @@ class RawRun(Struct, frozen=True, kw_only=True):
 
 
 class Blocked(Struct, frozen=True):
-    """Why nothing can be sent to a device now: ``code`` of the refusal for programs, ``detail`` for people."""
+    """Why something cannot be sent to a device now: ``code`` of the refusal for programs, ``detail`` for people."""
 
     code: str
     detail: str
@@ -173,11 +195,14 @@ class Blocked(Struct, frozen=True):
 class LiveNow(Struct, frozen=True, kw_only=True):
     """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was asked for.
 
-    ``blocked``: None: nothing speaks against sending, as far as is known.
+    ``blocked``: why no command but stop can be sent; None: nothing speaks against sending, as far as is known.
+    ``stop_blocked``: why stop cannot be sent, either; None: it can. ``lock``: the maintenance lock; None: not locked.
     """
 
     online: bool
     blocked: Blocked | None
+    stop_blocked: Blocked | None
+    lock: Lock | None
     view: View
     raw: list[RawRun] | None = None
 

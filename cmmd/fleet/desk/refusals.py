@@ -2,8 +2,8 @@
 
 from cmmd.fleet.alarms import NoSuchAlarm
 from cmmd.fleet.desk import errors
-from cmmd.fleet.dispatch import NoSuchCommand, TooLate
 from cmmd.fleet.history import NoSuchPoint
+from cmmd.fleet.orders import NoSuchCommand, TooLate
 from cmmd.fleet.passwords import TooBusy
 from cmmd.fleet.registry import AlreadyEnrolled, BadSetting, HostIdInvalid, NoSuchDevice, RegistryFull
 from cmmd.fleet.turns import TooManyWaiting

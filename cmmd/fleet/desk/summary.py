@@ -34,6 +34,7 @@ class Summary(Struct, frozen=True, gc=False):
     :ivar at: when the newest upload came, milliseconds UTC; :ivar upload: its running number.
     :ivar stale: nothing has come since the daemon's start.
     :ivar longitude: in degrees, likewise latitude, in WGS-84.
+    :ivar locked_by: who has locked it for maintenance; None: it is not locked. :ivar lock_reason: likewise, why.
     """
 
     number: int
@@ -61,6 +62,8 @@ class Summary(Struct, frozen=True, gc=False):
     last_login_at: int | None
     longitude: float | None
     latitude: float | None
+    locked_by: str | None
+    lock_reason: str | None
 
 
 class FleetRow(Summary, frozen=True, gc=False, array_like=True):
@@ -116,6 +119,8 @@ def _made(kind: type[_Row], fleet: Fleet, device: Device) -> _Row:
         last_login_at=device.last_login_at,
         longitude=device.wgs84_longitude,
         latitude=device.wgs84_latitude,
+        locked_by=device.locked_by,
+        lock_reason=device.lock_reason,
     )
 
 

@@ -121,6 +121,22 @@ class Bus:
         finally:
             watch.stop()
 
+    async def write_first(self, request: WriteRequest, waits_s: float) -> None:
+        """Write before all that waits; else as :meth:`write`. The request under way comes to its end.
+
+        An answer to the same write that is owed is waited for where that ends within ``waits_s``. Else the write is
+        sent at once: what comes first may be the answer that is owed, so the outcome is unknown. So it is where no read
+        shows whether the line echoes.
+
+        :param waits_s: seconds that it can wait.
+        :raises NotSent: the port is not open, the line does not become silent, or it is for unit 0.
+        :raises ExceptionAnswer: the controller said no.
+        :raises NoAnswer: it was sent, and its outcome is unknown.
+        """
+        if request.unit == EVERYBODY:
+            raise NotSent("unit 0 is all controllers, of which none would confirm it")
+        await self._exchange(Exchange(request, 0, first_until=self._clock.seconds() + waits_s))
+
     async def rewire(self, line: Line) -> None:
         """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.
 
@@ -242,7 +258,10 @@ class Bus:
                 await self._more_or(owed_for)
 
     def _owed_for(self, exchange: Exchange) -> float:
-        return self._owed.wait(exchange.request, again=exchange.again)
+        seconds = self._owed.wait(exchange.request, again=exchange.again)
+        if exchange.first_until is not None and self._clock.seconds() + seconds > exchange.first_until:
+            return 0.0  # waiting would not make its outcome known in time, so it does not wait at all
+        return seconds
 
     def _reconsider(self, exchange: Exchange) -> None:
         """Have a write not wait any longer that must not be done any more."""
@@ -262,7 +281,7 @@ class Bus:
         request = exchange.request
         try:
             if wire.echo is None and needs_echo_known(request):
-                await find_out_echo(wire, request)
+                await self._find_out_echo(wire, exchange)
                 await wire.silence()
                 if exchange.dropped:
                     return
@@ -290,6 +309,19 @@ class Bus:
         if wire.answered and self._trouble:
             self._trouble = ""
             self._log.info("{url}: a controller answers again", url=wire.line.url)
+
+    async def _find_out_echo(self, wire: Wire, exchange: Exchange) -> None:
+        """Have it known whether the line echoes. A write that goes first gives that one try, and is sent all the same.
+
+        :raises NotSent: it remains unknown.
+        """
+        goes_first = exchange.first_until is not None
+        try:
+            attempts = 1 if goes_first else 1 + wire.line.retries
+            await find_out_echo(wire, exchange.request, attempts, lambda: not exchange.dropped)
+        except NotSent:
+            if not goes_first or wire.over or exchange.dropped:
+                raise
 
     # --- trouble -----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ so that there an echo alone would look like a controller's "done". The read that
 server has ordered; polls mostly show it before.
 """
 
+from collections.abc import Callable
+
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.seeker import is_its_own_answer
 from cmmd.gateway.bus.wire import Wire
@@ -18,16 +20,20 @@ def needs_echo_known(request: Request) -> bool:
     return not isinstance(request, ReadRequest) and is_its_own_answer(request)
 
 
-async def find_out_echo(wire: Wire, request: Request) -> None:
+async def find_out_echo(wire: Wire, request: Request, attempts: int, wanted: Callable[[], bool]) -> None:
     """Read what the request is to write, until it is known whether the line echoes.
 
     That the controller refuses to give it will do: a refusal comes after the echo too.
 
+    :param attempts: how often to read at most.
+    :param wanted: whether the request is still to be sent: else the line is left to those behind it.
     :raises NotSent: it remains unknown, as where no controller answers.
     """
     reads = Function.READ_COILS if request.function == Function.WRITE_COIL else Function.READ_HOLDING_REGISTERS
     probe = ReadRequest(request.unit, reads, request.address, 1)
-    for _ in range(1 + wire.line.retries):
+    for _ in range(attempts):
+        if not wanted():
+            raise NotSent("the request is not wanted any more")
         try:
             await wire.silence()
             await wire.ask(probe)

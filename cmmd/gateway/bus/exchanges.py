@@ -22,16 +22,21 @@ class Exchange:
     :param request: the request.
     :param retries: how often it may be sent again.
     :param veto: asked directly before it leaves: why it must not; None: it may.
+    :param first_until: set for a write that goes before all others: until when it can wait for answers that are owed,
+        in seconds of the bus' clock.
     :ivar left: the veto was asked for the last time.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
         sent any more, or its answer is not told to anybody.
     """
 
-    def __init__(self, request: Request, retries: int, veto: Veto = unopposed) -> None:
+    def __init__(
+        self, request: Request, retries: int, veto: Veto = unopposed, *, first_until: float | None = None
+    ) -> None:
         self.request = request
         self.retries = retries
         self.veto = veto
+        self.first_until = first_until
         self.left = False
         self.again = False
         self.result: Deferred[str] = Deferred()
@@ -53,20 +58,24 @@ class Exchange:
 
 
 class Exchanges:
-    """Writes in order, before reads. Reads in order, but for those that have to wait: what they do not meet goes on."""
+    """The requests that wait: writes that go first, then writes, then reads, each kind in its order.
+
+    A read that has to wait is passed by those that it does not meet.
+    """
 
     def __init__(self) -> None:
         self._reads: deque[Exchange] = deque()
         self._writes: deque[Exchange] = deque()
+        self._firsts: deque[Exchange] = deque()  # writes, too
         self._wanted: Deferred[None] | None = None
 
     def put(self, exchange: Exchange) -> None:
         """Have an exchange wait.
 
-        :raises NotSent: :data:`MAX_WAITING` do.
+        :raises NotSent: :data:`MAX_WAITING` do, and it is none that goes first.
         """
         self._forget_dropped()
-        if len(self._reads) + len(self._writes) >= MAX_WAITING:
+        if exchange.first_until is None and len(self._reads) + len(self._writes) >= MAX_WAITING:
             raise NotSent(f"{MAX_WAITING} requests are waiting for the bus already")
         self._line_of(exchange).append(exchange)
         self.wake()
@@ -79,7 +88,7 @@ class Exchanges:
     def first(self) -> Exchange | None:
         """The next one, which goes on waiting; None: nobody waits."""
         self._forget_dropped()
-        line = self._writes or self._reads
+        line = self._firsts or self._writes or self._reads
         return line[0] if line else None
 
     def take(self) -> Exchange | None:
@@ -100,7 +109,7 @@ class Exchanges:
         """
         self._forget_dropped()
         held = []
-        for line in (list(self._writes)[:1], self._reads):
+        for line in (list(self._firsts or self._writes)[:1], self._reads):
             passed = set()
             for exchange in line:
                 seconds = held_for(exchange)
@@ -129,10 +138,12 @@ class Exchanges:
             exchange.fail(NotSent(reason))
 
     def _line_of(self, exchange: Exchange) -> deque[Exchange]:
+        if exchange.first_until is not None:
+            return self._firsts
         return self._reads if isinstance(exchange.request, ReadRequest) else self._writes
 
     def _forget_dropped(self) -> None:
-        for line in (self._reads, self._writes):
+        for line in (self._reads, self._writes, self._firsts):
             waiting = [exchange for exchange in line if not exchange.dropped]
             if len(waiting) != len(line):
                 line.clear()

@@ -153,9 +153,9 @@ class Wire:
         sending = Sending(self._sent_at, self._deadline + self.line.late_s)
         quiet_at = self._clock.seconds() + self.line.quiet_s
         self._silent_at = self._heard_at + max(self.line.silence_s, SETTLE_S if seeker.discarded else 0.0)
-        if seeker.echoed:
+        if seeker.echoed and (self.echo is not None or isinstance(request, ReadRequest)):
             self._statistics.echoes += 1
-            self.echo = True
+            self.echo = True  # what came back of a write may be its answer, where nothing is known of echoes
         if seeker.answer is None:
             self._statistics.timeouts += 1
             self._silent_at = max(self._silent_at, quiet_at)
@@ -171,6 +171,8 @@ class Wire:
         if seeker.clean and self.echo is None and (not taken.may_be_late or self._began_at > self._echoed_by):
             self.echo = False
         self.answered = True
+        if taken.may_be_late and not isinstance(request, ReadRequest):
+            raise NoAnswer("the answer may be the late one to the same write, sent before")
         if isinstance(response, ExceptionResponse):
             self._statistics.exceptions += 1
             raise ExceptionAnswer(response)

@@ -1,16 +1,16 @@
 """Operations on commands: ask for one, at most once for each key; wait for it; take it back; the audit."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 
 from cmmd.fleet.desk.cursors import cursor_text
-from cmmd.fleet.dispatch import TooLate
-from cmmd.fleet.orders import Submitted
+from cmmd.fleet.orders import STOP, Submitted, TooLate
 from cmmd.store.records import Command
 from cmmd.web.api.around import Around
+from cmmd.web.api.keys import Unkeyed
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
 from cmmd.web.problems import Refused, WrongField
@@ -23,9 +23,18 @@ LONGEST_KEY = 200
 
 NotAfter = Annotated[
     int,
-    Meta(ge=0, le=2**53, description="Milliseconds UTC by cmmd's clock; what comes later is not done. Null: whenever."),
+    Meta(
+        ge=0,
+        le=2**53,
+        description="Milliseconds UTC by cmmd's clock; a command that comes later is not sent. Null: it always is."
+        " It does not count for `stop`, which a browser's wrong clock must not refuse.",
+    ),
 ]
 Timeout = Annotated[float, Meta(ge=1, le=300, description="Seconds to wait for the device; null: as configured.")]
+Override = Annotated[
+    Literal["remote_inhibited"],
+    Meta(description="A refusal that does not count for this one command; needs the role admin. Null: none."),
+]
 
 
 class Named(Body, frozen=True, kw_only=True, tag_field="kind", tag="named"):
@@ -34,6 +43,7 @@ class Named(Body, frozen=True, kw_only=True, tag_field="kind", tag="named"):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     timeout: Timeout | None = None
     not_after: NotAfter | None = None
+    override: Override | None = None
 
 
 class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
@@ -42,6 +52,7 @@ class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
     frames: Annotated[str, Meta(min_length=1, max_length=8000)]
     timeout: Timeout | None = None
     not_after: NotAfter | None = None
+    override: Override | None = None
 
 
 class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
@@ -51,6 +62,7 @@ class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
     baud: Annotated[int, Meta(ge=0, le=2)]
     timeout: Timeout | None = None
     not_after: NotAfter | None = None
+    override: Override | None = None
 
 
 class Reset(Body, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
@@ -58,6 +70,7 @@ class Reset(Body, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
 
     timeout: Timeout | None = None
     not_after: NotAfter | None = None
+    override: Override | None = None
 
 
 CommandBody = Named | Modbus | Port | Reset
@@ -98,7 +111,12 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
             return (await _submit(around, call)).command.number
 
         what = msgspec.json.encode((call.hostid, call.body))
-        number, again = await around.keys.once(call.caller.name, key, what, submit)
+        try:
+            number, again = await around.keys.once(call.caller.name, key, what, submit)
+        except Unkeyed:
+            if not _is_stop(call.body):
+                raise
+            number, again = await submit(), False  # a stop too many harms nobody, one too few may
     command = await _settled(around, number, call.query.wait, call.request)
     headers = {"Location": f"/api/v1/commands/{number}"}
     if again:
@@ -106,19 +124,23 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
     return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
 
 
+def _is_stop(body: CommandBody) -> bool:
+    return isinstance(body, Named) and body.name == STOP
+
+
 async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
     desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
-    if body.not_after is not None and around.now() * 1000 > body.not_after:
+    if body.not_after is not None and around.now() * 1000 > body.not_after and not _is_stop(body):
         raise Refused("expired", "this came too late: nothing was sent", field="body.not_after")
     match body:
         case Named():
-            return await desk.send_command(hostid, body.name, by, body.timeout)
+            return await desk.send_command(hostid, body.name, by, body.timeout, body.override)
         case Modbus():
-            return await desk.write_config(hostid, body.frames, None, by, body.timeout)
+            return await desk.write_config(hostid, body.frames, None, by, body.timeout, body.override)
         case Port():
-            return await desk.write_port(hostid, body.port, body.baud, by, body.timeout)
+            return await desk.write_port(hostid, body.port, body.baud, by, body.timeout, body.override)
         case Reset():
-            return await desk.reset(hostid, by, body.timeout)
+            return await desk.reset(hostid, by, body.timeout, body.override)
 
 
 async def get_command(around: Around, call: Call[Wait, None]) -> Answer:

@@ -16,11 +16,12 @@ __all__ = ["Controller", "ControllerRow", "PointInfo", "SignalInfo", "get_contro
 
 
 class ControllerRow(Struct, frozen=True, kw_only=True):
-    """A controller profile in a list. ``devices``: how many have it."""
+    """A controller profile in a list. ``commands``: for ``command_models`` only; ``devices``: how many have it."""
 
     name: str
     title: str
     models: tuple[str, ...]
+    command_models: tuple[str, ...]
     points: int
     signals: int
     commands: int
@@ -51,11 +52,15 @@ class SignalInfo(Struct, frozen=True, kw_only=True):
 
 
 class Controller(Struct, frozen=True, kw_only=True):
-    """A controller profile; see docs/controllers.md. ``plan``: the requests that devices are told to poll."""
+    """A controller profile; see docs/controllers.md. ``plan``: the requests that devices are told to poll.
+
+    ``commands``: of devices of ``command_models``, and of those whose profile an admin has set by hand.
+    """
 
     name: str
     title: str
     models: tuple[str, ...]
+    command_models: tuple[str, ...]
     plan: str
     modes: list[Mode]
     points: list[PointInfo]
@@ -82,6 +87,7 @@ def _row(profile: Profile, counts: Mapping[str, int]) -> ControllerRow:
         name=profile.name,
         title=says.title,
         models=says.models,
+        command_models=says.command_models,
         points=len(says.points),
         signals=len(says.signals),
         commands=len(says.commands),
@@ -101,6 +107,7 @@ def get_controller(around: Around, call: Call[NoQuery, None]) -> Answer:
             name=profile.name,
             title=says.title,
             models=says.models,
+            command_models=says.command_models,
             plan=profile.plan,
             modes=list(says.modes),
             points=[

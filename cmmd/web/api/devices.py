@@ -7,9 +7,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.desk.records import Blocked, Changes, RawRun
+from cmmd.fleet.desk.maintenance import LONGEST_REASON
+from cmmd.fleet.desk.records import Blocked, Changes, Lock, RawRun
 from cmmd.fleet.settings import BadSetting
-from cmmd.fleet.view import PointNow, SignalNow
+from cmmd.fleet.view import InputReportNow, PointNow, SignalNow
 from cmmd.store.records import ByteOrder
 from cmmd.web.api.around import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
@@ -20,13 +21,17 @@ __all__ = [
     "Enrolment",
     "LiveAnswer",
     "LiveQuery",
+    "LockBody",
     "SettingsPatch",
     "change_settings",
+    "clear_input",
     "disable_device",
     "enable_device",
     "enrol_device",
     "get_device",
     "get_live",
+    "lock_device",
+    "unlock_device",
 ]
 
 
@@ -39,11 +44,13 @@ class LiveQuery(Query, frozen=True, kw_only=True):
 class LiveAnswer(Struct, frozen=True, kw_only=True):
     """What a device reports now.
 
-    :ivar blocked: why nothing can be sent to it now; null: nothing speaks against it, as far as is known.
+    :ivar blocked: why no command but stop can be sent to it now; null: nothing speaks against it, as far as is known.
+    :ivar stop_blocked: why stop cannot be sent, either; null: it can. :ivar lock: the maintenance lock; null: none.
     :ivar at: when the newest upload came, milliseconds UTC; null: never. :ivar upload: its running number.
     :ivar stale: nothing has come since the daemon's start.
     :ivar completeness: how much of what the profile names is known, 0..1; null: it names nothing.
     :ivar inputs: the device's own, by name; null: not known.
+    :ivar input_reports: when each of them was last said, and by which session, by name.
     :ivar packet_gaps: how often change packets were missing since the start.
     :ivar unplaced: frames of the last upload of which it is not known what they answer.
     :ivar raw: coils and registers, where they were asked for.
@@ -52,6 +59,8 @@ class LiveAnswer(Struct, frozen=True, kw_only=True):
     hostid: str
     online: bool
     blocked: Blocked | None
+    stop_blocked: Blocked | None
+    lock: Lock | None
     profile: str
     upload: int
     at: int | None
@@ -63,6 +72,7 @@ class LiveAnswer(Struct, frozen=True, kw_only=True):
     points: list[PointNow]
     signals: list[SignalNow]
     inputs: dict[str, bool | None]
+    input_reports: dict[str, InputReportNow]
     byte_order: ByteOrder | None
     packet_gaps: int
     unplaced: tuple[str, ...]
@@ -97,6 +107,12 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     profile: ProfileName | UnsetType | None = UNSET
 
 
+class LockBody(Body, frozen=True, kw_only=True):
+    """Why the device is locked, for everybody who looks at it."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)]
+
+
 def get_device(around: Around, call: Call[NoQuery, None]) -> Answer:
     """One device."""
     return Answer(body=around.desk.device(call.hostid))
@@ -106,7 +122,8 @@ def get_live(around: Around, call: Call[LiveQuery, None]) -> Answer:
     """What it reports."""
     now = around.desk.live(call.hostid, raw=call.query.raw)
     view = {name: getattr(now.view, name) for name in now.view.__struct_fields__ if name != "freshness_s"}
-    return Answer(body=LiveAnswer(online=now.online, blocked=now.blocked, raw=now.raw, **view))
+    beside = {name: getattr(now, name) for name in ("online", "blocked", "stop_blocked", "lock", "raw")}
+    return Answer(body=LiveAnswer(**beside, **view))
 
 
 async def enrol_device(around: Around, call: Call[NoQuery, Enrolment]) -> Answer:
@@ -148,3 +165,21 @@ async def _enable(around: Around, call: Call[NoQuery, None], *, enabled: bool) -
     device = await around.desk.set_device(call.hostid, Changes(enabled=enabled), call.caller.by)
     around.feed.touch(call.hostid)
     return Answer(body=device)
+
+
+# --- people beside the machine ----------------------------------------------------------------------------------------
+
+
+async def lock_device(around: Around, call: Call[NoQuery, LockBody]) -> Answer:
+    """Lock it for maintenance."""
+    return Answer(body=await around.desk.lock(call.hostid, call.body.reason, call.caller.by))
+
+
+async def unlock_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Remove the lock."""
+    return Answer(body=await around.desk.unlock(call.hostid, call.caller.by))
+
+
+async def clear_input(around: Around, call: Call[NoQuery, None]) -> Answer:
+    """Forget what the device last said of one of its inputs."""
+    return Answer(body=await around.desk.clear_input(call.hostid, call.path["input"], call.caller.by))

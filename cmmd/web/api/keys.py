@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cmmd.web.problems import Refused
 
-__all__ = ["KEPT_S", "MOST_KEYS", "MOST_OF_ONE", "Keys"]
+__all__ = ["KEPT_S", "MOST_KEYS", "MOST_OF_ONE", "Keys", "Unkeyed"]
 
 KEPT_S = 600.0
 """Seconds that a key is remembered."""
@@ -18,6 +18,10 @@ MOST_KEYS = 10_000
 
 MOST_OF_ONE = 1000
 """Likewise of one token: whoever uses many keeps nobody else from commanding."""
+
+
+class Unkeyed(Refused):
+    """A key cannot stand for this command; nothing was done."""
 
 
 class _Asked:
@@ -46,14 +50,14 @@ class Keys:
         :param who: keys of different people are different ones. :param what: what it is about, all of it.
         :param do: does it, and tells the number of the command; where it raises, nothing was sent.
         :return: the number, and whether it is of an earlier one.
-        :raises Refused: the key was used for something else, or there are too many.
+        :raises Unkeyed: the key was used for something else, or there are too many.
         """
         self._forget()
         place = (who, key)
         asked = self._asked.get(place)
         while asked is not None:
             if asked.what != what:
-                raise Refused("key_used", "this key was used for another command", field="header.Idempotency-Key")
+                raise Unkeyed("key_used", "this key was used for another command", field="header.Idempotency-Key")
             if asked.number is not None:
                 return asked.number, True
             known: Deferred[None] = Deferred()
@@ -61,7 +65,7 @@ class Keys:
             await known
             asked = self._asked.get(place)  # gone, where it was refused
         if len(self._asked) >= MOST_KEYS or sum(one == who for one, _ in self._asked) >= MOST_OF_ONE:
-            raise Refused("too_many_requests", "too many keys are in use")
+            raise Unkeyed("too_many_requests", "too many keys are in use")
         asked = self._asked[place] = _Asked(what, self._clock.seconds())
         try:
             asked.number = await do()

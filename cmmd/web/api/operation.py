@@ -18,7 +18,7 @@ JSON_TYPE = "application/json"
 PATCH_TYPE = "application/merge-patch+json"
 """RFC 7396: what is left out stays, null takes it away."""
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 _Query = TypeVar("_Query")
 _Body = TypeVar("_Body")

@@ -24,7 +24,7 @@ _FROM_STORE = ("unavailable",)
 _ASKED = ("unknown_device", "unknown_command", "bad_frame", "bad_port", "key_used", "expired")
 _INTERLOCKS = (
     *("commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked", "queue_full"),
-    *("not_audited", "not_allowed"),
+    *("not_audited", "not_allowed", "locked", "ambiguous_session", "admin_only"),
 )
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -163,6 +163,40 @@ OPERATIONS: tuple[Operation, ...] = (
         role="admin",
         summary="Take a disabled device again.",
         run=devices.enable_device,
+        answers={200: DeviceDetails},
+        errors=(*_WRITES, "unknown_device", *_FROM_STORE),
+    ),
+    Operation(
+        name="lock_device",
+        method="PUT",
+        path="/devices/{hostid}/lock",
+        tag="devices",
+        role="operator",
+        summary="Lock a device for maintenance: nothing but stop and reset is sent to it until it is unlocked.",
+        run=devices.lock_device,
+        body=devices.LockBody,
+        answers={200: DeviceDetails},
+        errors=(*_TAKES, "unknown_device", "locked", *_FROM_STORE),
+    ),
+    Operation(
+        name="unlock_device",
+        method="DELETE",
+        path="/devices/{hostid}/lock",
+        tag="devices",
+        role="operator",
+        summary="Remove a maintenance lock: for the caller who set it, or an admin.",
+        run=devices.unlock_device,
+        answers={200: DeviceDetails},
+        errors=(*_WRITES, "unknown_device", "admin_only", *_FROM_STORE),
+    ),
+    Operation(
+        name="clear_input",
+        method="DELETE",
+        path="/devices/{hostid}/inputs/{input}",
+        tag="devices",
+        role="admin",
+        summary="Forget what a device last said of one of its own inputs, until it says it again.",
+        run=devices.clear_input,
         answers={200: DeviceDetails},
         errors=(*_WRITES, "unknown_device", *_FROM_STORE),
     ),

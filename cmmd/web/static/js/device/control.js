@@ -9,8 +9,8 @@ import {may} from "../session.js";
 import {why} from "../why.js";
 import {commandName, outcomeTag, steps, verdict, watching} from "./outcome.js";
 
-const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle"]]];
-const DANGEROUS = new Set(["start", "test", "auto", "generator_breaker_toggle", "mains_breaker_toggle"]);
+const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]]];
+const DANGEROUS = new Set(["start", "test", "auto", "generator_breaker_toggle", "mains_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]);
 const WAIT_S = 50;
 const PAUSES_MS = [1000, 30_000]; // between attempts to follow a command: the first, and the longest
 const LOOKS_MS = [1000, 2000, 4000, 8000, 15_000]; // before each look for a command that had no answer
@@ -54,8 +54,9 @@ export class Control {
 
   /** `details`: of the device; `live`: its live record. */
   show(details, live) {
-    const names = details.commands.map((one) => one.name).join();
-    const before = this.#details?.commands.map((one) => one.name).join();
+    const offered = (one) => JSON.stringify([one?.commands.map(({name}) => name), one?.withheld]);
+    const names = offered(details);
+    const before = offered(this.#details);
     this.#details = details;
     this.#live = live;
     if (names !== before) this.#build();
@@ -187,7 +188,9 @@ export class Control {
         return button;
       })));
     }));
-    if (!infos.size) put(this.groups, h("p", {class: "muted"}, t("control.none")));
+    const withheld = Object.keys(this.#details.withheld);
+    if (withheld.length) this.groups.append(h("p", {class: "muted withheld"}, t(infos.size ? "control.withheld_some" : "control.withheld", {commands: withheld.map((name) => tOr(`command.${name}`, name)).join(", ")})));
+    else if (!infos.size) put(this.groups, h("p", {class: "muted"}, t("control.none")));
   }
 
   #label(info) {

@@ -99,7 +99,12 @@ function eventTitle({kind, details}) {
   if (kind === "mode_changed") return t("event.mode_changed", {before: t(`mode.${details.before}`), after: t(`mode.${details.after}`)});
   if (kind === "breaker_changed") return t(details.closed ? "event.breaker_closed" : "event.breaker_opened", {breaker: t(`diagram.${details.breaker}_breaker`)});
   if (kind === "commanded") return t("event.commanded", {command: tOr(`command.${details.name}`, tOr(`kind.${details.name}`, details.name)), outcome: t(`outcome.${String(details.outcome).replaceAll(" ", "_")}`)});
+  if (kind === "setting_changed") return t("event.setting_changed", {setting: t(`setting.${details.setting}`), before: settingValue(details.before), after: settingValue(details.after)});
   return tOr(`event.${kind}`, kind);
+}
+
+function settingValue(value) {
+  return value === null ? t("setting.default") : String(value);
 }
 
 function eventDetails({kind, details}) {

@@ -259,7 +259,7 @@ class DevicePage {
 
   #happened({kind}) {
     if (kind.startsWith("alarm_")) this.alarmsSoon();
-    if (["online", "offline", "profile_changed", "device_registered"].includes(kind)) this.detailsSoon();
+    if (["online", "offline", "profile_changed", "setting_changed", "device_registered"].includes(kind)) this.detailsSoon();
     this.liveSoon();
     if (this.tabs.chosen === "events") this.events.soon();
   }
