@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route
 
+from cmmd.fleet.desk.tokens import Role
 from tests.daemon import until
 from tests.plain_device import PlainDevice, message
 from tests_system.browser import Visit
@@ -58,7 +59,7 @@ class PeopleTestCase(ConsoleTestCase):
         found: list[dict[str, Any]] = self.world.ask("GET", f"/commands?hostid={self.hostid}&limit=100")["commands"]
         return found
 
-    def device_page(self, visit: Visit, role: str = "operator") -> Page:
+    def device_page(self, visit: Visit, role: Role = "operator") -> Page:
         """The device's page, on which stop can be sent."""
         page = visit.open().sign_in(self.world.tokens[role]).open(f"#{self.path}").page
         page.wait_for_selector(".k-stop:not([aria-disabled])")
@@ -401,7 +402,8 @@ class InputTests(PeopleTestCase):
             body = json.dumps({"code": code})
             route.fulfill(status=409, content_type="application/problem+json", body=body)
 
-        for role, offered in (("operator", 0), ("admin", 1)):
+        offers: dict[Role, int] = {"operator": 0, "admin": 1}
+        for role, offered in offers.items():
             posted.clear()
             with self.visitor.visit() as visit:
                 page = self.device_page(visit, role)
