@@ -39,7 +39,7 @@ ABOUT_NO_FIELD = {
     *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
-    *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "admin_only"),
+    *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "stale", "admin_only"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
 """Codes that are about who asks, the request as a whole, or how things are."""

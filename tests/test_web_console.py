@@ -11,7 +11,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.alarms import CONTROLLER_SILENT
+from cmmd.fleet.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER
 from cmmd.fleet.inputs import INPUTS
 from cmmd.fleet.throttle import LONGEST_DELAY_S
 from cmmd.web import console
@@ -217,7 +217,7 @@ class TextsTests(SynchronousTestCase):
 
     def test_titles_of_shipped_profiles(self) -> None:
         known = texts("zh-titles")
-        titles = {CONTROLLER_SILENT.title, *(one.title for one in INPUTS)}
+        titles = {CONTROLLER_SILENT.title, SESSION_TAKEN_OVER.title, *(one.title for one in INPUTS)}
         for path in (REPOSITORY / "cmmd" / "controllers").glob("*.toml"):
             profile = tomllib.loads(path.read_text(encoding="utf-8"))
             titles.add(profile["title"])

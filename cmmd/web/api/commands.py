@@ -32,7 +32,7 @@ NotAfter = Annotated[
 ]
 Timeout = Annotated[float, Meta(ge=1, le=300, description="Seconds to wait for the device; null: as configured.")]
 Override = Annotated[
-    Literal["remote_inhibited"],
+    Literal["remote_inhibited", "stale"],
     Meta(description="A refusal that does not count for this one command; needs the role admin. Null: none."),
 ]
 

@@ -24,7 +24,7 @@ _FROM_STORE = ("unavailable",)
 _ASKED = ("unknown_device", "unknown_command", "bad_frame", "bad_port", "key_used", "expired")
 _INTERLOCKS = (
     *("commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked", "queue_full"),
-    *("not_audited", "not_allowed", "locked", "ambiguous_session", "admin_only"),
+    *("not_audited", "not_allowed", "locked", "ambiguous_session", "stale", "admin_only"),
 )
 
 OPERATIONS: tuple[Operation, ...] = (

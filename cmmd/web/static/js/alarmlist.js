@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {ago, moment} from "./format.js";
 import {h, icon, put, say} from "./dom.js";
 import {t, titled} from "./i18n.js";
+import {lockMark, lockText} from "./lock.js";
 import {address} from "./route.js";
 import {may} from "./session.js";
 import {why} from "./why.js";
@@ -16,14 +17,17 @@ export const byUrgency = (a, b) => Number(a.acknowledged_at !== null) - Number(b
 /**
  * A list that keeps its elements as long as their alarms are the same, so that neither the focus nor the eye is lost.
  *
- * `nameOf(alarm)`: what to call its device; null: that is plain. `done(alarm)`: it was acknowledged.
+ * `nameOf(alarm)`: what to call its device; null: that is plain. `rowOf(alarm)`: the device in a row, as far as it is
+ * known. `done(alarm)`: it was acknowledged.
  */
 export class AlarmList {
   #items = new Map();
   #nameOf;
+  #rowOf;
   #done;
 
-  constructor({nameOf = () => null, done}) {
+  constructor({nameOf = () => null, rowOf = () => null, done}) {
+    this.#rowOf = rowOf;
     this.#nameOf = nameOf;
     this.#done = done;
     this.element = h("ul", {class: "alarm-list"});
@@ -34,7 +38,7 @@ export class AlarmList {
     const kept = new Map();
     for (const alarm of alarms) {
       const device = this.#nameOf(alarm);
-      const key = `${alarm.acknowledged_at} ${alarm.cleared_at} ${device}`;
+      const key = `${alarm.acknowledged_at} ${alarm.cleared_at} ${device} ${lockText(this.#rowOf(alarm) ?? {})}`;
       const before = this.#items.get(alarm.number);
       const item = before?.key === key ? before : {key, ...this.#make(alarm, device)};
       kept.set(alarm.number, item);
@@ -62,7 +66,7 @@ export class AlarmList {
       icon(alarm.severity),
       h("div", {class: "what"},
         h("p", {class: "title"}, h("b", {}, titled(alarm.title)), " ", h("span", {class: "severity"}, t(`severity.${alarm.severity}`))),
-        h("p", {class: "muted"}, device ? [h("a", {href: address(["devices", alarm.hostid])}, device), " · "] : null, time, open ? null : ` – ${moment(alarm.cleared_at)}`), told),
+        h("p", {class: "muted"}, device ? [h("a", {href: address(["devices", alarm.hostid])}, device), " ", lockMark(this.#rowOf(alarm)), " · "] : null, time, open ? null : ` – ${moment(alarm.cleared_at)}`), told),
       h("div", {class: "act"}, seen, button));
     return {element, time};
   }

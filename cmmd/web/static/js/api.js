@@ -23,6 +23,12 @@ const READ_MS = 30_000;
 const SOON_MS = 10_000; // what the daemon has at hand, and every write but one
 const SIGN_IN_MS = 40_000; // a wrong token is answered up to 30 s late, on purpose
 
+/** The command that nothing may hold up. */
+export const STOP = "stop";
+
+/** What everything else has, in every window: where a connection is waited for, the next one that is free is for Stop. */
+const BEHIND = "low";
+
 let csrf = null;
 let onSignedOut = () => {};
 let onUnanswered = () => {};
@@ -86,7 +92,7 @@ function query(parameters) {
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
-async function ask(method, path, {parameters, body, headers, signal, limit_ms = method === "GET" ? READ_MS : SOON_MS} = {}) {
+async function ask(method, path, {parameters, body, headers, signal, priority = BEHIND, limit_ms = method === "GET" ? READ_MS : SOON_MS} = {}) {
   const sent = {Accept: "application/json", ...headers};
   if (csrf && method !== "GET") sent["X-CSRF-Token"] = csrf;
   if (body !== undefined) sent["Content-Type"] = "application/json";
@@ -95,7 +101,7 @@ async function ask(method, path, {parameters, body, headers, signal, limit_ms = 
   let text;
   try {
     answer = await fetch(BASE + path + query(parameters), {
-      method, headers: sent, signal: limit.signal, credentials: "same-origin", cache: "no-cache",
+      method, headers: sent, signal: limit.signal, priority, credentials: "same-origin", cache: "no-cache",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await answer.text();
@@ -168,7 +174,7 @@ export async function fleet(take, signal) {
     }
   };
   try {
-    const answer = await heard(fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal: limit.signal, credentials: "same-origin", cache: "no-store"}));
+    const answer = await heard(fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal: limit.signal, priority: BEHIND, credentials: "same-origin", cache: "no-store"}));
     if (!answer.ok) throw refusal(answer.status, await heard(answer.text()));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -208,14 +214,19 @@ export const readingsFile = (hostid, parameters) => `${BASE}${of(hostid)}/readin
 
 export const acknowledge = (number) => ask("POST", `/alarms/${number}/acknowledge`);
 export const changeSettings = (hostid, changes) => ask("PATCH", `${of(hostid)}/settings`, {body: changes});
+export const lockDevice = (hostid, reason) => ask("PUT", `${of(hostid)}/lock`, {body: {reason}});
+export const unlockDevice = (hostid) => ask("DELETE", `${of(hostid)}/lock`);
+export const clearInput = (hostid, name) => ask("DELETE", `${of(hostid)}/inputs/${encodeURIComponent(name)}`);
 export const cancelCommand = (number) => ask("DELETE", `/commands/${number}`);
 
 /**
  * Have a command carried out. The key keeps it from being sent twice, whatever a proxy does; `now`: by the daemon's
- * clock. What comes to the daemon after we no longer wait for an answer is not done.
+ * clock. What comes to the daemon after we no longer wait for an answer is not done; but a stop is, however late.
  */
 export async function sendCommand(hostid, body, {key, now}) {
-  const command = await ask("POST", `${of(hostid)}/commands`, {body: {...body, not_after: Math.round(now + SOON_MS)}, headers: {"Idempotency-Key": key}});
+  const stop = body.name === STOP;
+  const limit = stop ? {} : {not_after: Math.round(now + SOON_MS)};
+  const command = await ask("POST", `${of(hostid)}/commands`, {body: {...body, ...limit}, headers: {"Idempotency-Key": key}, priority: stop ? "high" : BEHIND});
   if (!Number.isInteger(command?.number) || command.hostid !== hostid) throw new NoAnswer("the answer is no command");
   return command;
 }
@@ -232,7 +243,7 @@ export async function openStream(parameters, signal) {
   const limit = new Limit(SOON_MS, signal);
   try {
     const answer = await fetch(`${BASE}/events${query(parameters)}`, {
-      headers: {Accept: "text/event-stream"}, signal: limit.signal, credentials: "same-origin", cache: "no-store",
+      headers: {Accept: "text/event-stream"}, signal: limit.signal, priority: BEHIND, credentials: "same-origin", cache: "no-store",
     });
     if (!answer.ok) throw refusal(answer.status, await answer.text());
     return answer;

@@ -85,6 +85,24 @@ export class Fleet extends EventTarget {
     this.#stream?.rest();
   }
 
+  /**
+   * Ask for something that must not wait for a connection: a browser has six to a host, and others may hold all of them.
+   * Where no answer has come after so long, the stream gives its own away until one has.
+   */
+  async giveWay(ask, after_ms) {
+    let gave = false;
+    const timer = setTimeout(() => {
+      gave = !this.#resting;
+      if (gave) this.rest();
+    }, after_ms);
+    try {
+      return await ask();
+    } finally {
+      clearTimeout(timer);
+      if (gave && !document.hidden) this.hurry();
+    }
+  }
+
   /** A request had no answer. That of a stream which stands says nothing: is another one answered? */
   async #doubt() {
     if (this.#doubting || this.#resting || !this.linked) return;

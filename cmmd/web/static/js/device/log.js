@@ -5,6 +5,7 @@ import {moment} from "../format.js";
 import {h, icon, put, throttled} from "../dom.js";
 import {t, tOr, titled} from "../i18n.js";
 import {why} from "../why.js";
+import {inputTitle, saidText} from "./beside.js";
 import {commandName, confirmedTag, outcomeTag} from "./outcome.js";
 
 const A_PAGE = 50;
@@ -100,6 +101,7 @@ function eventTitle({kind, details}) {
   if (kind === "breaker_changed") return t(details.closed ? "event.breaker_closed" : "event.breaker_opened", {breaker: t(`diagram.${details.breaker}_breaker`)});
   if (kind === "commanded") return t("event.commanded", {command: tOr(`command.${details.name}`, tOr(`kind.${details.name}`, details.name)), outcome: t(`outcome.${String(details.outcome).replaceAll(" ", "_")}`)});
   if (kind === "setting_changed") return t("event.setting_changed", {setting: t(`setting.${details.setting}`), before: settingValue(details.before), after: settingValue(details.after)});
+  if (kind === "input_cleared") return t("event.input_cleared", {input: inputTitle(details.input)});
   return tOr(`event.${kind}`, kind);
 }
 
@@ -112,7 +114,10 @@ function eventDetails({kind, details}) {
   if (kind.startsWith("alarm_")) parts.push(t(`severity.${details.severity}`));
   if (details.by) parts.push(t("list.by", {name: details.by}));
   if (details.requester) parts.push(t("list.by", {name: details.requester}));
-  if (details.address) parts.push(details.address);
+  if (details.locked_by) parts.push(t("event.locked_by", {by: details.locked_by}));
+  if (kind === "input_cleared") parts.push(saidText(details));
+  else if (details.address) parts.push(details.address);
+  if (details.login_address) parts.push(t("event.login_address", {address: details.login_address}));
   if (details.state) parts.push(titled(details.state));
   if (details.reason) parts.push(details.reason);
   if (details.why) parts.push(details.why);

@@ -84,16 +84,12 @@ export class SettingsForm {
     }
   }
 
+  /** A restart sets nothing in motion: no lock keeps it away. */
   #showModule({row}) {
     const disabled = !may("operator") || !row.online;
     if (this.#module.firstChild && this.#module.querySelector("button").disabled === disabled) return;
     put(this.#module, h("h3", {}, t("reset.title")), h("p", {}, t("reset.means")),
-      h("button", {disabled, on: {click: async () => {
-        const asked = await this.#control.prepare();
-        if (asked === null) return;
-        const yes = await confirm({title: t("reset.ask", {device: this.#control.name}), text: h("p", {}, t("reset.means")), yes: t("reset.yes"), danger: true, signal: this.#control.signal});
-        if (yes) await this.#control.sendIf(asked, {kind: "reset"});
-      }}}, t("reset.yes")));
+      h("button", {disabled, on: {click: () => this.#control.reset()}}, t("reset.yes")));
   }
 
   #showFacts(details) {

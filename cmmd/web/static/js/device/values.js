@@ -2,7 +2,8 @@
 
 import {number} from "../format.js";
 import {h, icon, mark, put, say} from "../dom.js";
-import {t, tOr, titled} from "../i18n.js";
+import {t, titled} from "../i18n.js";
+import {inputTitle, saidText} from "./beside.js";
 
 const GROUPS = [
   ["mains", /^mains_(voltage|frequency)/],
@@ -46,7 +47,12 @@ export class Values {
     }
     const old = !live.online || live.stale;
     for (const point of live.points) showPoint(this.#cells.get(point.name), point);
-    for (const [name, active] of Object.entries(live.inputs)) showSignal(this.#signals.get(`input ${name}`), {active, severity: "status"}, old);
+    for (const [name, active] of Object.entries(live.inputs)) {
+      const shown = this.#signals.get(`input ${name}`);
+      const report = live.input_reports[name];
+      showSignal(shown, {active, severity: "status"}, old || report?.stale);
+      say(shown.said, report ? ` ${saidText(report)}${report.stale ? ` · ${t("input.stale")}` : ""}` : "");
+    }
     for (const signal of live.signals) showSignal(this.#signals.get(signal.name), signal, old);
     this.#sift();
   }
@@ -62,12 +68,13 @@ export class Values {
       return row;
     }))));
     if (!live.points.length) put(this.points, h("p", {class: "muted"}, t("values.no_profile")));
-    const inputs = Object.keys(live.inputs).map((name) => ({name: `input ${name}`, title: tOr(`input.${name}`, name)}));
+    const inputs = Object.keys(live.inputs).map((name) => ({name: `input ${name}`, title: inputTitle(name)}));
     put(this.signals, SEVERITIES.map((severity) => [severity, live.signals.filter((one) => one.severity === severity)]).concat([["inputs", inputs]]).filter(([, all]) => all.length)
       .map(([severity, all]) => section(t(`signals.${severity}`), all.map((signal) => {
         const state = h("td", {class: "active"});
-        const row = h("tr", {data: {severity}}, h("th", {scope: "row"}, titled(signal.title)), state);
-        this.#signals.set(signal.name, {row, state});
+        const said = severity === "inputs" ? h("small", {class: "muted"}) : null;
+        const row = h("tr", {data: {severity}}, h("th", {scope: "row"}, titled(signal.title), said), state);
+        this.#signals.set(signal.name, {row, state, said});
         return row;
       }))));
   }

@@ -46,6 +46,7 @@ export function alarmsPage({main, fleet, route}) {
   const note = h("p", {class: "muted", role: "status"});
   const list = new AlarmList({
     nameOf: (alarm) => nameOf(alarm.hostid),
+    rowOf: (alarm) => fleet.rows.get(alarm.hostid),
     done: (now) => {
       acknowledged.set(now.number, now);
       alarms = alarms.map(newest);

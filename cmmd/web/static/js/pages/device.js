@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import {AlarmList, byUrgency} from "../alarmlist.js";
+import {Beside} from "../device/beside.js";
 import {Charts} from "../device/charts.js";
 import {Control} from "../device/control.js";
 import {Diagram} from "../device/diagram.js";
@@ -24,6 +25,7 @@ const PERIOD_MS = 3000; // between uploads, where nothing else is set
 const OLD_PERIODS = 5;
 const OLD_MS = [300_000, 60_000]; // at least, by what it uploads: changes only, or everything
 const MOST_ALARMS = 200;
+const DETAILED = new Set(["online", "offline", "profile_changed", "setting_changed", "device_registered", "device_locked", "device_unlocked", "session_taken_over"]);
 const AGAIN_MS = [1000, 30_000]; // alarms that could not be had are asked for again: first, and at the longest
 
 export function devicePage({main, fleet, route}) {
@@ -124,17 +126,14 @@ class DevicePage {
   #parts(route) {
     this.diagram = new Diagram();
     this.gauges = new Gauges();
-    this.control = new Control(this.#fleet, () => this.#askLive());
+    this.beside = new Beside({changed: (details) => this.#took(details), signal: this.#abort.signal});
+    this.control = new Control(this.#fleet, () => this.#askLive(), this.beside.lockButton);
     this.values = new Values();
     this.charts = new Charts(this.#hostid, route);
     this.events = eventList(this.#hostid);
     this.commands = commandList(this.#hostid, this.#fleet, () => this.#details?.commands ?? []);
     this.raw = new Raw();
-    this.settings = new SettingsForm(this.control, (details) => {
-      this.#details = details;
-      this.#show();
-      this.liveSoon();
-    });
+    this.settings = new SettingsForm(this.control, (details) => this.#took(details));
     this.title = h("h1", {});
     this.sub = h("p", {class: "muted"});
     this.facts = h("ul", {class: "chips"});
@@ -154,6 +153,7 @@ class DevicePage {
     });
     this.body = [
       h("header", {class: "device-head"}, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("div", {class: "between"}, h("div", {}, this.title, this.sub), this.seen), this.facts),
+      this.beside.element,
       h("div", {class: "overview"},
         h("section", {class: "card line", "aria-labelledby": "line-title"}, h("h2", {id: "line-title"}, t("device.line")), this.diagram.element),
         this.control.element,
@@ -207,6 +207,17 @@ class DevicePage {
     });
   }
 
+  /** What a change has answered: the device as it is now; null: it is not known whether it was done. */
+  #took(details) {
+    if (details) {
+      this.#details = details;
+      this.#show();
+    } else {
+      this.detailsSoon();
+    }
+    this.liveSoon();
+  }
+
   #fetchLive() {
     return this.#try(() => this.#askLive());
   }
@@ -222,6 +233,14 @@ class DevicePage {
     this.#answeredAt = at;
     this.#live = live;
     this.#show();
+    this.#compare(live);
+  }
+
+  /** Details are asked for with an event; where one was missed, they say something else about doubt than the live record. */
+  #compare({blocked}) {
+    const named = this.#details?.row.in_doubt.length > 0;
+    const code = blocked?.code ?? null;
+    if (named ? [null, "remote_inhibited", "remote_locked"].includes(code) : code === "ambiguous_session") this.detailsSoon();
   }
 
   /** What is not known is not none: a fetch that fails is said, and done again. */
@@ -257,9 +276,9 @@ class DevicePage {
     return this.#alarms !== null && (this.#alarms.length === MOST_ALARMS || this.#alarms.length === this.#row?.alarms);
   }
 
-  #happened({kind}) {
+  #happened({kind, details}) {
     if (kind.startsWith("alarm_")) this.alarmsSoon();
-    if (["online", "offline", "profile_changed", "setting_changed", "device_registered"].includes(kind)) this.detailsSoon();
+    if (DETAILED.has(kind) || details.signal === "session_taken_over") this.detailsSoon();
     this.liveSoon();
     if (this.tabs.chosen === "events") this.events.soon();
   }
@@ -278,6 +297,7 @@ class DevicePage {
     say(this.sub, [row.moduletype, row.hostid].filter(Boolean).join(" · "));
     this.#chips(row, live, this.#told());
     mark(this.#main, "data-old", !live.online || live.stale ? "" : null);
+    this.beside.show(this.#details, live);
     this.diagram.show(live);
     this.gauges.show(live);
     this.control.show({...this.#details, row: {...row, online: live.online}}, live);

@@ -4,6 +4,7 @@ import {ago, fixed, moment, number} from "../format.js";
 import {h, icon, mark, put, say, throttled} from "../dom.js";
 import {STATES} from "../fleet.js";
 import {t, titled} from "../i18n.js";
+import {lockMark} from "../lock.js";
 import {address, amend} from "../route.js";
 import {Rows, cell} from "../rows.js";
 
@@ -242,13 +243,13 @@ const caption = (name) => h("span", {class: "caption", "aria-hidden": "true"}, t
 
 function makeRow() {
   const parts = {
-    state: h("span", {class: "state"}), link: h("a", {}), sub: h("span", {class: "sub"}), mode: h("span", {class: "mode"}),
+    state: h("span", {class: "state"}), link: h("a", {}), lock: h("span", {}), sub: h("span", {class: "sub"}), mode: h("span", {class: "mode"}),
     power: h("span", {class: "num"}), load: bar(), fuelText: h("span", {class: "num"}), fuel: bar(), mains: h("span", {}),
     alarms: h("span", {}), seen: h("time", {}), engine: h("span", {}), model: h("span", {}), hostid: h("span", {class: "mono"}),
   };
   const element = h("div", {role: "row", class: "row"},
     cell("state", parts.state),
-    cell("name", parts.link, parts.sub),
+    cell("name", h("span", {class: "named"}, parts.link, parts.lock), parts.sub),
     cell("mode", parts.mode),
     cell("load", h("span", {class: "pair"}, caption("load"), parts.power), parts.load.box),
     cell("fuel", h("span", {class: "pair"}, caption("fuel"), parts.fuelText), parts.fuel.box),
@@ -273,7 +274,8 @@ function fillRow(element, row, fleet) {
     say(parts.link, row.hostname || row.hostid);
     say(parts.hostid, row.hostid);
   }
-  say(parts.sub, row.moduletype);
+  if (!before || before.locked_by !== row.locked_by || before.lock_reason !== row.lock_reason) put(parts.lock, lockMark(row));
+  say(parts.sub, row.locked_by ? t("lock.short", {by: row.locked_by, reason: row.lock_reason}) : row.moduletype);
   say(parts.model, row.moduletype);
   say(parts.mode, row.mode ? t(`mode.${row.mode}`) : "–");
   mark(parts.mode, "data-mode", row.mode);

@@ -4,6 +4,7 @@ import {ago, number} from "../format.js";
 import {STATES} from "../fleet.js";
 import {h, icon, put, throttled} from "../dom.js";
 import {t} from "../i18n.js";
+import {lockText} from "../lock.js";
 import {TileLayer, drawBase, loadLand} from "../map/base.js";
 import {View, clusters, project, scaleBar, unproject} from "../map/projection.js";
 import {address, amend} from "../route.js";
@@ -232,19 +233,21 @@ class MapPage {
     const counts = new Map();
     for (const row of rows) counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
     const state = STATES.find((one) => counts.has(one));
-    const key = rows.length === 1 ? `${state}${rows[0].severity}${rows[0].hostname}` : JSON.stringify([...counts]);
+    const locked = rows.filter((row) => row.locked_by);
+    const key = JSON.stringify([rows.length === 1 ? [state, rows[0].severity, rows[0].hostname] : [...counts], locked.map((row) => [row.hostid, lockText(row)])]);
     if (marker.key === key) return;
     marker.key = key;
+    if (marker === this.#open) this.#list();
     const worst = rows.find((row) => row.state === state);
     element.className = `mark s-${state}${rows.length > 1 ? " cluster" : ""}`;
     if (rows.length === 1) {
       element.title = worst.hostname || worst.hostid;
-      put(element, stateIcon(worst), h("span", {class: "mark-name"}, worst.hostname || worst.hostid));
-      element.setAttribute("aria-label", `${worst.hostname || worst.hostid}: ${t(`state.${state}`)}`);
+      put(element, stateIcon(worst), h("span", {class: "mark-name"}, worst.hostname || worst.hostid), locked.length ? icon("lock") : null);
+      element.setAttribute("aria-label", [`${worst.hostname || worst.hostid}: ${t(`state.${state}`)}`, lockText(worst)].filter(Boolean).join(". "));
     } else {
       const bad = counts.get("alarm");
-      put(element, h("b", {}, number(rows.length)), bad ? h("span", {class: "bad"}, icon("alarm"), number(bad)) : null);
-      element.setAttribute("aria-label", t("map.cluster", {n: rows.length, states: STATES.filter((one) => counts.has(one)).map((one) => `${t(`state.${one}`)} ${counts.get(one)}`).join(", ")}));
+      put(element, h("b", {}, number(rows.length)), bad ? h("span", {class: "bad"}, icon("alarm"), number(bad)) : null, locked.length ? h("span", {class: "locked"}, icon("lock"), number(locked.length)) : null);
+      element.setAttribute("aria-label", t("map.cluster", {n: rows.length, states: STATES.filter((one) => counts.has(one)).map((one) => `${t(`state.${one}`)} ${counts.get(one)}`).concat(locked.length ? `${t("lock.mark")} ${locked.length}` : []).join(", ")}));
     }
   }
 
@@ -264,13 +267,22 @@ class MapPage {
     this.#open = marker;
     this.popup.hidden = marker === null;
     if (!marker) return;
-    const now = this.#fleet.now();
-    put(this.popup, h("ul", {}, marker.rows.slice(0, MOST_LISTED).map((row) => h("li", {class: `s-${row.state}`}, stateIcon(row),
-      h("div", {}, h("a", {href: address(["devices", row.hostid])}, row.hostname || row.hostid),
-        h("p", {class: "muted"}, [t(`state.${row.state}`), row.mode ? t(`mode.${row.mode}`) : null, ago(row.at, now)].filter(Boolean).join(" · ")))))),
-      marker.rows.length > MOST_LISTED ? h("p", {class: "muted"}, t("map.more", {n: marker.rows.length - MOST_LISTED})) : null);
+    this.#list();
     this.#place();
     this.popup.querySelector("a").focus({preventScroll: true});
+  }
+
+  /** What is at the place that was chosen; the focus stays with its device. */
+  #list() {
+    const marker = this.#open;
+    const now = this.#fleet.now();
+    const held = this.popup.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    put(this.popup, h("ul", {}, marker.rows.slice(0, MOST_LISTED).map((row) => h("li", {class: `s-${row.state}`}, stateIcon(row),
+      h("div", {}, h("a", {href: address(["devices", row.hostid])}, row.hostname || row.hostid),
+        h("p", {class: "muted"}, [t(`state.${row.state}`), row.mode ? t(`mode.${row.mode}`) : null, ago(row.at, now)].filter(Boolean).join(" · ")),
+        row.locked_by ? h("p", {class: "locked-by"}, icon("lock"), lockText(row)) : null)))),
+      marker.rows.length > MOST_LISTED ? h("p", {class: "muted"}, t("map.more", {n: marker.rows.length - MOST_LISTED})) : null);
+    if (held) ([...this.popup.querySelectorAll("a")].find((one) => one.getAttribute("href") === held) ?? this.box).focus({preventScroll: true});
   }
 
   #place() {
