@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.presence import MOST_STANDING, Lost, NoAnswer, NotSent
-from cmmd.server.receiver import LINGER_S, Limits
+from cmmd.server.connection import LINGER_S
+from cmmd.server.receiver import Limits
 from cmmd.server.roundtrips import MOST_REMEMBERED
 from cmmd.server.session import Session
 from cmmd.wire.errors import Reason
@@ -161,7 +162,7 @@ class OutcomeTests(RoundTripTestCase):
         self.pass_time(TIMEOUT_S - STEP_S)
         self.transport.peer_reads = True
         self.session._limits = Limits(gap=0.0)  # let it go at once, just in time
-        self.session._pacing._gap = 0.0  # type: ignore[union-attr]
+        self.session._flow.pacing._gap = 0.0  # type: ignore[union-attr]
         self.transport.turns()
         self.assertEqual(len(trip.sent_at), 1)
         self.pass_time(TIMEOUT_S - STEP_S)
@@ -627,14 +628,14 @@ class Machine(RuleBasedStateMachine):
         self.session = cast("Session", self.transport.protocol)
         self.transport.deliver(message("LongCon", HOSTID))
         self.transport.turns()
-        handle = self.session.documentReceived
+        answer = self.session._answer
 
-        def judged(document: bytes) -> Any:
+        def judged(said: Any) -> Any:
             """The model judges what is delivered when the session gets to handle it, and before it does."""
-            self.judge(json.loads(document))
-            return handle(document)
+            self.judge(json.loads(encode(said)))
+            return answer(said)
 
-        self.session.documentReceived = judged  # type: ignore[method-assign]
+        self.session._answer = judged  # type: ignore[assignment, method-assign]
 
     # What the model knows.
 

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet.bugs import count_bugs
 from cmmd.fleet.tally import FrameOutcome
 from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.server.connection import LINGER_S
 from cmmd.server.login import Advertised, UploadTerms
-from cmmd.server.receiver import LINGER_S, Limits
+from cmmd.server.receiver import Limits
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device
 from cmmd.wire.errors import Reason

@@ -18,17 +18,17 @@ from cmmd.fleet.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.uploads import Uploads, WrongTime
-from cmmd.server.life import new_life
+from cmmd.server.life import TRANSITIONS, Event, Stage
 from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
-from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
 from cmmd.server.roundtrips import RoundTrips, Stray
 from cmmd.server.sockets import socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
 from cmmd.wire.messages import Answer, LoginAnswer, encode
-from cmmd.wire.reading import ANSWERED_AS, read_from_device
+from cmmd.wire.reading import ANSWERED_AS, read_from_device, read_segment
 from cmmd.wire.retcodes import Retcode
 
 __all__ = ["Session", "Surroundings"]
@@ -69,6 +69,8 @@ class Session(JSONReceiver):
     :ivar peer: the host at the other end.
     """
 
+    __slots__ = ("_around", "_attached", "_carries_commands", "_gone", "_stage", "_waiting", "hostid", "peer")
+
     def __init__(
         self, around: Surroundings, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
     ) -> None:
@@ -76,7 +78,7 @@ class Session(JSONReceiver):
         self._around = around
         self._carries_commands = carries_commands
         self._gone = gone
-        self._life = new_life(self)
+        self._stage = Stage.FRESH
         self._waiting: IDelayedCall | None = None
         self._attached: _Attached | None = None
         self.hostid: str | None = None
@@ -93,24 +95,23 @@ class Session(JSONReceiver):
         """A device has connected."""
         super().connectionMade()
         self.peer, _ = _host_and_port(self.transport.getPeer())
-        self._life.opened()
+        self._happened(Event.OPENED)
 
     def dataReceived(self, segment: bytes) -> None:
         """Take the bytes of one receive."""
         self._around.tally.bytes_received += len(segment)
-        super().dataReceived(segment)
+        JSONReceiver.dataReceived(self, segment)  # super() makes an object for it
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The device or we have closed, or the line broke."""
         super().connectionLost(reason)
-        self._life.lost()
-        del self._life  # it holds the session: without it, nothing is left to the garbage collector
+        self._happened(Event.LOST)
         self._gone(self)
 
     def close(self) -> None:
         """Send what is unsent, then close."""
         if not self.ending:
-            self._life.close()
+            self._happened(Event.CLOSE)
 
     def round_trip(
         self, message: messages.WriteConfig | messages.Reset, timeout_s: float, sent: Callable[[], None]
@@ -138,7 +139,13 @@ class Session(JSONReceiver):
         self.dropped(Reason.LOGIN_TIMEOUT)
         self.close()
 
-    # What the life does with it (Lived).
+    def _happened(self, event: Event) -> None:
+        """Go to the next stage of the connection's life, and do what belongs to it."""
+        self._stage, actions = TRANSITIONS[self._stage, event]
+        for action in actions:
+            getattr(self, action)()
+
+    # What is done with it in its life (Lived).
 
     def started_waiting(self) -> None:
         """See Lived."""
@@ -150,11 +157,11 @@ class Session(JSONReceiver):
             self._waiting.cancel()
             self._waiting = None
 
-    def joined(self, hostid: str) -> None:
+    def joined(self) -> None:
         """See Lived."""
-        self.hostid = hostid
-        self._attached = _Attached(self._around.uploads.plan(hostid), RoundTrips(self.clock, self._around.ours))
-        self._around.presence.attach(hostid, self)
+        assert self.hostid is not None
+        self._attached = _Attached(self._around.uploads.plan(self.hostid), RoundTrips(self.clock, self._around.ours))
+        self._around.presence.attach(self.hostid, self)
 
     def left(self) -> None:
         """See Lived."""
@@ -166,9 +173,16 @@ class Session(JSONReceiver):
 
     # What comes in.
 
+    def segmentReceived(self, segment: bytes) -> Deferred[None] | object | None:
+        """Answer a segment that is one message."""
+        message = read_segment(segment)
+        return NOT_WHOLE if message is None else self._answer(message)
+
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Answer one message."""
-        message = read_from_device(document, self._around.limits.max_depth)
+        return self._answer(read_from_device(document, self._around.limits.max_depth))
+
+    def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | None:
         method, answer = _ANSWERS[type(message)]
         self._around.tally.messages[method] += 1
         return answer(self, message)
@@ -176,7 +190,7 @@ class Session(JSONReceiver):
     def _login(self, login: messages.Login) -> Deferred[None]:
         if self.hostid not in (None, login.params.hostid):
             raise _foreign("login", login.params.hostid)
-        self._life.login_came()
+        self._happened(Event.LOGIN_CAME)
         deciding = self._around.desk.answer(
             login.params, self.peer, _host_and_port(self.transport.getHost()), lambda: not self.ending
         )
@@ -191,7 +205,7 @@ class Session(JSONReceiver):
         if self._attached is not None:
             self._attached.plan = self._around.uploads.plan(hostid)  # from the next upload on
         self.send(encode(answer))
-        self._life.login_answered()
+        self._happened(Event.LOGIN_ANSWERED)
 
     def _long_connection(self, message: messages.LongCon) -> None:
         try:
@@ -278,7 +292,8 @@ class Session(JSONReceiver):
             raise _not_admitted(method, hostid, "unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)
         if not device.enabled:
             raise _not_admitted(method, hostid, "device is disabled", Reason.NOT_ENROLLED, Retcode.NOT_ENROLLED)
-        self._life.attach(hostid)
+        self.hostid = hostid
+        self._happened(Event.ATTACH)
 
     # What goes wrong.
 

@@ -106,6 +106,11 @@ class Splitter:
         self._buffer += segment
 
     @property
+    def between(self) -> bool:
+        """Whether what is fed next begins a document: nothing is held or remembered of the stream before it."""
+        return not (self._buffer or self._depth or self._in_garbage or self._whole is not None)
+
+    @property
     def pending(self) -> int:
         """Bytes held."""
         return len(self._buffer) if self._whole is None else len(self._whole)
