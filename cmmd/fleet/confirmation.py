@@ -104,6 +104,8 @@ class Confirmations:
 
     def uploaded(self, record: LiveRecord) -> None:
         """Something new is known of a device."""
+        if not self._watched:  # nearly always, and this is called for every upload
+            return
         for watched in self.of(record.hostid):
             if watched.shown is not None and watched.shown(record):
                 watched.settle(True)

@@ -4,8 +4,6 @@ All four are one ``int`` of 0..255, as the store keeps them: the low four bits a
 are known. 0: nothing is known.
 """
 
-from typing import Literal
-
 from msgspec import Struct
 
 from cmmd.controllers.signals import Severity
@@ -45,14 +43,12 @@ INPUTS = (
 REMOTE_INHIBITED = INPUTS[3]
 """While it is active, the device takes no remote control."""
 
-_NONE_SAID: tuple[Literal[None], ...] = (None,) * len(INPUTS)
-
 
 def merge(inputs: int, message: ReqDataChange) -> int:
     """What is known after a change upload; what it does not say stays."""
+    if message.AccessAlarm is message.FireAlarm is message.AlarmInput is message.InhbitRemote is None:
+        return inputs  # as nearly always: no tuple for it
     said = (message.AccessAlarm, message.FireAlarm, message.AlarmInput, message.InhbitRemote)
-    if said == _NONE_SAID:
-        return inputs
     for position, flag in enumerate(said):
         if flag is not None:
             inputs = inputs & ~(1 << position) | flag << position | 1 << position + _KNOWN

@@ -8,8 +8,9 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.known import Known
+from cmmd.fleet.shortcuts import FullUploads
 from cmmd.fleet.situation import Situation, Watch
-from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, parse_plan
+from cmmd.modbus.frames import Function, ModbusFrameError, parse_plan
 from cmmd.modbus.image import ImageError
 from cmmd.store.records import Device, LastUpload, Reason
 
@@ -26,14 +27,14 @@ class Plan:
 
     :param text: requests separated by ``;``.
     :raises ModbusFrameError: it is no plan.
-    :ivar requests: these. :ivar expected: the responses of which a full upload consists.
+    :ivar requests: these. :ivar full: what is prepared for the full uploads that answer them.
     """
 
-    __slots__ = ("expected", "requests")
+    __slots__ = ("full", "requests")
 
     def __init__(self, text: str) -> None:
         self.requests = parse_plan(text)
-        self.expected = tuple(map(ExpectedResponse, self.requests))
+        self.full = FullUploads(self.requests)
 
 
 class LiveRecord:

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from cmmd.controllers.profile import Profile, Reader
 from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.events import Kind
-from cmmd.modbus.frames import Function
+from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses
 from cmmd.store.records import Detail
 
@@ -78,6 +78,15 @@ class Watch:
         if function is _HOLDING_REGISTERS:
             return self.engine_register is not None and self.engine_register in changed
         return False
+
+    def mask(self, request: ReadRequest) -> int:
+        """What matters of the difference that the response to a request makes, as ``concerns`` says of any merge."""
+        if request.function is _COILS:
+            return self.coil_mask >> request.address & (1 << request.count) - 1
+        if request.function is _HOLDING_REGISTERS and self.engine_register is not None:
+            offset = self.engine_register - request.address
+            return 0xFFFF << offset * 16 if 0 <= offset < request.count else 0
+        return 0
 
     def situation(self, reader: Reader) -> Situation:
         """What is known now."""

@@ -38,6 +38,7 @@ LOOK_AGAIN_S = 1.0
 
 
 _DAY_MS = 86_400_000
+_VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
 
 
 class WrongTime(ValueError):
@@ -152,22 +153,26 @@ class Uploads:
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def _taken(self, record: LiveRecord, taken: Taken) -> Deferred[None] | None:
-        if taken is Taken.NOTHING or taken is Taken.EMPTY:
+        if taken is not _VALUES and taken is not _CHANGES:
+            if taken is Taken.INPUTS:
+                return self._inputs_alone(record)
             self._without_values(record, taken)
             return None
-        if taken is Taken.INPUTS:
-            return self._inputs_alone(record)
         record.upload += 1
         record.at = int(self._now() * 1000)
         if record.fruitless or record.stale:
             self._has_values_again(record)
         has_changed = False
-        if taken is Taken.CHANGES or record.unsettled:
+        if taken is _CHANGES or record.unsettled:
             has_changed = self._look(record)
-        for hook in (*self._value_hooks, *self._hooks):
+        for hook in self._value_hooks:
+            hook(record)
+        for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if _is_unfinished(record):
+        if (
+            record.unsettled or record.owed == "change" or record.inputs_at is not None
+        ):  # _is_unfinished, for each upload
             self._look_again(record)
         return None if durable is None else durable.addErrback(self._not_kept, record)
 
