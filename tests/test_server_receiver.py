@@ -12,6 +12,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from cmmd.fleet.tally import Tally
 from cmmd.server import flow, receiver, sockets
 from cmmd.server.connection import LINGER_S
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
@@ -25,7 +26,7 @@ class Echo(JSONReceiver):
     """Answers every document with itself, unless the document says otherwise."""
 
     def __init__(self, clock: object = None, limits: Limits = LIMITS) -> None:
-        super().__init__(limits, clock or Clock())  # type: ignore[arg-type]
+        super().__init__(limits, clock or Clock(), Tally())  # type: ignore[arg-type]
         self.documents: list[bytes] = []
         self.faults: list[PeerError] = []
         self.bugs: list[Failure] = []

@@ -192,6 +192,7 @@ class Live(Mapping[str, LiveRecord]):
     :param online: whether a device is connected.
     :param catalog: the profiles.
     :param uploads: what was known before the start.
+    :ivar made: the record of a device that has one already, else None: without a call in Python, for each upload.
     """
 
     def __init__(
@@ -208,6 +209,7 @@ class Live(Mapping[str, LiveRecord]):
         self._plans: dict[str, Plan] = {}
         self._watches = {profile.name: Watch(profile) for profile in catalog}
         self._records: dict[str, LiveRecord] = {}
+        self.made = self._records.get
         for last in uploads:
             self._restore(last)
 

@@ -60,7 +60,8 @@ class FullUploads:
         """
         if known.older is not None or known.undecided is not None:
             return None
-        areas = known.image.areas_at(self._places)
+        image = known.image
+        areas = image.exact if image.places is self._places else image.areas_at(self._places)
         if areas is None:
             return None
         for number, surplus in self._surplus:

@@ -173,8 +173,12 @@ class Telemetry:
     def change(self, record: LiveRecord, message: ReqDataChange) -> Taken:
         """Take a change upload (section 4.5)."""
         params = message.params
-        if params.packetnum is not None:
-            self._count_packet(record, params.packetnum)
+        number = params.packetnum
+        if number is not None:
+            if record.packetnum == number - 1:  # as nearly always: no call for it
+                record.packetnum = number
+            else:
+                self._count_packet(record, number)
         before = record.inputs
         record.inputs = inputs.merge(before, message)
         judged = record.profile.definition.change_byte_order == "auto"

@@ -1,7 +1,7 @@
 """The way of an upload through the fleet: image, live record, alarms and events, history."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -76,7 +76,7 @@ class Uploads:
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
-        self._value_hooks: tuple[Callable[[LiveRecord], None], ...] = ()
+        self._value_hooks: tuple[tuple[Sized, Callable[[LiveRecord], None]], ...] = ()
         self._looking: IDelayedCall | None = None
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
@@ -93,14 +93,14 @@ class Uploads:
         """
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
-        record = self._live[message.hostid]
+        record = self._live.made(message.hostid) or self._live[message.hostid]
         return self._taken(record, self._telemetry.full(record, message.params, plan))
 
     def change(self, message: ReqDataChange, *, historic: bool) -> Deferred[None] | None:
         """The same for a change upload (protocol section 4.5)."""
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._telemetry.change, message=message))
-        record = self._live[message.hostid]
+        record = self._live.made(message.hostid) or self._live[message.hostid]
         return self._taken(record, self._telemetry.change(record, message))
 
     def plan(self, hostid: str) -> Plan:
@@ -124,9 +124,12 @@ class Uploads:
                 else:
                     record.known.decide(byte_order, record.profile)
 
-    def watch_values(self, hook: Callable[[LiveRecord], None]) -> None:
-        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`."""
-        self._value_hooks = (*self._value_hooks, hook)
+    def watch_values(self, hook: Callable[[LiveRecord], None], waiting: Sized) -> None:
+        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`.
+
+        :param waiting: who waits for such an upload: while this is empty, as nearly always, the hook is not called.
+        """
+        self._value_hooks = (*self._value_hooks, (waiting, hook))
 
     def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
         """Be told of every upload that changed what is known, or how sure that is.
@@ -165,8 +168,9 @@ class Uploads:
         has_changed = False
         if taken is _CHANGES or record.unsettled:
             has_changed = self._look(record)
-        for hook in self._value_hooks:
-            hook(record)
+        for waiting, hook in self._value_hooks:
+            if waiting:
+                hook(record)
         for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)

@@ -75,15 +75,18 @@ class RegisterImage:
 
     Functions are those that read: 01 to 04, each with addresses 0..65535 of its own. A merge is done as a whole or,
     where it raises, not at all; it returns the addresses whose values changed or became known.
+
+    :ivar places: what ``areas_at`` was last asked for, as long as the areas have not changed; None: nothing.
+    :ivar exact: what it returned.
     """
 
-    __slots__ = ("_areas", "_exactly", "_places", "_starts")
+    __slots__ = ("_areas", "_starts", "exact", "places")
 
     def __init__(self) -> None:
         self._starts: list[int] = []  # of the areas, to find them
         self._areas: list[Area] = []
-        self._places: Places | None = None  # what ``areas_at`` was last asked for, and found
-        self._exactly: tuple[Area, ...] | None = None
+        self.places: Places | None = None
+        self.exact: tuple[Area, ...] | None = None
 
     # --- to merge ----------------------------------------------------------------------------------------------------
 
@@ -124,11 +127,11 @@ class RegisterImage:
 
         :param places: kept, and recognised the next time: the same object for the same places.
         """
-        if self._places is not places:
+        if self.places is not places:
             areas = [self.area_of(place) for place, _ in places]
             is_exact = [area is not None and (area.start, area.count) for area in areas] == list(places)
-            self._places, self._exactly = places, tuple(filter(None, areas)) if is_exact else None
-        return self._exactly
+            self.places, self.exact = places, tuple(filter(None, areas)) if is_exact else None
+        return self.exact
 
     def area_of(self, place: int) -> Area | None:
         """The area that holds the address at this place, see place_of. To write to it: see areas_at."""
@@ -177,7 +180,7 @@ class RegisterImage:
         mask = (1 << count * width) - 1
         difference = (values >> shift ^ int.from_bytes(payload, "little")) & mask
         values ^= difference << shift
-        self._places = None
+        self.places = None
         self._starts[first:behind] = [start]
         self._areas[first:behind] = [Area(start, end - start, values.to_bytes(length, "little"))]
         return ChangedAddresses(place & ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
@@ -208,7 +211,7 @@ class RegisterImage:
         right = [part_of(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
         if len(self._areas) - len(touched) + len(left) + len(right) > MAX_AREAS:
             right = []
-        self._places = None
+        self.places = None
         self._areas[first : first + len(touched)] = left + right
         self._starts[first : first + len(touched)] = [area.start for area in left + right]
 

@@ -39,6 +39,7 @@ class JSONReceiver(DeviceConnection):
 
     :param limits: see there.
     :param clock: for every timeout.
+    :param tally: counts the bytes that come in.
     """
 
     __slots__ = ()
@@ -72,6 +73,7 @@ class JSONReceiver(DeviceConnection):
 
     def dataReceived(self, segment: bytes) -> None:
         """Take the bytes of one receive."""
+        self._tally.bytes_received += len(segment)
         flow = self._flow
         # While nothing is under way a segment is a message, nearly always: it is handled without looking for its end.
         # The states are those of the table, without looking them up: DOCUMENT, then HANDLED and NOTHING. Gains 4.4 µs.

@@ -84,7 +84,7 @@ class Session(JSONReceiver):
     def __init__(
         self, around: Surroundings, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
     ) -> None:
-        super().__init__(around.limits, around.clock)
+        super().__init__(around.limits, around.clock, around.tally)
         self._around = around
         self._carries_commands = carries_commands
         self._gone = gone
@@ -107,11 +107,6 @@ class Session(JSONReceiver):
         super().connectionMade()
         self.peer, _ = _host_and_port(self.transport.getPeer())
         self._happened(Event.OPENED)
-
-    def dataReceived(self, segment: bytes) -> None:
-        """Take the bytes of one receive."""
-        self._around.tally.bytes_received += len(segment)
-        JSONReceiver.dataReceived(self, segment)  # super() makes an object for it
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The device or we have closed, or the line broke."""
@@ -190,7 +185,7 @@ class Session(JSONReceiver):
         # What a device says that is well and has nothing to report, byte for byte: it means what it meant, as long as
         # the connection is this device's. Gains 0.7 µs.
         if segment == self._last_heartbeat:
-            self._around.tally.messages["HB"] += 1
+            self._tally.messages["HB"] += 1
             self.send(messages.ANSWER_HB)
             return None
         message = read_segment(segment)
@@ -207,7 +202,7 @@ class Session(JSONReceiver):
 
     def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | None:
         method, answer = _ANSWERS[type(message)]
-        self._around.tally.messages[method] += 1
+        self._tally.messages[method] += 1
         return answer(self, message)
 
     def _login(self, login: messages.Login) -> Deferred[None]:
@@ -222,7 +217,7 @@ class Session(JSONReceiver):
     def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
         if self.ending:
             return
-        self._around.tally.logins[answer.retcode] += 1
+        self._tally.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
         if self._attached is not None:
@@ -248,29 +243,32 @@ class Session(JSONReceiver):
         if message.hostid != self.hostid:
             self._admit("reqdata", message.hostid)
         assert self._attached is not None, "it has just been admitted"
-        self._around.tally.uploads["full"] += 1
+        self._tally.uploads["full"] += 1
         plan = self._attached.plan
         try:
             durable = self._around.uploads.full(message, plan, historic=not self._carries_commands)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
+        if durable is None:  # as nearly always: no call for it
+            self.send(messages.ANSWER_REQDATA)
+            return None
         return self._acknowledge(durable)
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         if message.hostid != self.hostid:
             self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
-        self._around.tally.uploads["change"] += 1
+        self._tally.uploads["change"] += 1
         try:
             durable = self._around.uploads.change(message, historic=not self._carries_commands)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
-        return self._acknowledge(durable)
-
-    def _acknowledge(self, durable: Deferred[None] | None) -> Deferred[None] | None:
-        """Answer an upload: at once, or where it is due for history when it is durable."""
         if durable is None:
             self.send(messages.ANSWER_REQDATA)
             return None
+        return self._acknowledge(durable)
+
+    def _acknowledge(self, durable: Deferred[None]) -> Deferred[None]:
+        """Answer an upload that is due for history when it is durable."""
         return durable.addCallbacks(lambda _: self._upload_ends(messages.ANSWER_REQDATA), self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
@@ -299,7 +297,7 @@ class Session(JSONReceiver):
         assert self._attached is not None, "answers are taken on attached connections only"
         stray = self._attached.round_trips.answered(answer)
         if stray is not None:
-            self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
+            self._tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
             self._around.peerlog.fault(self.peer, _STRAYS[stray].format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
@@ -324,13 +322,13 @@ class Session(JSONReceiver):
 
     def peerErred(self, error: PeerError) -> None:
         """Count it, log it, answer it."""
-        self._around.tally.peer_errors[error.reason] += 1
+        self._tally.peer_errors[error.reason] += 1
         self._around.peerlog.fault(self.peer, str(error), error.said)
         method = error.method if isinstance(error, MessageError) else "error"
         if method != "login":
             self.send(encode(Answer(method=method, message=str(error), retcode=error.retcode.value)))
             return
-        self._around.tally.logins[error.retcode.value] += 1
+        self._tally.logins[error.retcode.value] += 1
         self.send(encode(self._around.desk.refusal(error.retcode, str(error))))
         if self.hostid is None:  # a short connection ends with its answer
             self.close()
@@ -342,7 +340,7 @@ class Session(JSONReceiver):
 
     def dropped(self, reason: Reason) -> None:
         """Count and log it."""
-        self._around.tally.peer_errors[reason] += 1
+        self._tally.peer_errors[reason] += 1
         self._around.peerlog.fault(self.peer, f"dropped: {reason}", self.hostid or "")
 
 
