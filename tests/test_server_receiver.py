@@ -9,6 +9,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -504,6 +505,37 @@ class SocketTests(TestCase):
         await client.closed
         self.assertEqual(b"".join(client.received), b'{"a":1}{"b":2}not a JSON object')
         self.assertEqual(len(made[0].bugs), 1)
+
+    async def test_answers_leave_at_once(self) -> None:
+        made, client = await self.connected()
+        client.transport.write(b'{"a":1}')
+        await client.heard
+        self.assertIs(made[0]._socket, made[0].transport.getHandle())
+        client.transport.loseConnection()
+        await client.closed
+
+    async def test_nothing_goes_past_a_wrapper(self) -> None:
+        """As TLS is, or what an endpoint brings along: what it does with our bytes is for it to say."""
+        made: list[Echo] = []
+
+        class Echoes(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr: object) -> Echo:
+                made.append(Echo(reactor))
+                return made[-1]
+
+        wrapped = WrappingFactory(Echoes())
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(wrapped)
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        client = await connectProtocol(endpoint, Collector())
+        client.transport.write(b'{"a":1}')
+        await client.heard
+        self.assertIsNone(made[0]._socket)
+        self.assertEqual(client.received, [b'{"a":1}'])
+        client.transport.loseConnection()
+        await client.closed
 
     async def test_socket_options(self) -> None:
         made, client = await self.connected()

@@ -64,7 +64,6 @@ class LiveRecord:
     """
 
     __slots__ = (
-        "_inhibits",
         "_was_locked",
         "at",
         "device",
@@ -115,9 +114,10 @@ class LiveRecord:
     @property
     def remote_locked(self) -> bool:
         """Whether the controller has said, when it last said anything of it, that its panel locks remote control."""
-        if self._inhibits:
+        inhibits = self.watch.inhibits
+        if inhibits:
             last = self.known.all_known()
-            states = [last.bit(Function.READ_COILS, address) for address in self._inhibits]
+            states = [last.bit(Function.READ_COILS, address) for address in inhibits]
             if any(states) or None not in states:
                 return any(states)
         return self._was_locked
@@ -128,7 +128,6 @@ class LiveRecord:
         :param was_locked: whether the one before locked remote control.
         """
         self._was_locked = was_locked
-        self._inhibits = [one.address for one in self.profile.definition.signals if one.severity == "inhibit"]
         settled = self.profile.definition.change_byte_order
         self.known = Known(self.device.byte_order if settled == "auto" else settled)
         self.packetnum: int | None = None

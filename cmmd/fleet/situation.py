@@ -54,6 +54,7 @@ class Watch:
 
     :param profile: says where it stands.
     :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
+    :ivar inhibits: the coils of signals that say that remote control is locked.
     :ivar engine_register: the register with the engine's state; None: the profile does not say. On it depends, too,
         whether some alarming signals mean anything.
     """
@@ -66,6 +67,7 @@ class Watch:
         watched = [signal for signal in definition.signals if signal.severity in ALARMING]
         watched += [by_name[name] for name in definition.modes.values()]
         watched += [signal for signal in self._signals if signal is not None]
+        self.inhibits = [signal.address for signal in definition.signals if signal.severity == "inhibit"]
         self.coil_mask = 0
         for signal in watched:
             self.coil_mask |= 1 << signal.address

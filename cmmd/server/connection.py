@@ -88,7 +88,8 @@ class DeviceConnection(Protocol, ABC):
             handle = socket_of(self.transport)
             if isinstance(handle, socket.socket):
                 tune(handle)
-                if not ISSLTransport.providedBy(self.transport):
+                # Nothing may be between us and the socket: TLS, or whatever else an endpoint wraps connections in.
+                if getattr(self.transport, "transport", None) is None:
                     self._socket = handle
         self._heard_at = self.clock.seconds()
         self._idle = self.clock.callLater(self._limits.idle_timeout, self._look_whether_idle)

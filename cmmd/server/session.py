@@ -53,10 +53,13 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 class _Attached(Struct):
-    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do."""
+    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do.
+
+    ``round_trips`` is made when the first one begins: most sessions never have any.
+    """
 
     plan: Plan
-    round_trips: RoundTrips
+    round_trips: RoundTrips | None = None
 
 
 class Session(JSONReceiver):
@@ -125,8 +128,15 @@ class Session(JSONReceiver):
         """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
-        begun = self._attached.round_trips.begin(message, timeout_s, partial(self._handed_over, sent), self.send_apart)
+        begun = self._round_trips(self._attached).begin(
+            message, timeout_s, partial(self._handed_over, sent), self.send_apart
+        )
         return begun.addErrback(self._not_answered)
+
+    def _round_trips(self, attached: _Attached) -> RoundTrips:
+        if attached.round_trips is None:
+            attached.round_trips = RoundTrips(self.clock, self._around.ours)
+        return attached.round_trips
 
     def _not_answered(self, failure: Failure) -> Failure:
         """Drop a line that is dead: what the kernel still holds for it must not start an engine when it comes back."""
@@ -166,7 +176,7 @@ class Session(JSONReceiver):
     def joined(self) -> None:
         """See Lived."""
         assert self.hostid is not None
-        self._attached = _Attached(self._around.uploads.plan(self.hostid), RoundTrips(self.clock, self._around.ours))
+        self._attached = _Attached(self._around.uploads.plan(self.hostid))
         self._around.presence.attach(self.hostid, self)
 
     def left(self) -> None:
@@ -176,7 +186,8 @@ class Session(JSONReceiver):
         attached, self._attached = self._attached, None
         self._last_heartbeat = None
         self._around.presence.detach(self.hostid, self)  # first: who hears of an end may send to the next one
-        attached.round_trips.end()
+        if attached.round_trips is not None:
+            attached.round_trips.end()
 
     # What comes in.
 
@@ -295,7 +306,7 @@ class Session(JSONReceiver):
     def _answered(self, answer: messages.WriteConfigAnswer | messages.ResetAnswer, method: str, said: str) -> None:
         """Give it to whom it is for; one that is for nobody is counted and harms nothing."""
         assert self._attached is not None, "answers are taken on attached connections only"
-        stray = self._attached.round_trips.answered(answer)
+        stray = self._round_trips(self._attached).answered(answer)
         if stray is not None:
             self._tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
             self._around.peerlog.fault(self.peer, _STRAYS[stray].format(method), said)
