@@ -29,7 +29,7 @@ _from_hex, _from_bytes, _items = bytes.fromhex, int.from_bytes, dict.items  # no
 
 
 class FullUploads:
-    """What is prepared once for all full uploads that answer one plan.
+    """Layouts, places and masks that are prepared once for all full uploads that answer one plan.
 
     Of the 16.4 µs that the frames of a full upload took, one decode of hex for all gains 5, areas that coincide with
     the requests (their values are replaced, not merged) and masks of what is watched gain 7.
@@ -78,7 +78,7 @@ class FullUploads:
         return concerns
 
     def _watch(self, watch: Watch) -> list[tuple[int, int, int, int]]:
-        """Which bytes of which response hold something that is watched, and which bits of them."""
+        """Find the bytes of responses that hold a watched value, and the mask of their watched bits."""
         masks = [watch.mask(one) for one in self._requests]
         watched = []
         for number, mask in enumerate(masks):

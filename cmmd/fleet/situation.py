@@ -82,7 +82,7 @@ class Watch:
         return False
 
     def mask(self, request: ReadRequest) -> int:
-        """What matters of the difference that the response to a request makes, as ``concerns`` says of any merge."""
+        """Mask the bits of a response to a request whose change ``concerns`` would report."""
         if request.function is _COILS:
             return self.coil_mask >> request.address & (1 << request.count) - 1
         if request.function is _HOLDING_REGISTERS and self.engine_register is not None:

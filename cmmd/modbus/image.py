@@ -51,7 +51,7 @@ MAX_VALUE_BYTES = 4096
 """Most bytes of values in one image: 2048 registers. To poll them at 9600 bit/s takes a device 5 seconds."""
 
 Places = tuple[tuple[int, int], ...]
-"""Where the values of several requests stand: of each the place of its first address, see place_of, and their count."""
+"""Places of the values of several requests: for each the place of its first address, see place_of, and the count."""
 
 ByteOrder = Literal["little", "big"]
 """How a register stands in a change upload (section 4.5)."""
@@ -331,7 +331,7 @@ class RegisterImage:
 
 
 def place_of(function: Function, address: int) -> int:
-    """Where an address of a function that reads stands among those of all."""
+    """Number an address of a function that reads among the addresses of all such functions."""
     return function << FUNCTION_SHIFT | address
 
 

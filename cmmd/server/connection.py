@@ -1,4 +1,4 @@
-"""A connection of a device as a socket: how it is set up, how long it may be silent, how it ends."""
+"""A device's connection below its documents: socket options, idle timeout, the orderly end."""
 
 import socket
 from abc import ABC, abstractmethod
@@ -23,13 +23,13 @@ Python allocates as much for each read and gives back what is left over: 4 KiB i
 have some hundred bytes.
 """
 LINGER_S = 2.0
-"""How long a closing connection waits for the peer to take the last answer and close, too."""
+"""Seconds that a closing connection waits for the peer to take the last answer and close, too."""
 
 
 class DeviceConnection(Protocol, ABC):
     """One TCP connection from a device, whatever is said on it.
 
-    :param limits: see there.
+    :param limits: how much of the peer is tolerated.
     :param clock: for every timeout.
     :param tally: counts the bytes that come in.
     """
@@ -107,7 +107,7 @@ class DeviceConnection(Protocol, ABC):
 
     @property
     def ending(self) -> bool:
-        """Whether nothing is taken or sent any more."""
+        """Tell whether the connection takes and sends nothing any more."""
         return self._flow.inbound is Inbound.ENDED
 
     def end(self) -> None:
@@ -150,9 +150,9 @@ class DeviceConnection(Protocol, ABC):
             self.transport.loseConnection()
 
     def _look_whether_idle(self) -> None:
-        """See whether nothing came for the idle timeout; where that is our own fault, wait on.
+        """End a connection on which nothing came for the idle timeout; while its answer is determined, wait on.
 
-        Looking again when the timer expires gains the 1.2 µs that it takes to put a timer off with each message.
+        To look again when the timer expires gains the 1.2 µs that it takes to put a timer off with each message.
         """
         flow, timeout = self._flow, self._limits.idle_timeout
         left = timeout if flow.inbound is Inbound.DETERMINING else self._heard_at + timeout - self.clock.seconds()

@@ -1,7 +1,7 @@
-"""What may happen next on a connection, decided without I/O: which document is handled, which message leaves.
+"""The next step of a connection, decided without I/O: which document is handled, which message leaves.
 
-Two state machines, one for each direction, each a table. :class:`Flow` is both of them with the bytes that wait on
-either side; ``receiver`` moves bytes between it and the transport. They hold the rules of a connection:
+There are two state machines, one for each direction, each a table. :class:`Flow` is both of them with the bytes that
+wait on either side; ``receiver`` moves bytes between it and the transport. They hold the rules of a connection:
 
 - Documents are handled one after the other, in their order, the next one only when the answer to the last has left.
 - One answer a segment (modules parse one object per receive, protocol section 1), so one answer a turn of the reactor.
@@ -26,9 +26,9 @@ MOST_UNSENT = 256 * 1024
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How much of a peer is tolerated. Seconds and bytes; levels of nesting; so many frame errors end a connection.
+    """Limits of one peer, in seconds, bytes and levels of nesting; so many frame errors end a connection.
 
-    ``gap``: quiet before a server-initiated message, and after it.
+    ``gap``: seconds without a message before a server-initiated message, and after it.
     """
 
     idle_timeout: float = 180.0
@@ -43,40 +43,40 @@ class Inbound(Enum):
     """The state of the direction from the peer."""
 
     BETWEEN = auto()
-    """Nothing of a document is there: the next segment may be handled at once, without the splitter."""
+    """No part of a document has come: the next segment can be handled at once, without the splitter."""
     WITHIN = auto()
-    """Bytes may be there that have not been looked at, or part of a document."""
+    """Bytes have come that have not been split yet, or part of a document."""
     ANSWERING = auto()
-    """A document is being handled in this turn: its answer may leave at once."""
+    """A document is handled in this turn: its answer can leave at once."""
     DETERMINING = auto()
     """The answer to a document is determined in later turns."""
     ANSWERED = auto()
     """The answer to the document being handled has left in this turn: the next document waits for the next one."""
     YIELDING = auto()
-    """Documents are left, and the others have their turn."""
+    """Documents are left, and other connections have their turn."""
     ENDED = auto()
-    """Nothing is taken any more."""
+    """Bytes that still come are dropped."""
 
 
 class Received(Enum):
     """An event of the direction from the peer."""
 
     BYTES = auto()
-    """A segment came, to be split."""
+    """A segment came that has to be split."""
     DOCUMENT = auto()
-    """A document is looked for, and handled if there is one."""
+    """The next document is taken from the splitter, to be handled."""
     ANSWER_LEFT = auto()
-    """The answer to it was sent at once."""
+    """The answer to the document was sent at once."""
     DEFERRED = auto()
-    """Its answer takes longer."""
+    """The answer to the document takes longer than this turn."""
     HANDLED = auto()
-    """It has been dealt with."""
+    """The document has been handled, with or without an answer."""
     NOT_THERE = auto()
-    """More bytes are needed for a document, and some are there."""
+    """A document is incomplete: more bytes are needed."""
     NOTHING = auto()
-    """No byte is left."""
+    """No byte of a document is left."""
     OTHERS_FIRST = auto()
-    """The others are to have their turn."""
+    """Other connections are to have their turn first."""
     TURN = auto()
     """This connection has its turn again."""
     END = auto()
@@ -87,13 +87,13 @@ class Outbound(Enum):
     """The state of the direction to the peer."""
 
     UNUSED = auto()
-    """Nothing was ever sent."""
+    """No message was ever sent."""
     CLEAR = auto()
-    """All that was sent has left."""
+    """Every message that was sent has left."""
     SENDING = auto()
     """The transport has a message, and asks for the next one when that has left."""
     PACED = auto()
-    """A server-initiated message waits for a pause, or the pause after one is not over."""
+    """A server-initiated message waits for a pause, or the pause after one is not finished."""
 
 
 class Sent(Enum):
@@ -102,13 +102,13 @@ class Sent(Enum):
     STARTED = auto()
     """The transport is asked to send."""
     ALL_LEFT = auto()
-    """It has sent all there was."""
+    """The transport has sent every message."""
     ALL_LEFT_PACED = auto()
-    """It has, and there is a pause to keep."""
+    """The transport has sent every message, and a pause has to be kept."""
     PACING = auto()
-    """A server-initiated message waits."""
+    """A server-initiated message has to wait for a pause."""
     PACING_OVER = auto()
-    """None does, and the pause after the last one is over."""
+    """No server-initiated message waits, and the pause after the last one is finished."""
 
 
 _I, _R, _O, _S = Inbound, Received, Outbound, Sent
@@ -145,7 +145,7 @@ INBOUND: Final[Mapping[Inbound, Mapping[Received, Inbound]]] = {
     _I.YIELDING: {_R.BYTES: _I.YIELDING, _R.TURN: _I.WITHIN, _R.END: _I.ENDED},
     _I.ENDED: dict.fromkeys(_R, _I.ENDED),
 }
-"""The direction from the peer: state, event, next state. What is missing cannot happen."""
+"""The direction from the peer: state, event, next state. A missing pair cannot happen and raises KeyError."""
 
 OUTBOUND: Final[Mapping[Outbound, Mapping[Sent, Outbound]]] = {
     _O.UNUSED: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED},
@@ -153,15 +153,16 @@ OUTBOUND: Final[Mapping[Outbound, Mapping[Sent, Outbound]]] = {
     _O.SENDING: {_S.PACING: _O.SENDING, _S.ALL_LEFT: _O.CLEAR, _S.ALL_LEFT_PACED: _O.PACED},
     _O.PACED: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED, _S.PACING_OVER: _O.CLEAR},
 }
-"""The direction to the peer, likewise."""
+"""The direction to the peer: state, event, next state, as above."""
 
 
 class Flow:
-    """Both directions of one connection.
+    """Both directions of one connection, with the bytes that wait.
 
-    :param limits: see there.
-    :ivar inbound: the state of the direction from the peer. :ivar outbound: of the direction to it.
-    :ivar pacing: the server-initiated messages that wait; None: none does, and none has just gone.
+    :param limits: bounds of frames, nesting and frame errors, and the gap around server-initiated messages.
+    :ivar inbound: the state of the direction from the peer.
+    :ivar outbound: the state of the direction to the peer.
+    :ivar pacing: the server-initiated messages that wait; None: none waits, and none has just been sent.
     :ivar peer_closed: the peer sends no more; what it has sent is still answered.
     """
 
@@ -209,11 +210,11 @@ class Flow:
 
     @property
     def pending(self) -> bool:
-        """Whether bytes are held that have not been handled."""
+        """Tell whether bytes are held that have not been handled."""
         return self._splitter is not None and self._splitter.pending > 0
 
     def may_handle(self, now: float) -> bool:
-        """Whether the next document may be handled, or has to wait for what is under way."""
+        """Tell whether the next document can be handled now, or has to wait for the answer before it or a pause."""
         if self.inbound is not Inbound.WITHIN and self.inbound is not Inbound.BETWEEN:
             return False
         if self.outbound is Outbound.SENDING:
@@ -222,9 +223,9 @@ class Flow:
         return self.pacing is None or not (self._outbox or self.pacing.holds_documents(now))
 
     def next_document(self) -> bytes | None:
-        """The next document, to be handled now; None: more bytes are needed.
+        """Take the next document, to be handled now; None: more bytes are needed.
 
-        :raises FrameError: in place of a document, and to be answered like one.
+        :raises FrameError: in place of a document; it is answered like one.
         """
         self.received(Received.DOCUMENT)
         document = None if self._splitter is None else self._splitter.next_document()
@@ -237,14 +238,14 @@ class Flow:
         return document
 
     def too_many_frame_errors(self) -> bool:
-        """Count one more; whether the connection is to end with it."""
+        """Count one more frame error and tell whether the connection is to end."""
         self._frame_errors += 1
         return self._frame_errors >= self._limits.max_frame_errors
 
     # To the peer.
 
     def queue(self, message: bytes) -> bool:
-        """Let an answer wait until it may leave; False: the peer does not read, too much would wait for it."""
+        """Let an answer wait until it can leave; False: the peer does not read, too many bytes would wait."""
         self._unsent += len(message)
         if self._unsent > MOST_UNSENT:
             return False
@@ -253,11 +254,11 @@ class Flow:
 
     @property
     def may_start(self) -> bool:
-        """Whether the transport may be asked to send what waits: an answer keeps the pause after ours."""
+        """Tell whether the transport can be asked to send: answers keep the pause after a server-initiated message."""
         return self.outbound is not Outbound.SENDING and (self.pacing is None or not self.pacing.holds_answers)
 
     def next_answer(self) -> bytes | None:
-        """The answer that leaves next, the one before has left; None: none may."""
+        """Take the answer that leaves next, after the one before has left; None: no answer can leave."""
         self._unsent -= self._leaving
         self._leaving = 0
         if not self._outbox or (self.pacing is not None and self.pacing.holds_answers):
@@ -267,17 +268,17 @@ class Flow:
         return message
 
     def next_unsolicited(self) -> Apart | None:
-        """The server-initiated message that leaves next, in its pause; None: none may."""
+        """Take the server-initiated message that leaves next, in its pause; None: no such message can leave."""
         return None if self.pacing is None else self.pacing.take()
 
     @property
     def has_unsent(self) -> bool:
-        """Whether anything waits to leave, or is leaving."""
+        """Tell whether a message waits to leave, or is leaving."""
         return self.outbound is Outbound.SENDING or bool(self._outbox)
 
     @property
     def has_answers(self) -> bool:
-        """Whether answers wait to leave."""
+        """Tell whether answers wait to leave."""
         return bool(self._outbox)
 
     def hold(self, apart: Apart) -> None:
@@ -288,24 +289,24 @@ class Flow:
         self.sent(Sent.PACING)
 
     def withdraw(self, apart: Apart) -> None:
-        """Take a server-initiated message out, if it has not been handed over."""
+        """Withdraw a server-initiated message that has not been handed to the transport."""
         if self.pacing is not None:
             self.pacing.withdraw(apart)
 
     # The end.
 
     def end(self) -> None:
-        """Take nothing any more, and send nothing but the answers that wait."""
+        """Drop further bytes, and send only the answers that wait already."""
         self.received(Received.END)
         self.withdraw_all()
 
     def withdraw_all(self) -> None:
-        """Take all server-initiated messages out that have not been handed over."""
+        """Withdraw all server-initiated messages that have not been handed to the transport."""
         if self.pacing is not None:
             self.pacing.withdraw_all()
 
     def clear(self) -> None:
-        """Forget what waits: the connection is gone."""
+        """Forget all waiting bytes: the connection is gone."""
         self.received(Received.END)
         self._outbox.clear()
         self._splitter = self.pacing = None

@@ -11,10 +11,10 @@ __all__ = ["TRANSITIONS", "Event", "Lived", "Stage"]
 
 
 class Stage(Enum):
-    """Where a connection is in its life."""
+    """A stage of a connection's life."""
 
     FRESH = auto()
-    """It is not connected yet."""
+    """The connection is not made yet."""
     NEW = auto()
     """Nothing has been understood yet, and it may not stay so for long."""
     REGISTERING = auto()
@@ -24,11 +24,11 @@ class Stage(Enum):
     CLOSING = auto()
     """The last answer is on its way."""
     GONE = auto()
-    """It has ended."""
+    """The connection has ended."""
 
 
 class Event(Enum):
-    """What happens to a connection."""
+    """An event in a connection's life."""
 
     OPENED = auto()
     """The device connected."""
@@ -39,13 +39,13 @@ class Event(Enum):
     ATTACH = auto()
     """A message of a registered device came."""
     CLOSE = auto()
-    """We want to close."""
+    """The server wants to close the connection."""
     LOST = auto()
     """The connection is gone."""
 
 
 class Lived(Protocol):
-    """What is done with the connection at an event, in the order of the table."""
+    """The actions on a connection at an event, called in the order of the table."""
 
     def started_waiting(self) -> None:
         """The first message has so long to come as ``login_timeout`` says."""
@@ -81,4 +81,4 @@ TRANSITIONS: Final[Mapping[tuple[Stage, Event], tuple[Stage, tuple[str, ...]]]] 
     (_S.ATTACHED, _E.LOST): (_S.GONE, ("left",)),
     (_S.CLOSING, _E.LOST): (_S.GONE, ()),
 }
-"""Stage and event: the next stage, and the methods of Lived to call. What is missing cannot happen."""
+"""Stage and event: the next stage, and the methods of Lived to call. A missing pair cannot happen."""

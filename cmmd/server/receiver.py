@@ -1,4 +1,4 @@
-"""What LineReceiver is to lines, for JSON documents: a stream of them in, one message a segment out.
+"""A protocol for JSON documents, as LineReceiver is for lines: a stream of documents in, one message a segment out.
 
 ``flow`` decides what may happen next; this moves bytes between it and Twisted's transport. Nearly every message takes
 the short ways of ``dataReceived`` (a segment that is one message is not split) and ``send`` (an answer leaves at once
@@ -25,7 +25,7 @@ __all__ = ["NOT_WHOLE", "JSONReceiver", "Limits"]
 DOCUMENTS_A_TURN = 16
 """Documents without an answer that one connection may have handled before others get their turn."""
 NOT_WHOLE = object()
-"""What ``segmentReceived`` returns for a segment that is not one message, or not surely."""
+"""Returned by ``segmentReceived`` for a segment that is not, or not surely, one message."""
 
 # Plain names: looking a member up in its class takes longer than the comparison.
 _BETWEEN, _ANSWERING, _DETERMINING = Inbound.BETWEEN, Inbound.ANSWERING, Inbound.DETERMINING
@@ -37,7 +37,7 @@ _CLEAR, _SENDING = Outbound.CLEAR, Outbound.SENDING
 class JSONReceiver(DeviceConnection):
     """One TCP connection that speaks JSON documents.
 
-    :param limits: see there.
+    :param limits: how much of the peer is tolerated.
     :param clock: for every timeout.
     :param tally: counts the bytes that come in.
     """
@@ -181,7 +181,7 @@ class JSONReceiver(DeviceConnection):
             if not flow.has_unsent:
                 self._vanish()
             return
-        flow.withdraw_all()  # nobody would answer; the requester hears of it when the connection closes
+        flow.withdraw_all()  # the peer would not answer; the requester is notified when the connection closes
         if flow.may_handle(self.clock.seconds()):
             self._pump()
 
@@ -243,7 +243,7 @@ class JSONReceiver(DeviceConnection):
         self._go_on()
 
     def _go_on(self) -> None:
-        """What waits for a pause first, where there is one; else the next document."""
+        """Send a message that waits for a pause, where there is one, else handle the next document."""
         self._pace()
         if self._flow.may_handle(self.clock.seconds()):
             self._pump()

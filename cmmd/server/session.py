@@ -53,7 +53,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 class _Attached(Struct):
-    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do.
+    """The state of a session that is attached to a device: its polling plan, and the round trips under way.
 
     ``round_trips`` is made when the first one begins: most sessions never have any.
     """

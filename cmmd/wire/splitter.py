@@ -107,7 +107,7 @@ class Splitter:
 
     @property
     def between(self) -> bool:
-        """Whether what is fed next begins a document: nothing is held or remembered of the stream before it."""
+        """Tell whether the next bytes begin a document: no part of the stream before them is held or remembered."""
         return not (self._buffer or self._depth or self._in_garbage or self._whole is not None)
 
     @property
