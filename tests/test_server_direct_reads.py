@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet.epollreactor import EPollReactor
@@ -154,7 +155,7 @@ class FallbackTests(SynchronousTestCase):
         """Here they run on a reactor that reads directly, and on one that cannot; this process has Twisted's own."""
         for fallback in ("", "_doReadOrWrite"):
             ran = subprocess.run(
-                [sys.executable, "-c", RUN, fallback, self.mktemp(), *SERVER_TESTS],
+                [sys.executable, "-c", RUN, fallback, str(Path(self.mktemp()).absolute()), *SERVER_TESTS],
                 cwd=REPOSITORY,
                 env=os.environ,
                 capture_output=True,
