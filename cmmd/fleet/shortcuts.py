@@ -31,8 +31,9 @@ _from_hex, _from_bytes, _items = bytes.fromhex, int.from_bytes, dict.items  # no
 class FullUploads:
     """Layouts, places and masks that are prepared once for all full uploads that answer one plan.
 
-    Of the 16.4 µs that the frames of a full upload took, one decode of hex for all gains 5, areas that coincide with
-    the requests (their values are replaced, not merged) and masks of what is watched gain 7.
+    Areas that coincide with the requests get other values and are not merged, and only bytes that hold something watched
+    are compared: in process 1.0 µs for three frames, and 2.4 to merge them; with ``ExpectedUpload`` a full upload takes
+    4.5 µs instead of 8.2. Between system calls, where caches are cold, all of it takes about twice as long.
 
     :param requests: the plan.
     :ivar unit: the Modbus unit that answers last.
@@ -92,7 +93,7 @@ class FullUploads:
 def overwrite_changes(known: Known, watch: Watch, coils: Changes, registers: Changes) -> tuple[int, bool] | None:
     """Take the items of a change upload over, where each is one known register whose byte order is settled, or coils.
 
-    Gains 10 of the 18.9 µs that a change upload of four items took: nothing is made for an item but its two bytes.
+    For an item nothing is made but its bytes: in process 6 µs for a change upload of four items instead of 15.4.
 
     :param coils: items of function 01. :param registers: items of function 03.
     :return: how many there were, and whether anything that is watched changed; None: one is not so, nothing is taken.
