@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -139,7 +140,8 @@ def steady_timers(reactor: IReactorTime) -> None:
     which the machine slept counts: what waited has waited.
     """
     offset = reactor.seconds() - ticks_s()
-    reactor.seconds = lambda: offset + ticks_s()  # type: ignore[method-assign]
+    clock_gettime, boottime = time.clock_gettime, time.CLOCK_BOOTTIME  # as ticks_s, a call less: for each message
+    reactor.seconds = lambda: offset + clock_gettime(boottime)  # type: ignore[method-assign]
 
 
 def lock_state(state: Path) -> IO[str]:

@@ -38,6 +38,7 @@ from cmmd.fleet.passwords import Passwords
 from cmmd.fleet.retention import Retention
 from cmmd.fleet.tally import Tally
 from cmmd.pulse import Pulse
+from cmmd.server.direct_reads import read_directly
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
 from cmmd.server.peerlog import PeerLog
 from cmmd.server.receiver import Limits
@@ -324,6 +325,7 @@ def makeService(options: Options) -> Server:
     from twisted.internet import reactor
 
     steady_timers(reactor)
+    read_directly(reactor)
     try:
         foreground = options.parent is None or bool(options.parent["nodaemon"])
         server = Server(options.settings, options.state, reactor, foreground=foreground)

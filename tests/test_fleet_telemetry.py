@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.live import Live, LiveRecord
+from cmmd.fleet.shortcuts import MOST_CHANGES
 from cmmd.fleet.tally import FrameOutcome, Tally
-from cmmd.fleet.telemetry import LONGEST_UNPLACED, MOST_CHANGES, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
+from cmmd.fleet.telemetry import LONGEST_UNPLACED, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, read_response
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ChangeParams, Changes, ReqDataChange

@@ -17,15 +17,17 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from cmmd.server.connection import LINGER_S
+from cmmd.server.flow import Outbound
 from cmmd.server.pacing import LOOK_AGAIN_S, PATIENCE_S, Pacing
-from cmmd.server.receiver import LINGER_S, Limits
+from cmmd.server.receiver import Limits
 from cmmd.server.sessions import Listener, Role, Sessions
 from cmmd.server.sockets import unacknowledged, unsent
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Reset, WriteConfig
 from tests.plain_device import PlainDevice, message
 from tests.test_server_receiver import Echo
-from tests.transports import SegmentTransport
+from tests.transports import DirectTransport, SegmentTransport
 from tests.world import HOSTID, World
 
 GAP_S = 0.2
@@ -42,6 +44,7 @@ class PacedTestCase(SynchronousTestCase):
         self.clock.advance(1_700_000_000.0)
         self.echo = Echo(self.clock, Limits(gap=self.gap))
         self.transport = SegmentTransport(self.echo, seconds=self.clock.seconds)
+        self.transport.clock = self.clock  # type: ignore[attr-defined]
         self.transport.connect()
         self.left: list[float] = []
 
@@ -108,7 +111,7 @@ class PacingTests(PacedTestCase):
         self.pass_time(4 * STEP_S)
         self.assertEqual(self.transport.segments, [OURS, HEARTBEAT, HEARTBEAT])
         self.assertEqual(self.transport.producerState, "producing")
-        self.assertEqual(self.clock.getDelayedCalls(), [self.echo._TimeoutMixin__timeoutCall])  # type: ignore[attr-defined]
+        self.assertEqual(self.clock.getDelayedCalls(), [self.echo._idle])
 
     def test_each_in_a_pause_of_its_own_and_in_order(self) -> None:
         for ours in (b"1", b"2", b"3"):
@@ -214,7 +217,7 @@ class PacingTests(PacedTestCase):
     def test_withdrawn_between_being_let_go_and_being_taken(self) -> None:
         """As with TLS, where Twisted asks for the next message later."""
         pacing = Pacing(0.0)
-        self.echo._pacing = pacing
+        self.echo._flow.pacing = pacing
         withdraw = self.send()
         self.assertTrue(pacing.let_go())
         withdraw()
@@ -225,7 +228,8 @@ class PacingTests(PacedTestCase):
     def test_nothing_is_left_of_it(self) -> None:
         self.send()
         self.pass_time(1)
-        self.assertIsNone(self.echo._pacing)
+        self.assertIsNone(self.echo._flow.pacing)
+        self.assertIs(self.echo._flow.outbound, Outbound.CLEAR)
 
     def test_answer_that_is_found_in_the_pause_after_it(self) -> None:
         self.send()
@@ -317,6 +321,14 @@ class PacingTests(PacedTestCase):
         self.assertTrue(self.transport.lost)
 
 
+class PacingAtOnceTests(PacingTests):
+    """The same where answers may be sent at once: on a plain socket."""
+
+    def setUp(self) -> None:
+        self.patch(sys.modules[__name__], "SegmentTransport", DirectTransport)
+        super().setUp()
+
+
 class WithoutGapTests(PacedTestCase):
     gap = 0.0
 
@@ -340,15 +352,21 @@ class WithoutGapTests(PacedTestCase):
         self.assertEqual(self.transport.segments, [b"late", OURS])
 
 
+class WithoutGapAtOnceTests(WithoutGapTests):
+    def setUp(self) -> None:
+        self.patch(sys.modules[__name__], "SegmentTransport", DirectTransport)
+        super().setUp()
+
+
 class CostTests(SynchronousTestCase):
-    def test_attributes_share_their_keys(self) -> None:
-        """Python keeps the names of 30 attributes once for all sessions; one more costs each of them a kilobyte."""
+    def test_sessions_have_slots(self) -> None:
+        """One attribute that has none costs each session a dictionary."""
         world = World()
         world.register()
         transports = [world.connect() for _ in range(3)]
         for transport in transports:
             transport.deliver(message("LongCon", HOSTID))
-        self.assertLess(sys.getsizeof(vars(transports[-1].protocol)), 500)
+        self.assertEqual(vars(transports[-1].protocol), {})
         for transport in transports:
             transport.hang_up()
 
@@ -510,7 +528,7 @@ class SocketTests(TestCase):
             echo.send_apart(OURS, lambda: left.callback(None))
             await deferLater(reactor, 0.5)
             self.assertFalse(left.called)
-            self.assertFalse(echo._sending)
+            self.assertIs(echo._flow.outbound, Outbound.PACED)
             self.assertGreater(unsent(echo.transport.getHandle()), 0)
 
             def read() -> list[bytes]:

@@ -1,6 +1,7 @@
 """The receiver: limits, order, back-pressure, timeouts, closing."""
 
 import socket
+import sys
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
@@ -8,13 +9,16 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.server import receiver, sockets
-from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.fleet.tally import Tally
+from cmmd.server import flow, receiver, sockets
+from cmmd.server.connection import LINGER_S
+from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
 from cmmd.wire.errors import FrameError, MessageError, PeerError, Reason
-from tests.transports import SegmentTransport
+from tests.transports import DirectTransport, SegmentTransport
 
 LIMITS = Limits(idle_timeout=180.0, login_timeout=30.0, max_frame=1024)
 
@@ -23,12 +27,18 @@ class Echo(JSONReceiver):
     """Answers every document with itself, unless the document says otherwise."""
 
     def __init__(self, clock: object = None, limits: Limits = LIMITS) -> None:
-        super().__init__(limits, clock or Clock())  # type: ignore[arg-type]
+        super().__init__(limits, clock or Clock(), Tally())  # type: ignore[arg-type]
         self.documents: list[bytes] = []
         self.faults: list[PeerError] = []
         self.bugs: list[Failure] = []
         self.drops: list[Reason] = []
         self.later: list[Deferred[None]] = []
+
+    def segmentReceived(self, segment: bytes) -> Deferred[None] | object | None:
+        """As a session: what surely is one document."""
+        if segment.startswith(b"{") and segment.endswith(b"}") and segment.count(b"{") == 1 and b"[" not in segment:
+            return self.documentReceived(segment)
+        return NOT_WHOLE
 
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         self.documents.append(document)
@@ -67,6 +77,7 @@ def connected(**options: object) -> tuple[Echo, SegmentTransport, Clock]:
     clock = Clock()
     protocol = Echo(clock, **options)  # type: ignore[arg-type]
     transport = SegmentTransport(protocol)
+    transport.clock = clock  # type: ignore[attr-defined]
     transport.connect()
     return protocol, transport, clock
 
@@ -239,7 +250,7 @@ class TimeoutTests(SynchronousTestCase):
         protocol, transport, _ = connected()
         transport.peer_reads = False
         message = b"x" * 1024
-        for _ in range(receiver.MOST_UNSENT // 1024):
+        for _ in range(flow.MOST_UNSENT // 1024):
             protocol.send(message)
         self.assertFalse(transport.aborted)
         protocol.send(message)
@@ -249,7 +260,7 @@ class TimeoutTests(SynchronousTestCase):
     def test_what_has_left_does_not_count_as_unread(self) -> None:
         protocol, transport, _ = connected()
         for _ in range(3):
-            for _ in range(receiver.MOST_UNSENT // 1024):
+            for _ in range(flow.MOST_UNSENT // 1024):
                 protocol.send(b"x" * 1024)
             transport.turns()
         self.assertEqual(protocol.drops, [])
@@ -286,7 +297,7 @@ class ClosingTests(SynchronousTestCase):
         protocol.send(b"last")
         transport.turns()
         protocol.close()
-        clock.advance(receiver.LINGER_S)
+        clock.advance(LINGER_S)
         self.assertTrue(transport.aborted)
 
     def test_closing_that_waits_for_the_peer_is_bounded(self) -> None:
@@ -295,7 +306,7 @@ class ClosingTests(SynchronousTestCase):
         self.patch(transport, "loseConnection", lambda: None)
         protocol.close()
         self.assertFalse(transport.lost)
-        clock.advance(receiver.LINGER_S)
+        clock.advance(LINGER_S)
         self.assertTrue(transport.aborted)
 
     def test_peer_that_was_never_answered_is_closed_at_once(self) -> None:
@@ -380,6 +391,78 @@ class HalfCloseTests(SynchronousTestCase):
         self.assertTrue(transport.lost)
 
 
+class AtOnce:
+    """The same where answers may be sent at once: on a plain socket."""
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.patch(sys.modules[__name__], "SegmentTransport", DirectTransport)  # type: ignore[attr-defined]
+
+
+class ReceivingAtOnceTests(AtOnce, ReceivingTests):
+    def test_a_message_of_its_own_is_answered_in_its_turn(self) -> None:
+        protocol, transport, _ = connected()
+        transport.deliver(b'{"a":1}')  # the first answer goes by the transport
+        transport.protocol.dataReceived(b'{"b":2}')
+        self.assertEqual(transport.segments, [b'{"a":1}', b'{"b":2}'])
+        self.assertEqual(transport.sent_at_once, 1)  # type: ignore[attr-defined]
+        self.assertEqual(protocol.documents, transport.segments)
+
+    def test_one_answer_a_turn(self) -> None:
+        _, transport, clock = connected()
+        transport.deliver(b'{"a":1}')
+        transport.protocol.dataReceived(b'{"b":2}{"c":3}')
+        self.assertEqual(transport.segments[1:], [b'{"b":2}'])
+        self.assertEqual(transport.producerState, "paused")
+        clock.advance(0)
+        self.assertEqual(transport.segments[1:], [b'{"b":2}', b'{"c":3}'])
+        self.assertEqual(transport.producerState, "producing")
+
+    def test_two_messages_for_one_document(self) -> None:
+        """The second one waits as if it were another's."""
+        protocol, transport, _ = connected()
+        transport.deliver(b'{"a":1}')
+
+        def twice(_: bytes) -> None:
+            protocol.send(b"1")
+            protocol.send(b"2")
+
+        self.patch(protocol, "segmentReceived", twice)
+        transport.protocol.dataReceived(b'{"b":2}')
+        self.assertEqual(transport.segments[1:], [b"1"])
+        transport.turns()
+        self.assertEqual(transport.segments[1:], [b"1", b"2"])
+
+    def test_what_the_kernel_does_not_take_goes_by_the_transport(self) -> None:
+        protocol, transport, _ = connected()
+        transport.deliver(b'{"a":1}')
+        transport.room = 3  # type: ignore[attr-defined]
+        transport.protocol.dataReceived(b'{"b":2}')
+        transport.deliver(b'{"c":3}')
+        self.assertEqual(transport.producerState, "paused")
+        transport.room = 65536  # type: ignore[attr-defined]
+        transport.turns()
+        self.assertEqual(transport.segments, [b'{"a":1}', b'{"b":2}', b'{"c":3}'])
+        self.assertEqual(protocol.documents, transport.segments)
+        self.assertEqual(transport.producerState, "producing")
+
+
+class FaultAtOnceTests(AtOnce, FaultTests):
+    pass
+
+
+class TimeoutAtOnceTests(AtOnce, TimeoutTests):
+    pass
+
+
+class ClosingAtOnceTests(AtOnce, ClosingTests):
+    pass
+
+
+class HalfCloseAtOnceTests(AtOnce, HalfCloseTests):
+    pass
+
+
 class Collector(Protocol):
     """Collects what a server sends, receive by receive."""
 
@@ -422,6 +505,37 @@ class SocketTests(TestCase):
         await client.closed
         self.assertEqual(b"".join(client.received), b'{"a":1}{"b":2}not a JSON object')
         self.assertEqual(len(made[0].bugs), 1)
+
+    async def test_answers_leave_at_once(self) -> None:
+        made, client = await self.connected()
+        client.transport.write(b'{"a":1}')
+        await client.heard
+        self.assertIs(made[0]._socket, made[0].transport.getHandle())
+        client.transport.loseConnection()
+        await client.closed
+
+    async def test_nothing_goes_past_a_wrapper(self) -> None:
+        """As TLS is, or what an endpoint brings along: what it does with our bytes is for it to say."""
+        made: list[Echo] = []
+
+        class Echoes(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr: object) -> Echo:
+                made.append(Echo(reactor))
+                return made[-1]
+
+        wrapped = WrappingFactory(Echoes())
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(wrapped)
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        client = await connectProtocol(endpoint, Collector())
+        client.transport.write(b'{"a":1}')
+        await client.heard
+        self.assertIsNone(made[0]._socket)
+        self.assertEqual(client.received, [b'{"a":1}'])
+        client.transport.loseConnection()
+        await client.closed
 
     async def test_socket_options(self) -> None:
         made, client = await self.connected()

@@ -3,16 +3,20 @@
 import gc
 import json
 import weakref
+from typing import cast
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.bugs import count_bugs
+from cmmd.fleet.presence import MOST_STANDING
 from cmmd.fleet.tally import FrameOutcome
 from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.server.connection import LINGER_S
 from cmmd.server.login import Advertised, UploadTerms
-from cmmd.server.receiver import LINGER_S, Limits
+from cmmd.server.receiver import Limits
+from cmmd.server.session import Session
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device
 from cmmd.wire.errors import Reason
@@ -214,6 +218,57 @@ class LoginTests(SessionTestCase):
         store.confirm.callback(NEW)
         transport.hang_up()
         self.assertEqual(transport.segments, [])
+
+
+class SameHeartbeatTests(SessionTestCase):
+    """One that is byte for byte the last accepted one is answered without being read."""
+
+    same = message("HB", params="")
+
+    def beating(self) -> tuple[SegmentTransport, Session]:
+        transport = self.attached()
+        self.assertEqual(self.ask(transport, self.same), OK["HB"])
+        session = cast("Session", transport.protocol)
+        self.assertEqual(session._last_heartbeat, self.same)
+        return transport, session
+
+    def test_is_answered_and_counted(self) -> None:
+        transport, _ = self.beating()
+        for _ in range(3):
+            self.assertEqual(self.ask(transport, self.same), OK["HB"])
+        self.assertEqual(self.world.tally.messages["HB"], 4)
+
+    def test_another_is_read(self) -> None:
+        transport, session = self.beating()
+        self.world.register(OTHER)
+        self.assertEqual(self.retcode(transport, message("HB", OTHER, params="")), "000003")
+        self.assertEqual(session._last_heartbeat, self.same)
+        self.assertEqual(self.ask(transport, self.same + self.same[:10]), OK["HB"])
+        self.assertEqual(self.ask(transport, self.same[10:]), OK["HB"])
+        self.assertEqual(self.ask(transport, b" " + self.same), OK["HB"])
+        self.assertEqual(session._last_heartbeat, b" " + self.same)
+
+    def test_is_forgotten_with_the_device(self) -> None:
+        """However the session ends: disabled, taken over by newer connections, closed, lost."""
+        for end in ("disable", "take over", "close", "hang up"):
+            self.setUp()
+            transport, session = self.beating()
+            if end == "disable":
+                device = self.world.registry.device(HOSTID)
+                assert device is not None
+                self.world.fleet._changed(replace(device, enabled=False))
+            elif end == "take over":
+                newer = [self.attached() for _ in range(MOST_STANDING)]
+                self.assertEqual(len(newer), MOST_STANDING)
+            elif end == "close":
+                session.close()
+            else:
+                transport.hang_up()
+            self.assertIsNone(session._last_heartbeat, end)
+            answered = len(transport.segments)
+            transport.deliver(self.same)
+            transport.turns()
+            self.assertEqual(len(transport.segments), answered, end)
 
 
 class MessageTests(SessionTestCase):

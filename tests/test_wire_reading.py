@@ -28,8 +28,9 @@ from cmmd.wire.messages import (
     WriteConfig,
     WriteConfigAnswer,
 )
-from cmmd.wire.reading import read_from_device, read_from_server
+from cmmd.wire.reading import read_from_device, read_from_server, read_segment
 from cmmd.wire.retcodes import Retcode
+from cmmd.wire.splitter import Splitter
 from tests.support import DOCUMENT_EXAMPLES, EXAMPLES, FIELD_EXAMPLES, compact
 
 CHANGES = [{"0000": "0805"}]
@@ -416,3 +417,38 @@ class ArbitraryInputTests(SynchronousTestCase):
                 self.assertTrue(str(error))
             except FrameError as error:
                 self.assertIn(error.reason, (Reason.SYNTAX, Reason.DEPTH))
+
+
+class SegmentTests(SynchronousTestCase):
+    """A segment that is read at once is the one message that splitting and reading would have found in it."""
+
+    def check(self, segment: bytes) -> None:
+        message = read_segment(segment)
+        if message is None:
+            return
+        splitter = Splitter(max_depth=4)
+        splitter.feed(segment)
+        document = splitter.next_document()
+        assert document is not None
+        self.assertEqual(message, read_from_device(document, max_depth=4))
+        self.assertIsNone(splitter.next_document())
+        self.assertTrue(splitter.between)
+
+    @given(
+        messages | st.binary(max_size=60), st.sampled_from([b"", b" ", b"\n", b"\0", b"{", b"}", b'{"method":"HB"}'])
+    )
+    def test_any(self, document: bytes, more: bytes) -> None:
+        self.check(document)
+        self.check(document + more)
+        self.check(more + document)
+
+    def test_examples_are_read_at_once(self) -> None:
+        for one in DOCUMENT_EXAMPLES:
+            if one.sender == "device":
+                self.check(one.wire)
+        self.assertIsNotNone(read_segment(b'{"method":"HB","hostid":"A","params":""}'))
+
+    def test_what_may_be_too_deep_is_not(self) -> None:
+        self.assertIsNone(read_segment(b'{"method":"HB","hostid":"A","params":' + b"[" * 40 + b"]" * 40 + b"}"))
+        self.assertIsNone(read_segment(b'{"method":"HB","hostid":"A"}{"method":"HB","hostid":"A"}'))
+        self.assertIsNone(read_segment(b'{"method":"HB","hosted":"A"}'))

@@ -194,6 +194,18 @@ class DocumentTests(SynchronousTestCase):
         splitter.feed(b'{"a":1}')
         self.assertEqual(splitter.pending, 7)
 
+    def test_between_documents(self) -> None:
+        for begun, between in ((b"", True), (b'{"a":1}', False), (b'{"a":', False), (b"  ", False)):
+            splitter = Splitter()
+            splitter.feed(begun)
+            self.assertEqual(splitter.between, between, begun)
+        take_all(splitter)
+        self.assertTrue(splitter.between)
+        splitter.feed(b"garbage")
+        self.assertRaises(FrameError, splitter.next_document)
+        self.assertIsNone(splitter.next_document())
+        self.assertFalse(splitter.between)
+
     def test_gb18030_backslash_before_the_closing_quote(self) -> None:
         document = b'{"hostname":"' + "乗".encode("gb18030") + b'","hostid":"A"}'
         for place in range(len(document) + 1):

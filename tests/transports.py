@@ -1,5 +1,6 @@
 """In-memory TCP transports: what all of them have in common, and one that shows what a real one does with writes."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -7,11 +8,12 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, ITCPTransport
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["MemoryTransport", "SegmentTransport"]
+__all__ = ["DirectTransport", "MemoryTransport", "SegmentTransport"]
 
 
 @implementer(ITCPTransport)
@@ -156,3 +158,73 @@ class SegmentTransport(MemoryTransport):
     def loseWriteConnection(self) -> None:
         assert not self._unsent, "closed before everything had left"
         self.write_closed = True
+
+
+class _Socket(socket.socket):
+    """The socket of a transport: it takes what is sent at once, where nothing is unsent before it."""
+
+    def __init__(self, transport: "DirectTransport") -> None:
+        super().__init__(socket.AF_UNIX)
+        self._transport = transport
+
+    def setsockopt(self, *option: Any) -> None:
+        pass
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        return self._transport.take(bytes(data))
+
+
+class DirectTransport(SegmentTransport):
+    """The same with a socket, to which the protocol may send by itself.
+
+    :ivar room: how many bytes the kernel takes at once.
+    :ivar clock: turns of the reactor run what is due on it.
+    :ivar sent_at_once: how many messages the protocol has sent by itself.
+    """
+
+    clock: Clock | None = None
+
+    def __init__(self, protocol: Protocol, peer: str = "192.0.2.7", seconds: Callable[[], float] = lambda: 0.0) -> None:
+        super().__init__(protocol, peer, seconds)
+        self.room = 65536
+        self.sent_at_once = 0
+        self._socket = _Socket(self)
+
+    def take(self, data: bytes) -> int:
+        assert not self._unsent, "sent past what the transport has"
+        if not self.peer_reads:
+            raise BlockingIOError
+        taken = data[: self.room]
+        if taken == data:
+            self.segments.append(data)
+            self.left_at.append(self._seconds())
+            self.sent_at_once += 1
+        else:
+            self._begun = taken
+        return len(taken)
+
+    _begun = b""
+
+    def turn(self) -> bool:
+        begun = bool(self._begun) and self.peer_reads and not self.lost and bool(self._unsent)
+        if begun:
+            self._unsent, self._begun = self._begun + self._unsent, b""
+        return super().turn()
+
+    def turns(self) -> None:
+        while self.turn() or self._due():
+            pass
+
+    def _due(self) -> bool:
+        clock = self.clock
+        if clock is None or all(call.getTime() > clock.seconds() for call in clock.getDelayedCalls()):
+            return False
+        clock.advance(0)
+        return True
+
+    def getHandle(self) -> object:
+        return self._socket
+
+    def lose(self, why: Exception | None = None) -> None:
+        super().lose(why)
+        self._socket.close()

@@ -88,21 +88,22 @@ class Confirmations:
     """Watches devices for commands that are to show themselves.
 
     :param clock: for the windows.
+    :ivar watched: what is watched, by hostid.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
-        self._watched: dict[str, list[Watched]] = {}
+        self.watched: dict[str, list[Watched]] = {}
 
     def watch(self, hostid: str, shown: Shown | None, settled: Callable[[bool], None]) -> Watched:
         """Watch from now on, before a command is sent; for the parameters see :class:`Watched`."""
         watched = Watched(self, hostid, shown, settled)
-        self._watched.setdefault(hostid, []).append(watched)
+        self.watched.setdefault(hostid, []).append(watched)
         return watched
 
     def of(self, hostid: str) -> tuple[Watched, ...]:
         """Those of a device, oldest first."""
-        return tuple(self._watched.get(hostid, ()))
+        return tuple(self.watched.get(hostid, ()))
 
     def uploaded(self, record: LiveRecord) -> None:
         """Something new is known of a device."""
@@ -118,14 +119,14 @@ class Confirmations:
 
     def drop(self, hostid: str, watched: Watched) -> None:
         """Watch one no more."""
-        standing = self._watched.get(hostid, [])
+        standing = self.watched.get(hostid, [])
         if watched in standing:
             standing.remove(watched)
             if not standing:
-                del self._watched[hostid]
+                del self.watched[hostid]
 
     def stop(self) -> None:
         """Watch no more; what is not settled stays so."""
-        for all_watched in tuple(self._watched.values()):
+        for all_watched in tuple(self.watched.values()):
             for watched in tuple(all_watched):
                 watched.drop()

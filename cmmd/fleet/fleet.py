@@ -146,7 +146,8 @@ class Fleet:
             most_waiting=commands.most_waiting,
             stood_still=commands.stood_still,
         )
-        self.uploads.watch_values(self.dispatch.confirmations.uploaded)
+        confirmations = self.dispatch.confirmations
+        self.uploads.watch_values(confirmations.uploaded, confirmations.watched)
 
     def store_health(self) -> Health:
         """Whether what is kept reaches the store, and how many rows wait for it."""

@@ -9,8 +9,9 @@ from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.inputs import Reports
 from cmmd.fleet.known import Known
+from cmmd.fleet.shortcuts import FullUploads
 from cmmd.fleet.situation import Situation, Watch
-from cmmd.modbus.frames import ExpectedResponse, Function, ModbusFrameError, parse_plan
+from cmmd.modbus.frames import Function, ModbusFrameError, parse_plan
 from cmmd.modbus.image import ImageError
 from cmmd.store.records import Device, LastUpload, Reason
 
@@ -27,14 +28,14 @@ class Plan:
 
     :param text: requests separated by ``;``.
     :raises ModbusFrameError: it is no plan.
-    :ivar requests: these. :ivar expected: the responses of which a full upload consists.
+    :ivar requests: these. :ivar full: what is prepared for the full uploads that answer them.
     """
 
-    __slots__ = ("expected", "requests")
+    __slots__ = ("full", "requests")
 
     def __init__(self, text: str) -> None:
         self.requests = parse_plan(text)
-        self.expected = tuple(map(ExpectedResponse, self.requests))
+        self.full = FullUploads(self.requests)
 
 
 class LiveRecord:
@@ -64,7 +65,6 @@ class LiveRecord:
     """
 
     __slots__ = (
-        "_inhibits",
         "_was_locked",
         "at",
         "device",
@@ -120,9 +120,10 @@ class LiveRecord:
     @property
     def remote_locked(self) -> bool:
         """Whether the controller has said, when it last said anything of it, that its panel locks remote control."""
-        if self._inhibits:
+        inhibits = self.watch.inhibits
+        if inhibits:
             last = self.known.all_known()
-            states = [last.bit(Function.READ_COILS, address) for address in self._inhibits]
+            states = [last.bit(Function.READ_COILS, address) for address in inhibits]
             if any(states) or None not in states:
                 return any(states)
         return self._was_locked
@@ -133,7 +134,6 @@ class LiveRecord:
         :param was_locked: whether the one before locked remote control.
         """
         self._was_locked = was_locked
-        self._inhibits = [one.address for one in self.profile.definition.signals if one.severity == "inhibit"]
         settled = self.profile.definition.change_byte_order
         self.known = Known(self.device.byte_order if settled == "auto" else settled)
         self.packetnum: int | None = None
@@ -199,6 +199,7 @@ class Live(Mapping[str, LiveRecord]):
     :param online: whether a device is connected.
     :param catalog: the profiles.
     :param uploads: what was known before the start.
+    :ivar made: the record of a device that has one already, else None: without a call in Python, for each upload.
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class Live(Mapping[str, LiveRecord]):
         self._plans: dict[str, Plan] = {}
         self._watches = {profile.name: Watch(profile) for profile in catalog}
         self._records: dict[str, LiveRecord] = {}
+        self.made = self._records.get
         for last in uploads:
             self._restore(last)
 

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from cmmd.controllers.profile import Profile, Reader
 from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.events import Kind
-from cmmd.modbus.frames import Function
+from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses
 from cmmd.store.records import Detail
 
@@ -54,6 +54,7 @@ class Watch:
 
     :param profile: says where it stands.
     :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
+    :ivar inhibits: the coils of signals that say that remote control is locked.
     :ivar engine_register: the register with the engine's state; None: the profile does not say. On it depends, too,
         whether some alarming signals mean anything.
     """
@@ -66,6 +67,7 @@ class Watch:
         watched = [signal for signal in definition.signals if signal.severity in ALARMING]
         watched += [by_name[name] for name in definition.modes.values()]
         watched += [signal for signal in self._signals if signal is not None]
+        self.inhibits = [signal.address for signal in definition.signals if signal.severity == "inhibit"]
         self.coil_mask = 0
         for signal in watched:
             self.coil_mask |= 1 << signal.address
@@ -78,6 +80,15 @@ class Watch:
         if function is _HOLDING_REGISTERS:
             return self.engine_register is not None and self.engine_register in changed
         return False
+
+    def mask(self, request: ReadRequest) -> int:
+        """Mask the bits of a response to a request whose change ``concerns`` would report."""
+        if request.function is _COILS:
+            return self.coil_mask >> request.address & (1 << request.count) - 1
+        if request.function is _HOLDING_REGISTERS and self.engine_register is not None:
+            offset = self.engine_register - request.address
+            return 0xFFFF << offset * 16 if 0 <= offset < request.count else 0
+        return 0
 
     def situation(self, reader: Reader) -> Situation:
         """What is known now."""

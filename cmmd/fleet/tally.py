@@ -27,6 +27,8 @@ class FrameOutcome(StrEnum):
     NO_ROOM = "no_room"
     """The image would grow too large."""
 
+    __hash__ = str.__hash__  # that of Enum is written in Python: 0.3 µs for each count
+
 
 class Tally:
     """One daemon's counters since it started. Labels come from fixed sets, never from a peer's text.

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from cmmd.fleet.byteorder import Judge
 from cmmd.fleet.live import LiveRecord, Plan
 from cmmd.fleet.loglimit import LogLimit
+from cmmd.fleet.shortcuts import MOST_CHANGES, overwrite_changes
 from cmmd.fleet.tally import FrameOutcome, Tally
 from cmmd.modbus.frames import (
     MAX_PLAN,
@@ -38,9 +39,6 @@ log = Logger()
 MOST_FRAMES = 2 * MAX_PLAN
 """Frames of one upload that are looked at: no plan has half as many requests."""
 
-MOST_CHANGES = 1024
-"""Items of one change upload that are looked at: a controller has not nearly as many registers."""
-
 MOST_UNPLACED, LONGEST_UNPLACED = 8, 512
 """Frames of one upload that are kept as they came, where it is not known what they answer; and characters of each."""
 
@@ -62,6 +60,11 @@ class Taken(Enum):
     """Values, and among what changed is something that is watched: alarms, mode, engine state, breakers, mains."""
     INPUTS = "inputs"
     """No values, but the device's own inputs are others now: it says nothing of the controller."""
+
+
+# Plain names for what nearly every upload needs: looking a member up in its class takes time.
+_TAKEN, _CHANGED = FrameOutcome.TAKEN, FrameOutcome.CHANGED
+_VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
 
 
 class Telemetry:
@@ -86,16 +89,20 @@ class Telemetry:
         :param params: response frames in hex, separated by ``;``.
         :param plan: what the device had been told to poll.
         """
-        texts = split_frames(params) if params else []
-        if not texts:
+        if not params:
             return Taken.EMPTY
-        if len(texts) == len(plan.expected):
-            payloads = [expected.payload(text) for expected, text in zip(plan.expected, texts, strict=True)]
-            if None not in payloads:
-                if record.unplaced:
-                    record.unplaced = ()
-                return self._merge_all(record, plan.requests, payloads)  # type: ignore[arg-type]
-        return self._merge_some(record, plan, texts)
+        payloads = plan.full.payloads(params)
+        if payloads is None:
+            texts = split_frames(params)
+            return self._merge_some(record, plan, texts) if texts else Taken.EMPTY
+        if record.unplaced:
+            record.unplaced = ()
+        concerns = plan.full.overwrite(record.known, record.watch, payloads)
+        if concerns is None:
+            return self._merge_all(record, plan.requests, payloads)
+        record.unit = plan.full.unit
+        self._tally.frames[_TAKEN] += len(payloads)
+        return _CHANGES if concerns else _VALUES
 
     def _merge_all(self, record: LiveRecord, requests: Sequence[ReadRequest], payloads: Sequence[bytes]) -> Taken:
         """Take payloads over that answer these requests."""
@@ -168,12 +175,22 @@ class Telemetry:
         :param inputs_changed: whether it changed the device's own inputs, which the record has already.
         """
         params = message.params
-        if params.packetnum is not None:
-            self._count_packet(record, params.packetnum)
+        number = params.packetnum
+        if number is not None:
+            if record.packetnum == number - 1:  # as nearly always: no call for it
+                record.packetnum = number
+            else:
+                self._count_packet(record, number)
+        judged = record.profile.definition.change_byte_order == "auto"
+        if not (judged or params.f02 or params.f04):
+            overwritten = overwrite_changes(record.known, record.watch, params.f01, params.f03)
+            if overwritten is not None:
+                accepted, concerns = overwritten
+                self._tally.frames[_CHANGED] += accepted
+                return _CHANGES if concerns or inputs_changed else _VALUES
         changes = _items(params)
         if not changes:
             return Taken.INPUTS if inputs_changed else Taken.EMPTY
-        judged = record.profile.definition.change_byte_order == "auto"
         judge = Judge(record.known, record.profile, record.watch) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
         if judge is not None:

@@ -1,7 +1,7 @@
 """The way of an upload through the fleet: image, live record, alarms and events, history."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -39,6 +39,7 @@ LOOK_AGAIN_S = 1.0
 
 
 _DAY_MS = 86_400_000
+_VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
 
 
 class WrongTime(ValueError):
@@ -80,7 +81,7 @@ class Uploads:
         self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
-        self._value_hooks: tuple[Callable[[LiveRecord], None], ...] = ()
+        self._value_hooks: tuple[tuple[Sized, Callable[[LiveRecord], None]], ...] = ()
         self._looking: IDelayedCall | None = None
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
@@ -97,7 +98,7 @@ class Uploads:
         """
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
-        record = self._live[message.hostid]
+        record = self._live.made(message.hostid) or self._live[message.hostid]
         return self._taken(record, self._telemetry.full(record, message.params, plan))
 
     def change(
@@ -109,19 +110,17 @@ class Uploads:
         """
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._change_of_the_past, message=message, origin=origin))
-        record = self._live[message.hostid]
-        changed = self._take_inputs(record, message, origin)
+        record = self._live.made(message.hostid) or self._live[message.hostid]
+        changed = message.reports_inputs and self._take_inputs(record, message, origin)
         durable = self._taken(record, self._telemetry.change(record, message, inputs_changed=changed))
         return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
 
     def _change_of_the_past(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> Taken:
-        changed = self._take_inputs(record, message, origin)
+        changed = message.reports_inputs and self._take_inputs(record, message, origin)
         return self._telemetry.change(record, message, inputs_changed=changed)
 
     def _take_inputs(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> bool:
         """Take over what an upload says of the device's own inputs; tell whether any of them has changed."""
-        if not message.reports_inputs:
-            return False
         if record.reports is None:
             record.reports = Reports()
         return record.reports.take(message, origin(), int(self._now() * 1000))
@@ -176,9 +175,12 @@ class Uploads:
                 else:
                     record.known.decide(byte_order, record.profile)
 
-    def watch_values(self, hook: Callable[[LiveRecord], None]) -> None:
-        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`."""
-        self._value_hooks = (*self._value_hooks, hook)
+    def watch_values(self, hook: Callable[[LiveRecord], None], waiting: Sized) -> None:
+        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`.
+
+        :param waiting: who waits for such an upload: while this is empty, as nearly always, the hook is not called.
+        """
+        self._value_hooks = (*self._value_hooks, (waiting, hook))
 
     def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
         """Be told of every upload that changed what is known, or how sure that is.
@@ -205,22 +207,27 @@ class Uploads:
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def _taken(self, record: LiveRecord, taken: Taken) -> Deferred[None] | None:
-        if taken is Taken.NOTHING or taken is Taken.EMPTY:
+        if taken is not _VALUES and taken is not _CHANGES:
+            if taken is Taken.INPUTS:
+                return self._inputs_alone(record)
             self._without_values(record, taken)
             return None
-        if taken is Taken.INPUTS:
-            return self._inputs_alone(record)
         record.upload += 1
         record.at = int(self._now() * 1000)
         if record.fruitless or record.stale:
             self._has_values_again(record)
         has_changed = False
-        if taken is Taken.CHANGES or record.unsettled:
+        if taken is _CHANGES or record.unsettled:
             has_changed = self._look(record)
-        for hook in (*self._value_hooks, *self._hooks):
+        for waiting, hook in self._value_hooks:
+            if waiting:
+                hook(record)
+        for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if _is_unfinished(record):
+        if (
+            record.unsettled or record.owed == "change" or record.inputs_at is not None
+        ):  # _is_unfinished, for each upload
             self._look_again(record)
         return None if durable is None else durable.addErrback(self._not_kept, record)
 

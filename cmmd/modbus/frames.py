@@ -21,6 +21,7 @@ from cmmd.modbus.requests import (
 from cmmd.modbus.responses import (
     ExceptionResponse,
     ExpectedResponse,
+    ExpectedUpload,
     ReadResponse,
     Response,
     WriteResponse,
@@ -37,6 +38,7 @@ __all__ = [
     "BadCRCError",
     "ExceptionResponse",
     "ExpectedResponse",
+    "ExpectedUpload",
     "Function",
     "ModbusFrameError",
     "ReadRequest",

@@ -35,11 +35,13 @@ __all__ = [
     "MAX_ENCODED_LENGTH",
     "MAX_VALUE_BYTES",
     "NOTHING_CHANGED",
+    "Area",
     "ByteOrder",
     "ChangedAddresses",
     "ImageError",
     "ImageFullError",
     "RegisterImage",
+    "place_of",
 ]
 
 MAX_AREAS = 128
@@ -47,6 +49,9 @@ MAX_AREAS = 128
 
 MAX_VALUE_BYTES = 4096
 """Most bytes of values in one image: 2048 registers. To poll them at 9600 bit/s takes a device 5 seconds."""
+
+Places = tuple[tuple[int, int], ...]
+"""Places of the values of several requests: for each the place of its first address, see place_of, and the count."""
 
 ByteOrder = Literal["little", "big"]
 """How a register stands in a change upload (section 4.5)."""
@@ -70,13 +75,18 @@ class RegisterImage:
 
     Functions are those that read: 01 to 04, each with addresses 0..65535 of its own. A merge is done as a whole or,
     where it raises, not at all; it returns the addresses whose values changed or became known.
+
+    :ivar places: what ``areas_at`` was last asked for, as long as the areas have not changed; None: nothing.
+    :ivar exact: what it returned.
     """
 
-    __slots__ = ("_areas", "_starts")
+    __slots__ = ("_areas", "_starts", "exact", "places")
 
     def __init__(self) -> None:
         self._starts: list[int] = []  # of the areas, to find them
         self._areas: list[Area] = []
+        self.places: Places | None = None
+        self.exact: tuple[Area, ...] | None = None
 
     # --- to merge ----------------------------------------------------------------------------------------------------
 
@@ -109,6 +119,27 @@ class RegisterImage:
             if byte_order == "little":
                 value = value[::-1] if count == 1 else swapped(value)
         return self._merge(_place(function, address, count), count, value)
+
+    def areas_at(self, places: Places) -> tuple[Area, ...] | None:
+        """The areas that hold what stands at each of these places and nothing else; None: there is not one for each.
+
+        To write to an area is a merge of addresses that are all known: the caller sees to length and bits over.
+
+        :param places: kept, and recognised the next time: the same object for the same places.
+        """
+        if self.places is not places:
+            areas = [self.area_of(place) for place, _ in places]
+            is_exact = [area is not None and (area.start, area.count) for area in areas] == list(places)
+            self.places, self.exact = places, tuple(filter(None, areas)) if is_exact else None
+        return self.exact
+
+    def area_of(self, place: int) -> Area | None:
+        """The area that holds the address at this place, see place_of. To write to it: see areas_at."""
+        index = bisect_right(self._starts, place) - 1
+        if index < 0:
+            return None
+        area = self._areas[index]
+        return area if place < area.start + area.count else None
 
     def _merge(self, place: int, count: int, payload: bytes) -> ChangedAddresses:
         width = BIT if place < FIRST_REGISTER else REGISTER
@@ -149,6 +180,7 @@ class RegisterImage:
         mask = (1 << count * width) - 1
         difference = (values >> shift ^ int.from_bytes(payload, "little")) & mask
         values ^= difference << shift
+        self.places = None
         self._starts[first:behind] = [start]
         self._areas[first:behind] = [Area(start, end - start, values.to_bytes(length, "little"))]
         return ChangedAddresses(place & ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
@@ -179,6 +211,7 @@ class RegisterImage:
         right = [part_of(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
         if len(self._areas) - len(touched) + len(left) + len(right) > MAX_AREAS:
             right = []
+        self.places = None
         self._areas[first : first + len(touched)] = left + right
         self._starts[first : first + len(touched)] = [area.start for area in left + right]
 
@@ -202,7 +235,7 @@ class RegisterImage:
         if function.reads_bits:
             raise ImageError(f"function {function:02X} reads bits")
         place = _place(function, address, 1)
-        area = self._area_of(place)
+        area = self.area_of(place)
         if area is None:
             return None
         position = (place - area.start) * 2
@@ -225,7 +258,7 @@ class RegisterImage:
         if not function.reads_bits:
             raise ImageError(f"function {function:02X} reads no bits")
         place = _place(function, address, 1)
-        area = self._area_of(place)
+        area = self.area_of(place)
         if area is None:
             return None
         position = place - area.start
@@ -255,13 +288,6 @@ class RegisterImage:
         """The addresses that are known: ranges, ascending, with a gap between each and the next."""
         start = _place(function, 0, 1)
         return tuple(range(area.start - start, area.end - start) for area in self._areas_within(start, ADDRESSES))
-
-    def _area_of(self, place: int) -> Area | None:
-        """The area that holds this address."""
-        index = bisect_right(self._starts, place) - 1
-        if index >= 0 and place < self._areas[index].end:
-            return self._areas[index]
-        return None
 
     def _areas_within(self, place: int, count: int) -> list[Area]:
         """The areas that hold any of these."""
@@ -302,6 +328,11 @@ class RegisterImage:
             image._areas.append(area)
         image._check_room(0, 0)
         return image
+
+
+def place_of(function: Function, address: int) -> int:
+    """Number an address of a function that reads among the addresses of all such functions."""
+    return function << FUNCTION_SHIFT | address
 
 
 def _place(function: Function, address: int, count: int) -> int:

@@ -7,9 +7,7 @@ cannot leave out its request line, nor the ``Host`` field.
 
 import re
 
-from cmmd.wire.splitter import Splitter
-
-__all__ = ["ForeignProtocols", "GuardedSplitter"]
+__all__ = ["ForeignProtocols"]
 
 # The HTTP Method Registry of the IANA, QUERY, and PRI, the first word of HTTP/2.
 _METHODS = b"""
@@ -66,18 +64,3 @@ class ForeignProtocols:
             or any(start.startswith(_STUN, at) for at in _STUN_AT)
             or _HTTP.match(start.lstrip(_BLANKS)) is not None
         )
-
-
-class GuardedSplitter(Splitter):
-    """A splitter of a device's stream with what recognizes other protocols in it.
-
-    A connection has as many attributes as may share their keys, so it has one object for both.
-
-    :ivar protocols: asked about each segment before it is fed.
-    """
-
-    __slots__ = ("protocols",)
-
-    def __init__(self, max_frame: int, max_depth: int) -> None:
-        super().__init__(max_frame, max_depth)
-        self.protocols = ForeignProtocols()

@@ -1,18 +1,51 @@
-"""The life of a connection from a device, as a state machine (protocol sections 1, 4 and 5).
+"""The life of a connection from a device, as a table of states (protocol sections 1, 4 and 5).
 
-new: nothing understood yet, and it may not stay so for long. registering: a login is being decided, the connection ends
-with its answer. attached: the long connection of a device. closing: the last answer is on its way. gone.
+An enum and a table instead of a machine object for each connection: there are thousands of them.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final, Protocol
 
-from automat import TypeMachineBuilder
+__all__ = ["TRANSITIONS", "Event", "Lived", "Stage"]
 
-__all__ = ["Life", "Lived", "new_life"]
+
+class Stage(Enum):
+    """A stage of a connection's life."""
+
+    FRESH = auto()
+    """The connection is not made yet."""
+    NEW = auto()
+    """Nothing has been understood yet, and it may not stay so for long."""
+    REGISTERING = auto()
+    """A login is being decided, the connection ends with its answer."""
+    ATTACHED = auto()
+    """It is the long connection of a device."""
+    CLOSING = auto()
+    """The last answer is on its way."""
+    GONE = auto()
+    """The connection has ended."""
+
+
+class Event(Enum):
+    """An event in a connection's life."""
+
+    OPENED = auto()
+    """The device connected."""
+    LOGIN_CAME = auto()
+    """A login is to be decided."""
+    LOGIN_ANSWERED = auto()
+    """The answer to it has been handed to the transport."""
+    ATTACH = auto()
+    """A message of a registered device came."""
+    CLOSE = auto()
+    """The server wants to close the connection."""
+    LOST = auto()
+    """The connection is gone."""
 
 
 class Lived(Protocol):
-    """What the machine does with its connection."""
+    """The actions on a connection at an event, called in the order of the table."""
 
     def started_waiting(self) -> None:
         """The first message has so long to come as ``login_timeout`` says."""
@@ -20,8 +53,8 @@ class Lived(Protocol):
     def stopped_waiting(self) -> None:
         """It came, or need not come any more."""
 
-    def joined(self, hostid: str) -> None:
-        """The connection is a device's session from here on."""
+    def joined(self) -> None:
+        """The connection is the session of the device ``hostid`` from here on."""
 
     def left(self) -> None:
         """It no longer is."""
@@ -30,90 +63,22 @@ class Lived(Protocol):
         """Send what is unsent, then close."""
 
 
-class Life(Protocol):
-    """What happens to a connection."""
+_S, _E = Stage, Event
 
-    def opened(self) -> None:
-        """The device connected."""
-
-    def login_came(self) -> None:
-        """A login is to be decided."""
-
-    def login_answered(self) -> None:
-        """The answer to it has been handed to the transport."""
-
-    def attach(self, hostid: str) -> None:
-        """A message of a registered device came."""
-
-    def close(self) -> None:
-        """We want to close."""
-
-    def lost(self) -> None:
-        """The connection is gone."""
-
-
-_builder = TypeMachineBuilder(Life, Lived)  # type: ignore[type-abstract]
-_fresh = _builder.state("fresh")
-_new = _builder.state("new")
-_registering = _builder.state("registering")
-_attached = _builder.state("attached")
-_closing = _builder.state("closing")
-_gone = _builder.state("gone")
-
-
-@_fresh.upon(Life.opened).to(_new)
-def _opened(_: Life, connection: Lived) -> None:
-    connection.started_waiting()
-
-
-@_new.upon(Life.login_came).to(_registering)
-def _registers(_: Life, connection: Lived) -> None:
-    connection.stopped_waiting()
-
-
-@_registering.upon(Life.login_answered).to(_closing)
-def _registered(_: Life, connection: Lived) -> None:
-    connection.end()
-
-
-@_new.upon(Life.attach).to(_attached)
-def _attaches(_: Life, connection: Lived, hostid: str) -> None:
-    connection.stopped_waiting()
-    connection.joined(hostid)
-
-
-@_new.upon(Life.close).to(_closing)
-def _closes_early(_: Life, connection: Lived) -> None:
-    connection.stopped_waiting()
-    connection.end()
-
-
-@_registering.upon(Life.close).to(_closing)
-def _closes_undecided(_: Life, connection: Lived) -> None:
-    connection.end()
-
-
-@_attached.upon(Life.close).to(_closing)
-def _closes_session(_: Life, connection: Lived) -> None:
-    connection.left()
-    connection.end()
-
-
-@_new.upon(Life.lost).to(_gone)
-def _lost_early(_: Life, connection: Lived) -> None:
-    connection.stopped_waiting()
-
-
-@_attached.upon(Life.lost).to(_gone)
-def _lost_session(_: Life, connection: Lived) -> None:
-    connection.left()
-
-
-# A login on an attached connection is answered and changes nothing else (protocol section 1).
-_attached.upon(Life.login_came).loop().returns(None)
-_attached.upon(Life.login_answered).loop().returns(None)
-_registering.upon(Life.lost).to(_gone).returns(None)
-_closing.upon(Life.lost).to(_gone).returns(None)
-
-new_life = _builder.build()
-"""Makes the machine of one connection: ``new_life(connection)``."""
+TRANSITIONS: Final[Mapping[tuple[Stage, Event], tuple[Stage, tuple[str, ...]]]] = {
+    (_S.FRESH, _E.OPENED): (_S.NEW, ("started_waiting",)),
+    (_S.NEW, _E.LOGIN_CAME): (_S.REGISTERING, ("stopped_waiting",)),
+    (_S.NEW, _E.ATTACH): (_S.ATTACHED, ("stopped_waiting", "joined")),
+    (_S.NEW, _E.CLOSE): (_S.CLOSING, ("stopped_waiting", "end")),
+    (_S.NEW, _E.LOST): (_S.GONE, ("stopped_waiting",)),
+    (_S.REGISTERING, _E.LOGIN_ANSWERED): (_S.CLOSING, ("end",)),
+    (_S.REGISTERING, _E.CLOSE): (_S.CLOSING, ("end",)),
+    (_S.REGISTERING, _E.LOST): (_S.GONE, ()),
+    # A login on an attached connection is answered and changes nothing else (protocol section 1).
+    (_S.ATTACHED, _E.LOGIN_CAME): (_S.ATTACHED, ()),
+    (_S.ATTACHED, _E.LOGIN_ANSWERED): (_S.ATTACHED, ()),
+    (_S.ATTACHED, _E.CLOSE): (_S.CLOSING, ("left", "end")),
+    (_S.ATTACHED, _E.LOST): (_S.GONE, ("left",)),
+    (_S.CLOSING, _E.LOST): (_S.GONE, ()),
+}
+"""Stage and event: the next stage, and the methods of Lived to call. A missing pair cannot happen."""

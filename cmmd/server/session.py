@@ -19,17 +19,17 @@ from cmmd.fleet.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.registry import Registry
 from cmmd.fleet.tally import Tally
 from cmmd.fleet.uploads import Uploads, WrongTime
-from cmmd.server.life import new_life
+from cmmd.server.life import TRANSITIONS, Event, Stage
 from cmmd.server.login import LoginDesk
 from cmmd.server.peerlog import PeerLog
-from cmmd.server.receiver import JSONReceiver, Limits
+from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
 from cmmd.server.roundtrips import RoundTrips, Stray
 from cmmd.server.sockets import socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
 from cmmd.wire.messages import Answer, LoginAnswer, encode
-from cmmd.wire.reading import ANSWERED_AS, read_from_device
+from cmmd.wire.reading import ANSWERED_AS, read_from_device, read_segment
 from cmmd.wire.retcodes import Retcode
 
 __all__ = ["Session", "Surroundings"]
@@ -54,14 +54,15 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 class _Attached(Struct):
-    """What a session has as long as it is a device's: what it was told to poll, and what it was asked to do.
+    """The state of a session that is attached to a device: its polling plan, and the round trips under way.
 
-    :ivar at: when it was attached, milliseconds UTC.
+    ``at``: when it was attached, milliseconds UTC. ``round_trips`` is made when the first one begins: most sessions
+    never have any.
     """
 
     plan: Plan
-    round_trips: RoundTrips
     at: int
+    round_trips: RoundTrips | None = None
 
 
 class Session(JSONReceiver):
@@ -74,15 +75,28 @@ class Session(JSONReceiver):
     :ivar peer: the host at the other end.
     """
 
+    __slots__ = (
+        "_around",
+        "_attached",
+        "_carries_commands",
+        "_gone",
+        "_last_heartbeat",
+        "_stage",
+        "_waiting",
+        "hostid",
+        "peer",
+    )
+
     def __init__(
         self, around: Surroundings, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
     ) -> None:
-        super().__init__(around.limits, around.clock)
+        super().__init__(around.limits, around.clock, around.tally)
         self._around = around
         self._carries_commands = carries_commands
         self._gone = gone
-        self._life = new_life(self)
+        self._stage = Stage.FRESH
         self._waiting: IDelayedCall | None = None
+        self._last_heartbeat: bytes | None = None  # the last one that was accepted, as it came
         self._attached: _Attached | None = None
         self.hostid: str | None = None
         self.peer = ""
@@ -98,24 +112,18 @@ class Session(JSONReceiver):
         """A device has connected."""
         super().connectionMade()
         self.peer, _ = _host_and_port(self.transport.getPeer())
-        self._life.opened()
-
-    def dataReceived(self, segment: bytes) -> None:
-        """Take the bytes of one receive."""
-        self._around.tally.bytes_received += len(segment)
-        super().dataReceived(segment)
+        self._happened(Event.OPENED)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The device or we have closed, or the line broke."""
         super().connectionLost(reason)
-        self._life.lost()
-        del self._life  # it holds the session: without it, nothing is left to the garbage collector
+        self._happened(Event.LOST)
         self._gone(self)
 
     def close(self) -> None:
         """Send what is unsent, then close."""
         if not self.ending:
-            self._life.close()
+            self._happened(Event.CLOSE)
 
     def round_trip(
         self, message: messages.WriteConfig | messages.Reset, timeout_s: float, sent: Callable[[], None]
@@ -123,8 +131,15 @@ class Session(JSONReceiver):
         """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
-        begun = self._attached.round_trips.begin(message, timeout_s, partial(self._handed_over, sent), self.send_apart)
+        begun = self._round_trips(self._attached).begin(
+            message, timeout_s, partial(self._handed_over, sent), self.send_apart
+        )
         return begun.addErrback(self._not_answered)
+
+    def _round_trips(self, attached: _Attached) -> RoundTrips:
+        if attached.round_trips is None:
+            attached.round_trips = RoundTrips(self.clock, self._around.ours)
+        return attached.round_trips
 
     def _not_answered(self, failure: Failure) -> Failure:
         """Drop a line that is dead: what the kernel still holds for it must not start an engine when it comes back."""
@@ -143,7 +158,13 @@ class Session(JSONReceiver):
         self.dropped(Reason.LOGIN_TIMEOUT)
         self.close()
 
-    # What the life does with it (Lived).
+    def _happened(self, event: Event) -> None:
+        """Go to the next stage of the connection's life, and do what belongs to it."""
+        self._stage, actions = TRANSITIONS[self._stage, event]
+        for action in actions:
+            getattr(self, action)()
+
+    # What is done with it in its life (Lived).
 
     def started_waiting(self) -> None:
         """See Lived."""
@@ -155,37 +176,53 @@ class Session(JSONReceiver):
             self._waiting.cancel()
             self._waiting = None
 
-    def joined(self, hostid: str) -> None:
+    def joined(self) -> None:
         """See Lived."""
-        self.hostid = hostid
-        self._attached = _Attached(
-            self._around.uploads.plan(hostid),
-            RoundTrips(self.clock, self._around.ours),
-            int(self._around.now() * 1000),
-        )
-        self._around.presence.attach(hostid, self)
+        assert self.hostid is not None
+        self._attached = _Attached(self._around.uploads.plan(self.hostid), int(self._around.now() * 1000))
+        self._around.presence.attach(self.hostid, self)
 
     def left(self) -> None:
         """See Lived."""
         assert self.hostid is not None
         assert self._attached is not None
         attached, self._attached = self._attached, None
+        self._last_heartbeat = None
         self._around.presence.detach(self.hostid, self)  # first: who hears of an end may send to the next one
-        attached.round_trips.end()
+        if attached.round_trips is not None:
+            attached.round_trips.end()
 
     # What comes in.
 
+    def segmentReceived(self, segment: bytes) -> Deferred[None] | object | None:
+        """Answer a segment that is one message."""
+        # What a device says that is well and has nothing to report, byte for byte: it means what it meant, as long as
+        # the connection is this device's. Gains 0.7 µs.
+        if segment == self._last_heartbeat:
+            self._tally.messages["HB"] += 1
+            self.send(messages.ANSWER_HB)
+            return None
+        message = read_segment(segment)
+        if message is None:
+            return NOT_WHOLE
+        outcome = self._answer(message)
+        if type(message) is messages.Heartbeat and self._attached is not None:
+            self._last_heartbeat = segment
+        return outcome
+
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Answer one message."""
-        message = read_from_device(document, self._around.limits.max_depth)
+        return self._answer(read_from_device(document, self._around.limits.max_depth))
+
+    def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | None:
         method, answer = _ANSWERS[type(message)]
-        self._around.tally.messages[method] += 1
+        self._tally.messages[method] += 1
         return answer(self, message)
 
     def _login(self, login: messages.Login) -> Deferred[None]:
         if self.hostid not in (None, login.params.hostid):
             raise _foreign("login", login.params.hostid)
-        self._life.login_came()
+        self._happened(Event.LOGIN_CAME)
         deciding = self._around.desk.answer(
             login.params, self.peer, _host_and_port(self.transport.getHost()), lambda: not self.ending
         )
@@ -194,7 +231,7 @@ class Session(JSONReceiver):
     def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
         if self.ending:
             return
-        self._around.tally.logins[answer.retcode] += 1
+        self._tally.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
             self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
         if self._attached is not None:
@@ -202,7 +239,7 @@ class Session(JSONReceiver):
             if answer.retcode == Retcode.OK:
                 self._around.presence.vouched_for(hostid, self)
         self.send(encode(answer))
-        self._life.login_answered()
+        self._happened(Event.LOGIN_ANSWERED)
 
     def _long_connection(self, message: messages.LongCon) -> None:
         try:
@@ -219,33 +256,42 @@ class Session(JSONReceiver):
         self.send(messages.ANSWER_HB)
 
     def _full_upload(self, message: messages.ReqData) -> Deferred[None] | None:
-        self._admit("reqdata", message.hostid)
+        if message.hostid != self.hostid:
+            self._admit("reqdata", message.hostid)
         assert self._attached is not None, "it has just been admitted"
-        self._around.tally.uploads["full"] += 1
-        self._look_where_it_comes_from()
+        self._tally.uploads["full"] += 1
+        if self._around.presence.elsewhere:
+            self._look_where_it_comes_from()
         plan = self._attached.plan
         try:
             durable = self._around.uploads.full(message, plan, historic=not self._carries_commands)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
+        if durable is None:  # as nearly always: no call for it
+            self.send(messages.ANSWER_REQDATA)
+            return None
         return self._acknowledge(durable)
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
-        self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
-        self._around.tally.uploads["change"] += 1
-        self._look_where_it_comes_from()
+        if message.hostid != self.hostid:
+            self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
+        self._tally.uploads["change"] += 1
+        if self._around.presence.elsewhere:
+            self._look_where_it_comes_from()
         try:
             durable = self._around.uploads.change(message, historic=not self._carries_commands, origin=self._origin)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
+        if durable is None:
+            self.send(messages.ANSWER_REQDATA)
+            return None
         return self._acknowledge(durable)
 
     def _look_where_it_comes_from(self) -> None:
         """Tell presence of an upload by a superseded session from elsewhere: two devices claim to be the same one."""
-        presence = self._around.presence
-        if presence.elsewhere and self in presence.elsewhere:
-            assert self.hostid is not None, "it is attached"
-            presence.uploaded(self.hostid, self)
+        assert self.hostid is not None, "it is attached"
+        if self in self._around.presence.elsewhere:
+            self._around.presence.uploaded(self.hostid, self)
 
     def _origin(self) -> Origin:
         """Say who reports the device's inputs."""
@@ -253,11 +299,8 @@ class Session(JSONReceiver):
         assert self.hostid is not None, "it is attached"
         return Origin(self.peer, self._attached.at, self._around.presence.trusts(self.hostid, self))
 
-    def _acknowledge(self, durable: Deferred[None] | None) -> Deferred[None] | None:
-        """Answer an upload: at once, or where it is due for history when it is durable."""
-        if durable is None:
-            self.send(messages.ANSWER_REQDATA)
-            return None
+    def _acknowledge(self, durable: Deferred[None]) -> Deferred[None]:
+        """Answer an upload that is due for history when it is durable."""
         return durable.addCallbacks(lambda _: self._upload_ends(messages.ANSWER_REQDATA), self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
@@ -284,9 +327,9 @@ class Session(JSONReceiver):
     def _answered(self, answer: messages.WriteConfigAnswer | messages.ResetAnswer, method: str, said: str) -> None:
         """Give it to whom it is for; one that is for nobody is counted and harms nothing."""
         assert self._attached is not None, "answers are taken on attached connections only"
-        stray = self._attached.round_trips.answered(answer)
+        stray = self._round_trips(self._attached).answered(answer)
         if stray is not None:
-            self._around.tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
+            self._tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
             self._around.peerlog.fault(self.peer, _STRAYS[stray].format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
@@ -304,19 +347,20 @@ class Session(JSONReceiver):
             raise _not_admitted(method, hostid, "unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)
         if not device.enabled:
             raise _not_admitted(method, hostid, "device is disabled", Reason.NOT_ENROLLED, Retcode.NOT_ENROLLED)
-        self._life.attach(hostid)
+        self.hostid = hostid
+        self._happened(Event.ATTACH)
 
     # What goes wrong.
 
     def peerErred(self, error: PeerError) -> None:
         """Count it, log it, answer it."""
-        self._around.tally.peer_errors[error.reason] += 1
+        self._tally.peer_errors[error.reason] += 1
         self._around.peerlog.fault(self.peer, str(error), error.said)
         method = error.method if isinstance(error, MessageError) else "error"
         if method != "login":
             self.send(encode(Answer(method=method, message=str(error), retcode=error.retcode.value)))
             return
-        self._around.tally.logins[error.retcode.value] += 1
+        self._tally.logins[error.retcode.value] += 1
         self.send(encode(self._around.desk.refusal(error.retcode, str(error))))
         if self.hostid is None:  # a short connection ends with its answer
             self.close()
@@ -328,7 +372,7 @@ class Session(JSONReceiver):
 
     def dropped(self, reason: Reason) -> None:
         """Count and log it."""
-        self._around.tally.peer_errors[reason] += 1
+        self._tally.peer_errors[reason] += 1
         self._around.peerlog.fault(self.peer, f"dropped: {reason}", self.hostid or "")
 
 

@@ -87,6 +87,7 @@ class Sessions:
         self._ports: dict[str, IListeningPort] = {}
         self._connections: set[Session] = set()
         self._all_gone: Deferred[None] | None = None
+        self._take_out = self._gone  # one method object for all sessions
 
     def __len__(self) -> int:
         """Connections standing."""
@@ -136,7 +137,7 @@ class Sessions:
             self._around.tally.peer_errors[Reason.TOO_MANY_CONNECTIONS] += 1
             self._around.peerlog.fault(getattr(address, "host", ""), "closed unanswered: too many connections")
             return None
-        session = Session(self._around, carries_commands=carries_commands, gone=self._gone)
+        session = Session(self._around, carries_commands=carries_commands, gone=self._take_out)
         self._connections.add(session)
         return session
 

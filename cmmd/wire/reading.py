@@ -17,7 +17,7 @@ from cmmd.wire.messages import DeviceMessage, ServerMessage
 from cmmd.wire.retcodes import Retcode
 from cmmd.wire.splitter import MAX_DEPTH
 
-__all__ = ["ANSWERED_AS", "read_from_device", "read_from_server"]
+__all__ = ["ANSWERED_AS", "read_from_device", "read_from_server", "read_segment"]
 
 _FROM_DEVICE: dict[str, type[Struct]] = {
     "login": messages.Login,
@@ -60,6 +60,20 @@ def read_from_device(document: bytes, max_depth: int = MAX_DEPTH) -> DeviceMessa
         return _strict_from_device.decode(document)
     except _NOT_STRICT:
         return cast("DeviceMessage", _read(document, _FROM_DEVICE, max_depth))
+
+
+def read_segment(segment: bytes) -> DeviceMessage | None:
+    """Read a segment that is one message, as nearly all are, without looking for the end of a document first.
+
+    :return: None: it is not, or not strictly, or something in it may be nested too deep.
+    """
+    try:
+        message = _strict_from_device.decode(segment)
+    except _NOT_STRICT:
+        return None
+    # Of all fields this is the only one that takes anything; the types of the others are four levels deep at most,
+    # which no limit of depth forbids.
+    return None if type(message) is messages.Heartbeat and message.params else message
 
 
 def read_from_server(document: bytes) -> ServerMessage:

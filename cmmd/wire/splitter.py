@@ -106,6 +106,11 @@ class Splitter:
         self._buffer += segment
 
     @property
+    def between(self) -> bool:
+        """Tell whether the next bytes begin a document: no part of the stream before them is held or remembered."""
+        return not (self._buffer or self._depth or self._in_garbage or self._whole is not None)
+
+    @property
     def pending(self) -> int:
         """Bytes held."""
         return len(self._buffer) if self._whole is None else len(self._whole)
