@@ -1,18 +1,17 @@
 """The contract of commands: what becomes of each command at each door, whatever is in its way.
 
-``CASES`` is the contract, as data: a new door passes it by a :class:`Door` of its own. The table of docs/safety.md is
-made of it by ``python -m tests.command_contract``.
+``CASES`` is the contract, as data: a new door passes it by a :class:`tests.doors.Door` of its own. The table of
+docs/safety.md is made of it by ``python -m tests.command_contract``.
 """
 
 import json
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet.allowed import checked_frames
 from cmmd.fleet.desk import maintenance
-from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import STOP_WAITS_S
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.interlocks import FRESH_S
@@ -22,6 +21,7 @@ from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Command, Query
 from cmmd.wire.messages import Login, encode
+from tests.doors import Door
 from tests.support import REPOSITORY
 from tests.test_gateway_command_contract import CASES as GATEWAY_CASES
 from tests.test_gateway_command_contract import CONDITIONS as GATEWAY_CONDITIONS
@@ -85,13 +85,6 @@ class Scene:
         self.world = World(store=store, commands=terms)
         self.clock, self.fleet = self.world.clock, self.world.fleet
         self.moduletype = moduletype
-        self.operations = Operations(
-            fleet=self.fleet,
-            dispatch=self.fleet.dispatch,
-            store=self.world.store,
-            tally=self.world.tally,
-            now=self.clock.seconds,
-        )
         self.devices: list[Device] = []
 
     def login(self, peer: str) -> None:
@@ -457,22 +450,6 @@ CASES: list[Case] = [
 ]
 
 
-class Door(Protocol):
-    """A way to command a device.
-
-    :ivar name: as the audit calls it.
-    """
-
-    name: str
-
-    def ask(self, command: str, override: str | None) -> Callable[[], str]:
-        """Ask, as an administrator.
-
-        :param command: of :data:`COMMANDS`. :param override: see :class:`Condition`.
-        :return: gives the outcome, or the code of the refusal; empty: it is not there yet.
-        """
-
-
 class Play:
     """One case at one door: what is in the way is there, the command has been asked.
 
@@ -489,12 +466,12 @@ class Play:
         self._earlier = {one.number for one in self.scene.audit()}
         self._asked_at = self.scene.clock.seconds()
         self._door = door_of(self.scene)
-        self._told = self._door.ask(case.command, self._condition.override)
+        self._asked = self._door.begin(case.command, override=self._condition.override, frames=RAW)
 
     @property
     def answered(self) -> bool:
         """Whether the caller has been told."""
-        return self._told() != ""
+        return self._asked.told is not None
 
     def verified(self) -> None:
         """Hold everything that the contract says of the case.
@@ -502,7 +479,7 @@ class Play:
         :raises AssertionError: it is otherwise.
         """
         case, scene = self._case, self.scene
-        assert self._told() == case.expected, f"{case}: {self._told()!r}"
+        assert self._asked.told == case.expected, f"{case}: {self._asked.told}"
         scene.pass_time(1.0)
         was_sent = case.expected in ("done", "timeout", "refused")
         ours = [at - self._asked_at for at, what in self._got() if what == _on_the_wire(case.command)]

@@ -10,6 +10,7 @@ A device is whatever is attached to ``world.presence``. Time passes only while s
 import io
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -84,9 +85,18 @@ class Serving:
             tally=world.tally,
             now=world.clock.seconds,
         )
-        state.mkdir(parents=True, exist_ok=True)
-        self.web = Web([], self.operations, catalog=CATALOG, state=state, now=self.clock.seconds, reactor=self.clock)
-        self.tokens: dict[Role, str] = {role: self.web.access.tokens.add(role, role) for role in ROLES}
+        self._state = state
+
+    @cached_property
+    def web(self) -> Web:
+        """The web; it is made when the first HTTP door is used."""
+        self._state.mkdir(parents=True, exist_ok=True)
+        now = self.clock.seconds
+        return Web([], self.operations, catalog=CATALOG, state=self._state, now=now, reactor=self.clock)
+
+    @cached_property
+    def tokens(self) -> dict[Role, str]:
+        return {role: self.web.access.tokens.add(role, role) for role in ROLES}
 
     def around(self) -> Around:
         return Around(operations=self.operations, clock=self.clock, log_limit=LogLimit(self.clock))

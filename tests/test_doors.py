@@ -10,7 +10,7 @@ from cmmd.fleet.inputs import Origin
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from tests.control_world import HeldSession
 from tests.doors import KINDS, HttpDoor, open_doors
-from tests.uploads import change_upload
+from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_upload
 from tests.world import HOSTID, World
 
 ANSWERS_S = 0.2
@@ -42,6 +42,7 @@ class DoorTests(SynchronousTestCase):
         self.world.register()
         self.device = _Obeying(self.world)
         self.world.presence.attach(HOSTID, self.device)
+        self.world.fleet.uploads.full(full_upload(STANDBY, set(AT_REST)), HGM6120N_PLAN, historic=False)
         self.doors = open_doors(self.world, Path(self.mktemp()))
         self.amp, self.http, self.cmmctl = self.doors
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from math import sqrt
 from random import Random
-from time import perf_counter
+from time import thread_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -430,9 +430,9 @@ class TimeTests(SynchronousTestCase):
             watched = WatchedGenset(running=running, mains_schedule=True)
             for pause in (86_400, 30 * 86_400, 1e9):
                 watched.wait(pause)
-                begin = perf_counter()
+                begin = thread_time()  # not that of a busy machine
                 picture = watched.genset.look()
-                self.assertLess(perf_counter() - begin, 1.0)
+                self.assertLess(thread_time() - begin, 1.0)
                 self.assertTrue(picture.registers[34] in range(16))
 
     def test_after_a_long_pause_it_has_aged_a_day(self) -> None:

@@ -45,7 +45,8 @@ class Answered(Struct):
 class Served(Protocol):
     """What has a web."""
 
-    web: Web
+    @property
+    def web(self) -> Web: ...
 
 
 class Client:

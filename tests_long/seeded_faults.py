@@ -55,8 +55,8 @@ FAULTS = (
     Fault(
         "fleet_locked_remote_control_is_ignored",
         "fleet/interlocks.py",
-        "    if record.remote_locked:\n",
-        "    if record.remote_locked is None:\n",
+        "        locked = self._live[device.hostid].remote_locked\n",
+        "        locked = False\n",
         ("test_fleet_dispatch", "test_fleet_starts"),
     ),
     Fault(
@@ -97,8 +97,8 @@ FAULTS = (
     Fault(
         "gateway_late_order_is_carried_out",
         "gateway/obedience.py",
-        "why if self._clock.seconds() >= due else None",
-        "why if self._clock.seconds() >= due + 3600 else None",
+        "        if self._clock.seconds() >= order.came_at + ORDER_PATIENCE_S:\n",
+        "        if self._clock.seconds() >= order.came_at + 3600:\n",
         ("test_gateway_session", "test_gateway_link"),
     ),
     Fault(

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made of the table and of the types in it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -39,8 +40,9 @@ _CODES = {
 }
 
 
+@cache
 def document() -> Mapping[str, Any]:
-    """The document."""
+    """Make the document, once a process: it says the same of every daemon of this version."""
     kinds = [Problem]
     for operation in OPERATIONS:
         kinds += [kind for kind in (*operation.answers.values(), operation.body) if kind is not None]
