@@ -82,7 +82,7 @@ class PeopleTestCase(ConsoleTestCase):
         before = {one["number"] for one in self.sent()}
         page.click(".k-stop")
         page.click("dialog .primary")
-        until(lambda: self.sent()[0]["number"] not in before, "it has reached the daemon")
+        until(lambda: {one["number"] for one in self.sent()} - before, "it has reached the daemon")
         page.locator(".stop-outcome .o-yes", has_text="Done").wait_for()
         self.assertEqual([one["name"] for one in self.sent() if one["number"] not in before], ["stop"])
 
