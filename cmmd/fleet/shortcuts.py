@@ -33,8 +33,7 @@ class FullUploads:
 
     Areas that coincide with the requests get other values and are not merged, and only bytes that hold something
     watched are compared: in process 1.0 µs for three frames, and 2.4 to merge them; with ``ExpectedUpload`` a full
-    upload takes 4.5 µs instead of 8.2. Between system calls, where caches are cold, all of it takes about twice as
-    long.
+    upload takes 4.5 µs instead of 8.2. Between system calls, where caches are cold, it takes about twice as long.
 
     :param requests: the plan.
     :ivar unit: the Modbus unit that answers last.
