@@ -77,6 +77,10 @@ FULL = Device(
     input_reports='{"fire_alarm":{"active":true}}',
 )
 
+# What the fifth schema of SQLite and the second of PostgreSQL have added, as records of earlier ones come back.
+_ADDED = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
+FULL_BEFORE = replace(FULL, **{name: getattr(PLAIN, name) for name in _ADDED})
+
 READING = Reading(number=1, hostid="A", at=1000, reason="first", profile=1, image=b"", points=())
 FULL_READING = Reading(
     number=2**53,
@@ -122,6 +126,7 @@ FULL_COMMAND = Command(
     overridden="remote_inhibited",
     address="192.0.2.7",
 )
+FULL_COMMAND_BEFORE = replace(FULL_COMMAND, overridden=None, address=None)
 ENDED = replace(FULL_COMMAND, ended_at=2002)
 UPLOAD = LastUpload(hostid="A", upload=1, at=1000, unit=None, kept_at=None, image=b"")
 FULL_UPLOAD = LastUpload(

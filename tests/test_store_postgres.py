@@ -35,7 +35,9 @@ from tests.test_store_contract import (
     COMMAND,
     EVENT,
     FULL,
+    FULL_BEFORE,
     FULL_COMMAND,
+    FULL_COMMAND_BEFORE,
     FULL_EVENT,
     FULL_READING,
     PLAIN,
@@ -194,14 +196,15 @@ class SchemaTests(Stores):
             self.cluster.execute((SCHEMAS / f"postgres-{number:04}.sql").read_text(encoding="utf-8"), url)
             store = self.made(url)
             kept = await store.open()
-            self.assertEqual(kept.devices, [replace(FULL, number=1), replace(PLAIN, number=2)])
+            full, command = (FULL, FULL_COMMAND) if number > 1 else (FULL_BEFORE, FULL_COMMAND_BEFORE)
+            self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
             self.assertEqual((kept.profiles, kept.uploads), ([PROFILE], [UPLOAD]))
             self.assertEqual((kept.alarms, kept.unfinished), ([ALARM], [COMMAND]))
             self.assertEqual(kept.numbers, Numbers(reading=FULL_READING.number, alarm=1, event=2, command=2))
             self.assertEqual((kept.writer, len(kept.identity)), ("spool", 32))
             self.assertEqual(await store.readings(Query()), [READING, FULL_READING])
             self.assertEqual(await store.events(Query()), [EVENT, FULL_EVENT])
-            self.assertEqual(await store.commands(Query()), [COMMAND, FULL_COMMAND])
+            self.assertEqual(await store.commands(Query()), [COMMAND, command])
             await store.write([replace(READING, number=5), replace(FULL_READING, number=6)])
             self.assertEqual(self.cluster.execute("SELECT count(*) FROM latest", url), [(2,)])
             await store.close()

@@ -29,7 +29,9 @@ from tests.test_store_contract import (
     EVENT,
     FULL,
     FULL_ALARM,
+    FULL_BEFORE,
     FULL_COMMAND,
+    FULL_COMMAND_BEFORE,
     FULL_EVENT,
     FULL_READING,
     FULL_UPLOAD,
@@ -159,7 +161,8 @@ class SchemaTests(_Stores):
     async def test_devices_of_earlier_schemas(self) -> None:
         first = ("wgs84_longitude", "wgs84_latitude", "para_command", "byte_order")
         overrides = ("history_interval", "data_mode", "online_rate", "offline_rate", "set_port", "set_baud", "profile")
-        for version, news in ((1, first + overrides), (2, overrides)):
+        people = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
+        for version, news in ((1, first + overrides + people), (2, overrides + people), (4, people)):
             self.path.unlink(missing_ok=True)
             self.make(version)
             self.insert("device", replace(FULL, number=7))
@@ -189,8 +192,9 @@ class SchemaTests(_Stores):
                 self.assertEqual(len(await self.store.readings(Query())), 2)
                 self.assertEqual(await self.store.events(Query()), [EVENT, FULL_EVENT])
             if number > 2:
-                self.assertEqual(kept.devices, [replace(FULL, number=1), replace(PLAIN, number=2)])
-                self.assertEqual(await self.store.commands(Query()), [COMMAND, FULL_COMMAND])
+                full, command = (FULL, FULL_COMMAND) if number > 4 else (FULL_BEFORE, FULL_COMMAND_BEFORE)
+                self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
+                self.assertEqual(await self.store.commands(Query()), [COMMAND, command])
             self.assertEqual(len(kept.identity), 32)
             await self.store.write([replace(FULL_READING, number=7), replace(ALARM, number=8)])
             await self.store.close()

@@ -75,9 +75,6 @@ class JSONReceiver(DeviceConnection):
         """Take the bytes of one receive."""
         self._tally.bytes_received += len(segment)
         flow = self._flow
-        if flow.protocols.recognized(segment) and flow.inbound is not _ENDED:
-            self.drop(Reason.FOREIGN_PROTOCOL)  # first of all: no document before or behind it is obeyed
-            return
         # While nothing is under way a segment is a message, nearly always: it is handled without looking for its end.
         # The states are those of the table, without looking them up: DOCUMENT, then HANDLED and NOTHING. Gains 4.4 µs.
         if flow.inbound is _BETWEEN and flow.outbound is _CLEAR and len(segment) <= self._limits.max_frame:
@@ -101,6 +98,11 @@ class JSONReceiver(DeviceConnection):
             return
         else:
             self._heard_at = self.clock.seconds()
+        # Before the splitter gets the bytes: no document before or behind a line of HTTP is obeyed. A segment that is
+        # one message, behind others that were answered, has none in it.
+        if flow.protocols.recognized(segment):
+            self.drop(Reason.FOREIGN_PROTOCOL)
+            return
         flow.feed(segment)
         if flow.may_handle(self._heard_at):
             self._pump()

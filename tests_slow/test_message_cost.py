@@ -6,7 +6,7 @@ For the slow lane: the counts hold on any machine, but change with every release
 import socket
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 from twisted.internet import reactor
@@ -15,6 +15,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.unittest import TestCase
 
+from cmmd.controllers.profile import Profile
 from cmmd.server import direct_reads
 from cmmd.server.sessions import Listener, Role, Sessions
 from cmmd.wire.messages import encode
@@ -24,13 +25,20 @@ from tests.world import HOSTID, World
 
 SYSTEM_CALLS = {"poll", "recv", "send", "sendall", "modify", "register", "unregister", "shutdown", "setsockopt"}
 SOME = 50
+CHANGES = [encode(change_upload({0: volts, 6: 5000, 24: 268 + volts % 2}, {0: 0x40})) for volts in (230, 231)]
 
 
 class MessageCostTests(TestCase):
+    byte_order: Literal["auto", "little"] = "auto"
+
     async def asyncSetUp(self) -> None:
         assert isinstance(reactor, EPollReactor)
         self.world = World(interval_s=1e9)
         self.world.register()
+        record = self.world.fleet.live[HOSTID]
+        settled = replace(record.profile.definition, change_byte_order=self.byte_order)
+        record.profile = Profile(record.profile.name, settled)
+        record.known.decide("little", record.profile)
         self.sessions = Sessions(replace(self.world.around, now=self.world.clock.seconds), 10)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         await self.sessions.listen([Listener("tcp:0", endpoint, frozenset(Role))])
@@ -101,5 +109,9 @@ class MessageCostTests(TestCase):
         await self.check(18, *uploads)
 
     async def test_change_upload(self) -> None:
-        uploads = [encode(change_upload({0: volts, 6: 5000, 24: 268 + volts % 2}, {0: 0x40})) for volts in (230, 231)]
-        await self.check(20, *uploads)
+        """Of a device whose byte order was found out: it stays on trial, so each register is weighed."""
+        await self.check(90, *CHANGES)
+
+    async def test_change_upload_whose_byte_order_the_profile_says(self) -> None:
+        self.byte_order = "little"
+        await self.check(21, *CHANGES)
