@@ -216,6 +216,16 @@ class UnrecordedTests(StopTestCase):
         (command,) = self.audit()
         self.assertEqual((command.name, command.outcome), ("stop", "done"))
 
+    def test_what_waits_behind_a_stop_that_is_cancelled(self) -> None:
+        self.begin()
+        starting = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
+        self.assertEqual(self.dispatch.cancel(1, "bob").outcome, "not sent")
+        for _ in range(3):
+            self.confirm()
+            self.world.write_batch()
+        self.successResultOf(starting)
+        self.assertEqual(self.frames(), ["00050000FF008DEB"])
+
     def test_a_disk_that_is_full(self) -> None:
         stopping = self.begin()
         self.confirm(error=True)

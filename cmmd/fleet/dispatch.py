@@ -193,7 +193,7 @@ class Dispatch:
             raise NoSuchCommand(number)
         if not self._call_back(order, f"cancelled by {who_text(who)}"):
             raise TooLate(number)
-        self._tidy(order.command.hostid)
+        self._advance(order.command.hostid)  # what waited behind a stop that was to go first
         return order.command
 
     def _call_back(self, order: Order, why: str) -> bool:
