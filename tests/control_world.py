@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
@@ -31,6 +31,7 @@ from cmmd.fleet.desk.operations import Operations
 from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.inputs import Origin
 from cmmd.fleet.loglimit import LogLimit
+from cmmd.fleet.presence import NotSent
 from cmmd.fleet.uids import Uids
 from cmmd.store.interface import IStore
 from cmmd.tls.files import TLSFiles
@@ -77,10 +78,11 @@ class HeldSession:
         """Nothing stands."""
 
     def round_trip(
-        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
+        if not leaves():
+            return fail(NotSent("it was not to be sent any more"))
         self.sent.append(Sent(message, timeout_s))
-        sent()
         return self.sent[-1].answer
 
 

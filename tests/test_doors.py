@@ -24,9 +24,9 @@ class _Obeying(HeldSession):
         self._clock = world.clock
 
     def round_trip(
-        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
-        answer = super().round_trip(message, timeout_s, sent)
+        answer = super().round_trip(message, timeout_s, leaves)
         order = self.sent[-1]
         if isinstance(message, WriteConfig) and isinstance(message.modulePort, int):
             done = WriteConfigAnswer(modulePort=2, moduleBaud=0, hostid=HOSTID, uid=message.uid)

@@ -33,9 +33,9 @@ ALICE = By("alice", "amp")
 class Trip:
     """A message on its way, and what waits for its answer."""
 
-    def __init__(self, message: WriteConfig | Reset, sent: Callable[[], None]) -> None:
+    def __init__(self, message: WriteConfig | Reset, leaves: Callable[[], bool]) -> None:
         self.message = message
-        self.tell_sent = sent
+        self.leaves = leaves
         self.sent = False
         self.answered: Deferred[Any] = Deferred()
 
@@ -58,9 +58,9 @@ class Carrier:
         pass
 
     def round_trip(
-        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
-        trip = Trip(message, sent)
+        trip = Trip(message, leaves)
         trip.answered = Deferred(lambda _: self.trips.remove(trip))
         self.asked.append(message)
         self.timeouts.append(timeout_s)
@@ -74,15 +74,21 @@ class Carrier:
     def send(self) -> None:
         self._send(self.trips[-1])
 
-    def _send(self, trip: Trip) -> None:
-        if not trip.sent:
-            trip.sent = True
-            trip.tell_sent()
+    def _send(self, trip: Trip) -> bool:
+        """Send, unless it must not go any more."""
+        if not trip.sent and not trip.leaves():
+            if trip in self.trips:
+                self.trips.remove(trip)
+            trip.answered.errback(NotSent("it was not to be sent any more"))
+            return False
+        trip.sent = True
+        return True
 
     def answer(self, params: str | None = None, **port: int) -> None:
         """Send, and answer; by default as a device does that has done it."""
         trip = self.trips.pop()
-        self._send(trip)
+        if not self._send(trip):
+            return
         message = trip.message
         if isinstance(message, Reset):
             trip.answered.callback(ResetAnswer(hostid=HOSTID))
@@ -94,9 +100,8 @@ class Carrier:
 
     def fail(self, error: Exception, *, sent: bool = True) -> None:
         trip = self.trips.pop()
-        if sent:
-            self._send(trip)
-        trip.answered.errback(error)
+        if not sent or self._send(trip):
+            trip.answered.errback(error)
 
 
 class DispatchTestCase(SynchronousTestCase):
@@ -505,6 +510,7 @@ class QueueTests(DispatchTestCase):
 
     def test_the_end(self) -> None:
         first, second = self.submit(), self.submit()
+        self.carrier.send()
         self.dispatch.stop()
         self.assertEqual(self.ended(second).outcome, "not sent")
         self.assert_not_allowed(allowed.CommandsDisabled)

@@ -29,7 +29,7 @@ class Connection:
         self._presence.detach(self._hostid, self)
 
     def round_trip(
-        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
         raise NotImplementedError
 

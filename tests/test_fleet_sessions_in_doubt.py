@@ -10,14 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.alarms import SESSION_TAKEN_OVER
-from cmmd.fleet.orders import By
+from cmmd.fleet.orders import By, Submitted
 from cmmd.fleet.presence import REATTACH_S
 from cmmd.server.receiver import Limits
 from cmmd.store.records import Query
 from cmmd.wire.messages import Login, encode
+from tests.test_fleet_dispatch import Held
 from tests.test_server_session import message
 from tests.transports import SegmentTransport
-from tests.uploads import STANDBY, full_upload
+from tests.uploads import AT_REST, STANDBY, full_upload
 from tests.world import HOSTID, World, login_params
 
 HOME, ELSEWHERE, THIRD = "192.0.2.7", "198.51.100.9", "203.0.113.5"
@@ -124,12 +125,16 @@ class TwoAddressesTests(DoubtTestCase):
         self.login(ELSEWHERE)
         self.say(first, UPLOAD)
         self.assertFalse(self.alarming, "no session from the address of the latest login stands yet")
-        self.attach(ELSEWHERE)
+        second = self.attach(ELSEWHERE)
         self.say(first, UPLOAD)
         self.assertEqual((self.taken_over(), self.alarming), ([HOME], True))
         self.assertEqual(self.send("start"), "ambiguous_session")
         first.hang_up()
-        self.assertEqual((self.send("start"), self.alarming), ("", False))
+        self.assertEqual(
+            (self.send("start"), self.alarming), ("ambiguous_session", False), "its values are still there"
+        )
+        self.say(second, UPLOAD)
+        self.assertEqual(self.send("start"), "")
 
     def test_nothing_but_a_stranger_is_there(self) -> None:
         """Stop goes to whoever is there: better one who cannot than none at all."""
@@ -179,10 +184,121 @@ class TwoAddressesTests(DoubtTestCase):
         self.assertEqual(self.send("auto"), "", "an alarm that waits for its end is no doubt")
 
     def test_strangers_do_not_push_the_device_out(self) -> None:
+        for logs_in_again in (False, True):
+            device = self.came(HOME)
+            if logs_in_again:
+                self.login(HOME)
+            strangers = [self.attach(ELSEWHERE) for _ in range(6)]
+            self.assertEqual((self.send("stop"), self.got(device)), ("", 1))
+            self.assertEqual([self.got(one) for one in strangers], [0] * 6)
+            for one in (device, *strangers):
+                one.hang_up()
+
+    def test_what_a_stranger_uploads_moves_nothing(self) -> None:
+        """Not the panel's lock, nor the state that a toggle turns round, until the device has said everything anew."""
         device = self.came(HOME)
-        for _ in range(6):
-            self.attach(ELSEWHERE)
+        locked = message("reqdata", params=full_upload(STANDBY, {*AT_REST, 4}).params)
+        self.say(device, locked)
+        self.assertEqual(self.send("start"), "remote_locked")
+        stranger = self.attach(ELSEWHERE)
+        self.say(stranger, message("reqdata", params=full_upload(STANDBY, set(AT_REST)).params))
+        stranger.hang_up()
+        for name in ("start", "generator_breaker_toggle"):
+            self.assertEqual(self.send(name), "ambiguous_session")
         self.assertEqual((self.send("stop"), self.got(device)), ("", 1))
+        self.say(device, locked)
+        self.assertEqual(self.send("start"), "remote_locked")
+        self.say(device, message("reqdata", params=full_upload(STANDBY, set(AT_REST)).params))
+        self.assertEqual(self.send("start"), "")
+
+    def test_what_a_stranger_uploaded_goes_with_the_next_login(self) -> None:
+        device = self.came(HOME)
+        self.say(device, message("reqdata", params=full_upload(STANDBY, {*AT_REST, 4}).params))
+        stranger = self.attach(ELSEWHERE)
+        self.say(stranger, message("reqdatachange", params={"01": [{"0000": "00"}]}))
+        self.came(HOME)
+        self.assertEqual(self.send("start"), "remote_locked", "as the device said it itself")
+        self.assertEqual(self.send("generator_breaker_toggle"), "remote_locked")
+
+    def test_a_stop_that_only_a_stranger_answers(self) -> None:
+        self.came(HOME).hang_up()
+        stranger = self.attach(ELSEWHERE)
+        stopping = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "stop", ALICE))
+        self.world.clock.advance(1)
+        self.got(stranger)
+        uid = json.loads(stranger.segments[-1])["uid"]
+        self.say(stranger, message("writeConfig", params="00050001FF00DC2B,1", uid=uid))
+        command = self.successResultOf(self.successResultOf(stopping).ended)
+        self.assertIn(f"says {ELSEWHERE}, which is not where the device logged in from", command.reply or "")
+
+
+class LeavingTests(DoubtTestCase):
+    """What comes while a command waits for its pause on the connection counts as well."""
+
+    def begun(self) -> tuple[SegmentTransport, Deferred[Submitted]]:
+        self.world = World()  # with its pause
+        device = self.came(HOME)
+        self.say(device, UPLOAD)
+        starting = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "start", ALICE))
+        self.world.clock.advance(0.05)
+        device.turns()
+        self.assertEqual(sum(b"uid" in one for one in device.segments), 0, "it waits")
+        return device, starting
+
+    def assert_not_sent(self, device: SegmentTransport, starting: Deferred[Submitted], why: str) -> None:
+        for _ in range(20):
+            self.world.clock.advance(0.1)
+            device.turns()
+        command = self.successResultOf(self.successResultOf(starting).ended)
+        self.assertEqual(command.outcome, "not sent")
+        self.assertIn(why, command.reply or "")
+        self.assertEqual(sum(b"uid" in one for one in device.segments), 0)
+
+    def test_a_lock(self) -> None:
+        device, starting = self.begun()
+        Deferred.fromCoroutine(self.world.registry.lock(HOSTID, "bob", "belt"))
+        self.assert_not_sent(device, starting, "locked by bob")
+
+    def test_an_inhibit(self) -> None:
+        device, starting = self.begun()
+        self.say(device, INHIBITED)
+        self.assert_not_sent(device, starting, "inhibited")
+
+    def test_a_stranger(self) -> None:
+        device, starting = self.begun()
+        self.attach(ELSEWHERE)
+        self.assert_not_sent(device, starting, ELSEWHERE)
+
+    def test_a_login_from_elsewhere(self) -> None:
+        device, starting = self.begun()
+        self.came(ELSEWHERE)
+        self.assert_not_sent(device, starting, "another session")
+
+
+class HangingTests(DoubtTestCase):
+    def test_a_stop_does_not_wait_for_a_store_that_hangs(self) -> None:
+        """An upload waits for its answer until it is kept; a stop does not wait with it."""
+        store = Held()
+        self.world = World(store=store, limits=Limits(gap=0.2))
+
+        def confirm() -> None:
+            while store.held:
+                store.held.pop(0).callback(None)
+
+        logging_in = self.world.connect(peer=HOME)
+        logging_in.deliver(encode(Login(params=login_params())))
+        for _ in range(5):
+            confirm()
+            self.world.write_batch()
+            logging_in.turns()
+        device = self.attach(HOME)
+        device.deliver(UPLOAD)
+        Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "stop", ALICE))
+        for _ in range(40):
+            self.world.clock.advance(0.1)
+            device.turns()
+        self.assertEqual(sum(b"uid" in one for one in device.segments), 1)
+        self.assertEqual(sum(b"reqdata" in one for one in device.segments), 0, "the upload is not kept yet")
 
     @given(
         st.lists(

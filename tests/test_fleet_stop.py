@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred, fail
 from cmmd.fleet import allowed
 from cmmd.fleet.dispatch import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
 from cmmd.fleet.fleet import CommandTerms
-from cmmd.fleet.orders import By, Submitted
-from cmmd.fleet.presence import NoAnswer, NotSent
+from cmmd.fleet.orders import By, Submitted, TooLate
+from cmmd.fleet.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.starts import STARTS_A_TURN
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire.messages import WriteConfig
@@ -109,15 +109,17 @@ class FirstTests(StopTestCase):
         self.carrier.fail(NotSent("the connection ended before"), sent=False)
         self.assertEqual(self.ended(stop).outcome, "not sent")
 
-    def test_cancelled_while_it_waits(self) -> None:
+    def test_a_stop_is_not_cancelled(self) -> None:
+        """Whoever else has asked for it relies on it."""
         self.submit("auto")
         self.carrier.send()
-        stop = self.stop()
-        self.dispatch.cancel(stop.command.number, "bob")
-        self.assertEqual(self.ended(stop).outcome, "not sent")
+        stop, again = self.stop(), self.stop()
+        self.assertRaises(TooLate, self.dispatch.cancel, stop.command.number, "mallory")
+        joined = [one.details for one in self.world.events if one.kind == "stop_joined"]
+        self.assertEqual([(one["command"], one["requester"]) for one in joined], [(stop.command.number, "alice")])
         self.carrier.answer()
-        self.world.clock.advance(STOP_WAITS_S)
-        self.assertEqual(len(self.carrier.asked), 1)
+        self.carrier.answer()
+        self.assertEqual((self.ended(stop).outcome, self.ended(again).outcome), ("done", "done"))
 
     def test_the_end_of_the_daemon(self) -> None:
         self.submit("auto")
@@ -125,6 +127,46 @@ class FirstTests(StopTestCase):
         stop = self.stop()
         self.dispatch.stop()
         self.assertEqual(self.ended(stop).outcome, "not sent")
+
+
+class MovedTests(StopTestCase):
+    """A stop that has not left yet goes where the device is now."""
+
+    def test_the_device_has_come_back(self) -> None:
+        stop = self.stop()
+        self.assertEqual(self.frames(), [STOP])
+        old, self.carrier = self.carrier, Carrier()
+        self.world.presence.attach(HOSTID, self.carrier)
+        self.assertEqual((old.trips, self.frames()), ([], [STOP]))
+        self.carrier.answer()
+        self.assertEqual(self.ended(stop).outcome, "done")
+
+    def test_its_connection_has_ended(self) -> None:
+        self.submit("auto")
+        stop = self.stop()
+        old, self.carrier = self.carrier, Carrier()
+        self.world.presence.detach(HOSTID, old)
+        self.world.presence.attach(HOSTID, self.carrier)
+        if old.trips:
+            old.fail(NotSent("the connection ended before"), sent=False)
+        self.carrier.answer()
+        self.assertEqual(self.ended(stop).outcome, "done")
+        self.assertEqual(self.frames(), [STOP])
+
+    def test_what_was_sent_is_not_sent_again(self) -> None:
+        stop = self.stop()
+        self.carrier.send()
+        old, self.carrier = self.carrier, Carrier()
+        self.world.presence.attach(HOSTID, self.carrier)
+        old.fail(Lost("the connection ended"))
+        self.assertEqual((self.ended(stop).outcome, self.carrier.asked), ("lost", []))
+
+    def test_others_do_not_move(self) -> None:
+        command = self.submit("start")
+        old, self.carrier = self.carrier, Carrier()
+        self.world.presence.attach(HOSTID, self.carrier)
+        old.answer()
+        self.assertEqual((self.ended(command).outcome, self.carrier.asked), ("not sent", []))
 
 
 class ManyTests(StopTestCase):
@@ -215,16 +257,6 @@ class UnrecordedTests(StopTestCase):
         self.confirm()
         (command,) = self.audit()
         self.assertEqual((command.name, command.outcome), ("stop", "done"))
-
-    def test_what_waits_behind_a_stop_that_is_cancelled(self) -> None:
-        self.begin()
-        starting = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
-        self.assertEqual(self.dispatch.cancel(1, "bob").outcome, "not sent")
-        for _ in range(3):
-            self.confirm()
-            self.world.write_batch()
-        self.successResultOf(starting)
-        self.assertEqual(self.frames(), ["00050000FF008DEB"])
 
     def test_a_disk_that_is_full(self) -> None:
         stopping = self.begin()

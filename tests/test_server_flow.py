@@ -158,7 +158,7 @@ class Talk(RuleBasedStateMachine):
     @rule()
     def says_something_itself(self) -> None:
         self.unsolicited += 1
-        self.echo.send_apart(b"<%d>" % self.unsolicited, lambda: None)
+        self.echo.send_apart(b"<%d>" % self.unsolicited, lambda: True)
 
     @precondition(lambda self: any(not one.called for one in self.echo.later))
     @rule()

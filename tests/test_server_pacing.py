@@ -49,7 +49,11 @@ class PacedTestCase(SynchronousTestCase):
         self.left: list[float] = []
 
     def send(self, ours: bytes = OURS) -> Callable[[], None]:
-        return self.echo.send_apart(ours, lambda: self.left.append(self.clock.seconds()))
+        def leaves() -> bool:
+            self.left.append(self.clock.seconds())
+            return True
+
+        return self.echo.send_apart(ours, leaves)
 
     def pass_time(self, seconds: float, each_step: Callable[[], object] = lambda: None) -> None:
         for _ in range(round(seconds / STEP_S)):
@@ -148,7 +152,7 @@ class PacingTests(PacedTestCase):
     def test_waits_for_an_answer_that_is_being_found(self) -> None:
         self.transport.deliver(b'{"later":1}')
         self.send()
-        self.pass_time(3)
+        self.pass_time(PATIENCE_S - STEP_S)
         self.assertEqual(self.transport.segments, [])
         self.echo.later[0].callback(None)
         self.pass_time(3 * STEP_S)
@@ -156,10 +160,22 @@ class PacingTests(PacedTestCase):
         self.pass_time(GAP_S)
         self.assertEqual(self.transport.segments, [b"late", OURS])
 
+    def test_does_not_wait_for_an_answer_that_is_not_found(self) -> None:
+        """A store that hangs holds no stop back; the answer keeps its pause when it comes."""
+        self.transport.deliver(b'{"later":1}')
+        self.send()
+        self.pass_time(PATIENCE_S + 2 * STEP_S)
+        self.assertEqual(self.transport.segments, [OURS])
+        self.echo.later[0].callback(None)
+        self.pass_time(GAP_S + 3 * STEP_S)
+        self.assertEqual(self.transport.segments, [OURS, b"late"])
+        _, (_, quiet) = self.pauses()
+        self.assertGreaterEqual(quiet, GAP_S - STEP_S / 2)
+
     def test_answer_that_is_found_to_be_none(self) -> None:
         self.transport.deliver(b'{"later":1}')
         self.send()
-        self.pass_time(2)
+        self.pass_time(PATIENCE_S / 2)
         self.patch(self.echo, "send", lambda message: None)
         self.echo.later[0].callback(None)
         self.pass_time(STEP_S)
@@ -426,7 +442,7 @@ class SocketTests(TestCase):
             asked: WriteConfig | Reset
             asked = WriteConfig(result="00050003FF007DEB", datatype=1, uid=f"{number:06}") if number else Reset()
             begun = reactor.seconds()
-            carrier.round_trip(asked, 30, lambda sent=sent: sent.callback(None)).addErrback(lambda _: None)  # type: ignore[misc]
+            carrier.round_trip(asked, 30, lambda sent=sent: sent.callback(None) is None).addErrback(lambda _: None)
             await sent
             # A busy machine may take its time, but not the 30 s after which it would not be sent at all.
             self.assertLess(reactor.seconds() - begun, PATIENCE_S + self.gap + 3)
@@ -525,7 +541,7 @@ class SocketTests(TestCase):
             (echo,) = made
             echo.send(b"x" * 20_000)  # more than the client takes, less than the kernel does
             left: Deferred[None] = Deferred()
-            echo.send_apart(OURS, lambda: left.callback(None))
+            echo.send_apart(OURS, lambda: left.callback(None) is None)
             await deferLater(reactor, 0.5)
             self.assertFalse(left.called)
             self.assertIs(echo._flow.outbound, Outbound.PACED)

@@ -61,7 +61,12 @@ class Trip:
         self.begun = world.clock.seconds()
         self.sent_at: list[float] = []
         self.heard: list[Any] = []
-        self.deferred = session.round_trip(asked, timeout_s, lambda: self.sent_at.append(world.clock.seconds()))
+
+        def leaves() -> bool:
+            self.sent_at.append(world.clock.seconds())
+            return True
+
+        self.deferred = session.round_trip(asked, timeout_s, leaves)
         self.deferred.addBoth(self.heard.append)
 
     @property
@@ -226,17 +231,25 @@ class OutcomeTests(RoundTripTestCase):
             self.assertIs(trip.outcome, CancelledError)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
-    def test_whoever_asks_fails_to_note_that_it_was_sent(self) -> None:
-        """It was sent all the same."""
+    def test_what_cannot_be_noted_is_not_sent(self) -> None:
         self.addCleanup(count_bugs(self.world.tally))
-        heard: list[Any] = []
-        self.session.round_trip(write(), TIMEOUT_S, lambda: 1 / 0).addBoth(heard.append)  # type: ignore[arg-type]
+        trip = self.session.round_trip(write(), TIMEOUT_S, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
         self.pass_time(2 * GAP_S)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.world.tally.bugs, 1)
-        self.assertEqual(heard, [])
-        self.deliver(answer())
-        self.assertEqual(len(heard), 1)
+        self.failureResultOf(trip, NotSent)
+        self.assertEqual([one for one in self.transport.segments if b"uid" in one], [])
+
+    def test_what_must_not_go_any_more(self) -> None:
+        """Asked directly before it leaves; what waits behind goes in the same pause."""
+        trip = self.session.round_trip(write(), TIMEOUT_S, lambda: False)
+        behind = self.session.round_trip(write(uid="100002"), TIMEOUT_S, lambda: True)
+        self.pass_time(2 * GAP_S)
+        self.failureResultOf(trip, NotSent)
+        self.assertEqual(len([one for one in self.transport.segments if b"uid" in one]), 1)
+        self.assertNoResult(behind)
+        self.deliver(answer(uid="100002"))
+        self.successResultOf(behind)
         self.assertFalse(self.transport.write_closed)
 
     def test_asked_for_while_an_upload_is_handled(self) -> None:

@@ -107,6 +107,12 @@ class Audit:
         """
         return self._journal.add_durable(command, urgent=True, stays=stays)
 
+    def joined(self, command: Command, by: By) -> None:
+        """Record that another caller has asked for a stop that has not left yet: it is the same stop."""
+        self._events.emit(
+            Kind.STOP_JOINED, command.hostid, command=command.number, requester=who_text(by.requester), door=by.door
+        )
+
     def change(self, command: Command) -> None:
         """Keep a command as it is now, sooner or later, and tell it."""
         self._journal.add(command)

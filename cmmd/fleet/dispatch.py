@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.controllers.commands import SignalChanges
 from cmmd.fleet import allowed
 from cmmd.fleet.audit import Audit
 from cmmd.fleet.confirmation import Confirmations, Shown, shown_by
@@ -26,7 +27,7 @@ from cmmd.fleet.orders import (
     TooLate,
     who_text,
 )
-from cmmd.fleet.presence import Lost, NoAnswer, NotSent, Presence
+from cmmd.fleet.presence import Attached, Lost, NoAnswer, NotSent, Presence
 from cmmd.fleet.replies import outcome_of, reply_text
 from cmmd.fleet.starts import Starts
 from cmmd.fleet.uids import Uids
@@ -93,6 +94,7 @@ class Dispatch:
             now_ms=audit.now_ms,
         )
         self._live = live
+        self._presence = presence
         self.audit = audit
         self._uids = uids
         self._clock = clock
@@ -130,21 +132,28 @@ class Dispatch:
     async def write(
         self, hostid: str, frames: str, by: By, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
-        """Have Modbus writes carried out. The very frame of the profile's stop is a stop.
+        """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
 
         :param frames: in hex, separated by ``;``; a CRC is added where there is none.
         """
+        if self.is_stop(hostid, frames):
+            return await self.command(hostid, STOP, by, timeout_s)
+        self._check(hostid, "command", by, overridden)
+        checked = allowed.checked_frames(frames)
+        named = (one for one in self._live[hostid].profile.definition.commands if one.frame in checked.split(";"))
+        toggle = next((one.confirmed_by for one in named if isinstance(one.confirmed_by, SignalChanges)), None)
+        asked = Asked("modbus", checked, "command", confirmation=toggle, overridden=overridden)
+        self._interlocks.check(hostid, "command", overridden, asked.toggles)
+        return await self._submit(hostid, asked, by, timeout_s)
+
+    def is_stop(self, hostid: str, frames: str) -> bool:
+        """Tell whether frames are the very frame of the device's stop."""
         device = self._live.get(hostid)
         stop = None if device is None else device.profile.command_by_name.get(STOP)
         try:
-            is_stop = stop is not None and allowed.checked_frames(frames) == stop.frame
+            return stop is not None and allowed.checked_frames(frames) == stop.frame
         except allowed.BadFrame:
-            is_stop = False  # first of all it is told whether anything may be sent
-        if is_stop:
-            return await self.command(hostid, STOP, by, timeout_s)
-        self._check(hostid, "command", by, overridden)
-        asked = Asked("modbus", allowed.checked_frames(frames), "command", overridden=overridden)
-        return await self._submit(hostid, asked, by, timeout_s)
+            return False
 
     async def port(
         self,
@@ -181,19 +190,19 @@ class Dispatch:
         return None
 
     def cancel(self, number: int, who: str) -> Command:
-        """Take a command back that has not been sent.
+        """Cancel a command that has not been sent.
 
-        :param who: takes it back, for the audit.
+        :param who: cancels it, for the audit.
         :return: the command, ended as ``not sent``.
-        :raises TooLate: it has been sent.
+        :raises TooLate: it has been sent; or it is a stop: whoever else has asked for it relies on it.
         :raises NoSuchCommand: see there.
         """
         order = self._orders.get(number)
         if order is None:
             raise NoSuchCommand(number)
-        if not self._call_back(order, f"cancelled by {who_text(who)}"):
+        if order.is_stop or not self._call_back(order, f"cancelled by {who_text(who)}"):
             raise TooLate(number)
-        self._advance(order.command.hostid)  # what waited behind a stop that was to go first
+        self._tidy(order.command.hostid)
         return order.command
 
     def _call_back(self, order: Order, why: str) -> bool:
@@ -254,7 +263,8 @@ class Dispatch:
         """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
         unsent = line.unsent_stop
         if unsent is not None:
-            log.info("{who} asks to stop {hostid}, too", who=who_text(by.requester), hostid=hostid)
+            self.audit.joined(unsent.command, by)
+            self.reroute(hostid)
             return unsent.follow()
         order = self._accept(hostid, asked, by, timeout_s)
         line.stop = order
@@ -327,16 +337,10 @@ class Dispatch:
             del self._lines[hostid]
 
     def _send(self, line: Line, order: Order) -> None:
-        hostid = order.command.hostid
         line.in_flight.append(order)
         try:
-            # While it waited, things may have changed.
-            asked = order.asked
-            carrier = self._interlocks.check(hostid, asked.sort, asked.overridden, asked.toggles)
-            if self._is_for_another_controller(order):
-                raise allowed.UnknownCommand("the device has another controller profile by now")
-            address = carrier.peer
-            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._sent(order, address))
+            carrier = order.carrier = self._check_again(order)
+            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._leaves(order))
         except allowed.NotAllowed as error:
             self._ended(order, "not sent", str(error))
         except Exception:
@@ -345,6 +349,44 @@ class Dispatch:
             order.sending = sending
             sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
             sending.addErrback(self._our_bug, order)
+
+    def _check_again(self, order: Order) -> Attached:
+        """Look anew whether an order may be sent: while it waited, things may have changed.
+
+        :return: the session that carries it now.
+        :raises NotAllowed: one of its kinds.
+        """
+        asked = order.asked
+        carrier = self._interlocks.check(order.command.hostid, asked.sort, asked.overridden, asked.toggles)
+        if self._is_for_another_controller(order):
+            raise allowed.UnknownCommand("the device has another controller profile by now")
+        return carrier
+
+    def _leaves(self, order: Order) -> bool:
+        """Look for the last time, directly before an order is handed to the transport, and note that it was sent."""
+        try:
+            if self._check_again(order) is not order.carrier:
+                raise allowed.DeviceOffline("another session of the device carries commands by now")
+        except allowed.NotAllowed as error:
+            if not order.is_stop:
+                order.why_not = str(error)
+            return False
+        assert order.carrier is not None, "it is on its way"
+        self._watch(order)
+        self._change(order, sent_at=self.audit.now_ms(), address=order.carrier.peer)
+        return True
+
+    def reroute(self, hostid: str) -> None:
+        """Have a stop that has not left yet go by the session that carries it now, where that is another one."""
+        line = self._lines.get(hostid)
+        stop = None if line is None else line.unsent_stop
+        if stop is not None and stop.sending is not None and self._other_carrier(stop):
+            stop.sending.cancel()
+
+    def _other_carrier(self, order: Order) -> bool:
+        """Tell whether there is another session than the one that an order was given to."""
+        carrier = self._presence.carrier(order.command.hostid, stop=order.is_stop)
+        return carrier is not None and carrier is not order.carrier
 
     def _is_for_another_controller(self, order: Order) -> bool:
         """Tell whether the device has another profile by now, in which the same frames may mean another thing."""
@@ -363,10 +405,6 @@ class Dispatch:
                 order.command.hostid, shown, lambda confirmed: self._confirmed(order, confirmed)
             )
 
-    def _sent(self, order: Order, address: str) -> None:
-        self._watch(order)
-        self._change(order, sent_at=self.audit.now_ms(), address=address)
-
     def _confirmed(self, order: Order, confirmed: bool) -> None:
         self._change(order, confirmed=confirmed, confirmed_at=self.audit.now_ms())
 
@@ -375,10 +413,19 @@ class Dispatch:
         self.audit.change(order.command)
 
     def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: Order) -> None:
-        self._ended(order, outcome_of(order.command, answer), reply_text(answer))
+        reply, address = reply_text(answer), order.command.address
+        if not self._presence.at_home(order.command.hostid, address):
+            reply += f" (says {address}, which is not where the device logged in from)"
+        self._ended(order, outcome_of(order.command, answer), reply)
 
     def _failed(self, failure: Failure, order: Order) -> None:
         kind = failure.trap(*_OUTCOMES)
+        if order.is_stop and _OUTCOMES[kind] == "not sent" and not order.why_not and self._other_carrier(order):
+            line = self._lines[order.command.hostid]
+            line.in_flight.remove(order)
+            line.stop, order.sending = order, None  # it never left: there it is the first time that it is sent
+            self._advance(order.command.hostid)
+            return
         self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
 
     def _our_bug(self, failure: Failure, order: Order) -> None:

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     MAINS_RETURNED = "mains_returned"
     BREAKER_CHANGED = "breaker_changed"
     COMMANDED = "commanded"
+    STOP_JOINED = "stop_joined"
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
     SESSION_TAKEN_OVER = "session_taken_over"
@@ -89,6 +90,11 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.MAINS_RETURNED: Entry("the mains are normal again", limited=True),
     Kind.BREAKER_CHANGED: Entry("a breaker has opened or closed", ("breaker", "closed"), limited=True),
     Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),
+    Kind.STOP_JOINED: Entry(
+        "a stop was asked that another caller had asked before, and had not left yet",
+        ("command", "requester", "door"),
+        limited=True,
+    ),
     Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
     Kind.SESSION_TAKEN_OVER: Entry(

@@ -102,7 +102,7 @@ class Fleet:
             policy=policy,
             max_devices=max_devices,
         )
-        self.presence = Presence(clock, self.events, self._home, self._doubtful)
+        self.presence = Presence(clock, self.events, self._home, self._doubtful, self._moved)
         self.live = Live(
             device=self.registry.device, online=self.presence.online, catalog=catalog, uploads=kept.uploads
         )
@@ -175,6 +175,9 @@ class Fleet:
             self.alarms.raise_own(hostid, SESSION_TAKEN_OVER)
         else:
             self.alarms.clear_own(hostid, SESSION_TAKEN_OVER)
+
+    def _moved(self, hostid: str) -> None:
+        self.dispatch.reroute(hostid)
 
     def _name(self, hostid: str) -> str:
         device = self.registry.device(hostid)

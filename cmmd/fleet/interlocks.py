@@ -147,11 +147,13 @@ class Interlocks:
 
     def _two_addresses(self, device: Device, _carrier: Attached | None) -> str:
         foreign = ", ".join(dict.fromkeys(self._presence.in_doubt(device.hostid)))
-        if not foreign:
-            return ""
-        return (
-            f"a session from {foreign} claims to be {device.hostid}, which logged in from {device.last_login_address}"
-        )
+        if foreign:
+            return (
+                f"{device.hostid} logged in from {device.last_login_address}, a session from {foreign} claims to be it"
+            )
+        # What it said stays until the device has said everything anew.
+        text = f"values came from another address than {device.last_login_address}; a full upload or a login settles it"
+        return text * self._live[device.hostid].doubted
 
     def _inhibit_input(self, device: Device, _carrier: Attached | None) -> str:
         # What was never reported allows; the last report counts, however old it is, and from whichever session.

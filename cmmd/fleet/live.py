@@ -48,6 +48,7 @@ class LiveRecord:
     :ivar upload: running number of the newest upload.
     :ivar at: when it came, in milliseconds UTC; None: never.
     :ivar unit: the Modbus unit that answered last.
+    :ivar doubted: a session that is not trusted has uploaded since the device last said everything.
     :ivar reports: of the device's own inputs, see :mod:`cmmd.fleet.inputs`; None: there never was one.
     :ivar inputs_at: when an upload told other inputs and no values, in milliseconds UTC, and no reading has that yet.
     :ivar inputs_kept_at: when a reading of inputs alone was last kept, likewise; None: never.
@@ -68,6 +69,7 @@ class LiveRecord:
         "_was_locked",
         "at",
         "device",
+        "doubted",
         "fruitless",
         "hostid",
         "inputs_at",
@@ -101,6 +103,7 @@ class LiveRecord:
         self.at: int | None = None
         self.unit: int | None = None
         self.reports: Reports | None = None
+        self.doubted = False
         self.inputs_at: int | None = None
         self.inputs_kept_at: int | None = None
         self.packet_gaps = 0
@@ -119,7 +122,12 @@ class LiveRecord:
 
     @property
     def remote_locked(self) -> bool:
-        """Whether the controller has said, when it last said anything of it, that its panel locks remote control."""
+        """Whether the controller has said, when it last said anything of it, that its panel locks remote control.
+
+        In doubt it is locked where it was before, too: a stranger does not unlock it.
+        """
+        if self.doubted and self._was_locked:
+            return True
         inhibits = self.watch.inhibits
         if inhibits:
             last = self.known.all_known()
@@ -127,6 +135,16 @@ class LiveRecord:
             if any(states) or None not in states:
                 return any(states)
         return self._was_locked
+
+    def doubt(self) -> None:
+        """Take values over from now on that need not be the device's."""
+        if not self.doubted:
+            self._was_locked = self.remote_locked
+            self.doubted = True
+
+    def believe_again(self) -> None:
+        """Look whether the device itself has said everything anew that it is asked for."""
+        self.doubted = self.known.older is not None or self.known.undecided is not None
 
     def forget(self, *, was_locked: bool = False) -> None:
         """Know nothing of the controller any more: another one has come.
@@ -275,6 +293,9 @@ class Live(Mapping[str, LiveRecord]):
         profile = self._catalog.of(device.moduletype, device.profile)
         record.device = device
         record.plan = self._plan(device, profile)
+        if record.doubted:  # it begins anew: what strangers said goes
+            record.forget(was_locked=record.remote_locked)
+            record.doubted, record.unsettled = False, True
         if profile.whole is record.profile.whole:
             record.profile = profile  # other commands may be offered; what the registers mean is as it was
             return None

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from cmmd.controllers.commands import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.confirmation import Watched
+from cmmd.fleet.presence import Attached
 from cmmd.store.records import Command
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import printable
@@ -95,6 +96,7 @@ class Order:
     :ivar message: what is sent for it.
     :ivar audited: it may be sent: its record is durable, or it is a stop and has waited for that long enough.
     :ivar overdue: it is a stop, and waits no longer for the answer that is under way.
+    :ivar carrier: the session that it was given to last; None: to none.
     :ivar sending: fires with the device's answer; None: its turn has not come.
     :ivar watched: waits for it to show itself; None: it has not been sent, or that cannot be told.
     :ivar patience: ends its wait.
@@ -105,6 +107,7 @@ class Order:
         "_followers",
         "asked",
         "audited",
+        "carrier",
         "command",
         "message",
         "overdue",
@@ -124,6 +127,7 @@ class Order:
         self.message = _message_of(command)
         self.audited = False
         self.overdue = False
+        self.carrier: Attached | None = None
         self.sending: Deferred[WriteConfigAnswer | ResetAnswer] | None = None
         self.watched: Watched | None = None
         self.patience: IDelayedCall | None = None

@@ -1,6 +1,6 @@
 """Who is connected: the sessions of each device, newest last, and which of them commands go to (protocol section 5)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -50,7 +50,7 @@ class Attached(Protocol):
         """Close the connection; ``detach`` follows."""
 
     def round_trip(
-        self, message: WriteConfig | Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
         """Send a message of ours, and take its answer (protocol sections 4.6 and 4.8).
 
@@ -58,9 +58,10 @@ class Attached(Protocol):
 
         :param message: its uid tells its answer; a reset has none, and one may be in flight.
         :param timeout_s: seconds to wait for quiet on the connection, and, from when it was sent, for the answer.
-        :param sent: called once, when it has been handed to the transport: from then on it may have reached the device.
+        :param leaves: called once, directly before it is handed to the transport. True: from then on it may have
+            reached the device; False: it must not go any more.
         :return: the answer.
-        :raises NotSent: the connection ended, or there was no quiet on it in time.
+        :raises NotSent: the connection ended, there was no quiet on it in time, or it must not go any more.
         :raises NoAnswer: sent, and nothing came in time.
         :raises Lost: sent, and the connection ended before an answer came.
         """
@@ -81,8 +82,9 @@ class Presence:
     :param events: told when devices come and go, and when a session is foreign.
     :param home: gives the address of a device's latest password login; None: not known, then no session is foreign.
     :param doubtful: told the hostid, and whether a foreign session of it stands.
-    :ivar elsewhere: superseded sessions from other addresses than home. One that uploads is to be handed to
-        :meth:`uploaded`; nearly always there are none.
+    :param moved: told the hostid when another session may carry its commands from now on.
+    :ivar untrusted: sessions that are foreign, or superseded and from elsewhere: what they upload need not be of the
+        device. One that uploads is to be handed to :meth:`uploaded`; nearly always there are none.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Presence:
         events: Events,
         home: Callable[[str], str | None] = lambda _: None,
         doubtful: Callable[[str, bool], None] = lambda *_: None,
+        moved: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._sessions: dict[str, list[Attached]] = {}
@@ -99,10 +102,11 @@ class Presence:
         self._events = events
         self._home = home
         self._doubtful = doubtful
+        self._moved = moved
         self._superseded: dict[str, list[Attached]] = {}  # those that stand; a device without any has no entry
         self._foreign: dict[str, list[Attached]] = {}  # likewise
         self._login_at: dict[str, float] = {}  # of devices with superseded sessions, by the clock
-        self.elsewhere: set[Attached] = set()
+        self.untrusted: set[Attached] = set()
         self._subscribers: list[Callable[[str], None]] = []
 
     def subscribe(self, subscriber: Callable[[str], None]) -> Callable[[], None]:
@@ -140,25 +144,34 @@ class Presence:
     def carrier(self, hostid: str, *, stop: bool = False) -> Attached | None:
         """The session that carries commands: the newest on a live port, from home before others. None: there is none.
 
-        :param stop: for stop, which goes by a superseded session rather than not at all.
+        :param stop: for stop, which goes by a superseded session from home rather than by one from elsewhere.
         """
         live = [one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands]
-        superseded = self._superseded.get(hostid)
-        if not live or (superseded is None and hostid not in self._foreign):
+        superseded: Sequence[Attached] = self._superseded.get(hostid, ())
+        if not live or not (superseded or hostid in self._foreign):
             return live[0] if live else None
         home = self._home(hostid)
-        current = live if superseded is None else [one for one in live if one not in superseded]
-        if not current and (stop or self._clock.seconds() - self._login_at[hostid] >= REATTACH_S):
-            current = [one for one in live if home in (None, one.peer)]
-        return next((one for one in current if one.peer == home), current[0] if current else None)
+        current = [one for one in live if one not in superseded]
+        for one in current:
+            if one.peer == home:
+                return one
+        if superseded and (stop or self._clock.seconds() - self._login_at[hostid] >= REATTACH_S):
+            for one in live:
+                if one.peer == home:
+                    return one
+        return current[0] if current else None
 
     def in_doubt(self, hostid: str) -> tuple[str, ...]:
         """The addresses of the foreign sessions that stand; none: it is certain which device is there."""
         return tuple(one.peer for one in self._foreign.get(hostid, ()))
 
     def trusts(self, hostid: str, session: Attached) -> bool:
-        """Whether a session is neither foreign nor superseded by one that came from elsewhere."""
-        return session not in self._foreign.get(hostid, ()) and session not in self.elsewhere
+        """Whether what a session says is of the device; what one without trust says can do no harm."""
+        return session not in self.untrusted and session in self._sessions.get(hostid, ())
+
+    def at_home(self, hostid: str, address: str | None) -> bool:
+        """Whether an address is that of the latest password login, as far as that is known."""
+        return self._home(hostid) in (None, address)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -169,15 +182,15 @@ class Presence:
         if standing:
             self._superseded[hostid] = list(standing)
             self._login_at[hostid] = self._clock.seconds()
-            home = self._home(hostid)
-            self.elsewhere.difference_update(standing)
-            self.elsewhere.update(one for one in standing if home not in (None, one.peer))
+            self.untrusted.difference_update(standing)
+            self.untrusted.update(one for one in standing if not self.at_home(hostid, one.peer))
         self._doubtful(hostid, False)
+        self._moved(hostid)
 
     def vouched_for(self, hostid: str, session: Attached) -> None:
         """It was on this session that the device has shown its password: it is the current one."""
         self._no_longer(self._superseded, hostid, session)
-        self.elsewhere.discard(session)
+        self.untrusted.discard(session)
 
     def attach(self, hostid: str, session: Attached) -> None:
         """A session has come; where more than ``MOST_STANDING`` stand one goes, but not the one for commands."""
@@ -189,21 +202,23 @@ class Presence:
             self._say(f"online: {hostid} at {session.peer}", hostid)
             self._events.emit(Kind.ONLINE, hostid, address=session.peer)
             self._tell(hostid)
-        if self._home(hostid) not in (None, session.peer):
-            self._is_foreign(hostid, session)
-        else:
+        if self.at_home(hostid, session.peer):
             self._doubtful(hostid, hostid in self._foreign)
+        else:
+            self._is_foreign(hostid, session)
         if len(standing) > MOST_STANDING:
             self._say(f"more than {MOST_STANDING} connections of {hostid}: one goes", hostid)
             carrier = self.carrier(hostid, stop=True)
-            least = (*self._superseded.get(hostid, ()), *self._foreign.get(hostid, ()), *standing)
+            least = (*self._foreign.get(hostid, ()), *self._superseded.get(hostid, ()), *standing)
             next(one for one in least if one is not carrier).close()
+        self._moved(hostid)
 
     def uploaded(self, hostid: str, session: Attached) -> None:
-        """One of ``elsewhere`` has uploaded: where a session from home stands, two devices claim to be the same one."""
+        """One without trust has uploaded: where a session from home stands, two devices claim to be the same one."""
         home = self._home(hostid)
+        if session in self._foreign.get(hostid, ()):
+            return
         if any(one.peer == home for one in self._sessions.get(hostid, ())):
-            self.elsewhere.discard(session)
             self._is_foreign(hostid, session)
 
     def detach(self, hostid: str, session: Attached) -> None:
@@ -212,7 +227,7 @@ class Presence:
         if standing is None or session not in standing:
             return
         standing.remove(session)
-        self.elsewhere.discard(session)
+        self.untrusted.discard(session)
         self._no_longer(self._superseded, hostid, session)
         if self._no_longer(self._foreign, hostid, session):
             self._doubtful(hostid, hostid in self._foreign)
@@ -227,6 +242,7 @@ class Presence:
     def _is_foreign(self, hostid: str, session: Attached) -> None:
         home = self._home(hostid)
         self._foreign.setdefault(hostid, []).append(session)
+        self.untrusted.add(session)
         self._say(f"{hostid} at {session.peer}, and its latest login came from {home}: which one is it?", hostid)
         self._events.emit(Kind.SESSION_TAKEN_OVER, hostid, address=session.peer, login_address=home)
         self._doubtful(hostid, True)

@@ -39,6 +39,7 @@ LOOK_AGAIN_S = 1.0
 
 
 _DAY_MS = 86_400_000
+_WITH_VALUES = (Taken.VALUES, Taken.CHANGES)
 _VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
 
 
@@ -84,7 +85,7 @@ class Uploads:
         self._value_hooks: tuple[tuple[Sized, Callable[[LiveRecord], None]], ...] = ()
         self._looking: IDelayedCall | None = None
 
-    def full(self, message: ReqData, plan: Plan, *, historic: bool) -> Deferred[None] | None:
+    def full(self, message: ReqData, plan: Plan, *, historic: bool, trusted: bool = True) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
 
         One that came on a port that is for history only, or says when it was, goes to history and not to the live
@@ -92,6 +93,8 @@ class Uploads:
 
         :param plan: what the device had been told to poll.
         :param historic: it came on such a port.
+        :param trusted: it came from a session of the latest password login. What others say is shown, and kept; nothing
+            is sent on the strength of it.
         :return: fires when the upload is durable, fails with StoreUnavailable when it is not kept; None: it is not due
             for history.
         :raises WrongTime: it says that it is from a time that it cannot be from; nothing of it is taken.
@@ -99,10 +102,23 @@ class Uploads:
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
         record = self._live.made(message.hostid) or self._live[message.hostid]
-        return self._taken(record, self._telemetry.full(record, message.params, plan))
+        doubted = record.doubted
+        if not trusted:
+            record.doubt()
+        taken = self._telemetry.full(record, message.params, plan)
+        if taken not in _WITH_VALUES:
+            record.doubted = doubted
+        elif record.doubted and trusted:
+            record.believe_again()
+        return self._taken(record, taken)
 
     def change(
-        self, message: ReqDataChange, *, historic: bool, origin: Callable[[], Origin] = Origin
+        self,
+        message: ReqDataChange,
+        *,
+        historic: bool,
+        trusted: bool = True,
+        origin: Callable[[], Origin] = Origin,
     ) -> Deferred[None] | None:
         """Take a change upload in (protocol section 4.5), in the same way.
 
@@ -111,8 +127,14 @@ class Uploads:
         if historic or message.itime is not None:
             return self._to_history(message, partial(self._change_of_the_past, message=message, origin=origin))
         record = self._live.made(message.hostid) or self._live[message.hostid]
+        doubted = record.doubted
+        if not trusted:
+            record.doubt()
         changed = message.reports_inputs and self._take_inputs(record, message, origin)
-        durable = self._taken(record, self._telemetry.change(record, message, inputs_changed=changed))
+        taken = self._telemetry.change(record, message, inputs_changed=changed)
+        if taken not in _WITH_VALUES:
+            record.doubted = doubted  # inputs have a rule of their own
+        durable = self._taken(record, taken)
         return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
 
     def _change_of_the_past(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> Taken:

@@ -25,10 +25,10 @@ TICK_S = 0.001
 
 
 class Apart(Struct, eq=False):
-    """A message that waits for a pause: ``left`` is called when it has been handed to the transport."""
+    """A message that waits for a pause. ``leaves`` is asked directly before it goes; False: it must not go any more."""
 
     message: bytes
-    left: Callable[[], None]
+    leaves: Callable[[], bool]
     since: float
 
 
@@ -68,6 +68,11 @@ class Pacing:
         """Whether the next document has to wait, so that there is a pause: one of ours has waited for too long."""
         return bool(self._waiting) and now - self._waiting[0].since >= PATIENCE_S
 
+    def patience_left(self, now: float) -> float:
+        """Seconds that the first one still waits for an answer that is being found; 0: it waits no longer."""
+        left_s = self._waiting[0].since + PATIENCE_S - now if self._waiting else 0.0
+        return left_s if left_s >= TICK_S else 0.0
+
     @property
     def over(self) -> bool:
         """Whether none waits, and no answer has to wait for one."""
@@ -91,11 +96,13 @@ class Pacing:
         return self._may_go
 
     def take(self) -> Apart | None:
-        """The one that may go, once; None: there is none."""
+        """The one that goes now, once a pause; None: there is none. Those that must not go any more are left out."""
         if not self._may_go:
             return None
         self._may_go = False
-        if not self._waiting:  # withdrawn in between
-            return None
-        self.holds_answers = True
-        return self._waiting.popleft()
+        while self._waiting:  # some may have been withdrawn in between
+            apart = self._waiting.popleft()
+            if apart.leaves():
+                self.holds_answers = True
+                return apart
+        return None

@@ -161,6 +161,9 @@ class JSONReceiver(DeviceConnection):
             return
         self._heard_at = self.clock.seconds()
         flow.received(Received.HANDLED)
+        if flow.pacing is not None and flow.pacing.look is not None:
+            flow.pacing.look.cancel()  # it may have been for when the answer takes too long
+            flow.pacing.look = None
         self._pace()
         if flow.may_handle(self._heard_at):
             if flow.pending:
@@ -222,16 +225,17 @@ class JSONReceiver(DeviceConnection):
         elif flow.may_start:
             self._start_sending()
 
-    def send_apart(self, message: bytes, left: Callable[[], None]) -> Callable[[], None]:
+    def send_apart(self, message: bytes, leaves: Callable[[], bool]) -> Callable[[], None]:
         """Write a server-initiated message in a pause, in the order in which they came; not before this returns.
 
         It never goes where the connection ends first, or the peer sends no more.
 
-        :param left: called when it has been handed to the transport; must not raise.
+        :param leaves: called directly before it is handed to the transport; False: it must not go any more. It does not
+            raise.
         :return: withdraws the message, if it has not been handed over.
         """
         flow = self._flow
-        apart = Apart(message, left, self.clock.seconds())
+        apart = Apart(message, leaves, self.clock.seconds())
         if not (flow.inbound is _ENDED or flow.peer_closed):
             flow.hold(apart)
             assert flow.pacing is not None
@@ -260,8 +264,14 @@ class JSONReceiver(DeviceConnection):
         """
         flow = self._flow
         pacing = flow.pacing
-        if pacing is None or pacing.look is not None or flow.outbound is _SENDING or flow.inbound is _DETERMINING:
+        if pacing is None or pacing.look is not None or flow.outbound is _SENDING:
             return
+        if flow.inbound is _DETERMINING:
+            # The answer goes first, but a store that hangs must not hold a stop back: it would have to wait as long.
+            patience_s = pacing.patience_left(self.clock.seconds())
+            if patience_s > 0:
+                self._look_later(pacing, patience_s)
+                return
         missing = pacing.pause_missing(self.clock.seconds() - self._quiet_since, socket_of(self.transport))
         if missing:
             self._look_later(pacing, missing)
@@ -269,7 +279,7 @@ class JSONReceiver(DeviceConnection):
         pacing.holds_answers = False
         if flow.has_answers or pacing.let_go():
             self._start_sending()
-        if pacing.over and flow.pacing is pacing:
+        if pacing.over and pacing.look is None and flow.pacing is pacing:
             flow.pacing = None
             if flow.outbound is not _SENDING:
                 flow.sent(Sent.PACING_OVER)
@@ -288,7 +298,6 @@ class JSONReceiver(DeviceConnection):
         unsolicited = flow.next_unsolicited()
         if unsolicited is not None:
             self.transport.write(unsolicited.message)
-            unsolicited.left()
             return
         flow.sent(Sent.ALL_LEFT if flow.pacing is None else Sent.ALL_LEFT_PACED)
         self._quiet_since = self.clock.seconds()

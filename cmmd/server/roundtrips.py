@@ -17,7 +17,7 @@ MOST_REMEMBERED = 32
 
 Message = WriteConfig | Reset
 Answer = WriteConfigAnswer | ResetAnswer
-SendApart = Callable[[bytes, Callable[[], None]], Callable[[], None]]
+SendApart = Callable[[bytes, Callable[[], bool]], Callable[[], None]]
 """How a message leaves: see ``JSONReceiver.send_apart``."""
 
 
@@ -35,15 +35,15 @@ class Stray(Enum):
 class _RoundTrip:
     """One message of ours, until it is settled."""
 
-    __slots__ = ("answer", "in_flight", "message", "sent", "timeout_s", "timer", "withdraw")
+    __slots__ = ("answer", "in_flight", "leaves", "message", "timeout_s", "timer", "withdraw")
 
     timer: IDelayedCall
     withdraw: Callable[[], None]
 
-    def __init__(self, message: Message, timeout_s: float, sent: Callable[[], None]) -> None:
+    def __init__(self, message: Message, timeout_s: float, leaves: Callable[[], bool]) -> None:
         self.message = message
         self.timeout_s = timeout_s
-        self.sent = sent
+        self.leaves = leaves
         self.answer: Deferred[Answer]
         self.in_flight = False  # it has been handed to the transport; before, it waits
 
@@ -67,7 +67,7 @@ class RoundTrips:
         self._ended: dict[object, tuple[Message, Stray]] = {}  # and what one more answer is; the newest last
 
     def begin(
-        self, message: Message, timeout_s: float, sent: Callable[[], None], send_apart: SendApart
+        self, message: Message, timeout_s: float, leaves: Callable[[], bool], send_apart: SendApart
     ) -> Deferred[Answer]:
         """Send a message and take its answer, as ``Attached.round_trip`` says.
 
@@ -76,16 +76,20 @@ class RoundTrips:
         key = _key_of(message)
         if key in self._standing:
             return fail(NotSent("one with the same uid, or another reset, is under way on this connection"))
-        trip = self._standing[key] = _RoundTrip(message, timeout_s, sent)
+        trip = self._standing[key] = _RoundTrip(message, timeout_s, leaves)
         trip.answer = Deferred(lambda _: self._cancelled(trip))
         trip.timer = self._clock.callLater(timeout_s, self._overdue, trip)
-        trip.withdraw = send_apart(encode(message), lambda: self._left(trip))
+        trip.withdraw = send_apart(encode(message), lambda: self._leaves(trip))
         return trip.answer
 
-    def _left(self, trip: _RoundTrip) -> None:
+    def _leaves(self, trip: _RoundTrip) -> bool:
+        """Ask whether a message may go now; from then on it may have reached the device."""
+        if not trip.leaves():
+            self._fail(trip, NotSent, "", "it was not to be sent any more")
+            return False
         trip.in_flight = True
         trip.timer.reset(trip.timeout_s)
-        trip.sent()
+        return True
 
     def answered(self, answer: Answer) -> Stray | None:
         """Give an answer to whom it is for; None: done. Otherwise it is for nobody."""
@@ -123,7 +127,7 @@ class RoundTrips:
         for trip in tuple(self._standing.values()):
             self._fail(trip, Lost, "the connection ended", "the connection ended before")
 
-    def _fail(self, trip: _RoundTrip, unknown: type[NoAnswer | Lost], why: str, why_not_sent: str) -> None:
+    def _fail(self, trip: _RoundTrip, unknown: type[NoAnswer | Lost | NotSent], why: str, why_not_sent: str) -> None:
         """Nobody knows what became of what was sent; of what was not, everybody."""
         if self._standing.get(_key_of(trip.message)) is not trip:  # withdrawn by who heard of another one's end
             return

@@ -126,13 +126,13 @@ class Session(JSONReceiver):
             self._happened(Event.CLOSE)
 
     def round_trip(
-        self, message: messages.WriteConfig | messages.Reset, timeout_s: float, sent: Callable[[], None]
+        self, message: messages.WriteConfig | messages.Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[messages.WriteConfigAnswer | messages.ResetAnswer]:
         """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
         begun = self._round_trips(self._attached).begin(
-            message, timeout_s, partial(self._handed_over, sent), self.send_apart
+            message, timeout_s, partial(self._leaves, leaves), self.send_apart
         )
         return begun.addErrback(self._not_answered)
 
@@ -147,11 +147,12 @@ class Session(JSONReceiver):
             self.drop(Reason.UNREAD_OUTPUT)
         return failure
 
-    def _handed_over(self, sent: Callable[[], None]) -> None:
+    def _leaves(self, leaves: Callable[[], bool]) -> bool:
         try:
-            sent()
-        except Exception:  # what was sent was sent
-            log.failure("a message was sent to {peer}, and whoever asked for it failed to note that", peer=self.peer)
+            return leaves()
+        except Exception:  # what cannot be recorded is not sent
+            log.failure("a message to {peer} was not sent, for it could not be noted", peer=self.peer)
+            return False
 
     def _first_message_overdue(self) -> None:
         self._waiting = None
@@ -260,11 +261,10 @@ class Session(JSONReceiver):
             self._admit("reqdata", message.hostid)
         assert self._attached is not None, "it has just been admitted"
         self._tally.uploads["full"] += 1
-        if self._around.presence.elsewhere:
-            self._look_where_it_comes_from()
         plan = self._attached.plan
+        trusted = not self._around.presence.untrusted or self._is_trusted()
         try:
-            durable = self._around.uploads.full(message, plan, historic=not self._carries_commands)
+            durable = self._around.uploads.full(message, plan, historic=not self._carries_commands, trusted=trusted)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
         if durable is None:  # as nearly always: no call for it
@@ -276,10 +276,11 @@ class Session(JSONReceiver):
         if message.hostid != self.hostid:
             self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._tally.uploads["change"] += 1
-        if self._around.presence.elsewhere:
-            self._look_where_it_comes_from()
+        trusted = not self._around.presence.untrusted or self._is_trusted()
         try:
-            durable = self._around.uploads.change(message, historic=not self._carries_commands, origin=self._origin)
+            durable = self._around.uploads.change(
+                message, historic=not self._carries_commands, trusted=trusted, origin=self._origin
+            )
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
         if durable is None:
@@ -287,11 +288,13 @@ class Session(JSONReceiver):
             return None
         return self._acknowledge(durable)
 
-    def _look_where_it_comes_from(self) -> None:
-        """Tell presence of an upload by a superseded session from elsewhere: two devices claim to be the same one."""
+    def _is_trusted(self) -> bool:
+        """Tell whether an upload of this session is the device's; presence hears of one that need not be."""
         assert self.hostid is not None, "it is attached"
-        if self in self._around.presence.elsewhere:
-            self._around.presence.uploaded(self.hostid, self)
+        if self not in self._around.presence.untrusted:
+            return True
+        self._around.presence.uploaded(self.hostid, self)
+        return False
 
     def _origin(self) -> Origin:
         """Say who reports the device's inputs."""

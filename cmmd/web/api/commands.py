@@ -114,7 +114,7 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
         try:
             number, again = await around.keys.once(call.caller.name, key, what, submit)
         except Unkeyed:
-            if not _is_stop(call.body):
+            if not _is_stop(around, call):
                 raise
             number, again = await submit(), False  # a stop too many harms nobody, one too few may
     command = await _settled(around, number, call.query.wait, call.request)
@@ -124,13 +124,18 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
     return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
 
 
-def _is_stop(body: CommandBody) -> bool:
-    return isinstance(body, Named) and body.name == STOP
+def _is_stop(around: Around, call: Call[Wait, CommandBody]) -> bool:
+    match call.body:
+        case Named(name=name):
+            return name == STOP
+        case Modbus(frames=frames):
+            return around.desk.dispatch.is_stop(call.hostid, frames)
+    return False
 
 
 async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
     desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
-    if body.not_after is not None and around.now() * 1000 > body.not_after and not _is_stop(body):
+    if body.not_after is not None and around.now() * 1000 > body.not_after and not _is_stop(around, call):
         raise Refused("expired", "this came too late: nothing was sent", field="body.not_after")
     match body:
         case Named():
