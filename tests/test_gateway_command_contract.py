@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.gateway.answers import OrderAnswer
+from cmmd.gateway.bus import Line
 from cmmd.gateway.obedience import ORDER_PATIENCE_S, WAITING_COMMANDS
 from cmmd.gateway.poller import BusSource
 from cmmd.gateway.session import Session
@@ -204,10 +206,10 @@ class ContractTests(LinkTestCase):
         self.assertEqual((len(self.bus.written), live.gone), (WAITING_COMMANDS + 1, False))
 
     def test_how_long_a_stop_takes(self) -> None:
-        """From its arrival to the controller, over a real bus, with the default line: see ``HURDLES``."""
-        for name, hurdle in HURDLES.items():
-            with self.subTest(name):
-                world = GatewayWorld(Path(self.mktemp()))
+        """From its arrival to the controller, over a real bus: see ``HURDLES`` and ``LINES``."""
+        for (name, hurdle), line in product(HURDLES.items(), LINES):
+            with self.subTest(name, url=line.url):
+                world = GatewayWorld(Path(self.mktemp()), line=line)
                 self.addCleanup(world.stop)
                 world.start()
                 session = world.link.session
@@ -216,6 +218,7 @@ class ContractTests(LinkTestCase):
                 hurdle(world, partial(_order, session, said))
                 before = len(world.genset.written)
                 world.cable.drops = lambda _: False
+                world.cable.plugged = True
                 given_at = world.clock.seconds()
                 _order(session, said, STOP_HEX)
                 while (5, 1, [1]) not in world.genset.written[before:]:
@@ -334,6 +337,20 @@ def _nothing_answers(world: GatewayWorld, order: Callable[[str], None]) -> None:
     world.run(10)
 
 
+def _nothing_answers_for_long(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.drops = lambda _: True
+    world.run(120)
+    while world.bus.line.remote and world.bus.is_open:  # the connection ends, and a pause follows
+        world.run(0.05)
+
+
+def _the_port_was_not_there(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.pull()
+    world.run(120)
+
+
+LINES = (Line(url="/dev/ttyUSB0"), Line(url="socket://192.0.2.7:4001"))
+
 HURDLES: dict[str, Hurdle] = {
     "ten orders wait": _ten_wait,
     "one under way is never answered": _one_is_never_answered,
@@ -341,6 +358,8 @@ HURDLES: dict[str, Hurdle] = {
     "an earlier stop was not answered": _an_earlier_stop_was_not_answered,
     "the inhibit input is on": _inhibit_is_on,
     "no request was answered until now": _nothing_answers,
+    "no request was answered for two minutes": _nothing_answers_for_long,
+    "the port was not there until now": _the_port_was_not_there,
 }
 
 
