@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
@@ -99,11 +100,150 @@ class FirstTests(FirstTestCase):
         self.start()
         self.failureResultOf(self.begin(self.bus.write_first(WriteCoilRequest(0, 1, True), WAITS_S)), NotSent)
 
-    def test_without_a_port(self) -> None:
-        """It is surely not done, and that is told at once."""
-        self.failures = ["no such device"] * 100
+
+class PortTests(FirstTestCase):
+    """The port is not open: it is opened for it at once, and waited for."""
+
+    def assert_not_sent(self, stopping: Deferred[Any], reason: str) -> None:
+        self.assertEqual(str(self.failureResultOf(stopping, NotSent).value), reason)
+        self.assertNotIn(STOP_FRAME, self.frames)
+
+    def assert_sent_within(self, seconds: float, waits_s: float = WAITS_S) -> None:
+        """Ask for the stop, which is sent once and done."""
+        stopping = self.stop_now(waits_s)
+        self.run_for(2 * WAITS_S)
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.left_after), 1)
+        self.assertLess(self.left_after[0], seconds)
+
+    def no_controller_answers(self) -> None:
+        """Have a network line long between two connections, because no request was ever answered."""
+        self.prepare(url="socket://192.0.2.7:4001", echo=False)
+        self.on_frame = self.unheard
         self.start()
-        self.failureResultOf(self.stop_now(), NotSent)
+        for _ in range(40):
+            self.begin(self.bus.read(READ)).addErrback(lambda failure: failure.trap(NoAnswer, NotSent))
+            self.run_for(3.0)
+        while self.bus.is_open:
+            self.begin(self.bus.read(READ)).addErrback(lambda failure: failure.trap(NoAnswer, NotSent))
+            self.run_for(0.1)
+        self.on_frame = self.answered
+
+    def test_no_port_at_all(self) -> None:
+        """It is surely not done, and that is told when its time is over; meanwhile the port is tried often."""
+        self.failures = ["no such device"] * 100
+        self.start(60)
+        before = len(self.attempts)
+        stopping = self.stop_now()
+        self.assertEqual(len(self.attempts), before + 1)
+        self.run_for(WAITS_S - 0.1)
+        self.assertNoResult(stopping)
+        self.assertGreater(len(self.attempts), before + 8)
+        self.run_for(0.2)
+        self.assert_not_sent(stopping, "no such device")
+        before = len(self.attempts)
+        self.run_for(60)
+        self.assertLess(len(self.attempts), before + 13, "it is left alone again")
+
+    def test_the_pause_between_two_attempts_is_cut_short(self) -> None:
+        self.failures = ["no such device"] * 20
+        self.start(60)
+        self.failures = []
+        self.assert_sent_within(self.line.quiet_s + 2 * self.line.timeout_s)
+
+    def test_it_comes_while_the_stop_waits(self) -> None:
+        self.prepare(echo=False)
+        self.failures = ["no such device"] * 1000
+        self.start(60)
+        self.clock.callLater(3.0, self.failures.clear)
+        self.assert_sent_within(WAITS_S)
+
+    def test_one_attempt_is_made_for_one_that_cannot_wait(self) -> None:
+        self.prepare(echo=False)
+        self.failures = ["no such device"] * 20
+        self.start(60)
+        self.failures = []
+        self.assert_sent_within(self.line.quiet_s + 0.1, waits_s=0.0)
+
+    def test_an_attempt_that_takes_long(self) -> None:
+        self.prepare(echo=False)
+        self.failures = ["no such device"]
+        opening: Deferred[Any] = Deferred()
+        self.opening = [opening]
+        self.start()
+        self.assertEqual(len(self.attempts), 2)
+        self.clock.callLater(2.0, opening.callback, None)
+        self.assert_sent_within(2.0 + self.line.quiet_s + 0.1)
+
+    def test_an_attempt_that_does_not_end(self) -> None:
+        self.opening = [Deferred()]
+        self.start()
+        stopping = self.stop_now()
+        self.run_for(WAITS_S + 0.1)
+        self.assert_not_sent(stopping, "the port could not be opened in time")
+
+    def test_over_a_network_where_no_controller_has_answered(self) -> None:
+        self.no_controller_answers()
+        reading = self.begin(self.bus.read(READ))
+        self.assertEqual(str(self.failureResultOf(reading, NotSent).value), "no controller answers")
+        self.assert_sent_within(self.line.quiet_s + 0.1)
+
+    def test_over_a_network_behind_the_request_that_is_not_answered(self) -> None:
+        self.prepare(url="socket://192.0.2.7:4001", echo=False)
+        self.on_frame = self.unheard
+        self.start()
+        reading = self.begin(self.bus.read(READ))
+        self.run_for(0.1)
+        self.on_frame = self.answered
+        self.assert_sent_within(WAITS_S)
+        self.failureResultOf(reading, NoAnswer)
+
+    def test_over_a_network_where_no_read_is_answered(self) -> None:
+        """The one read that looks for an echo ends the connection. The stop leaves on the next one, without another."""
+        self.no_controller_answers()
+        self.bus.line = replace(self.bus.line, echo=None)
+        self.on_frame = self.unheard
+        before = len(self.frames)
+        stopping = self.stop_now()
+        self.run_for(60)
+        self.failureResultOf(stopping, NoAnswer)
+        self.assertEqual(len(self.frames[before:]), 2)
+        self.assertEqual(self.frames[-1], STOP_FRAME)
+        self.assertLess(self.left_after[0], WAITS_S)
+
+    def test_it_left_with_a_port_that_was_lost(self) -> None:
+        """It is not sent once more with the next one."""
+        self.prepare(echo=False)
+        self.start()
+        self.on_frame = self.unheard
+        stopping = self.stop_now()
+        self.run_for(0.1)
+        self.port.lose()
+        self.run_for(60)
+        self.failureResultOf(stopping, NoAnswer)
+        self.assertEqual((len(self.left_after), len(self.ports)), (1, 2))
+
+    def test_the_line_is_changed_meanwhile(self) -> None:
+        self.failures = ["no such device"] * 1000
+        self.start(60)
+        stopping = self.stop_now()
+        self.failures = []
+        rewired = self.begin(self.bus.rewire(replace(self.line, echo=False, baud_rate=115_200)))
+        self.run_for(2.0)
+        self.successResultOf(rewired)
+        self.successResultOf(stopping)
+        self.assertEqual(self.frames, [STOP_FRAME])
+
+    def test_the_bus_is_stopped_meanwhile(self) -> None:
+        self.failures = ["no such device"] * 1000
+        self.start(60)
+        stopping = self.stop_now()
+        self.stop()
+        self.assert_not_sent(stopping, "the bus is stopped")
+        self.assert_not_sent(self.stop_now(), "the bus is stopped")
+
+    def test_before_the_start(self) -> None:
+        self.assert_not_sent(self.stop_now(), "the bus is not started")
 
 
 class AgainTests(FirstTestCase):
@@ -237,12 +377,14 @@ class EchoTests(FirstTestCase):
         self.successResultOf(stopping)
 
     def test_the_port_is_lost_meanwhile(self) -> None:
+        """It has not left yet, and leaves with the next one."""
         self.prepare()
         self.start()
         self.on_frame = self.unheard
         stopping = self.stop_now()
         self.run_for(0.1)
-        self.port.lose()
-        self.run_for(1)
-        self.failureResultOf(stopping, NotSent)
         self.assertNotIn(STOP_FRAME, self.frames)
+        self.port.lose()
+        self.run_for(3)
+        self.failureResultOf(stopping, NoAnswer)
+        self.assertEqual((len(self.ports), self.frames.count(STOP_FRAME)), (2, 1))

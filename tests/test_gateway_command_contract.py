@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.gateway.answers import OrderAnswer
+from cmmd.gateway.bus import Line
 from cmmd.gateway.obedience import ORDER_PATIENCE_S, WAITING_COMMANDS
 from cmmd.gateway.poller import BusSource
 from cmmd.gateway.session import Session
@@ -73,6 +75,8 @@ class Case(NamedTuple):
     told: str
 
 
+LOST = "the connection ends while it waits"
+
 _Row = tuple[tuple[str, str], tuple[str, str], tuple[str, str], tuple[str, str]]
 
 # Per condition, each with what the server is told: a stop, any other write, port and speed, reset.
@@ -103,6 +107,12 @@ _TABLE: dict[str, _Row] = {
         (DONE, FRAMES_DONE),
         (NOT_DONE, FRAMES_NOT_DONE),
         (NOT_DONE, NOT_DONE_AT_ALL),
+        (NOT_DONE, NOTHING),
+    ),
+    LOST: (
+        (DONE, NOTHING),
+        (NOT_DONE, NOTHING),
+        (NOT_DONE, NOTHING),
         (NOT_DONE, NOTHING),
     ),
     "repeat": ((TWICE, FRAMES_DONE), (TWICE, FRAMES_DONE), (TWICE, CODES), (DONE, RESET_ANSWER)),
@@ -196,18 +206,48 @@ class ContractTests(LinkTestCase):
     def test_more_stops_than_can_wait(self) -> None:
         """The session lasts, for it would take those that wait with it."""
         live = self.attached()
-        self.bus.answers = [Deferred() for _ in range(100)]
+        under_way: list[Deferred[None]] = [Deferred() for _ in range(100)]
+        self.bus.answers = list(under_way)
         for number in range(WAITING_COMMANDS + 3):
             live.send(_message("stop", str(number)))
         self.assertEqual([answer["uid"] for answer in live.of("writeConfig")], ["17", "18"])
         run(self.clock, STOP_WAITS_S + 0.1)
         self.assertEqual((len(self.bus.written), live.gone), (WAITING_COMMANDS + 1, False))
+        for one in under_way:
+            one.callback(None)
+
+    def test_a_stop_and_the_end_of_the_connection(self) -> None:
+        """Over a real bus: whenever the connection ends, each stop is sent once, and no start is behind it."""
+        for after_s in (0.0, 0.05, 0.5, 1.0, 1.05, 1.5, 1.6, 2.5, 4.0):
+            with self.subTest(after_s=after_s):
+                world = GatewayWorld(Path(self.mktemp()))
+                self.addCleanup(world.stop)
+                world.start()
+                session = world.link.session
+                assert session is not None
+                said: list[OrderAnswer] = []
+                _one_is_never_answered(world, partial(_order, session, said))
+                world.cable.drops = lambda _: False
+                before = len(world.genset.written)
+                _order(session, said, STOP_HEX)
+                _order(session, said, STOP_HEX)
+                _order(session, said, START_HEX)
+                world.run(after_s)
+                told, done = len(said), len(world.genset.written)
+                world.network.cut()
+                world.run(2 * STOP_WAITS_S + 1)
+                written = world.genset.written[before:]
+                self.assertEqual(written.count((5, 1, [1])), 2)
+                self.assertEqual(world.genset.written[done:].count((5, 0, [1])), 0)
+                self.assertEqual(len(said), told)
+                self.assertIsNone(world.link.session)
+                world.stop()
 
     def test_how_long_a_stop_takes(self) -> None:
-        """From its arrival to the controller, over a real bus, with the default line: see ``HURDLES``."""
-        for name, hurdle in HURDLES.items():
-            with self.subTest(name):
-                world = GatewayWorld(Path(self.mktemp()))
+        """From its arrival to the controller, over a real bus: see ``HURDLES`` and ``LINES``."""
+        for (name, hurdle), line in product(HURDLES.items(), LINES):
+            with self.subTest(name, url=line.url):
+                world = GatewayWorld(Path(self.mktemp()), line=line)
                 self.addCleanup(world.stop)
                 world.start()
                 session = world.link.session
@@ -216,6 +256,7 @@ class ContractTests(LinkTestCase):
                 hurdle(world, partial(_order, session, said))
                 before = len(world.genset.written)
                 world.cable.drops = lambda _: False
+                world.cable.plugged = True
                 given_at = world.clock.seconds()
                 _order(session, said, STOP_HEX)
                 while (5, 1, [1]) not in world.genset.written[before:]:
@@ -244,7 +285,7 @@ class ContractTests(LinkTestCase):
             self.moduletype = "HGM9999"
         if condition.startswith("inhibit on"):
             self.inputs = InputStates(inhibit_remote=1)
-        if condition in ("inhibit goes on while it waits", "a stop comes after it"):
+        if condition in ("inhibit goes on while it waits", "a stop comes after it", LOST):
             self.occupy(live, under_way)
         given_at = self.clock.seconds()
         live.send(_message(case.order))
@@ -257,6 +298,8 @@ class ContractTests(LinkTestCase):
         elif condition == "a stop comes after it":
             live.send(_message("stop", OTHER_UID))
             under_way.callback(None)
+        elif condition == LOST:
+            live.lose()
         elif condition == "waited too long":
             run(self.clock, ORDER_PATIENCE_S)
             under_way.callback(None)
@@ -280,7 +323,7 @@ class ContractTests(LinkTestCase):
     def carried_out(self, live: Accepted, case: Case) -> int:
         """Count how often an order was carried out."""
         if case.order == "reset":
-            return int(live.gone)
+            return int(live.gone if case.condition != LOST else live.disconnecting)  # by the gateway, that is
         if case.order == "port":
             return self.wiring.changes.count((4, 1))
         wanted = [replace(request, unit=request.unit or UNIT) for request in _WRITES[case.order]]
@@ -334,6 +377,20 @@ def _nothing_answers(world: GatewayWorld, order: Callable[[str], None]) -> None:
     world.run(10)
 
 
+def _nothing_answers_for_long(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.drops = lambda _: True
+    world.run(120)
+    while world.bus.line.remote and world.bus.is_open:  # the connection ends, and a pause follows
+        world.run(0.05)
+
+
+def _the_port_was_not_there(world: GatewayWorld, order: Callable[[str], None]) -> None:
+    world.cable.pull()
+    world.run(120)
+
+
+LINES = (Line(url="/dev/ttyUSB0"), Line(url="socket://192.0.2.7:4001"))
+
 HURDLES: dict[str, Hurdle] = {
     "ten orders wait": _ten_wait,
     "one under way is never answered": _one_is_never_answered,
@@ -341,6 +398,8 @@ HURDLES: dict[str, Hurdle] = {
     "an earlier stop was not answered": _an_earlier_stop_was_not_answered,
     "the inhibit input is on": _inhibit_is_on,
     "no request was answered until now": _nothing_answers,
+    "no request was answered for two minutes": _nothing_answers_for_long,
+    "the port was not there until now": _the_port_was_not_there,
 }
 
 

@@ -591,6 +591,54 @@ class CommandTests(LinkTestCase):
         self.assert_comes_back()
         self.assertEqual(self.source.written, [AUTO])
 
+    def test_a_stop_outlives_the_session(self) -> None:
+        """Under way or waiting: each is sent once. Only the answer is lost; nothing else that waits is begun."""
+        self.source.stops = {STOP}
+        stopping: list[Deferred[bool]] = [Deferred(), Deferred()]
+        given = list(stopping)
+        self.source.obey = lambda frame: given.pop(0)
+        live = self.attached()
+        for number, frame in enumerate((STOP, STOP, AUTO)):
+            live.send(write_config(frame, str(number)))
+        live.send({"modulePort": 2, "moduleBaud": 1, "datatype": 1, "uid": "3", "method": "writeConfig"})
+        self.assertEqual(self.source.written, [STOP])
+        live.lose()
+        self.assertEqual(self.source.written, [STOP] * 2)
+        self.assert_comes_back()
+        with capturedLogs() as events:
+            for one in stopping:
+                one.callback(True)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.warn] * 2)
+        run(self.clock, 20)
+        self.assertEqual((self.source.written, self.source.ports), ([STOP] * 2, []))
+        self.assertEqual([self.answers(one) for one in self.server.connections], [[]] * 4)
+        self.assertEqual(self.link.counters.commands, 2)
+
+    def test_a_stop_of_a_session_that_never_began(self) -> None:
+        self.source.stops = {STOP}
+        refused = compact({"method": "LongCon", "message": "no", "retcode": "000006"})
+        self.server.replies["LongCon"] = compact(write_config(AUTO)) + compact(write_config(STOP)) + refused
+        self.start(0.2)
+        self.assertEqual((self.source.written, self.link.counters.online), ([STOP], 0))
+        self.server.replies["LongCon"] = compact(write_config(STOP)) + b"nonsense"
+        run(self.clock, 3.0)
+        self.assertEqual((self.source.written, self.link.counters.online), ([STOP] * 2, 0))
+
+    def test_the_link_does_not_end_before_a_stop(self) -> None:
+        self.source.stops = {STOP}
+        stopping: Deferred[bool] = Deferred()
+        self.source.obey = lambda frame: stopping
+        live = self.attached()
+        live.send(write_config(STOP))
+        stopped = self.link.stopService()
+        assert stopped is not None
+        run(self.clock, 1.0)
+        self.assertTrue(live.gone)
+        self.assertNoResult(stopped)
+        stopping.callback(True)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_too_many_at_once(self) -> None:
         self.source.obey = lambda frame: Deferred()
         live = self.attached()

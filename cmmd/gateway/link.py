@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -118,6 +118,7 @@ class Link(Service):
             heartbeat_interval=heartbeat_interval,
             answers=answers,
             clock_learnt=self._clock_learnt,
+            stops=set(),
         )
         self._backoff = Backoff(random)
         self._last_reason = ""
@@ -141,13 +142,14 @@ class Link(Service):
     def stopService(self) -> Deferred[None] | None:
         """Close the connection.
 
-        :return: fires when it is closed; nothing is left behind.
+        :return: fires when it is closed, and each stop that has come is carried out; nothing is left behind.
         """
         super().stopService()
         running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-        return running
+        if running is None:
+            return None
+        running.cancel()
+        return gatherResults([running, *self._terms.stops]).addCallback(lambda _: None)
 
     def _over(self, failure: Failure) -> None:
         failure.trap(CancelledError)

@@ -61,11 +61,15 @@ class Obedience:
     refused: nothing that was ordered before a stop is begun after it. A stop waits for the order under way, because the
     bus can carry one request at a time, but for :data:`cmmd.gateway.stop.STOP_WAITS_S` at most.
 
+    When the session ends, its orders end with it, except stops: each stop that has come is carried out, and only its
+    answer is not sent any more.
+
     :param source: obeys.
     :param answers: how answers go out.
-    :param begin: does something beside everything else, until the session ends.
+    :param begin: does something beside everything else, until the session ends; after its end, nothing.
+    :param begin_stop: carries a stop out beside everything else; the end of the session does not end that.
     :param restart: ends the session after a reset.
-    :param over: whether the session has ended: nothing is begun then, however a source takes being cancelled.
+    :param over: whether the session has ended: only stops are begun then, however a source takes being cancelled.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Obedience:
         counters: LinkCounters,
         log: Logger,
         begin: Callable[[Coroutine[Any, Any, None]], None],
+        begin_stop: Callable[[Coroutine[Any, Any, None]], None],
         restart: Callable[[], None],
         over: Callable[[], bool],
     ) -> None:
@@ -88,6 +93,7 @@ class Obedience:
         self._counters = counters
         self._log = log
         self._begin = begin
+        self._begin_stop = begin_stop
         self._restart = restart
         self._over = over
         self._started = False
@@ -107,6 +113,13 @@ class Obedience:
         """Begin with the orders that wait: the session is attached."""
         self._started = True
         self._go_on()
+
+    def end(self) -> None:
+        """Begin all stops that wait, and drop the other orders: the session has ended."""
+        waiting, self._waiting = self._waiting, deque()
+        for order in waiting:
+            if order.stop:
+                self._begin_stop(self._carry_out(order))
 
     def take(self, command: Command, say: Say) -> None:
         """Carry an order out when its turn comes, or refuse it where too many wait."""
@@ -145,7 +158,9 @@ class Obedience:
             if self._under_way and not self._waiting[0].at_once:
                 return
             self._under_way += 1
-            self._begin(self._carry_out(self._waiting.popleft()))
+            order = self._waiting.popleft()
+            begin = self._begin_stop if order.stop else self._begin
+            begin(self._carry_out(order))
 
     # --- carrying out ------------------------------------------------------------------------------------------------
 
@@ -154,6 +169,9 @@ class Obedience:
         self._counters.commands += 1
         if isinstance(order.command, WriteConfig):
             answer = await self._written(order, order.command)
+            if self._over():
+                self._log.warn("{hostid}: the session ended first, the server is not answered", hostid=self._hostid)
+                return
             self._begin(self._answer(() if answer is None else self._answers(answer), order.say))
         else:
             await self._reset(order)

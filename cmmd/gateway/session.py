@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -47,6 +48,7 @@ class SessionTerms(Struct, frozen=True, kw_only=True):
     :ivar heartbeat_interval: seconds.
     :ivar answers: how answers to orders go out.
     :ivar clock_learnt: told what the server's clock showed when the ticks were 0, Unix time in seconds.
+    :ivar stops: the stops that are being carried out. The end of a session does not cancel them.
     """
 
     clock: IReactorTime
@@ -58,6 +60,7 @@ class SessionTerms(Struct, frozen=True, kw_only=True):
     heartbeat_interval: float
     answers: Answers
     clock_learnt: Callable[[float], None]
+    stops: set[Deferred[None]]
 
 
 class Session:
@@ -94,6 +97,7 @@ class Session:
             counters=terms.counters,
             log=terms.log,
             begin=self.begin,
+            begin_stop=partial(self._run_in, terms.stops),
             restart=lambda: self._end(None),
             over=self._over,
         )
@@ -112,6 +116,20 @@ class Session:
 
         :raises LinkError: everything else that ends a session.
         """
+        try:
+            await self._attach()
+            why = await self._ended
+        finally:
+            self._end(None)  # also where it was never attached
+            if self.attached_at is not None:
+                self._terms.counters.online -= 1
+            for running in list(self._tasks):
+                running.cancel()
+            self._obedience.end()
+        if why is not None:
+            raise why
+
+    async def _attach(self) -> None:
         answer = await self._connection.ask(LongCon(hostid=self._hostid), "LongCon")
         if answer.retcode != Retcode.OK:
             raise LinkError(f"LongCon refused, retcode {quoted(answer.retcode)}")
@@ -123,20 +141,22 @@ class Session:
         self._obedience.start()
         self._attached(self)
         self.begin(self._uploads.say_inputs())  # behind the above: a keeper has to know of them
-        try:
-            why = await self._ended
-        finally:
-            self._terms.counters.online -= 1
-            for running in list(self._tasks):
-                running.cancel()
-        if why is not None:
-            raise why
 
     def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Do something beside everything else, until it is done or the session ends. If it fails, the session ends."""
+        """Do something beside everything else, until it is done or the session ends. If it fails, the session ends.
+
+        After the session's end nothing is begun.
+        """
+        if self._over():
+            coroutine.close()
+        else:
+            self._run_in(self._tasks, coroutine)
+
+    def _run_in(self, tasks: set[Deferred[None]], coroutine: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, and have it among these tasks until it is done."""
         task = Deferred.fromCoroutine(coroutine)
-        self._tasks.add(task)
-        task.addErrback(self._task_failed).addBoth(lambda _: self._tasks.discard(task))
+        tasks.add(task)
+        task.addErrback(self._task_failed).addBoth(lambda _: tasks.discard(task))
 
     def _task_failed(self, failure: Failure) -> None:
         cancelled = failure.check(CancelledError)  # by the source: we ourselves cancel only what has ended

@@ -72,7 +72,8 @@ class Bus:
         self._owed = Owed(clock)
         self._refusal = "the bus is not started"  # why no request is taken; empty: they are
         self._wire: Wire | None = None  # while its port is open
-        self._pending: Deferred[Port] | Deferred[None] | None = None  # an opening or a wait, which may be cut short
+        self._opening: Deferred[Port] | None = None  # which may be cut short
+        self._pause: Deferred[None] | None = None  # between two openings, which may be cut short
         self._rewired: Deferred[None] | None = None  # told how the next opening ends
         self._running: Deferred[None] | None = None
         self._stopping = False
@@ -110,16 +111,7 @@ class Bus:
         :raises ExceptionAnswer: the controller said no.
         :raises NoAnswer: it was sent, and nobody knows.
         """
-        if request.unit == EVERYBODY:
-            raise NotSent("unit 0 is all controllers, of which none would confirm it")
-        exchange = Exchange(request, 0, veto)
-        watch = LoopingCall(self._reconsider, exchange)
-        watch.clock = self._clock
-        watch.start(RECONSIDERED_EVERY_S, now=False)
-        try:
-            await self._exchange(exchange)
-        finally:
-            watch.stop()
+        await self._write(Exchange(request, 0, veto))
 
     async def write_first(self, request: WriteRequest, waits_s: float) -> None:
         """Write before all that waits; else as :meth:`write`. The request under way comes to its end.
@@ -128,14 +120,15 @@ class Bus:
         sent at once: what comes first may be the answer that is owed, so the outcome is unknown. So it is where no read
         shows whether the line echoes.
 
-        :param waits_s: seconds that it can wait.
-        :raises NotSent: the port is not open, the line does not become silent, or it is for unit 0.
+        Where the port is not open, it is opened now, and not only after the pause between two attempts.
+
+        :param waits_s: seconds that it can wait. It waits as long for a port that is not open, and a second at least.
+        :raises NotSent: the port was not open in time, the line does not become silent, or it is for unit 0.
         :raises ExceptionAnswer: the controller said no.
         :raises NoAnswer: it was sent, and its outcome is unknown.
         """
-        if request.unit == EVERYBODY:
-            raise NotSent("unit 0 is all controllers, of which none would confirm it")
-        await self._exchange(Exchange(request, 0, first_until=self._clock.seconds() + waits_s))
+        until = self._clock.seconds() + waits_s
+        await self._write(Exchange(request, 0, lambda: self._closed_after(until), first_until=until))
 
     async def rewire(self, line: Line) -> None:
         """Go on with another line: the request in hand comes to its end, the port is closed, the new one opened.
@@ -170,10 +163,25 @@ class Bus:
         await running
         self._running = None
 
+    async def _write(self, exchange: Exchange) -> None:
+        if exchange.request.unit == EVERYBODY:
+            raise NotSent("unit 0 is all controllers, of which none would confirm it")
+        watch = LoopingCall(self._reconsider, exchange)
+        watch.clock = self._clock
+        watch.start(RECONSIDERED_EVERY_S, now=False)
+        try:
+            await self._exchange(exchange)
+        finally:
+            watch.stop()
+
     async def _exchange(self, exchange: Exchange) -> str:
-        if self._refusal:
+        # Without a port a read or a write would be late when there is one again; a stop does no harm then.
+        waits_for_port = exchange.first_until is not None and self._running is not None and not self._stopping
+        if self._refusal and not waits_for_port:
             raise NotSent(self._refusal)
         self._exchanges.put(exchange)
+        if waits_for_port and self._pause is not None:
+            self._pause.cancel()
         return await exchange.result
 
     # --- the port's life ---------------------------------------------------------------------------------------------
@@ -207,12 +215,12 @@ class Bus:
             on_news=self._exchanges.wake,
         )
         try:
-            self._pending = opening = self._open_port(wire.line, wire)
+            self._opening = opening = self._open_port(wire.line, wire)
             wire.attach(await opening)
         except PortError as error:
             return self._unavailable(str(error), rewired)
         finally:
-            self._pending = None
+            self._opening = None
         self._wire = wire
         self._refusal = ""
         if self._told_open != wire.line:
@@ -280,7 +288,7 @@ class Bus:
         """Have one exchange, once the line is silent."""
         request = exchange.request
         try:
-            if wire.echo is None and needs_echo_known(request):
+            if wire.echo is None and needs_echo_known(request) and not exchange.echo_sought:
                 await self._find_out_echo(wire, exchange)
                 await wire.silence()
                 if exchange.dropped:
@@ -294,6 +302,7 @@ class Bus:
             goes_on = not wire.over or (wire.loss is None and wire.answered and not self._stopping)
             if exchange.retries and goes_on and not exchange.dropped:
                 exchange.retries -= 1
+                exchange.again = True
                 self.statistics.retries += 1
                 self._exchanges.put_back(exchange)
             else:
@@ -302,7 +311,11 @@ class Bus:
             unknown = error.code in OUTCOME_UNKNOWN and not isinstance(request, ReadRequest)
             exchange.fail(NoAnswer(str(error)) if unknown else error)
         except BusError as error:
-            exchange.fail(error)
+            # What goes first has not left with the port that is gone, and can leave with the next one.
+            if exchange.first_until is not None and not exchange.left and wire.over and not self._stopping:
+                self._exchanges.put_back(exchange)
+            else:
+                exchange.fail(error)
         except Exception as error:  # our bug
             exchange.fail(NoAnswer(f"bug: {type(error).__name__}"))
             raise
@@ -313,10 +326,13 @@ class Bus:
     async def _find_out_echo(self, wire: Wire, exchange: Exchange) -> None:
         """Have it known whether the line echoes. A write that goes first gives that one try, and is sent all the same.
 
-        :raises NotSent: it remains unknown.
+        Over a network that try ends the connection where it is not answered: the write is sent on the next one then.
+
+        :raises NotSent: it remains unknown, or the port is gone.
         """
         goes_first = exchange.first_until is not None
         try:
+            exchange.echo_sought = goes_first
             attempts = 1 if goes_first else 1 + wire.line.retries
             await find_out_echo(wire, exchange.request, attempts, lambda: not exchange.dropped)
         except NotSent:
@@ -336,8 +352,15 @@ class Bus:
         return wait
 
     def _refuse(self, reason: str) -> None:
+        """Take no requests but those that go first: these wait for the port, unless the bus is stopped."""
         self._refusal = reason
-        self._exchanges.fail_all(reason)
+        self._exchanges.fail_all(reason, firsts=self._stopping)
+
+    def _closed_after(self, until: float) -> str | None:
+        """Say why the port is not open, where it should have been until then."""
+        if self._wire is not None or self._clock.seconds() < until:
+            return None
+        return self._refusal or "the port could not be opened in time"
 
     def _tell(self, rewired: Deferred[None] | None, reason: str = "") -> None:
         """Say to who rewired what came of it; no reason: all is well."""
@@ -349,20 +372,24 @@ class Bus:
             rewired.callback(None)
 
     async def _leave_alone(self, wait: float) -> None:
-        """Wait, unless there is something to do."""
+        """Wait, unless there is something to do; not for long where a write that goes first waits."""
         if wait <= 0 or self._stopping or self._rewired is not None:
             return
-        self._pending = pause = cast("Deferred[None]", deferLater(self._clock, wait))
+        if self._exchanges.first() is not None:  # all others were refused
+            wait = min(wait, FIRST_WAIT_S)
+        self._pause = pause = cast("Deferred[None]", deferLater(self._clock, wait))
         try:
             await pause
         except CancelledError:
             return
         finally:
-            self._pending = None
+            self._pause = None
 
     def _cut_short(self, reason: str) -> None:
         """Come to an end with the port as it is: what is in hand ends by itself, what is waited for is not any more."""
         if self._wire is not None:
             self._wire.finish(reason)
-        elif self._pending is not None:
-            self._pending.cancel()
+        elif self._opening is not None:
+            self._opening.cancel()
+        elif self._pause is not None:
+            self._pause.cancel()

@@ -25,6 +25,7 @@ class Exchange:
     :param first_until: set for a write that goes before all others: until when it can wait for answers that are owed,
         in seconds of the bus' clock.
     :ivar left: the veto was asked for the last time.
+    :ivar echo_sought: one read has left for its sake, to find out whether the line echoes.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
         sent any more, or its answer is not told to anybody.
@@ -38,6 +39,7 @@ class Exchange:
         self.veto = veto
         self.first_until = first_until
         self.left = False
+        self.echo_sought = False
         self.again = False
         self.result: Deferred[str] = Deferred()
 
@@ -81,8 +83,7 @@ class Exchanges:
         self.wake()
 
     def put_back(self, exchange: Exchange) -> None:
-        """Have an exchange wait that was sent without an answer, as the first of its kind."""
-        exchange.again = True
+        """Have an exchange wait once more, as the first of its kind."""
         self._line_of(exchange).appendleft(exchange)
 
     def first(self) -> Exchange | None:
@@ -132,10 +133,14 @@ class Exchanges:
         if wanted is not None:
             wanted.callback(None)
 
-    def fail_all(self, reason: str) -> None:
-        """None that waits will be sent."""
-        while (exchange := self.take()) is not None:
-            exchange.fail(NotSent(reason))
+    def fail_all(self, reason: str, *, firsts: bool) -> None:
+        """End all exchanges that wait as not sent.
+
+        :param firsts: whether the writes that go first are among them; False: these wait on.
+        """
+        for line in (self._firsts, self._writes, self._reads)[0 if firsts else 1 :]:
+            while line:
+                line.popleft().fail(NotSent(reason))
 
     def _line_of(self, exchange: Exchange) -> deque[Exchange]:
         if exchange.first_until is not None:
