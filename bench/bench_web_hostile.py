@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from cmmd.fleet.desk.tokens import Tokens
 from tests.daemon import Daemon, endpoint, prefer, service_port
 from tests.hostile_http import ATTACKS, FLOODS
-from tests.steady_fleet import SteadyFleet
+from tests.steady_fleet import Report, SteadyFleet
 
 CONNECTIONS = 8
 BOUND_MS = 250.0
@@ -55,6 +56,11 @@ def attack_all(port: int, request: bytes, seconds: float, sent: "Synchronized[in
         thread.join()
 
 
+def exit_status(reports: Sequence[Report]) -> int:
+    """Judge a run: 0 where every p99 is within the bound and no device saw a fault, else 1."""
+    return int(any(report.p99_ms > BOUND_MS or report.faults for report in reports))
+
+
 def main() -> int:
     """Print a row for each attack.
 
@@ -71,7 +77,7 @@ def main() -> int:
         daemon.state.mkdir()
         Tokens(daemon.state).add("operator", "operator")
         daemon.start([daemon.port, port])
-        worst, faulty, sent = 0.0, False, multiprocessing.Value("l")
+        reports, sent = list[Report](), multiprocessing.Value("l")
         try:
             with SteadyFleet(daemon.port) as fleet:
                 prefer(daemon.pid, 1)
@@ -87,8 +93,7 @@ def main() -> int:
                     else:
                         time.sleep(seconds)
                     report = fleet.report()
-                    worst = max(worst, report.p99_ms)
-                    faulty = faulty or bool(report.faults)
+                    reports.append(report)
                     times = f"{report.p50_ms:>9.1f}{report.p99_ms:>9.1f}{report.max_ms:>9.1f}"
                     remark = " too slow" if report.p99_ms > BOUND_MS else ""
                     faults = f" {len(report.faults)} FAULTS: {report.faults[0]}" if report.faults else ""
@@ -97,8 +102,8 @@ def main() -> int:
                     print(f"{name:<28}{sent.value:>7}{report.answers:>9}{times}{said:>10}{remark}{faults}", flush=True)
         finally:
             daemon.kill()
-    print(f"highest p99: {worst:.0f} ms ({BOUND_MS:.0f} are allowed){', and answers were wrong' * faulty}")
-    return int(faulty or worst > BOUND_MS)
+    print(f"highest p99: {max(report.p99_ms for report in reports):.0f} ms ({BOUND_MS:.0f} are allowed)")
+    return exit_status(reports)
 
 
 if __name__ == "__main__":
