@@ -20,6 +20,7 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.bench_web_hostile import BOUND_MS, exit_status
 from cmmd.fleet.desk.tokens import Tokens
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
@@ -27,7 +28,7 @@ from tests.browsers import FOREIGN
 from tests.daemon import Daemon, Sections, endpoint, service_port
 from tests.hostile_http import ATTACKS, FLOODS
 from tests.plain_device import PlainDevice, login, message, register
-from tests.steady_fleet import SteadyFleet
+from tests.steady_fleet import Report, SteadyFleet
 
 log = Logger()
 
@@ -253,3 +254,12 @@ def documents(received: bytes) -> list[dict[str, Any]]:
         document, place = decoder.raw_decode(text, place)
         found.append(document)
     return found
+
+
+class BenchTests(SynchronousTestCase):
+    def test_over_the_bound_is_a_failure(self) -> None:
+        """``bench/bench_web_hostile.py`` ends with 1 where a device waited too long once, or saw a fault."""
+        within, over = (Report(600, 0.3, p99_ms, 900.0, []) for p99_ms in (BOUND_MS, BOUND_MS + 0.1))
+        faulty = Report(600, 0.3, 1.0, 2.0, ["3439333633355115004B003D: no answer"])
+        runs = ([within, within], [over, within], [within, faulty])
+        self.assertEqual([exit_status(reports) for reports in runs], [0, 1, 1])

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, connection, errors
 from cmmd.control.peers import person_of
+from cmmd.fleet.desk import records
 from tests.control_world import ControlWorld, Plain
 from tests.world import HOSTID
 
@@ -64,6 +65,13 @@ class LockTests(PeopleTestCase):
         device = self.ask(commands.UnlockDevice, requester="alice")["device"]
         self.assertIsNone(device.row.lock)
         self.accepted(commands.SendCommand, name="start")
+
+    def test_settings_that_would_act_at_the_next_login(self) -> None:
+        self.ask(commands.LockDevice, reason="oil change", requester="alice")
+        for changes in (records.Changes(set_port=0), records.Changes(set_baud=2), records.Changes(profile="hgm4000n")):
+            said = self.refused(errors.Locked, commands.SetDevice, changes=changes)
+            self.assertRegex(said, r"locked by alice \(uid 1000\) since .*: oil change")
+        self.ask(commands.SetDevice, changes=records.Changes(history_interval=30))
 
     def test_another_process_of_the_same_person(self) -> None:
         self.ask(commands.LockDevice, reason="oil", requester="alice")

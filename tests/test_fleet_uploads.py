@@ -7,8 +7,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.history import NamedReading
+from cmmd.fleet.inputs import REMOTE_INHIBITED
 from cmmd.fleet.journal import BATCH_S
-from cmmd.fleet.uploads import HISTORIC_GAP_S, WrongTime
+from cmmd.fleet.registry import MOST_WAITING_A_DEVICE
+from cmmd.fleet.uploads import HISTORIC_GAP_S, LOOK_AGAIN_S, WrongTime
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import StoreUnavailable
@@ -153,6 +155,62 @@ class KeptTests(UploadsTestCase):
         self.assertEqual(self.reasons(), [("first", 0), ("change", 0)])
         self.assertEqual(self.world.tally.not_kept, 1)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def inhibited_after_a_kill(self) -> bool | None:
+        """What a new process on the same store says of the inhibit."""
+        assert isinstance(self.world.store, MemoryStore)
+        return REMOTE_INHIBITED.state(World(store=self.world.store).fleet.live[HOSTID].inputs)
+
+    def test_an_inhibit_that_the_store_has_refused(self) -> None:
+        """It is kept when the store is back, though the module never says it again: it sends full uploads only."""
+        self.kept(full_upload())
+        self.kept(change_upload(InhbitRemote=0))
+        store = self.world.store
+        assert isinstance(store, MemoryStore)
+        self.patch(store, "write", lambda _: fail(StoreUnavailable("disk full")))
+        durable = self.take(change_upload(InhbitRemote=1))
+        assert durable is not None
+        self.world.write_batch()
+        self.failureResultOf(durable, StoreUnavailable)
+        for _ in range(60):
+            due = self.take(full_upload())
+            self.world.clock.advance(1)
+            if due is not None:
+                self.failureResultOf(due, StoreUnavailable)
+        del store.write
+        self.assertIs(self.inhibited_after_a_kill(), False)
+        self.world.clock.advance(LOOK_AGAIN_S)
+        self.assertIs(self.inhibited_after_a_kill(), True)
+        self.world.clock.pump([1.0] * 40)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_an_inhibit_behind_too_many_changes(self) -> None:
+        """The same where it was the queue of the device's changes that had no room."""
+        store, written = self.world.store, Deferred[None]()
+        assert isinstance(store, MemoryStore)
+        self.patch(store, "write", lambda _: written)
+        keep = self.world.registry.settle_byte_order
+        changes = [Deferred.fromCoroutine(keep(HOSTID, None)) for _ in range(MOST_WAITING_A_DEVICE + 1)]
+        durable = self.take(change_upload(InhbitRemote=1))
+        assert durable is not None
+        self.failureResultOf(durable, StoreUnavailable)
+        del store.write
+        written.callback(None)
+        for change in changes:
+            self.successResultOf(change)
+        self.world.clock.advance(LOOK_AGAIN_S)
+        self.assertIs(self.inhibited_after_a_kill(), True)
+
+    def test_a_report_that_was_cleared_while_the_store_is_away(self) -> None:
+        self.kept(change_upload(InhbitRemote=1))
+        store = self.world.store
+        assert isinstance(store, MemoryStore)
+        self.patch(store, "write", lambda _: fail(StoreUnavailable("disk full")))
+        cleared = self.world.fleet.uploads.clear_input(HOSTID, REMOTE_INHIBITED, "cleared")
+        self.failureResultOf(cleared, StoreUnavailable)
+        del store.write
+        self.world.clock.advance(LOOK_AGAIN_S)
+        self.assertIsNone(self.inhibited_after_a_kill())
 
     def test_empty_uploads_are_no_news(self) -> None:
         """Nothing new, or a controller that does not answer: the record gets no fresher by them."""

@@ -57,6 +57,14 @@ class LockTests(PeopleTestCase):
         self.assertEqual([one["by"] for one in self.events("device_locked")], ["token operator"])
         self.assertEqual([one["locked_by"] for one in self.events("device_unlocked")], ["token operator"])
 
+    def test_settings_that_would_act_at_the_next_login(self) -> None:
+        self.lock()
+        for changes in ({"set_port": 0}, {"set_baud": 2}, {"profile": "hgm4000n"}):
+            answer = self.ask("PATCH", f"{DEVICE}/settings", changes, "admin")
+            self.assertEqual((answer.status, answer.code), (409, "locked"))
+            self.assertRegex(answer.json["detail"], "locked by token operator since .*: oil change")
+        self.assertEqual(self.ask("PATCH", f"{DEVICE}/settings", {"history_interval": 30}, "admin").status, 200)
+
     def test_in_every_answer_about_the_device(self) -> None:
         self.lock("belt")
         device, live = self.get(DEVICE).json["row"], self.get(f"{DEVICE}/live").json

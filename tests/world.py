@@ -104,6 +104,7 @@ class World:
             desk=LoginDesk(
                 self.registry,
                 self.fleet.logged_in,
+                self.fleet.may_set_port,
                 self.fleet.events,
                 terms or UploadTerms(),
                 advertised or Advertised(),

@@ -16,6 +16,7 @@ from cmmd.fleet.dispatch import Dispatch
 from cmmd.fleet.eventlog import EventLog
 from cmmd.fleet.events import Events
 from cmmd.fleet.history import History
+from cmmd.fleet.inputs import REMOTE_INHIBITED
 from cmmd.fleet.journal import Journal
 from cmmd.fleet.live import Live
 from cmmd.fleet.passwords import Passwords
@@ -160,6 +161,18 @@ class Fleet:
         self.presence.logged_in(device.hostid)
         self.dispatch.confirmations.logged_in(device.hostid)
 
+    def may_set_port(self, hostid: str) -> bool:
+        """Tell whether the answer to a login may set the port of a module, which it sets as a command would.
+
+        The same speaks against it as against that command in :mod:`cmmd.fleet.interlocks`, but for what cannot be at a
+        login: that the device is offline, or has no session.
+        """
+        device = self.registry.device(hostid)
+        if device is None or device.locked_by is not None or self.presence.in_doubt(hostid):
+            return False
+        record = self.live[hostid]
+        return not (REMOTE_INHIBITED.state(record.inputs) or record.remote_locked)
+
     def _changed(self, device: Device) -> None:
         self.uploads.registered(device)
         if not device.enabled:
@@ -194,9 +207,12 @@ class Fleet:
         :return: fires when that is done, or the store does not take it.
         """
         self.uploads.stop()
+        self.registry.unsaved_locks.stop()
         self.history.save(self.live.values())
-        for record in self.live.values():
-            device = self.registry.device(record.hostid)
-            if device is not None and record.reports is not None and record.reports.to_text() != device.input_reports:
-                self.journal.add(replace(device, input_reports=record.reports.to_text()))
+        unsaved_locks = set(self.registry.unsaved_locks)
+        for device in self.registry.devices():
+            record = self.live.made(device.hostid)
+            known = device.input_reports if record is None or record.reports is None else record.reports.to_text()
+            if known != device.input_reports or device.hostid in unsaved_locks:
+                self.journal.add(replace(device, input_reports=known))
         return self.journal.stop()

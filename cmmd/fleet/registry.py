@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
@@ -12,9 +12,10 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.coordinates import wgs84
 from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.locks import UnsavedLocks
 from cmmd.fleet.loglimit import LogLimit
 from cmmd.fleet.passwords import Abandoned, Passwords, TooBusy
-from cmmd.fleet.settings import BadSetting, check_setting
+from cmmd.fleet.settings import BadSetting, check_lock, check_setting
 from cmmd.fleet.throttle import Throttle, Throttled
 from cmmd.fleet.turns import TooManyWaiting, Turns
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
@@ -85,6 +86,7 @@ class Registry:
     :param clock: for the limit of what is logged.
     :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
     :param max_devices: how many there may be.
+    :ivar unsaved_locks: maintenance locks that the store does not have yet; all records here have them.
     :ivar wrong_passwords: wrong passwords since the start, by hostid.
     """
 
@@ -116,7 +118,7 @@ class Registry:
         self._deciding = Turns(MOST_WAITING_A_DEVICE)
         self._writing = Turns(MOST_WAITING_A_DEVICE)
         self._registering = 0
-        self._locking: dict[str, dict[str, Any]] = {}  # locks that are not kept yet, by hostid
+        self.unsaved_locks = UnsavedLocks(self._update, clock)
         self._limit = LogLimit(clock)
         self.wrong_passwords: MutableMapping[str, int] = Counter()
 
@@ -321,6 +323,7 @@ class Registry:
             What a device is told at login it is told at its next one.
         :raises NoSuchDevice: see there.
         :raises BadSetting: what cannot be set, or not so.
+        :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
         :raises StoreUnavailable: see IStore.
         """
         if hostid not in self._devices:
@@ -328,7 +331,9 @@ class Registry:
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
         device = self._devices[hostid]
-        updated = await self._update(hostid, **changes)
+        async with self._writing.take(hostid):
+            check_lock(self._devices[hostid], changes)  # in here: a lock may come while this change waits
+            updated = await self._write(hostid, changes)
         for name in changes:
             before, after = getattr(device, name), getattr(updated, name)
             if before != after:
@@ -344,9 +349,12 @@ class Registry:
         :raises TooManyWaiting: too many changes of this device wait. :raises StoreUnavailable: see IStore.
         """
         async with self._writing.take(hostid):
-            updated = replace(self._devices[hostid], **changes)
-            await self._store.write([updated])
-            self._put(updated)
+            return await self._write(hostid, changes)
+
+    async def _write(self, hostid: str, changes: Mapping[str, object]) -> Device:
+        updated = replace(self._devices[hostid], **changes)
+        await self._store.write([updated])
+        self._put(updated)
         return self._devices[hostid]
 
     # --- people beside the machine -----------------------------------------------------------------------------------
@@ -354,23 +362,18 @@ class Registry:
     async def lock(self, hostid: str, by: str, reason: str) -> Device:
         """Lock a device for maintenance. It counts from now on, also where the store cannot keep it.
 
-        :raises StoreUnavailable: see IStore; the lock holds until this process ends, or until it is kept after all.
+        :raises StoreUnavailable: see IStore; the lock holds, and is written again until it is kept.
         """
-        locked = {"locked_by": by, "locked_at": self._now_ms(), "lock_reason": reason}
-        self._locking[hostid] = locked
+        self.unsaved_locks.put(hostid, {"locked_by": by, "locked_at": self._now_ms(), "lock_reason": reason})
         self._put(self._devices[hostid])
-        device = await self._update(hostid, **locked)
-        if self._locking.get(hostid) is locked:
-            del self._locking[hostid]
-        return device
+        return await self.unsaved_locks.save(hostid)
 
     async def unlock(self, hostid: str) -> Device:
         """Remove a maintenance lock; it counts until that is kept.
 
         :raises StoreUnavailable: see IStore.
         """
-        self._locking.pop(hostid, None)
-        return await self._update(hostid, locked_by=None, locked_at=None, lock_reason=None)
+        return await self.unsaved_locks.remove(hostid)
 
     async def keep_inputs(self, hostid: str, reports: str) -> None:
         """Keep what was reported of a device's inputs, as text.
@@ -384,8 +387,7 @@ class Registry:
 
     def _put(self, device: Device) -> None:
         """Use a record from now on, with the lock that was put on meanwhile."""
-        locked = self._locking.get(device.hostid)
-        self._devices[device.hostid] = device if locked is None else replace(device, **locked)
+        self._devices[device.hostid] = self.unsaved_locks.on(device)
 
     async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""

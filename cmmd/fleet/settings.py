@@ -1,8 +1,13 @@
 """What the owner may decide about a single device, and what it may be."""
 
-from cmmd.controllers.catalog import Catalog
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
-__all__ = ["BadSetting", "check_setting"]
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.allowed import Locked
+from cmmd.store.records import Device
+
+__all__ = ["BadSetting", "check_lock", "check_setting"]
 
 
 class BadSetting(ValueError):
@@ -18,6 +23,22 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "set_baud": (0, 2),
 }
 """Lowest and highest. All but the first are whole."""
+
+_LOCKED = ("set_port", "set_baud", "profile")
+"""Settings that do at the next login what the maintenance lock refuses as a command. The first two switch the wiring
+of the module, as `writeConfig` of a port does; a profile decides what a command writes, also what a stop writes."""
+
+
+def check_lock(device: Device, changes: Mapping[str, object]) -> None:
+    """Look whether the maintenance lock of a device refuses changes of its settings.
+
+    :raises Locked: it is locked, and one of those that the lock holds would have another value.
+    """
+    held = {name: getattr(device, name) for name in _LOCKED}
+    if device.locked_by is None or all(changes.get(name, now) == now for name, now in held.items()):
+        return
+    at = datetime.fromtimestamp((device.locked_at or 0) / 1000, UTC)
+    raise Locked(f"locked by {device.locked_by} since {at:%Y-%m-%d %H:%M:%S} UTC: {device.lock_reason}")
 
 
 def check_setting(name: str, value: object, catalog: Catalog) -> None:

@@ -16,6 +16,7 @@ from cmmd.fleet.inputs import Input, Origin, Reports
 from cmmd.fleet.live import Live, LiveRecord, Plan
 from cmmd.fleet.situation import changed, later
 from cmmd.fleet.telemetry import Taken, Telemetry
+from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
 
@@ -84,6 +85,7 @@ class Uploads:
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
         self._value_hooks: tuple[tuple[Sized, Callable[[LiveRecord], None]], ...] = ()
         self._looking: IDelayedCall | None = None
+        self._stopped = False
 
     def full(self, message: ReqData, plan: Plan, *, historic: bool, trusted: bool = True) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
@@ -155,6 +157,7 @@ class Uploads:
 
         def not_kept(failure: Failure) -> Failure:
             reports.unsaved = True
+            self._look_again(record)  # a module in full mode never says its inputs again
             return failure
 
         kept = self._keep_inputs(record.hostid, reports.to_text()).addErrback(not_kept)
@@ -220,6 +223,7 @@ class Uploads:
 
     def stop(self) -> None:
         """The end: keep what is owed."""
+        self._stopped = True
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -300,7 +304,7 @@ class Uploads:
     def _look_again(self, record: LiveRecord) -> None:
         """Come back to a device soon, whether it uploads again or not."""
         self._unfinished[record.hostid] = record
-        if self._looking is None:
+        if self._looking is None and not self._stopped:
             self._looking = self._clock.callLater(LOOK_AGAIN_S, self._finish)
 
     def _finish(self) -> None:
@@ -311,6 +315,8 @@ class Uploads:
             if record.unsettled:
                 self._look(record)
             self._history.make_up(record, now_ms)
+            if record.reports is not None and record.reports.unsaved:
+                self._and_inputs(record, None).addErrback(lambda failure: failure.trap(StoreUnavailable))
             if _is_unfinished(record):
                 self._look_again(record)
 

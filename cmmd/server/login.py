@@ -57,6 +57,7 @@ class LoginDesk:
 
     :param registry: decides.
     :param logged_in: told of every device that has logged in.
+    :param may_set_port: whether nothing speaks against setting the port of a device, given its hostid.
     :param events: told of refused logins.
     :param terms: what every device is told.
     :param advertised: where devices are sent.
@@ -68,6 +69,7 @@ class LoginDesk:
         self,
         registry: Registry,
         logged_in: Callable[[Device], None],
+        may_set_port: Callable[[str], bool],
         events: Events,
         terms: UploadTerms,
         advertised: Advertised,
@@ -76,6 +78,7 @@ class LoginDesk:
     ) -> None:
         self._registry = registry
         self._logged_in = logged_in
+        self._may_set_port = may_set_port
         self._events = events
         self._terms = terms
         self._advertised = advertised
@@ -100,15 +103,19 @@ class LoginDesk:
             return self._refused(params.hostid, peer, error.retcode, str(error))
         except LoginImpossible as error:
             return self._refused(params.hostid, peer, Retcode.TRY_AGAIN, str(error))
+        # Asked first: a login ends the doubt about two addresses, and what was set in doubt waits for the next login.
+        may_set_port = self._may_set_port(device.hostid)
         self._logged_in(device)
-        return self._acceptance(device, *reached)
+        return self._acceptance(device, *reached, may_set_port=may_set_port)
 
     def _refused(self, hostid: str, peer: str, retcode: Retcode, reason: str) -> LoginAnswer:
         self._events.emit(Kind.LOGIN_REFUSED, hostid, about=peer, address=peer, retcode=retcode.value, reason=reason)
         return self.refusal(retcode)
 
-    def _acceptance(self, device: Device, host: str, port: int) -> LoginAnswer:
+    def _acceptance(self, device: Device, host: str, port: int, *, may_set_port: bool) -> LoginAnswer:
         terms = self._terms
+        # Never left out where the device has said it: a module may take a field that is missing for a default.
+        set_port, set_baud = (device.set_port, device.set_baud) if may_set_port else (None, None)
         return LoginAnswer(
             result=LoginResult(
                 register=1,
@@ -121,8 +128,8 @@ class LoginDesk:
                 offline_rate=_first(device.offline_rate, terms.offline_rate),
                 moduletype=device.moduletype,
                 data_mode=_first(device.data_mode, terms.data_mode),
-                modulePort=_first(device.set_port, device.module_port, UNSET),
-                moduleBaud=_first(device.set_baud, device.module_baud, UNSET),
+                modulePort=_first(set_port, device.module_port, UNSET),
+                moduleBaud=_first(set_baud, device.module_baud, UNSET),
                 reset_packet_num=terms.reset_packet_num or UNSET,
             )
         )

@@ -24,7 +24,7 @@ async def lock(fleet: Fleet, device: Device, reason: str, by: By) -> None:
     :param reason: for everybody who looks at the device; 1 to :data:`LONGEST_REASON` characters.
     :raises BadArgument: there is no reason, or it is too long.
     :raises Locked: another caller has locked it.
-    :raises Unavailable: it is locked from now on, and the store could not keep that.
+    :raises Unavailable: it is locked from now on, and the store could not keep that yet.
     """
     who, reason = who_text(by.requester), printable(reason).strip()
     if not 1 <= len(reason) <= LONGEST_REASON:
@@ -34,7 +34,7 @@ async def lock(fleet: Fleet, device: Device, reason: str, by: By) -> None:
     try:
         await fleet.registry.lock(device.hostid, who, reason)
     except (StoreUnavailable, TooManyWaiting) as error:
-        raise Unavailable(f"locked until this daemon ends, and that could not be kept: {error}") from None
+        raise Unavailable(f"locked, but not kept yet, which is tried until it succeeds: {error}") from None
     finally:
         fleet.events.emit(Kind.DEVICE_LOCKED, device.hostid, by=who, door=by.door, reason=reason)
 
@@ -67,7 +67,7 @@ async def clear_input(fleet: Fleet, device: Device, name: str, by: By) -> None:
     :param name: of the input, such as ``remote_inhibited``. Where nothing was said of it, nothing happens.
     :raises BadArgument: there is no such input.
     :raises AdminOnly: the caller is no administrator.
-    :raises StoreUnavailable: it is forgotten until this daemon ends, see IStore.
+    :raises StoreUnavailable: it is forgotten, and written again until the store keeps that, see IStore.
     """
     found = next((one for one in INPUTS if one.name == name), None)
     if found is None:

@@ -191,6 +191,7 @@ class Operations:
         """Change an owner's settings of a device.
 
         :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
+        :raises Locked: the device is locked, and its port, baud rate or profile would change.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
         await self.fleet.registry.set(hostid, who_text(by.requester), **named)

@@ -142,7 +142,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=devices.SettingsPatch,
         takes=(JSON_TYPE, PATCH_TYPE),
         answers={200: DeviceDetails},
-        errors=(*_TAKES, "unknown_device", *_FROM_STORE),
+        errors=(*_TAKES, "unknown_device", "locked", *_FROM_STORE),
     ),
     Operation(
         name="disable_device",
