@@ -442,7 +442,12 @@ class SocketTests(TestCase):
             asked: WriteConfig | Reset
             asked = WriteConfig(result="00050003FF007DEB", datatype=1, uid=f"{number:06}") if number else Reset()
             begun = reactor.seconds()
-            carrier.round_trip(asked, 30, lambda sent=sent: sent.callback(None) is None).addErrback(lambda _: None)
+
+            def leaves(sent: Deferred[None] = sent) -> bool:
+                sent.callback(None)
+                return True
+
+            carrier.round_trip(asked, 30, leaves).addErrback(lambda _: None)
             await sent
             # A busy machine may take its time, but not the 30 s after which it would not be sent at all.
             self.assertLess(reactor.seconds() - begun, PATIENCE_S + self.gap + 3)
@@ -541,7 +546,12 @@ class SocketTests(TestCase):
             (echo,) = made
             echo.send(b"x" * 20_000)  # more than the client takes, less than the kernel does
             left: Deferred[None] = Deferred()
-            echo.send_apart(OURS, lambda: left.callback(None) is None)
+
+            def leaves() -> bool:
+                left.callback(None)
+                return True
+
+            echo.send_apart(OURS, leaves)
             await deferLater(reactor, 0.5)
             self.assertFalse(left.called)
             self.assertIs(echo._flow.outbound, Outbound.PACED)
