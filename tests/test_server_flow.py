@@ -102,7 +102,7 @@ class Talk(RuleBasedStateMachine):
         self.transport.connect()
         self.count = 0
         self.unsolicited = 0
-        self.taken = 0  # segments while an answer waits to leave
+        self.taken = 0  # segments while one and the same answer waits to leave
         self.coming = b""
         self.expected: list[bytes] = []  # answers, in their order
 
@@ -138,16 +138,21 @@ class Talk(RuleBasedStateMachine):
     def comes_in_one_message(self) -> None:
         self.segment(self.coming[: self.coming.index(b"}") + 1])
 
+    def let_leave(self) -> None:
+        self.transport.turn()
+        if not self.echo._flow.has_unsent:
+            self.taken = 0
+
     @rule()
     def turn(self) -> None:
         segments = len(self.transport.segments)
-        self.transport.turn()
+        self.let_leave()
         assert len(self.transport.segments) - segments <= 2, "what leaves in a turn, and one answer to what comes"
 
     @rule(steps=st.integers(0, 30))
     def time(self, steps: int) -> None:
         for _ in range(steps):
-            self.transport.turn()
+            self.let_leave()
             self.clock.advance(STEP_S)
 
     @rule(reads=st.booleans())
@@ -195,7 +200,7 @@ class Talk(RuleBasedStateMachine):
             for one in self.echo.later:
                 if not one.called:
                     one.callback(None)
-            self.transport.turn()
+            self.let_leave()
             self.clock.advance(STEP_S)
             if len(self.transport.segments) == len(self.expected) + self.unsolicited and not self.coming:
                 break
