@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import allowed
 from cmmd.fleet.alarms import SESSION_TAKEN_OVER
+from cmmd.fleet.dispatch import STOP_WAITS_S
 from cmmd.fleet.orders import By, Submitted
 from cmmd.fleet.presence import REATTACH_S
 from cmmd.server.receiver import Limits
@@ -300,6 +301,8 @@ class HangingTests(DoubtTestCase):
         self.assertEqual(sum(b"uid" in one for one in device.segments), 1)
         self.assertEqual(sum(b"reqdata" in one for one in device.segments), 0, "the upload is not kept yet")
 
+
+class AnyOrderTests(DoubtTestCase):
     @given(
         st.lists(
             st.tuples(
@@ -308,14 +311,15 @@ class HangingTests(DoubtTestCase):
         )
     )
     def test_any_coming_and_going(self, steps: list[tuple[str, str]]) -> None:
-        """Commands go to a session from the latest login's address that came after it, and only without doubt."""
+        """Commands go to a session from the latest login's address that came after it, and only without doubt. Stop
+        goes there first, then to an older one from that address, then to any that came after the login."""
         self.setUp()
         standing: dict[str, SegmentTransport] = {}
-        home, current = "", set[str]()
+        home, current, doubted = "", set[str](), False
         for step, peer in steps:
             if step == "login":
                 self.login(peer)
-                home, current = peer, set()
+                home, current, doubted = peer, set(), False
             elif step == "attach" and home:
                 if peer in standing:
                     standing.pop(peer).hang_up()
@@ -323,6 +327,7 @@ class HangingTests(DoubtTestCase):
                 current.add(peer)
             elif step == "upload" and peer in standing:
                 self.say(standing[peer], UPLOAD)
+                doubted = peer != home
                 if peer not in current and peer != home and home in standing:
                     current.add(peer)
             elif step == "hang up" and peer in standing:
@@ -338,9 +343,19 @@ class HangingTests(DoubtTestCase):
         if foreign:
             self.assertEqual((code, after), ("ambiguous_session", before))
         elif home in current & set(standing):
-            self.assertEqual((code, after), ("", {**before, home: before[home] + 1}))
+            sent = {} if doubted else {home: before[home] + 1}
+            self.assertEqual((code, after), ("ambiguous_session" if doubted else "", {**before, **sent}))
         elif code:
             self.assertEqual((code, after), ("device_offline", before))
+        code = self.send("stop")
+        self.world.clock.advance(STOP_WAITS_S)  # the command before is not answered
+        stopped = {peer for peer, connection in standing.items() if self.got(connection) > after[peer]}
+        if home in standing:
+            self.assertEqual((code, stopped), ("", {home}))
+        elif foreign:
+            self.assertEqual((code, len(stopped)), ("", 1))
+        else:
+            self.assertEqual((code, stopped), ("device_offline", set()))
 
 
 class InhibitTests(DoubtTestCase):
