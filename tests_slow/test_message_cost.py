@@ -21,7 +21,7 @@ from cmmd.server.sessions import Listener, Role, Sessions
 from cmmd.wire.messages import encode
 from tests.test_server_session import message
 from tests.uploads import AT_REST, STANDBY, change_upload, full_upload
-from tests.world import HOSTID, World
+from tests.world import HOSTID, World, login_params
 
 SYSTEM_CALLS = {"poll", "recv", "send", "sendall", "modify", "register", "unregister", "shutdown", "setsockopt"}
 SOME = 50
@@ -34,7 +34,7 @@ class MessageCostTests(TestCase):
     async def asyncSetUp(self) -> None:
         assert isinstance(reactor, EPollReactor)
         self.world = World(interval_s=1e9)
-        self.world.register()
+        await self.world.registry.login(login_params(), "127.0.0.1")  # from where it is going to upload
         record = self.world.fleet.live[HOSTID]
         settled = replace(record.profile.definition, change_byte_order=self.byte_order)
         record.profile = Profile(record.profile.name, settled)
