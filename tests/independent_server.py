@@ -1,13 +1,15 @@
 """A server that is not ours: threads, blocking sockets and json, made of the examples in docs/protocol.md alone.
 
-It imports nothing of cmmd. As simple servers do, it takes what one receive gives for one message, sends its answers
-without a newline, and has one port for everything. Its answer to a login is the one that the vendor's cloud has sent.
+It imports nothing of cmmd. It takes what one receive gives for whole messages (on a busy machine TCP joins two that
+were sent apart, and nobody has promised otherwise), sends its answers without a newline, and has one port for
+everything. Its answer to a login is the one that the vendor's cloud has sent.
 """
 
 import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ OK = {
 class IndependentServer:
     """Listens on a port of 127.0.0.1 as soon as it is made.
 
-    :ivar told: every message, as it was parsed, in order; :ivar garbled: what one receive gave and was not one message.
+    :ivar told: every message, as it was parsed, in order; :ivar garbled: each receive that was not whole messages.
     """
 
     def __init__(self) -> None:
@@ -48,15 +50,22 @@ class IndependentServer:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError):  # broken off, or stopped
             while received := connection.recv(65536):
-                try:
-                    message = json.loads(received)
-                except ValueError:
-                    self.garbled.append(received)
-                    continue
-                self.told.append(message)
-                if message["method"] == "LongCon":
-                    self._long = connection
-                connection.sendall(self._answer(message["method"]).encode())
+                for message in self._messages(received):
+                    self.told.append(message)
+                    if message["method"] == "LongCon":
+                        self._long = connection
+                    connection.sendall(self._answer(message["method"]).encode())
+
+    def _messages(self, received: bytes) -> Iterator[dict[str, Any]]:
+        rest = received.decode()
+        while rest := rest.lstrip():
+            try:
+                message, end = json.JSONDecoder().raw_decode(rest)
+            except ValueError:
+                self.garbled.append(received)
+                return
+            yield message
+            rest = rest[end:]
 
     def _answer(self, method: str) -> str:
         if method == "login":

@@ -241,6 +241,7 @@ class IndependentTests(ChainTestCase):
         self.assertEqual(emulator.writes, [(AUTO, True), (STOP, True)])
         self.assertIn("passed on despite the inhibit input", gateway.log)
         switch.write_text("0")
+        until(lambda: [one["InhbitRemote"] for one in server.of("reqdatachange")][-1:] == [0], "the inputs")
 
         server.write_port(2, 1, uid="wiring")
         until(lambda: server.of("writeConfig")[-1].get("moduleBaud") == 1, "the answer to another wiring")
