@@ -238,7 +238,8 @@ class ControlClient:
         :param override: the code of a refusal, ``remote_inhibited``, that does not count for this one command.
             Likewise below.
         :raises NotAllowed: nothing was sent. Likewise below.
-        :raises OutcomeUnknown: see there: look into the audit (``commands``) before anything is tried again. Likewise.
+        :raises OutcomeUnknown: it may have been carried out: look into the audit (``commands``) before another try.
+            Likewise below.
         """
         return await self._to_device(commands.SendCommand, hostid, timeout, requester, name=name, override=override)
 

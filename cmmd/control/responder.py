@@ -147,7 +147,7 @@ class Responder(Connection):
         return {"command": self._do.cancel(commandId, self._by(requester))}
 
     def _by(self, said: str | None) -> By:
-        return By(self.who(said), DOOR, admin=True)  # this door knows no roles: whoever comes in may do everything
+        return By(self.who(said), DOOR, admin=True)  # this door knows no roles: every client is an administrator
 
     def _by_person(self, said: str | None) -> By:
         """The caller by what outlives the program, so that the next call of cmmctl unlocks what one has locked."""

@@ -52,7 +52,7 @@ OVERTAKEN = "a stop came first"
 """Why a command was not sent that waited when a stop was asked."""
 
 LONGEST_AUDIT_S = 5.0
-"""Seconds that whoever asked waits for the record of an outcome that is known."""
+"""Seconds that a caller waits for the record of an outcome that is known."""
 
 
 class Dispatch:
@@ -194,7 +194,7 @@ class Dispatch:
 
         :param who: cancels it, for the audit.
         :return: the command, ended as ``not sent``.
-        :raises TooLate: it has been sent; or it is a stop: whoever else has asked for it relies on it.
+        :raises TooLate: it has been sent; or it is a stop, on which other callers may rely.
         :raises NoSuchCommand: see there.
         """
         order = self._orders.get(number)

@@ -18,8 +18,8 @@ from cmmd.fleet.inputs import INPUTS
 
 __all__ = ["add_to"]
 
-UNLOCKS = "Somebody may be working on it. Make sure that nobody is."
-CLEARS = "Then commands are sent again, until the device says it anew. Make sure that nobody is near it."
+UNLOCKS = "The lock may protect a person at the genset. Make sure that there is none."
+CLEARS = "Then commands are sent again, until the device reports the input again. Make sure that no person is near it."
 
 
 def add_to(group: click.Group) -> None:
@@ -31,7 +31,7 @@ def add_to(group: click.Group) -> None:
     def lock(session: Session, hostid: str, reason: str) -> int:
         """Lock a device for maintenance.
 
-        Until it is unlocked nothing but stop and reset is sent to it, whoever asks.
+        Until it is unlocked nothing but stop and reset is sent to it, through any door.
         """
 
         async def work(client: ControlClient) -> int:
@@ -86,7 +86,8 @@ def add_to(group: click.Group) -> None:
 async def _changed(asking: Awaitable[DeviceDetails], hostid: str, what: str) -> DeviceDetails:
     """Wait for a change of a device.
 
-    :raises Ends: it is not known whether it was made, or it is not allowed. :raises AdminOnly: see there.
+    :raises Ends: the outcome is unknown, or the change is not allowed.
+    :raises AdminOnly: the change needs an administrator.
     """
     try:
         return await once(asking, f"outcome unknown, it may have been {what}: look at `cmmctl show {hostid}`")

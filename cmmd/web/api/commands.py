@@ -165,7 +165,7 @@ async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer
 
 
 async def _under(around: Around, call: Call[CommandList, None], key: str) -> list[Command]:
-    """The command that whoever asks has asked for under a key, where it fits what else is wanted; at most one."""
+    """Return the caller's command under a key, where it fits the other filters; at most one."""
     wanted = call.query
     if wanted.after is not None:
         raise WrongField("query.after", "there is one command of a key: no page behind it")
