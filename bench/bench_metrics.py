@@ -30,12 +30,12 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from cmmd.daemon import calm_collector
-from cmmd.server.sessions import Listener, Role, Sessions
-from cmmd.web.device_metrics import MOST_AT_ONCE, DeviceMetricsResource
-from cmmd.web.families import Watched
-from cmmd.web.lag import ReactorLag
-from cmmd.web.metrics import MetricsResource, new_registry
+from cmmd.process import calm_collector
+from cmmd.server.listeners import Listener, Role, Sessions
+from cmmd.web.metrics.device_metrics import MOST_AT_ONCE, DeviceMetricsResource
+from cmmd.web.metrics.families import Watched
+from cmmd.web.metrics.lag import ReactorLag
+from cmmd.web.metrics.metrics import MetricsResource, new_registry
 from tests.daemon import endpoint, service_port
 from tests.steady_fleet import SteadyFleet
 from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, full_upload

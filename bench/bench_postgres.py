@@ -23,9 +23,9 @@ from twisted.internet.task import deferLater, react
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cmmd.fleet.journal import Journal
+from cmmd.fleet.history.journal import Journal
 from cmmd.store.memory import MemoryStore
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import LastUpload, Reading, Row
 from tests.postgres import cluster
 
@@ -150,7 +150,7 @@ async def bench(reactor: Any, seconds: float, rate: int) -> None:
 
 def main() -> None:
     seconds, rate = (float(value) for value in (*sys.argv[1:], *("10", "10000")[len(sys.argv) - 1 :]))
-    print(f"cmmd.store.postgres, {rate:,.0f} readings a second for {seconds:g} s")
+    print(f"cmmd.store.postgres.store, {rate:,.0f} readings a second for {seconds:g} s")
     react(lambda reactor: Deferred.fromCoroutine(bench(reactor, seconds, int(rate))))
 
 

@@ -22,7 +22,7 @@ from twisted.internet.task import react
 
 from cmmd.store.interface import MOST_A_PAGE
 from cmmd.store.records import Command, Cursor, LastUpload, Query, Reading
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.sqlite.store import SQLiteStore
 
 DEVICES = 1000
 HISTORY_ROWS = 200_000
@@ -176,7 +176,7 @@ async def bench(reactor: Any) -> None:
 
 
 def main() -> None:
-    print("cmmd.store.sqlite, readings of an HGM6120N")
+    print("cmmd.store.sqlite.store, readings of an HGM6120N")
     react(lambda reactor: Deferred.fromCoroutine(bench(reactor)))
 
 

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
 from cmmd.store.interface import MOST_A_PAGE
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Cursor, Device, LastUpload, PointColumn, ProfileVersion, Query, Reading
 from tests.postgres import cluster
 
@@ -204,7 +204,7 @@ async def bench(reactor: Any, seconds: int) -> None:
 
 def main() -> None:
     seconds = int(sys.argv[sys.argv.index("--seconds") + 1]) if "--seconds" in sys.argv else 60
-    print("cmmd.store.postgres, readings of an HGM6120N")
+    print("cmmd.store.postgres.store, readings of an HGM6120N")
     react(lambda reactor: Deferred.fromCoroutine(bench(reactor, seconds)))
 
 

@@ -22,8 +22,8 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 
-from cmmd.fleet.certain import CertainRegisters
-from cmmd.fleet.view import view_of
+from cmmd.fleet.telemetry.certain import CertainRegisters
+from cmmd.fleet.telemetry.view import view_of
 from cmmd.modbus.frames import parse_plan, read_response
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device, Row

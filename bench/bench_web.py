@@ -15,7 +15,7 @@ from msgspec.structs import force_setattr
 
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import PointColumn, ProfileVersion, Reading
-from cmmd.web.pieces import SLICE_S, Pieces
+from cmmd.web.http.pieces import SLICE_S, Pieces
 from tests.control_world import now
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.web_world import WebWorld

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cmmd.fleet.desk.tokens import Tokens
+from cmmd.fleet.service.tokens import Tokens
 from tests.daemon import Daemon, endpoint, prefer, service_port
 from tests.hostile_http import ATTACKS, FLOODS
 from tests.steady_fleet import Report, SteadyFleet

@@ -13,11 +13,20 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from cmmd import __version__, config
-from cmmd.control.doors import Door, TLSSettings, tls_doors, unix_doors
-from cmmd.control.programs import DoorError, Programs
+from cmmd.control.control_server import DoorError, Programs
+from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
-from cmmd.daemon import (
+from cmmd.endpoints import in_state
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.error_counter import count_bugs
+from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
+from cmmd.fleet.devices.passwords import Passwords
+from cmmd.fleet.events import Kind
+from cmmd.fleet.fleet import CommandTerms, Fleet
+from cmmd.fleet.history.retention import Retention
+from cmmd.fleet.service.operations import Operations
+from cmmd.process import (
     CommandLine,
     StateInUse,
     calm_collector,
@@ -28,33 +37,24 @@ from cmmd.daemon import (
     raise_file_limit,
     steady_timers,
 )
-from cmmd.endpoints import in_state
-from cmmd.fleet.background import BackgroundThreads, usable_cores
-from cmmd.fleet.bugs import count_bugs
-from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.events import Kind
-from cmmd.fleet.fleet import CommandTerms, Fleet
-from cmmd.fleet.passwords import Passwords
-from cmmd.fleet.retention import Retention
-from cmmd.fleet.tally import Tally
-from cmmd.pulse import Pulse
 from cmmd.server.direct_reads import read_directly
+from cmmd.server.listeners import Listener, ListenError, Role, Sessions, roles_by_endpoint
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
-from cmmd.server.peerlog import PeerLog
+from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Surroundings
-from cmmd.server.sessions import Listener, ListenError, Role, Sessions, roles_by_endpoint
-from cmmd.store.copying import source_of
+from cmmd.stall_detector import Pulse
 from cmmd.store.interface import Health, IStore, StoreError
-from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
-from cmmd.store.spool import Spool
-from cmmd.store.spooled import SpooledStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.outbox.known import Known
+from cmmd.store.outbox.spool import Spool
+from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.sqlite.store import SQLiteStore
+from cmmd.store.tools.copying import source_of
 from cmmd.store.urls import store_at
 from cmmd.tls.files import TLSFiles
 from cmmd.web.console import BadTiles, Tiles
-from cmmd.web.monitoring import Monitoring
+from cmmd.web.metrics.monitoring import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
 
 __all__ = ["Options", "Server", "makeService"]

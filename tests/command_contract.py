@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
-from cmmd.fleet.allowed import checked_frames
-from cmmd.fleet.desk import maintenance
-from cmmd.fleet.dispatch import STOP_WAITS_S
+from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
+from cmmd.fleet.commands.interlocks import FRESH_S
+from cmmd.fleet.commands.queue import By
+from cmmd.fleet.commands.validation import checked_frames
 from cmmd.fleet.fleet import CommandTerms
-from cmmd.fleet.interlocks import FRESH_S
-from cmmd.fleet.journal import LONGEST_RETRY_S
-from cmmd.fleet.orders import By
+from cmmd.fleet.history.journal import LONGEST_RETRY_S
+from cmmd.fleet.service import maintenance
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Command, Query

@@ -23,16 +23,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.control.connection import Around
-from cmmd.control.doors import Door
-from cmmd.control.programs import Programs
+from cmmd.control.control_server import Programs
+from cmmd.control.listeners import Door
 from cmmd.control.responder import Responder
-from cmmd.fleet.audit import Audit
-from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.dispatch import Dispatch
-from cmmd.fleet.inputs import Origin
-from cmmd.fleet.loglimit import LogLimit
-from cmmd.fleet.presence import NotSent
-from cmmd.fleet.uids import Uids
+from cmmd.fleet.commands.audit import Audit
+from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.uids import Uids
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.devices.inputs import Origin
+from cmmd.fleet.devices.presence import NotSent
+from cmmd.fleet.service.operations import Operations
 from cmmd.store.interface import IStore
 from cmmd.tls.files import TLSFiles
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer

@@ -23,16 +23,16 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 
+from cmmd.cli.main import command_line
+from cmmd.cli.output import Output
+from cmmd.cli.session import Around as CmmctlAround
 from cmmd.control import commands
-from cmmd.control.cmmctl.main import command_line
-from cmmd.control.cmmctl.output import Output
-from cmmd.control.cmmctl.session import Around as CmmctlAround
 from cmmd.control.connection import Around
 from cmmd.control.responder import Responder
-from cmmd.fleet.desk.errors import Coded
-from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.desk.tokens import ROLES, Role
-from cmmd.fleet.loglimit import LogLimit
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.service.errors import Coded
+from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.tokens import ROLES, Role
 from cmmd.web.service import Web
 from tests.control_world import Plain
 from tests.web_world import Client

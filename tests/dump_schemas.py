@@ -13,10 +13,11 @@ from msgspec.structs import asdict, replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from cmmd.store import postgres_schema, sqlite_schema
 from cmmd.store.packing import pack_details, pack_points
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres import schema as postgres_schema
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Event, Reading
+from cmmd.store.sqlite import schema as sqlite_schema
 from tests.postgres import PostgresServer
 from tests.test_store_contract import (
     ALARM,

@@ -32,7 +32,7 @@ class EmulatorProcess(Child):
     def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder / "emulator")
         self.link = folder / "ttyEmulator"
-        words: list[str | Path] = [sys.executable, "-m", "cmmd.simulator.emulator", "--link", self.link, *options]
+        words: list[str | Path] = [sys.executable, "-m", "cmmd.simulator.emulator.main", "--link", self.link, *options]
         self._launch(words, cwd=folder, env=environment(), merged=False, piped=True)
 
     def wait_until_plugged(self) -> "EmulatorProcess":

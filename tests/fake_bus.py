@@ -5,7 +5,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.source import Veto, unopposed
+from cmmd.gateway.link.source import Veto, unopposed
 from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, WriteRequest, read_response
 
 __all__ = ["FakeBus", "FakeWiring", "no_answer", "refusal"]

@@ -42,7 +42,7 @@ def cmmctl(state: Path, *arguments: object) -> Called:
     :param state: the daemon's state directory.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "cmmd.control.cmmctl", "--state", state, "--json", *map(str, arguments)],
+        [sys.executable, "-m", "cmmd.cli", "--state", state, "--json", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment(),

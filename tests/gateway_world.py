@@ -17,15 +17,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.fleet.history import NamedReading
-from cmmd.fleet.orders import By, Submitted
-from cmmd.gateway.address import Address
-from cmmd.gateway.buffer import Buffer
+from cmmd.fleet.commands.queue import By, Submitted
+from cmmd.fleet.history.history import NamedReading
 from cmmd.gateway.bus import Bus, Line, Port, PortError, PortUser
-from cmmd.gateway.link import Link
-from cmmd.gateway.outages import OutageTerms
+from cmmd.gateway.link.address import Address
+from cmmd.gateway.link.link import Link
+from cmmd.gateway.link.source import InputStates
 from cmmd.gateway.poller import BusSource
-from cmmd.gateway.source import InputStates
+from cmmd.gateway.store_and_forward.buffer import Buffer
+from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms
 from cmmd.server.session import Session
 from cmmd.store.records import Command, Query
 from cmmd.wire.messages import LoginParams

@@ -22,8 +22,8 @@ from uuid import uuid4
 
 import psycopg2
 
-from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_opening import open_database
+from cmmd.store.postgres.address import Address
+from cmmd.store.postgres.opening import open_database
 from tests.daemon import service_port, until
 
 __all__ = ["PASSWORD", "USER", "Cluster", "PostgresServer", "cluster", "programs", "stoppable_server"]

@@ -15,8 +15,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from cmmd.gateway.address import Address
-from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
+from cmmd.gateway.link.address import Address
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.wire.messages import ChangeParams, LoginParams
 from tests.transports import MemoryTransport
 

@@ -14,11 +14,11 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from cmmd.store import sqlite, sqlite_reader, sqlite_writer
 from cmmd.store.interface import Kept, StoreError, StoreUnavailable
-from cmmd.store.known import Known
-from cmmd.store.spool import Spool
-from cmmd.store.spooled import SpooledStore
+from cmmd.store.outbox.known import Known
+from cmmd.store.outbox.spool import Spool
+from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.sqlite import reader, store, writer
 from tests.shaky_store import ShakyStore
 
 __all__ = ["HandThreads", "SpoolWorld", "Start"]
@@ -48,10 +48,10 @@ class HandThreads:
     def __init__(self, test: SynchronousTestCase) -> None:
         self.at_once = True
         self._works: deque[Callable[[], object]] = deque()
-        for module in (sqlite_reader, sqlite_writer):
+        for module in (reader, writer):
             test.patch(module, "ThreadPool", _NoThread)
             test.patch(module, "deferToThreadPool", self._defer)
-        test.patch(sqlite, "_SETTINGS", ("synchronous = OFF", "temp_store = MEMORY"))  # no power fails in here
+        test.patch(store, "_SETTINGS", ("synchronous = OFF", "temp_store = MEMORY"))  # no power fails in here
 
     def __len__(self) -> int:
         return len(self._works)
@@ -83,7 +83,7 @@ class Start:
         self.known = Known(folder / "known.sqlite", threads, clock) if known else None
         self.store = SpooledStore(store, self.spool, self.known, clock)
 
-    def files(self) -> list[sqlite.SQLiteStore]:
+    def files(self) -> list[store.SQLiteStore]:
         return [self.spool, *([self.known._file] if self.known else [])]
 
     def die(self) -> None:

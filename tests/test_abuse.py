@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.bench_web_hostile import BOUND_MS, exit_status
-from cmmd.fleet.desk.tokens import Tokens
+from cmmd.fleet.service.tokens import Tokens
 from tests import abuse
 from tests.bad_input import BadInput, Expected, bad_input
 from tests.browsers import FOREIGN

@@ -1,4 +1,4 @@
-"""The house rules of docs/design.md, section 1, read off the imports."""
+"""The layers of ARCHITECTURE.md, read off the imports."""
 
 import ast
 import configparser
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import REPOSITORY
 
-# Who may import which other part of cmmd. What is missing here has no place in the house yet.
+# Who may import which other part of cmmd. What is missing here has no layer yet.
 PROTOCOLS = {"wire", "modbus"}
 KNOWLEDGE = {"controllers", "store"}
 DOMAIN = {"fleet"}
@@ -25,19 +25,30 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls", "endpoints"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "gateway": PROTOCOLS | {"controllers", "tls", "pulse"},
+    "gateway": PROTOCOLS | {"controllers", "tls", "stall_detector"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
+    "cli": PROTOCOLS | KNOWLEDGE | DOMAIN | {"control", "tls", "endpoints"},
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
-    "daemon": PROTOCOLS | {"pulse"},
-    "pulse": set(),
+    "process": PROTOCOLS | {"stall_detector"},
+    "stall_detector": set(),
     "endpoints": PROTOCOLS,
 }
-FOR_TAP_ONLY = {"config", "daemon", "pulse"}
+FOR_TAP_ONLY = {"config", "process", "stall_detector"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.
-    Path("cmmd/control/cmmctl/stores.py"): FOR_TAP_ONLY,
+    Path("cmmd/cli/store_access.py"): FOR_TAP_ONLY,
+}
+
+FLEET_LAYERS = (
+    *("counters", "events", "devices", "telemetry", "alarms", "history"),
+    *("uploads", "commands", "fleet", "service"),
+)
+"""The parts of the domain from the lowest to the highest. A part imports itself and what is below it."""
+FLEET_MAY_IMPORT_AS_WELL = {
+    # The codes of refused commands, of which one is what a maintenance lock says to a change of settings, too.
+    Path("cmmd/fleet/devices/settings.py"): {"commands"},
 }
 
 AT_HOME = {"prometheus_client": "web"}
@@ -133,12 +144,18 @@ def imports_that_do_not_go_down(module: Module) -> Iterator[str]:
             yield f"{module.path}:{one.line} imports {one.name}: {module.part} may not know {one.part}"
 
 
-def desk_known_below(module: Module) -> Iterator[str]:
-    if module.part != "fleet" or module.path.parts[2] == "desk":
+def imports_up_within_the_fleet(module: Module) -> Iterator[str]:
+    if module.part != "fleet" or module.path.stem == "__init__":
         return
+    part = module.path.parts[2].removesuffix(".py")
+    if part not in FLEET_LAYERS:
+        yield f"{module.path}: give {part} a place in FLEET_LAYERS of tests/test_architecture.py"
+        return
+    allowed = {*FLEET_LAYERS[: FLEET_LAYERS.index(part) + 1], *FLEET_MAY_IMPORT_AS_WELL.get(module.path, ())}
     for one in module.imports:
-        if f"{one.name}.".startswith("cmmd.fleet.desk."):
-            yield f"{module.path}:{one.line} imports {one.name}: the desk is above the rest of the fleet"
+        names = one.name.split(".")
+        if names[:2] == ["cmmd", "fleet"] and len(names) > 2 and names[2] not in allowed:
+            yield f"{module.path}:{one.line} imports {one.name}: fleet.{names[2]} is above fleet.{part}"
 
 
 def parts_without_a_place(module: Module) -> Iterator[str]:
@@ -183,7 +200,7 @@ def _is_empty_container(value: ast.expr | None) -> bool:
 
 RULES = (
     imports_that_do_not_go_down,
-    desk_known_below,
+    imports_up_within_the_fleet,
     parts_without_a_place,
     impure_imports,
     libraries_away_from_home,
@@ -196,7 +213,7 @@ def violations(root: Path) -> list[str]:
     return [line for module in modules(root) for rule in RULES for line in rule(module)]
 
 
-class HouseTests(SynchronousTestCase):
+class LayerTests(SynchronousTestCase):
     """The code as it stands."""
 
     def test_the_rules_hold(self) -> None:
@@ -238,9 +255,9 @@ class RuleTests(SynchronousTestCase):
             "cmmd/wire/splitter.py:2 imports cmmd.store.records: wire may not know store",
         )
         self.assert_caught(
-            "cmmd/fleet/live.py",
+            "cmmd/fleet/telemetry/live.py",
             "def read():\n    import cmmd.server.session\n",
-            "cmmd/fleet/live.py:2 imports cmmd.server.session: fleet may not know server",
+            "cmmd/fleet/telemetry/live.py:2 imports cmmd.server.session: fleet may not know server",
         )
 
     def test_sideways(self) -> None:
@@ -262,11 +279,11 @@ class RuleTests(SynchronousTestCase):
             )
 
     def test_libraries(self) -> None:
-        self.assert_caught("cmmd/web/metrics.py", "from prometheus_client import Counter\n")
+        self.assert_caught("cmmd/web/metrics/metrics.py", "from prometheus_client import Counter\n")
         self.assert_caught(
-            "cmmd/fleet/tally.py",
+            "cmmd/fleet/counters/counters.py",
             "from prometheus_client import Counter\n",
-            "cmmd/fleet/tally.py:1 imports prometheus_client.Counter: that is for web only",
+            "cmmd/fleet/counters/counters.py:1 imports prometheus_client.Counter: that is for web only",
         )
 
     def test_relative(self) -> None:
@@ -279,8 +296,8 @@ class RuleTests(SynchronousTestCase):
 
     def test_down_and_within(self) -> None:
         self.assert_caught("cmmd/server/login.py", "from cmmd import __version__\nfrom cmmd.server import session\n")
-        self.assert_caught("cmmd/fleet/live.py", "from cmmd.modbus.frames import Frame\nimport cmmd\n")
-        self.assert_caught("cmmd/simulator/device.py", "from cmmd.gateway.link import Link\n")
+        self.assert_caught("cmmd/fleet/telemetry/live.py", "from cmmd.modbus.frames import Frame\nimport cmmd\n")
+        self.assert_caught("cmmd/simulator/device.py", "from cmmd.gateway.link.link import Link\n")
 
     def test_configuration_is_for_tap(self) -> None:
         self.assert_caught(
@@ -289,29 +306,35 @@ class RuleTests(SynchronousTestCase):
             "cmmd/server/login.py:1 imports cmmd.config.Config: server may not know config",
         )
         self.assert_caught(
-            "cmmd/control/cmmctl/output.py",
+            "cmmd/cli/output.py",
             "from cmmd import config",
-            "cmmd/control/cmmctl/output.py:1 imports cmmd.config: control may not know config",
+            "cmmd/cli/output.py:1 imports cmmd.config: cli may not know config",
         )
-        self.assert_caught("cmmd/control/cmmctl/stores.py", "from cmmd import config, daemon\n")
+        self.assert_caught("cmmd/cli/store_access.py", "from cmmd import config, process\n")
         self.assert_caught("cmmd/tap.py", "from cmmd import config, web\n")
         self.assert_caught("cmmd/gateway/tap.py", "from cmmd import config\n")
 
-    def test_the_desk_is_above_the_fleet(self) -> None:
-        above = "the desk is above the rest of the fleet"
+    def test_up_within_the_fleet(self) -> None:
         self.assert_caught(
-            "cmmd/fleet/live.py",
-            "from cmmd.fleet.desk import records\n",
-            f"cmmd/fleet/live.py:1 imports cmmd.fleet.desk.records: {above}",
+            "cmmd/fleet/telemetry/live.py",
+            "from cmmd.fleet.service import records\nfrom cmmd.fleet.alarms import alarms\n",
+            "cmmd/fleet/telemetry/live.py:1 imports cmmd.fleet.service.records: fleet.service is above fleet.telemetry",
+            "cmmd/fleet/telemetry/live.py:2 imports cmmd.fleet.alarms.alarms: fleet.alarms is above fleet.telemetry",
         )
-        self.assert_caught("cmmd/fleet/desk/describe.py", "from cmmd.fleet.desk import records\n")
-        self.assert_caught("cmmd/web/live.py", "from cmmd.fleet.desk import records\n")
+        self.assert_caught("cmmd/fleet/service/describe.py", "from cmmd.fleet.service import records\n")
+        self.assert_caught("cmmd/fleet/uploads.py", "from cmmd.fleet.history.journal import Journal\n")
+        self.assert_caught("cmmd/web/live.py", "from cmmd.fleet.service import records\n")
 
     def test_a_new_part_needs_a_place(self) -> None:
         self.assert_caught(
             "cmmd/helper/text.py",
             "",
             "cmmd/helper/text.py: give helper a place in MAY_IMPORT of tests/test_architecture.py",
+        )
+        self.assert_caught(
+            "cmmd/fleet/helper.py",
+            "",
+            "cmmd/fleet/helper.py: give helper a place in FLEET_LAYERS of tests/test_architecture.py",
         )
 
     def test_purity(self) -> None:
@@ -321,7 +344,7 @@ class RuleTests(SynchronousTestCase):
                 f"import {name}",
                 f"cmmd/modbus/frames.py:1 imports {name}: modbus is without Twisted, clock and I/O",
             )
-        self.assert_caught("cmmd/store/sqlite.py", "import sqlite3, time\n")
+        self.assert_caught("cmmd/store/sqlite/store.py", "import sqlite3, time\n")
 
     def test_reactor(self) -> None:
         self.assert_caught(

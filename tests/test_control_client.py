@@ -16,12 +16,12 @@ from zope.interface import implementer
 
 from cmmd.control import commands, errors
 from cmmd.control.client import ControlClient
-from cmmd.control.doors import unix_doors
+from cmmd.control.control_server import Programs
 from cmmd.control.link import ALIVE_S, ATTEMPT_S, FIRST_RETRY_S, LONGEST_RETRY_S, Ask, Link
-from cmmd.control.news import News
-from cmmd.control.programs import Programs
-from cmmd.fleet.desk.records import Changes
+from cmmd.control.listeners import unix_doors
+from cmmd.control.notifications import News
 from cmmd.fleet.events import Kind
+from cmmd.fleet.service.records import Changes
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.control_world import ControlWorld, folder, now, opened, until
 from tests.support import REPOSITORY

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, errors
 from cmmd.control.commands import JSON
-from cmmd.fleet.allowed import NotAllowed
-from cmmd.fleet.desk.refusals import refusal
+from cmmd.fleet.commands.validation import NotAllowed
+from cmmd.fleet.service.error_mapping import refusal
 from tests.support import REPOSITORY
 
 CODES = (

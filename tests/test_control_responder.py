@@ -18,9 +18,9 @@ from cmmd.control import commands, connection, errors
 from cmmd.control.connection import MOST_BOX_BYTES
 from cmmd.control.paging import PAGE_BYTES
 from cmmd.control.watching import GATHER_S
-from cmmd.fleet.desk.records import Changes
+from cmmd.fleet.devices.registry import LoginRefused
 from cmmd.fleet.events import Kind
-from cmmd.fleet.registry import LoginRefused
+from cmmd.fleet.service.records import Changes
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Query

@@ -16,11 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from cmmd.control import connection
-from cmmd.control import programs as programs_module
+from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
-from cmmd.control.doors import TLSSettings, tls_doors
+from cmmd.control.control_server import Programs
 from cmmd.control.errors import CannotConnect
-from cmmd.control.programs import Programs
+from cmmd.control.listeners import TLSSettings, tls_doors
 from cmmd.control.tls import ServerTLS
 from cmmd.tls.files import TLSFiles, TLSFilesError
 from tests.control_world import Authority, ControlWorld, folder, opened, until

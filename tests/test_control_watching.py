@@ -9,7 +9,7 @@ from twisted.protocols.amp import MAX_VALUE_LENGTH
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control.watching import GATHER_S, MOST_COMMANDS, MOST_EVENTS, STALLED_S, Watcher
-from cmmd.fleet.live import LiveRecord
+from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Event
 from tests.control_world import ControlWorld
 from tests.world import HOSTID

@@ -6,7 +6,7 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.inputs import Origin
+from cmmd.fleet.devices.inputs import Origin
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from tests.control_world import HeldSession
 from tests.doors import KINDS, HttpDoor, open_doors

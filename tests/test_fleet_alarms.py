@@ -9,11 +9,11 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import ALARMING
-from cmmd.fleet.alarms import BURST, LONGEST_BY, PROFILE_CHANGED, REFILL_S, Alarms, NoSuchAlarm
+from cmmd.fleet.alarms.alarms import BURST, LONGEST_BY, PROFILE_CHANGED, REFILL_S, Alarms, NoSuchAlarm
+from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.events import Events
-from cmmd.fleet.inputs import INPUTS
 from cmmd.store.records import Alarm, Event
-from tests.test_fleet_situation import Known
+from tests.test_fleet_telemetry_genset_state import Known
 
 EMERGENCY_STOP, LOW_FUEL = 8, 28
 UNDERVOLTAGE_AT_REST = 74

@@ -6,7 +6,8 @@ import re
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet import events, loglimit
+from cmmd.fleet import events
+from cmmd.fleet.counters import log_throttle
 from cmmd.fleet.events import BURST, CATALOGUE, OVERALL_BURST, REFILL_S, Events, Kind
 from cmmd.store.records import Event
 from tests.support import REPOSITORY
@@ -170,7 +171,7 @@ class SubscriberTests(EventsTestCase):
         for number in range(50):
             connect()
             self.alarm(number)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), loglimit.BURST)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), log_throttle.BURST)
 
 
 class LimitTests(EventsTestCase):
@@ -207,7 +208,7 @@ class LimitTests(EventsTestCase):
 
     def test_ever_new_devices_fill_no_disk(self) -> None:
         """A flood from everywhere: one a second is left of it, and the number of those left out is right."""
-        self.patch(loglimit, "MOST_REMEMBERED", 100)
+        self.patch(log_throttle, "MOST_REMEMBERED", 100)
         for number in range(OVERALL_BURST + 500):
             self.ask(f"{number}")
         self.assertEqual(len(self.kept), OVERALL_BURST)

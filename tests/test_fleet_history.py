@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.history import NoSuchPoint, Page
+from cmmd.fleet.history.history import NoSuchPoint, Page
 from cmmd.store.records import Cursor, Query
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID, World

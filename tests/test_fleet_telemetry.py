@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.live import Live, LiveRecord
-from cmmd.fleet.shortcuts import MOST_CHANGES
-from cmmd.fleet.tally import FrameOutcome, Tally
-from cmmd.fleet.telemetry import LONGEST_UNPLACED, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
+from cmmd.fleet.counters.counters import FrameOutcome, Tally
+from cmmd.fleet.telemetry.live import Live, LiveRecord
+from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES
+from cmmd.fleet.telemetry.telemetry import LONGEST_UNPLACED, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, read_response
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ChangeParams, Changes, ReqDataChange

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.bus.exchanges import MAX_WAITING
-from cmmd.gateway.bus.wire import SETTLE_S
+from cmmd.gateway.bus.request_queue import MAX_WAITING
+from cmmd.gateway.bus.transaction import SETTLE_S
 from cmmd.modbus.frames import (
     Function,
     ReadRequest,

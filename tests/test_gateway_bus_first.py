@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.bus.exchanges import MAX_WAITING
+from cmmd.gateway.bus.request_queue import MAX_WAITING
 from cmmd.modbus.frames import Request, WriteCoilRequest
 from tests.bus_world import READ, START, WRITE, BusTestCase, MemoryPort
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.address import Address
 from cmmd.gateway.bus import Direction, Line
+from cmmd.gateway.link.address import Address
 
 
 class LineTests(SynchronousTestCase):

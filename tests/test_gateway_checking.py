@@ -6,12 +6,12 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.address import Address
 from cmmd.gateway.bus import Direction
 from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
+from cmmd.gateway.link.address import Address
+from cmmd.gateway.port_settings import Wires
 from cmmd.gateway.settings import TLS, Input, Inputs, Serial, Server
 from cmmd.gateway.settings import Direction as DirectionSettings
-from cmmd.gateway.wiring import Wires
 from tests.control_world import Authority, folder
 
 LOGIN = Address("cmm.example", 21318)

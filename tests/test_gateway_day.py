@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.protocols.amp import AMP
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.source import InputStates
+from cmmd.gateway.link.source import InputStates
 from cmmd.modbus.frames import Function
 from cmmd.server.login import Advertised, UploadTerms
 from tests.gateway_world import HISTORIC, LIVE, GatewayWorld

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.gateway.atomic_file import write_kept
 from cmmd.gateway.identity import (
     HOSTID_FILE,
     IdentityError,
@@ -16,7 +17,6 @@ from cmmd.gateway.identity import (
     own_hostid,
     own_password,
 )
-from cmmd.gateway.kept import write_kept
 from cmmd.gateway.settings import Device
 
 MACHINE_ID = "0123456789abcdef0123456789abcdef"

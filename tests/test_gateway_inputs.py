@@ -11,8 +11,8 @@ from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.inputs import FileContact, GpioContact, InputError, Inputs, contact_at
+from cmmd.gateway.link.source import InputStates
 from cmmd.gateway.settings import Input
-from cmmd.gateway.source import InputStates
 
 Value = gpiod.line.Value
 

@@ -1,4 +1,4 @@
-"""``cmmd.gateway.link``: a device logs in, stays, comes back, and nothing that a server does kills it."""
+"""``cmmd.gateway.link.link``: a device logs in, stays, comes back, and nothing that a server does kills it."""
 
 from itertools import pairwise
 from random import Random
@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.address import Address
-from cmmd.gateway.link import REWIRE_AGAIN_S, Link
-from cmmd.gateway.source import NO_INPUTS, InputStates, Source
+from cmmd.gateway.link.address import Address
+from cmmd.gateway.link.link import REWIRE_AGAIN_S, Link
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Source
 from cmmd.wire.splitter import MAX_FRAME
 from tests.scripted_server import (
     HOSTID,

@@ -14,13 +14,13 @@ import tests.support  # noqa: F401 - hypothesis' settings
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
-from cmmd.fleet.live import LiveRecord, Plan
-from cmmd.fleet.situation import Watch
-from cmmd.fleet.tally import Tally
-from cmmd.fleet.telemetry import Telemetry
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.telemetry.genset_state import Watch
+from cmmd.fleet.telemetry.live import LiveRecord, Plan
+from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import NotSent
+from cmmd.gateway.link.source import InputStates, OutcomeUnknown
 from cmmd.gateway.poller import MISSED_BEFORE_SAID, MOST_ITEMS, BusSource
-from cmmd.gateway.source import InputStates, OutcomeUnknown
 from cmmd.modbus.frames import (
     ExceptionResponse,
     Function,

@@ -14,9 +14,9 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.config import ConfigError
-from cmmd.daemon import lock_state
 from cmmd.gateway.settings import Buffer, Controllers, Device, Input, Inputs, Serial, Server, Settings, Status
 from cmmd.gateway.tap import Gateway, Options, StartFailed
+from cmmd.process import lock_state
 from tests.gateway_process import GatewayProcess
 from tests.support import free_port
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.bus import Line
-from cmmd.gateway.source import InputStates
+from cmmd.gateway.link.source import InputStates
 from cmmd.modbus.frames import Function, WriteCoilRequest
 from cmmd.modbus.image import RegisterImage
 from cmmd.server.login import Advertised, UploadTerms

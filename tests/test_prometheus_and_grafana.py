@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.web.device_families import OWN
-from cmmd.web.families import FAMILIES
-from cmmd.web.quantities import columns_of
+from cmmd.web.metrics.device_families import OWN
+from cmmd.web.metrics.families import FAMILIES
+from cmmd.web.metrics.quantities import columns_of
 from tests.support import REPOSITORY
 
 RULES = REPOSITORY / "etc" / "prometheus" / "cmmd.rules.yml"

@@ -7,17 +7,17 @@ from typing import Any, cast
 from twisted.internet import reactor as _reactor
 from twisted.trial.unittest import TestCase
 
-from cmmd.fleet.history import NamedReading
-from cmmd.fleet.view import view_of
+from cmmd.fleet.history.history import NamedReading
+from cmmd.fleet.telemetry.view import view_of
 from cmmd.simulator.device import SimulatedDevice
-from cmmd.simulator.genset import Genset
+from cmmd.simulator.genset.genset import Genset
 from cmmd.store.interface import IStore
-from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.outbox.known import Known
+from cmmd.store.outbox.spool import Spool
+from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Alarm, Query
-from cmmd.store.spool import Spool
-from cmmd.store.spooled import SpooledStore
 from cmmd.wire.messages import LongCon, ReqData, ReqDataChange, encode
 from tests.postgres import cluster
 from tests.world import HOSTID, World, login_params

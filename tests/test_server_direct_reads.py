@@ -29,7 +29,7 @@ from tests.support import REPOSITORY
 
 CONTRACTS = (test_core, test_fdset, test_socket, test_tcp, test_threads, test_time, test_tls, test_unix)
 """Modules of Twisted's tests that say what any reactor does."""
-SERVER_TESTS = ("tests.test_server_receiver", "tests.test_server_pacing", "tests.test_server_sessions")
+SERVER_TESTS = ("tests.test_server_receiver", "tests.test_server_send_gap", "tests.test_server_listeners")
 """What runs once more with the reactor as Twisted made it: the tests of connections on real sockets."""
 
 

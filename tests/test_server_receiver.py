@@ -13,7 +13,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.fleet.tally import Tally
+from cmmd.fleet.counters.counters import Tally
 from cmmd.server import flow, receiver, sockets
 from cmmd.server.connection import LINGER_S
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.bugs import count_bugs
-from cmmd.fleet.presence import MOST_STANDING
-from cmmd.fleet.tally import FrameOutcome
+from cmmd.fleet.counters.counters import FrameOutcome
+from cmmd.fleet.counters.error_counter import count_bugs
+from cmmd.fleet.devices.presence import MOST_STANDING
 from cmmd.fleet.uploads import HISTORIC_GAP_S
 from cmmd.server.connection import LINGER_S
 from cmmd.server.login import Advertised, UploadTerms

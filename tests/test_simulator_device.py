@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.source import NO_INPUTS, InputStates
+from cmmd.gateway.link.source import NO_INPUTS, InputStates
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,
@@ -22,10 +22,10 @@ from cmmd.modbus.frames import (
     split_frames,
 )
 from cmmd.simulator.device import SimulatedDevice
+from cmmd.simulator.fault_profiles import Misbehaviour, parse_turns
 from cmmd.simulator.fleet import identities
-from cmmd.simulator.genset import Genset
-from cmmd.simulator.misbehaviour import Misbehaviour, parse_turns
-from cmmd.simulator.panel import Picture
+from cmmd.simulator.genset.genset import Genset
+from cmmd.simulator.genset.panel import Picture
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import LIVE_SERVER, LOGIN_SERVER, PLAN, RESET, run
 from tests.test_gateway_link import LinkTestCase

@@ -15,8 +15,8 @@ from fastcrc.crc16 import modbus as crc16
 from pymodbus.client import ModbusSerialClient
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator_port import PortError
-from cmmd.simulator.emulator_service import make_world, serve
+from cmmd.simulator.emulator.port import PortError
+from cmmd.simulator.emulator.service import make_world, serve
 from tests.daemon import DEADLINE_S, environment, until
 from tests.emulator_process import EmulatorProcess, RawPort
 
@@ -115,7 +115,7 @@ class ProcessTests(EmulatorTestCase):
 class CommandLineTests(EmulatorTestCase):
     def run_emulator(self, *arguments: str | Path, code: str = "") -> "subprocess.CompletedProcess[str]":
         """Run it with nothing on its standard input."""
-        how = ["-c", code] if code else ["-m", "cmmd.simulator.emulator"]
+        how = ["-c", code] if code else ["-m", "cmmd.simulator.emulator.main"]
         return subprocess.run(
             [sys.executable, *how, *arguments],
             cwd=self.folder,
@@ -155,7 +155,7 @@ class CommandLineTests(EmulatorTestCase):
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_without_pymodbus(self) -> None:
-        hidden = "import sys; sys.modules['pymodbus'] = None; from cmmd.simulator.emulator import main; main()"
+        hidden = "import sys; sys.modules['pymodbus'] = None; from cmmd.simulator.emulator.main import main; main()"
         done = self.run_emulator("--link", "tty", code=hidden)
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stderr, "Error: cmm-emulator needs pymodbus: pip install 'cmmd[emulator]'\n")

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator_clock import WorldClock
+from cmmd.simulator.emulator.clock import WorldClock
 
 
 class WorldClockTests(SynchronousTestCase):

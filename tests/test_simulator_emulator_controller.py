@@ -7,10 +7,10 @@ from random import Random
 from fastcrc.crc16 import modbus as crc16
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.controller import Mode
-from cmmd.simulator.emulator_controller import EmulatedController
-from cmmd.simulator.genset import Genset
-from cmmd.simulator.panel import panel_of
+from cmmd.simulator.emulator.controller import EmulatedController
+from cmmd.simulator.genset.controller import Mode
+from cmmd.simulator.genset.genset import Genset
+from cmmd.simulator.genset.panel import panel_of
 
 TURNS_OF_THE_LOOP = 10
 """More than pymodbus takes to answer."""

@@ -15,8 +15,8 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator_line import SILENT_CHARACTERS, Line
-from cmmd.simulator.emulator_port import PortError
+from cmmd.simulator.emulator.line import SILENT_CHARACTERS, Line
+from cmmd.simulator.emulator.port import PortError
 from tests.daemon import DEADLINE_S
 from tests.emulator_process import RawPort
 

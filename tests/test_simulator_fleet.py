@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.modbus.frames import open_frame
 from cmmd.simulator.device import SimulatedDevice
+from cmmd.simulator.fault_profiles import Turn, parse_turns
 from cmmd.simulator.fleet import Fleet, identities
-from cmmd.simulator.misbehaviour import Turn, parse_turns
 from cmmd.wire.messages import Login, encode
 from cmmd.wire.reading import read_from_device
 from tests.scripted_server import LOGIN_SERVER, ScriptedServer, run

@@ -1,4 +1,4 @@
-"""``cmmd.simulator.genset``: values that a controller could show, that fit together, and that time alone decides."""
+"""``cmmd.simulator.genset.genset``: possible values that fit together, decided by time alone."""
 
 from itertools import pairwise
 from math import sqrt
@@ -11,12 +11,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.simulator.engine import EngineState
-from cmmd.simulator.faults import Fault
-from cmmd.simulator.genset import LONGEST_PAUSE_S, Genset
-from cmmd.simulator.mains import MainsCondition
-from cmmd.simulator.panel import Panel, Picture, Values
-from cmmd.simulator.transfer import Supply
+from cmmd.simulator.genset.engine import EngineState
+from cmmd.simulator.genset.faults import Fault
+from cmmd.simulator.genset.genset import LONGEST_PAUSE_S, Genset
+from cmmd.simulator.genset.mains import MainsCondition
+from cmmd.simulator.genset.panel import Panel, Picture, Values
+from cmmd.simulator.genset.transfer import Supply
 from tests.watched_genset import WatchedGenset, coils_of, long_of
 
 # The table of the HGM6120N: register -> what is plausible, and for most of them a little narrower, what is usual.

@@ -13,10 +13,10 @@ from twisted.logger import capturedLogs
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.address import Address
-from cmmd.gateway.link import Link
+from cmmd.gateway.link.address import Address
+from cmmd.gateway.link.link import Link
+from cmmd.simulator.fault_profiles import MANNERS, Turn
 from cmmd.simulator.fleet import Fleet
-from cmmd.simulator.misbehaviour import MANNERS, Turn
 from cmmd.simulator.tap import Options, makeService
 from tests.fleet_process import FleetProcess
 from tests.scripted_server import RESET, ScriptedServer, login_answer

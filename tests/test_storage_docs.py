@@ -11,7 +11,7 @@ from twisted.internet import reactor as _reactor
 from twisted.trial.unittest import TestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import PointColumn, ProfileVersion, Reading, Row
 from tests.daemon import REPOSITORY
 from tests.postgres import cluster

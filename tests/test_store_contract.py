@@ -16,9 +16,11 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError, StoreUnavailable
-from cmmd.store.known import Known
 from cmmd.store.memory import MemoryStore
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.outbox.known import Known
+from cmmd.store.outbox.spool import Spool
+from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import (
     Alarm,
     Command,
@@ -34,9 +36,7 @@ from cmmd.store.records import (
     Reading,
     Row,
 )
-from cmmd.store.spool import Spool
-from cmmd.store.spooled import SpooledStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.sqlite.store import SQLiteStore
 from tests.postgres import cluster
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from cmmd.store import handover, known
 from cmmd.store.interface import Kept, StoreUnavailable
+from cmmd.store.outbox import handover, known
 from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Reading, Row
-from cmmd.store.sqlite_rows import Key, key
+from cmmd.store.sqlite.rows import Key, key
 from tests.shaky_store import AWAY, LOST, WELL, ShakyStore
 from tests.spool_world import SpoolWorld, Start
 from tests.test_store_contract import ALARM, COMMAND, EVENT, PLAIN, READING, UPLOAD

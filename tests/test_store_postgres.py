@@ -21,12 +21,12 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import TestCase
 from zope.interface import provider
 
-from cmmd.store import postgres_forgetting, postgres_schema
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
-from cmmd.store.postgres import PostgresStore
-from cmmd.store.postgres_address import Address
-from cmmd.store.postgres_opening import connect
-from cmmd.store.postgres_tables import ALARMS, COMMANDS, EVENTS, READINGS, moment
+from cmmd.store.postgres import retention, schema
+from cmmd.store.postgres.address import Address
+from cmmd.store.postgres.opening import connect
+from cmmd.store.postgres.store import PostgresStore
+from cmmd.store.postgres.tables import ALARMS, COMMANDS, EVENTS, READINGS, moment
 from cmmd.store.records import Cursor, Numbers, Query, Row
 from tests.daemon import environment
 from tests.postgres import PASSWORD, Cluster, PostgresServer, cluster
@@ -98,9 +98,9 @@ class MigrationTests(Stores):
     def test_migrations_that_run_at_once(self) -> None:
         migrate = (
             "import sys\n"
-            "from cmmd.store.postgres_address import Address\n"
-            "from cmmd.store.postgres_opening import connect\n"
-            "from cmmd.store.postgres_schema import migrate\n"
+            "from cmmd.store.postgres.address import Address\n"
+            "from cmmd.store.postgres.opening import connect\n"
+            "from cmmd.store.postgres.schema import migrate\n"
             "print(migrate(connect(Address(sys.argv[1])), 'it'))\n"
         )
         processes = [
@@ -113,7 +113,7 @@ class MigrationTests(Stores):
             for _ in range(self.at_once)
         ]
         said = [process.communicate(timeout=60) for process in processes]
-        newest = max(postgres_schema.schemas())
+        newest = max(schema.schemas())
         self.assertEqual(b"".join(error for _, error in said).decode(), "")
         applied = [json.loads(out) for out, _ in said]
         self.assertEqual(sorted(number for some in applied for number in some), list(range(1, newest + 1)))
@@ -145,11 +145,11 @@ class SchemaTests(Stores):
 
     def test_version(self) -> None:
         with closing(connect(Address(self.url))) as connection:
-            self.assertEqual(postgres_schema.version(connection), 0)
-            self.assertEqual(postgres_schema.missing_schemas(connection, "it"), postgres_schema.schemas())
-            self.assertEqual(postgres_schema.migrate(connection, "it"), list(postgres_schema.schemas()))
-            self.assertEqual(postgres_schema.migrate(connection, "it"), [])
-            self.assertEqual(postgres_schema.version(connection), max(postgres_schema.schemas()))
+            self.assertEqual(schema.version(connection), 0)
+            self.assertEqual(schema.missing_schemas(connection, "it"), schema.schemas())
+            self.assertEqual(schema.migrate(connection, "it"), list(schema.schemas()))
+            self.assertEqual(schema.migrate(connection, "it"), [])
+            self.assertEqual(schema.version(connection), max(schema.schemas()))
 
     async def test_newer_schema_is_left_alone(self) -> None:
         await self.store.open()
@@ -161,10 +161,10 @@ class SchemaTests(Stores):
         self.assertEqual(self.ask("SELECT * FROM store"), before)
 
     async def test_migration_that_fails_leaves_nothing_half_done(self) -> None:
-        scripts = postgres_schema.schemas()
+        scripts = schema.schemas()
         bad = max(scripts) + 1
         scripts[bad] = "CREATE TABLE half (a text); CREATE TABLE half (a text)"
-        self.patch(postgres_schema, "schemas", lambda: scripts)
+        self.patch(schema, "schemas", lambda: scripts)
         failure = await self.assertFailure(self.store.open(), StoreUnavailable)
         self.assertIn('"half" already exists', str(failure))
         self.assertEqual(self.ask("SELECT to_regclass('half'), max(number) FROM schema_version"), [(None, bad - 1)])
@@ -191,7 +191,7 @@ class SchemaTests(Stores):
 
     async def test_each_released_schema(self) -> None:
         """A dump of each, with rows of every kind, is brought up to date and read."""
-        for number in range(1, max(postgres_schema.schemas()) + 1):
+        for number in range(1, max(schema.schemas()) + 1):
             url = self.cluster.new_database()
             self.cluster.execute((SCHEMAS / f"postgres-{number:04}.sql").read_text(encoding="utf-8"), url)
             store = self.made(url)
@@ -441,7 +441,7 @@ class PartitionTests(Stores):
 
     async def test_somebody_reads_what_is_old(self) -> None:
         """His query goes on, nothing is deleted under him, and writes go on."""
-        self.patch(postgres_forgetting, "LOCK_TIMEOUT_S", 0.2)
+        self.patch(retention, "LOCK_TIMEOUT_S", 0.2)
         await self.store.open()
         clock = Clock()
         assert self.store._links is not None
@@ -454,7 +454,7 @@ class PartitionTests(Stores):
             await self.store.write([FULL_EVENT])
             other.rollback()
             self.assertEqual(await self.store.forget(NOVEMBER_2023, 10), 1)  # another event
-            clock.advance(postgres_forgetting.TRY_AGAIN_S)
+            clock.advance(retention.TRY_AGAIN_S)
             self.assertEqual(await self.store.forget(NOVEMBER_2023, 10), 1)
         self.assertEqual([one.number for one in await self.store.readings(Query())], [2])
 
@@ -466,7 +466,7 @@ class PartitionTests(Stores):
 
         @provider(ILogObserver)
         def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "cmmd.store.postgres_forgetting":
+            if event.get("log_namespace") == "cmmd.store.postgres.retention":
                 lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)
@@ -515,7 +515,7 @@ class DamageTests(LentStores):
 
         @provider(ILogObserver)
         def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "cmmd.store.postgres_opening":
+            if event.get("log_namespace") == "cmmd.store.postgres.opening":
                 lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)

@@ -16,10 +16,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import provider
 
-from cmmd.store import postgres_connection, postgres_opening
 from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
-from cmmd.store.postgres import PostgresStore
-from cmmd.store.postgres_errors import Away, Rejected, as_store_error, one_line
+from cmmd.store.postgres import connection, opening
+from cmmd.store.postgres.errors import Away, Rejected, as_store_error, one_line
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Query, Row
 from tests.postgres import PASSWORD, stoppable_server
 from tests.test_store_contract import EVENT, FULL, PLAIN, READING, readings
@@ -37,7 +37,7 @@ class Outages(TestCase):
     timeout = DEADLINE_S
 
     def setUp(self) -> None:
-        self.patch(postgres_connection, "LONGEST_PAUSE_S", 0.3)
+        self.patch(connection, "LONGEST_PAUSE_S", 0.3)
         self.server = stoppable_server()
         self.start()
         self.url = self.database()
@@ -230,8 +230,8 @@ class AnyTimeTests(Outages):
 
     async def test_anything_at_any_time(self) -> None:
         """Whatever happens to it: what was confirmed is there, once, and nothing but refusals is heard of it."""
-        self.patch(postgres_connection, "PATIENCE_S", 1.0)
-        self.patch(postgres_connection, "CONNECT_S", 1.0)
+        self.patch(connection, "PATIENCE_S", 1.0)
+        self.patch(connection, "CONNECT_S", 1.0)
         store = await self.opened()
         kept: set[int] = set()
         added: dict[str, int] = {}
@@ -285,8 +285,8 @@ class HangTests(Outages):
     """It is there and says nothing: a frozen machine, a network that swallows all."""
 
     def be_impatient(self, patience_s: float = 0.5) -> None:
-        self.patch(postgres_connection, "PATIENCE_S", patience_s)
-        self.patch(postgres_connection, "CONNECT_S", patience_s)
+        self.patch(connection, "PATIENCE_S", patience_s)
+        self.patch(connection, "CONNECT_S", patience_s)
 
     async def test_calls_end_in_time_and_the_reactor_goes_on(self) -> None:
         self.be_impatient(1.0)
@@ -334,7 +334,7 @@ class HangTests(Outages):
         await store.write(large[:3])
 
     async def test_opening_does_not_wait_for_ever(self) -> None:
-        self.patch(postgres_opening, "CONNECT_S", 1)
+        self.patch(opening, "CONNECT_S", 1)
         self.server.freeze()
         started = CLOCK.seconds()
         await self.assert_away(self.store.open())
@@ -343,7 +343,7 @@ class HangTests(Outages):
         self.assertLess(CLOCK.seconds() - started, 8)
 
     async def test_opening_what_is_locked(self) -> None:
-        self.patch(postgres_opening, "READ_S", 0.5)
+        self.patch(opening, "READ_S", 0.5)
         await self.store.open()
         await self.store.close()
         other = psycopg2.connect(self.url)
@@ -384,16 +384,16 @@ class HangTests(Outages):
         store = await self.opened()
         (pid,) = self.writer_pids()
         self.in_the_way()
-        self.patch(postgres_connection, "PATIENCE_S", 0.3)
+        self.patch(connection, "PATIENCE_S", 0.3)
         await self.assert_away(store.write([EVENT]))
-        self.patch(postgres_connection, "PATIENCE_S", 5.0)
+        self.patch(connection, "PATIENCE_S", 5.0)
         await self.until_written(store, replace(READING, number=2), within_s=6.0)
         self.assertNotEqual(self.writer_pids(), [pid])
 
 
 class LockTests(Outages):
     async def test_another_one_writes(self) -> None:
-        self.patch(postgres_opening, "LOCK_PATIENCE_S", 0.3)
+        self.patch(opening, "LOCK_PATIENCE_S", 0.3)
         await self.opened()
         other = self.make()
         failure = await self.assertFailure(other.open(), StoreError)

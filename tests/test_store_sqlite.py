@@ -16,13 +16,13 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import TestCase
 from zope.interface import provider
 
-from cmmd.store import sqlite_reader, sqlite_schema
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.records import Cursor, Numbers, Query, Row
-from cmmd.store.sqlite import SQLiteStore
-from cmmd.store.sqlite_reader import Reader
-from cmmd.store.sqlite_tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable
-from cmmd.store.sqlite_writer import Work, Writer
+from cmmd.store.sqlite import reader, schema
+from cmmd.store.sqlite.reader import Reader
+from cmmd.store.sqlite.store import SQLiteStore
+from cmmd.store.sqlite.tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable
+from cmmd.store.sqlite.writer import Work, Writer
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -128,7 +128,7 @@ class SchemaTests(_Stores):
     def make(self, version: int, *statements: str) -> None:
         """A database as an earlier version of cmmd made it."""
         with closing(sqlite3.connect(self.path)) as other, other:
-            for number, script in sqlite_schema.schemas().items():
+            for number, script in schema.schemas().items():
                 if number <= version:
                     other.executescript(script)
             other.execute(f"PRAGMA user_version = {version}")
@@ -148,7 +148,7 @@ class SchemaTests(_Stores):
         for _ in range(2):
             await self.store.open()
             await self.store.close()
-        self.assertEqual(self.in_the_file("PRAGMA user_version"), [(max(sqlite_schema.schemas()),)])
+        self.assertEqual(self.in_the_file("PRAGMA user_version"), [(max(schema.schemas()),)])
 
     def insert(self, table: str, record: Struct, **packed: object) -> None:
         """A row as an earlier version of cmmd wrote it: what has no column is left out."""
@@ -180,7 +180,7 @@ class SchemaTests(_Stores):
 
     async def test_each_released_schema(self) -> None:
         """A dump of each, with rows of every kind that it knew, is brought up to date and read."""
-        for number in sqlite_schema.schemas():
+        for number in schema.schemas():
             self.path.unlink(missing_ok=True)
             script = Path(__file__).with_name("schemas").joinpath(f"sqlite-{number:04}.sql").read_text(encoding="utf-8")
             with closing(sqlite3.connect(self.path)) as other:
@@ -214,8 +214,8 @@ class SchemaTests(_Stores):
         self.assertEqual((kept.unfinished, await self.store.commands(Query())), ([], []))
 
     async def test_migration_that_fails_leaves_nothing_half_done(self) -> None:
-        newest = max(sqlite_schema.schemas())
-        self.patch(sqlite_schema, "schemas", lambda: {newest: "CREATE TABLE half (a); CREATE TABLE half (a)"})
+        newest = max(schema.schemas())
+        self.patch(schema, "schemas", lambda: {newest: "CREATE TABLE half (a); CREATE TABLE half (a)"})
         self.in_the_file(f"PRAGMA user_version = {newest - 1}")
         failure = await self.assertFailure(self.store.open(), StoreUnavailable)
         self.assertIn("half", str(failure))
@@ -465,7 +465,7 @@ class ReaderTests(_Stores):
         self.assertIn("readonly", str(failure))
 
     async def test_the_end_does_not_wait_for_ever(self) -> None:
-        self.patch(sqlite_reader, "PATIENCE_S", 0.01)
+        self.patch(reader, "PATIENCE_S", 0.01)
         await self.store.open()
         endless = (
             "WITH RECURSIVE endless (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless) SELECT max(n) FROM endless"
@@ -506,7 +506,7 @@ class DamageTests(_Stores):
 
         @provider(ILogObserver)
         def observe(event: LogEvent) -> None:
-            if event.get("log_namespace") == "cmmd.store.sqlite":
+            if event.get("log_namespace") == "cmmd.store.sqlite.store":
                 lines.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)

@@ -6,8 +6,8 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.store.memory import MemoryStore
-from cmmd.store.postgres import PostgresStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.postgres.store import PostgresStore
+from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.store.urls import store_at
 
 FOLDER = Path("/some/folder")

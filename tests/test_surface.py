@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd import tap
-from cmmd.daemon import lock_state
+from cmmd.process import lock_state
 from tests.child import Child
 from tests.daemon import Daemon, Sections, endpoint, environment, service_port, twistd_words
 from tests.plain_device import PlainDevice, login, message, register

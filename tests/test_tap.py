@@ -17,12 +17,12 @@ from twisted.trial.unittest import TestCase
 
 from cmmd import tap
 from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store, Web
-from cmmd.daemon import StateInUse, lock_state
+from cmmd.process import StateInUse, lock_state
+from cmmd.server.listeners import Listener, Role
 from cmmd.server.login import Advertised
-from cmmd.server.sessions import Listener, Role
 from cmmd.store.memory import MemoryStore
-from cmmd.store.spooled import SpooledStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.tap import Options
 from tests.control_world import folder
 from tests.daemon import endpoint, service_port

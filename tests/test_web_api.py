@@ -12,22 +12,22 @@ from twisted.internet.defer import Deferred, fail
 from twisted.web.static import Data
 
 from cmmd.controllers.signals import Signal
-from cmmd.fleet.alarms import AlarmSeverity
-from cmmd.fleet.desk import errors, operations
-from cmmd.fleet.desk.summary import COLUMNS
-from cmmd.fleet.settings import _NUMBERS, BadSetting, check_setting
+from cmmd.fleet.alarms.alarms import AlarmSeverity
+from cmmd.fleet.devices.settings import _NUMBERS, BadSetting, check_setting
+from cmmd.fleet.service import errors, operations
+from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.store.interface import StoreUnavailable
 from cmmd.web.api import devices, records
 from cmmd.web.api import keys as keys_module
 from cmmd.web.api.fields import ABOUT
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
-from cmmd.web.empty import Empty
-from cmmd.web.problems import STATUS, Refused
-from cmmd.web.site import site
+from cmmd.web.http.empty import Empty
+from cmmd.web.http.problems import STATUS, Refused
+from cmmd.web.http.site import site
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.control_world import now
-from tests.test_web_access import address
+from tests.test_web_http_access import address
 from tests.web_world import Answered, WebTestCase
 from tests.world import CATALOG, HOSTID
 

@@ -11,14 +11,14 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER
-from cmmd.fleet.inputs import INPUTS
-from cmmd.fleet.throttle import LONGEST_DELAY_S
+from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER
+from cmmd.fleet.devices.inputs import INPUTS
+from cmmd.fleet.devices.throttle import LONGEST_DELAY_S
 from cmmd.web import console
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import BadTiles, Console, Tiles
-from cmmd.web.outlet import Outlet
-from cmmd.web.problems import STATUS
+from cmmd.web.http.problems import STATUS
+from cmmd.web.http.streaming_body import Outlet
 from tests.daemon import REPOSITORY
 from tests.web_world import WebTestCase
 

@@ -16,13 +16,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from cmmd import __version__
-from cmmd.fleet.bugs import count_bugs
+from cmmd.fleet.commands.queue import Asked, By
+from cmmd.fleet.counters.counters import FrameOutcome
+from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.events import Kind
-from cmmd.fleet.orders import Asked, By
-from cmmd.fleet.tally import FrameOutcome
-from cmmd.web.families import FAMILIES, Watched
-from cmmd.web.lag import ReactorLag
-from cmmd.web.metrics import MetricsResource, new_registry
+from cmmd.web.metrics.families import FAMILIES, Watched
+from cmmd.web.metrics.lag import ReactorLag
+from cmmd.web.metrics.metrics import MetricsResource, new_registry
 from cmmd.wire.errors import Reason
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.web_client import Answer, get

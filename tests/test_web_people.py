@@ -2,9 +2,9 @@
 
 from typing import get_args
 
-from cmmd.fleet.desk.tokens import Role
-from cmmd.fleet.inputs import FRESH_S
-from cmmd.fleet.interlocks import OVERRIDABLE
+from cmmd.fleet.commands.interlocks import OVERRIDABLE
+from cmmd.fleet.devices.inputs import FRESH_S
+from cmmd.fleet.service.tokens import Role
 from cmmd.web.api import commands
 from cmmd.web.api import keys as keys_module
 from tests.web_world import Answered, WebTestCase

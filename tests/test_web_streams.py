@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, fail
 from cmmd.fleet.events import Kind
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
-from cmmd.web import feed as feed_module
+from cmmd.web.api import event_broker as feed_module
 from cmmd.web.api import streams
 from cmmd.web.api.streams import HEARTBEAT_S, MOST_STREAMS_EACH
-from cmmd.web.signins import IDLE_S
+from cmmd.web.http.browser_sessions import IDLE_S
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.web_world import Client, WebTestCase, WebWorld
 from tests.world import HOSTID

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.desk.tokens import Tokens
+from cmmd.fleet.service.tokens import Tokens
 from tests.daemon import DEADLINE_S, REPOSITORY, Daemon, endpoint, service_port, until
 from tests.fleet_process import FleetProcess
 

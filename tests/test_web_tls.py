@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.desk.tokens import Tokens
+from cmmd.fleet.service.tokens import Tokens
 from tests.control_world import Authority, folder
 from tests.daemon import DEADLINE_S, Daemon, service_port
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.live import LiveRecord, Plan
-from cmmd.fleet.situation import Watch
-from cmmd.fleet.tally import Tally
-from cmmd.fleet.telemetry import Telemetry
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.telemetry.genset_state import Watch
+from cmmd.fleet.telemetry.live import LiveRecord, Plan
+from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import Bus
+from cmmd.gateway.link.source import NO_INPUTS
 from cmmd.gateway.poller import BusSource
-from cmmd.gateway.source import NO_INPUTS
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.records import Device

@@ -5,8 +5,8 @@ from random import Random
 
 from twisted.internet.task import Clock
 
-from cmmd.simulator.genset import Genset
-from cmmd.simulator.panel import Picture
+from cmmd.simulator.genset.genset import Genset
+from cmmd.simulator.genset.panel import Picture
 
 __all__ = ["WatchedGenset", "coils_of", "long_of"]
 

@@ -7,13 +7,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.devices.passwords import Passwords
+from cmmd.fleet.devices.registry import Policy
 from cmmd.fleet.fleet import CommandTerms, Fleet
-from cmmd.fleet.journal import BATCH_S
-from cmmd.fleet.passwords import Passwords
-from cmmd.fleet.registry import Policy
-from cmmd.fleet.tally import Tally
+from cmmd.fleet.history.journal import BATCH_S
 from cmmd.server.login import Advertised, LoginDesk, UploadTerms
-from cmmd.server.peerlog import PeerLog
+from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Session, Surroundings
 from cmmd.store.interface import IStore, Kept

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
 from cmmd.control.errors import Expired
-from cmmd.pulse import STANDSTILL_S
+from cmmd.stall_detector import STANDSTILL_S
 from tests import test_commands as short
 from tests.daemon import environment
 from tests.postgres import cluster
@@ -28,7 +28,7 @@ class CommandLineTests(short.CommandsTestCase):
             hostid = await self.until(client)
             arguments = (
                 "-m",
-                "cmmd.control.cmmctl",
+                "cmmd.cli",
                 "--state",
                 str(self.daemon.state),
                 "--json",

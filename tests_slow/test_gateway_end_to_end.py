@@ -10,7 +10,7 @@ import sqlite3
 import time
 from struct import unpack
 
-from cmmd.pulse import STANDSTILL_S
+from cmmd.stall_detector import STANDSTILL_S
 from tests.control_world import Authority
 from tests.daemon import Daemon, Sections, endpoint, service_port, until
 from tests.emulator_process import EmulatorProcess

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from cmmd.controllers.profile import Profile
 from cmmd.server import direct_reads
-from cmmd.server.sessions import Listener, Role, Sessions
+from cmmd.server.listeners import Listener, Role, Sessions
 from cmmd.wire.messages import encode
 from tests.test_server_session import message
 from tests.uploads import AT_REST, STANDBY, change_upload, full_upload

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from cmmd.store.postgres import PostgresStore
+from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Query
 from tests import postgres
 from tests import test_store_postgres as short

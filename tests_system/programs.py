@@ -37,7 +37,7 @@ def new_token(state: Path, name: str, role: str) -> str:
     :param state: the daemon's directory.
     """
     add = ("token", "add", name, "--role", role)
-    token: str = json.loads(run(sys.executable, "-m", "cmmd.control.cmmctl", "--state", state, "--json", *add))["token"]
+    token: str = json.loads(run(sys.executable, "-m", "cmmd.cli", "--state", state, "--json", *add))["token"]
     return token
 
 

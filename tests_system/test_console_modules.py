@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 from playwright.sync_api import Page
 
-from cmmd.web.signins import COOKIE
+from cmmd.web.http.browser_sessions import COOKIE
 from tests.daemon import DEADLINE_S
 from tests.fleet_process import FleetProcess
 from tests_system.browser import Visit

@@ -12,8 +12,8 @@ from cmmd.control import commands
 from cmmd.control.endpoints import client_endpoint
 from cmmd.control.errors import CannotConnect
 from cmmd.control.link import Ask, Link
-from cmmd.control.news import News
-from cmmd.fleet.desk.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.control.notifications import News
+from cmmd.fleet.service.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.store.records import Alarm, Command, Event
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import msgspec
 from twisted.protocols import amp
 
 from cmmd.control.errors import BY_CODE, BadArgument
-from cmmd.fleet.desk import records
+from cmmd.fleet.service import records
 from cmmd.store import records as kept
 
 __all__ = [
@@ -335,7 +335,7 @@ class Unwatch(_Command):
 
 
 class Event(amp.Command):
-    """From the daemon to a watcher. The next one is not sent before this one is answered; see cmmd.control.news."""
+    """Notify a watcher. The next one is not sent before this one is answered (:mod:`cmmd.control.notifications`)."""
 
     arguments: ClassVar[_Arguments] = [
         (b"events", JSON(list[kept.Event])),

@@ -15,10 +15,10 @@ from zope.interface import implementer
 
 from cmmd.control import commands, errors
 from cmmd.control.peers import person_of, requester
-from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.desk.refusals import refusal
-from cmmd.fleet.loglimit import LogLimit
-from cmmd.fleet.orders import STOP
+from cmmd.fleet.commands.queue import STOP
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.service.error_mapping import refusal
+from cmmd.fleet.service.operations import Operations
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from cmmd.control import commands
 from cmmd.control.errors import BadArgument, CannotConnect, NotUnderstood, OutcomeUnknown
-from cmmd.control.news import News
+from cmmd.control.notifications import News
 from cmmd.tls.reasons import why
 
 __all__ = ["ALIVE_S", "ATTEMPT_S", "FIRST_RETRY_S", "LONGEST_RETRY_S", "Ask", "Link"]

@@ -9,10 +9,10 @@ from cmmd.control import commands
 from cmmd.control.connection import Connection
 from cmmd.control.paging import page_of
 from cmmd.control.watching import Watcher
-from cmmd.fleet.desk.cursors import cursor_from
-from cmmd.fleet.desk.operations import Found, ended, limited
-from cmmd.fleet.desk.records import Changes
-from cmmd.fleet.orders import By, Submitted
+from cmmd.fleet.commands.queue import By, Submitted
+from cmmd.fleet.service.cursors import cursor_from
+from cmmd.fleet.service.operations import Found, ended, limited
+from cmmd.fleet.service.records import Changes
 from cmmd.store.records import Query
 
 __all__ = ["DOOR", "Responder"]

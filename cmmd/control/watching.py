@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from cmmd.control.paging import PAGE_BYTES, fill
-from cmmd.fleet.live import LiveRecord
+from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Event
 
 __all__ = ["GATHER_S", "MOST_COMMANDS", "MOST_EVENTS", "STALLED_S", "Watcher"]

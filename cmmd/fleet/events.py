@@ -9,7 +9,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet.loglimit import Allowance, LogLimit
+from cmmd.fleet.counters.log_throttle import Allowance, LogLimit
 from cmmd.store.records import Detail, Event
 
 __all__ = ["CATALOGUE", "Entry", "Events", "Kind"]

@@ -10,22 +10,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.alarms import SESSION_TAKEN_OVER, Alarms
-from cmmd.fleet.audit import Audit
-from cmmd.fleet.dispatch import Dispatch
-from cmmd.fleet.eventlog import EventLog
+from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER, Alarms
+from cmmd.fleet.alarms.event_log import EventLog
+from cmmd.fleet.commands.audit import Audit
+from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.uids import Uids
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
+from cmmd.fleet.devices.passwords import Passwords
+from cmmd.fleet.devices.presence import Presence
+from cmmd.fleet.devices.registry import Policy, Registry
+from cmmd.fleet.devices.throttle import Throttle
 from cmmd.fleet.events import Events
-from cmmd.fleet.history import History
-from cmmd.fleet.inputs import REMOTE_INHIBITED
-from cmmd.fleet.journal import Journal
-from cmmd.fleet.live import Live
-from cmmd.fleet.passwords import Passwords
-from cmmd.fleet.presence import Presence
-from cmmd.fleet.registry import Policy, Registry
-from cmmd.fleet.tally import Tally
-from cmmd.fleet.telemetry import Telemetry
-from cmmd.fleet.throttle import Throttle
-from cmmd.fleet.uids import Uids
+from cmmd.fleet.history.history import History
+from cmmd.fleet.history.journal import Journal
+from cmmd.fleet.telemetry.live import Live
+from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.fleet.uploads import Uploads
 from cmmd.store.interface import Health, IStore, Kept
 from cmmd.store.records import ByteOrder, Device
@@ -164,8 +164,8 @@ class Fleet:
     def may_set_port(self, hostid: str) -> bool:
         """Tell whether the answer to a login may set the port of a module, which it sets as a command would.
 
-        The same speaks against it as against that command in :mod:`cmmd.fleet.interlocks`, but for what cannot be at a
-        login: that the device is offline, or has no session.
+        The same speaks against it as against that command in :mod:`cmmd.fleet.commands.interlocks`, but for what
+        cannot be at a login: that the device is offline, or has no session.
         """
         device = self.registry.device(hostid)
         if device is None or device.locked_by is not None or self.presence.in_doubt(hostid):

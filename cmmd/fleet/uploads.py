@@ -9,13 +9,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from cmmd.fleet.alarms import Alarms
+from cmmd.fleet.alarms.alarms import Alarms
+from cmmd.fleet.devices.inputs import Input, Origin, Reports
 from cmmd.fleet.events import Events, Kind
-from cmmd.fleet.history import History
-from cmmd.fleet.inputs import Input, Origin, Reports
-from cmmd.fleet.live import Live, LiveRecord, Plan
-from cmmd.fleet.situation import changed, later
-from cmmd.fleet.telemetry import Taken, Telemetry
+from cmmd.fleet.history.history import History
+from cmmd.fleet.telemetry.genset_state import changed, later
+from cmmd.fleet.telemetry.live import Live, LiveRecord, Plan
+from cmmd.fleet.telemetry.telemetry import Taken, Telemetry
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange

@@ -8,11 +8,11 @@ from typing import Any
 from serial import SerialException, serial_for_url
 
 from cmmd.gateway import settings
-from cmmd.gateway.address import Address, EndpointFactory, parse_address, tcp_endpoints
 from cmmd.gateway.bus import Direction, Line
 from cmmd.gateway.inputs import NAMES, Contact, InputError, contact_at
-from cmmd.gateway.tls import expected_name, tls_endpoints
-from cmmd.gateway.wiring import BAUD_RATES, PORT_CODES, Wires
+from cmmd.gateway.link.address import Address, EndpointFactory, parse_address, tcp_endpoints
+from cmmd.gateway.link.tls import expected_name, tls_endpoints
+from cmmd.gateway.port_settings import BAUD_RATES, PORT_CODES, Wires
 from cmmd.tls.files import OwnFiles, TLSFilesError, client_options
 
 __all__ = ["Ports", "SettingsError", "input_contacts", "login_address", "server_endpoints"]

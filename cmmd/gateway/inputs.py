@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from cmmd.gateway.link.source import InputStates
 from cmmd.gateway.settings import Input
-from cmmd.gateway.source import InputStates
 
 __all__ = ["Contact", "FileContact", "GpioContact", "InputError", "Inputs", "contact_at"]
 

@@ -1,4 +1,4 @@
-"""A real controller on a bus as a :class:`cmmd.gateway.source.Source`: it is polled as the server ordered."""
+"""A real controller on a bus as a :class:`cmmd.gateway.link.source.Source`: it is polled as the server ordered."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.changes import ByteOrder, change_params, changed_items
-from cmmd.gateway.source import InputStates, OutcomeUnknown, Veto, unopposed
+from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
+from cmmd.gateway.link.source import InputStates, OutcomeUnknown, Veto, unopposed
 from cmmd.gateway.stop import stop_coil, stop_request
 from cmmd.modbus.frames import (
     ExceptionResponse,

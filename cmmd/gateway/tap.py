@@ -13,7 +13,21 @@ from twisted.python import usage
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.errors import ProfileError
-from cmmd.daemon import (
+from cmmd.gateway.bus import Bus, port_opener
+from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
+from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
+from cmmd.gateway.inputs import Inputs
+from cmmd.gateway.link.command_log import Witness, names_of
+from cmmd.gateway.link.link import Link
+from cmmd.gateway.link.report import Report
+from cmmd.gateway.link.status import Status
+from cmmd.gateway.poller import BusSource
+from cmmd.gateway.port_settings import WIRING_FILE, Wiring, wires_at_start
+from cmmd.gateway.settings import Settings
+from cmmd.gateway.store_and_forward.buffer import Buffer
+from cmmd.gateway.store_and_forward.disk_thread import ThreadWorker
+from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms
+from cmmd.process import (
     CommandLine,
     StateInUse,
     end_orderly_on_signals,
@@ -21,21 +35,7 @@ from cmmd.daemon import (
     lock_state,
     steady_timers,
 )
-from cmmd.gateway.buffer import Buffer
-from cmmd.gateway.bus import Bus, port_opener
-from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
-from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
-from cmmd.gateway.inputs import Inputs
-from cmmd.gateway.link import Link
-from cmmd.gateway.outages import OutageTerms
-from cmmd.gateway.poller import BusSource
-from cmmd.gateway.report import Report
-from cmmd.gateway.settings import Settings
-from cmmd.gateway.status import Status
-from cmmd.gateway.wiring import WIRING_FILE, Wiring, wires_at_start
-from cmmd.gateway.witness import Witness, names_of
-from cmmd.gateway.worker import ThreadWorker
-from cmmd.pulse import Pulse
+from cmmd.stall_detector import Pulse
 
 __all__ = ["Gateway", "Options", "makeService"]
 

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
-from cmmd.fleet.tally import Tally
+from cmmd.fleet.counters.counters import Tally
 from cmmd.server.flow import Flow, Inbound, Limits, Outbound
 from cmmd.server.sockets import socket_of, tune
 from cmmd.wire.errors import Reason

@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from cmmd.server.foreign import ForeignProtocols
-from cmmd.server.pacing import Apart, Pacing
+from cmmd.server.send_gap import Apart, Pacing
 from cmmd.wire.splitter import Splitter
 
 __all__ = ["INBOUND", "MOST_UNSENT", "OUTBOUND", "Flow", "Inbound", "Limits", "Outbound", "Received", "Sent"]

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.devices.registry import LoginImpossible, LoginRefused, Registry
 from cmmd.fleet.events import Events, Kind
-from cmmd.fleet.registry import LoginImpossible, LoginRefused, Registry
-from cmmd.fleet.tally import Tally
 from cmmd.store.records import Device
 from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
 from cmmd.wire.retcodes import Retcode

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from cmmd.server.connection import DeviceConnection
 from cmmd.server.flow import Inbound, Limits, Outbound, Received, Sent
-from cmmd.server.pacing import Apart, Pacing
+from cmmd.server.send_gap import Apart, Pacing
 from cmmd.server.sockets import socket_of
 from cmmd.wire.errors import FrameError, PeerError, Reason
 

@@ -12,18 +12,18 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.devices.inputs import Origin
+from cmmd.fleet.devices.presence import NoAnswer, NotSent, Presence
+from cmmd.fleet.devices.registry import Registry
 from cmmd.fleet.events import Events, Kind
-from cmmd.fleet.inputs import Origin
-from cmmd.fleet.live import Plan
-from cmmd.fleet.presence import NoAnswer, NotSent, Presence
-from cmmd.fleet.registry import Registry
-from cmmd.fleet.tally import Tally
+from cmmd.fleet.telemetry.live import Plan
 from cmmd.fleet.uploads import Uploads, WrongTime
-from cmmd.server.life import TRANSITIONS, Event, Stage
+from cmmd.server.connection_state import TRANSITIONS, Event, Stage
 from cmmd.server.login import LoginDesk
-from cmmd.server.peerlog import PeerLog
+from cmmd.server.peer_log import PeerLog
+from cmmd.server.pending_requests import RoundTrips, Stray
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
-from cmmd.server.roundtrips import RoundTrips, Stray
 from cmmd.server.sockets import socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages

@@ -4,8 +4,8 @@ from struct import pack
 
 from msgspec.structs import replace
 
-from cmmd.gateway.changes import change_params, changed_items
-from cmmd.gateway.source import NO_INPUTS, InputStates, Veto, unopposed
+from cmmd.gateway.link.changes import change_params, changed_items
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Veto, unopposed
 from cmmd.gateway.stop import STOP, stop_request
 from cmmd.modbus.frames import (
     Function,
@@ -16,9 +16,9 @@ from cmmd.modbus.frames import (
     parse_request,
     read_response,
 )
-from cmmd.simulator.genset import Genset
-from cmmd.simulator.misbehaviour import Misbehaviour
-from cmmd.simulator.panel import Picture, panel_of
+from cmmd.simulator.fault_profiles import Misbehaviour
+from cmmd.simulator.genset.genset import Genset
+from cmmd.simulator.genset.panel import Picture, panel_of
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 
 __all__ = ["SimulatedDevice"]
@@ -32,7 +32,7 @@ BAUDS = range(3)
 
 
 class SimulatedDevice:
-    """A :class:`cmmd.gateway.source.Source` over a :class:`~cmmd.simulator.genset.Genset`.
+    """A :class:`cmmd.gateway.link.source.Source` over a :class:`~cmmd.simulator.genset.genset.Genset`.
 
     It reads any plan: what the genset does not have reads as 0.
 

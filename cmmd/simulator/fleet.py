@@ -12,13 +12,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from cmmd.gateway.address import Address, EndpointFactory
-from cmmd.gateway.answers import at_once
-from cmmd.gateway.link import Link
-from cmmd.gateway.orders import LinkCounters
+from cmmd.gateway.link.address import Address, EndpointFactory
+from cmmd.gateway.link.answers import at_once
+from cmmd.gateway.link.link import Link
+from cmmd.gateway.link.orders import LinkCounters
 from cmmd.simulator.device import SimulatedDevice
-from cmmd.simulator.genset import Genset
-from cmmd.simulator.misbehaviour import Misbehaviour, Turn
+from cmmd.simulator.fault_profiles import Misbehaviour, Turn
+from cmmd.simulator.genset.genset import Genset
 from cmmd.wire.messages import LoginParams
 
 __all__ = ["Fleet", "identities"]

@@ -3,16 +3,16 @@
 from twisted.logger import Logger
 from twisted.python import usage
 
-from cmmd.daemon import (
+from cmmd.gateway.link.address import Address, parse_address, tcp_endpoints
+from cmmd.process import (
     CommandLine,
     end_orderly_on_signals,
     foreground_without_pidfile,
     raise_file_limit,
     steady_timers,
 )
-from cmmd.gateway.address import Address, parse_address, tcp_endpoints
+from cmmd.simulator.fault_profiles import MANNERS, Turn, parse_turns
 from cmmd.simulator.fleet import Fleet
-from cmmd.simulator.misbehaviour import MANNERS, Turn, parse_turns
 from cmmd.wire.quoting import quoted
 
 __all__ = ["Options", "makeService"]

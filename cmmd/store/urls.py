@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from cmmd.store.interface import IStore
 from cmmd.store.memory import MemoryStore
-from cmmd.store.postgres import PostgresStore
-from cmmd.store.sqlite import SQLiteStore
+from cmmd.store.postgres.store import PostgresStore
+from cmmd.store.sqlite.store import SQLiteStore
 
 __all__ = ["store_at"]
 

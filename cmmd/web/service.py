@@ -12,22 +12,22 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.desk.operations import Operations
-from cmmd.fleet.desk.tokens import Tokens
-from cmmd.web.access import Access, is_loopback
-from cmmd.web.api.around import Around
+from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.tokens import Tokens
+from cmmd.web.api.context import Around
+from cmmd.web.api.event_broker import Feed
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.openapi import document
 from cmmd.web.api.operation import Encoded
 from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
-from cmmd.web.connections import LimitedSite
 from cmmd.web.console import Console, Tiles
-from cmmd.web.feed import Feed
-from cmmd.web.monitoring import Monitoring
-from cmmd.web.pieces import Pieces
-from cmmd.web.signins import SignIns
-from cmmd.web.site import site
+from cmmd.web.http.access import Access, is_loopback
+from cmmd.web.http.browser_sessions import SignIns
+from cmmd.web.http.connections import LimitedSite
+from cmmd.web.http.pieces import Pieces
+from cmmd.web.http.site import site
+from cmmd.web.metrics.monitoring import Monitoring
 
 __all__ = ["LONGEST_CLOSE_S", "Web", "WebDoor", "WebError"]
 

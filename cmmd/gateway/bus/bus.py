@@ -8,16 +8,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from cmmd.gateway.backoff import Backoff
-from cmmd.gateway.bus.echo import find_out_echo, needs_echo_known
+from cmmd.gateway.bus.echo_detection import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
-from cmmd.gateway.bus.exchanges import Exchange, Exchanges
+from cmmd.gateway.bus.late_responses import Owed
 from cmmd.gateway.bus.line import Line
-from cmmd.gateway.bus.owed import Owed
 from cmmd.gateway.bus.port import Port, PortOpener
+from cmmd.gateway.bus.request_queue import Exchange, Exchanges
 from cmmd.gateway.bus.statistics import Statistics
-from cmmd.gateway.bus.wire import Wire
-from cmmd.gateway.source import Veto, unopposed
+from cmmd.gateway.bus.transaction import Wire
+from cmmd.gateway.link.backoff import Backoff
+from cmmd.gateway.link.source import Veto, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
 
 __all__ = ["Bus"]
@@ -41,8 +41,9 @@ class Bus:
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
     is logged once. No request is sent while an answer to another one is owed that would pass for its own, and others go
-    before it meanwhile: see :class:`cmmd.gateway.bus.owed.Owed`. What else may be relied on is written at
-    :class:`cmmd.gateway.bus.wire.Wire` (silence) and :class:`cmmd.gateway.bus.seeker.Seeker` (noise, echoes).
+    before it meanwhile: see :class:`cmmd.gateway.bus.late_responses.Owed`. What else may be relied on is written at
+    :class:`cmmd.gateway.bus.transaction.Wire` (silence) and :class:`cmmd.gateway.bus.response_matcher.Seeker` (noise,
+    echoes).
 
     :param line: the line.
     :param clock: all time.

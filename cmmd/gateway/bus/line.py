@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from cmmd.gateway.address import Address, parse_address
+from cmmd.gateway.link.address import Address, parse_address
 
 __all__ = ["Direction", "Line"]
 

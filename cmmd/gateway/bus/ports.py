@@ -4,12 +4,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from cmmd.gateway.address import tcp_endpoints
 from cmmd.gateway.bus.line import Line
 from cmmd.gateway.bus.port import Port, PortOpener, PortUser
 from cmmd.gateway.bus.tcp import open_tcp
 from cmmd.gateway.bus.threaded import open_threaded
 from cmmd.gateway.bus.tty import open_tty
+from cmmd.gateway.link.address import tcp_endpoints
 
 __all__ = ["port_opener"]
 

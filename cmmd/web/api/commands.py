@@ -6,14 +6,14 @@ import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 
-from cmmd.fleet.desk.cursors import cursor_text
-from cmmd.fleet.orders import STOP, Submitted, TooLate
+from cmmd.fleet.commands.queue import STOP, Submitted, TooLate
+from cmmd.fleet.service.cursors import cursor_text
 from cmmd.store.records import Command
-from cmmd.web.api.around import Around
+from cmmd.web.api.context import Around
 from cmmd.web.api.keys import Unkeyed
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
-from cmmd.web.problems import Refused, WrongField
+from cmmd.web.http.problems import Refused, WrongField
 
 __all__ = ["KEY", "REPLAYED", "CommandBody", "CommandList", "CommandPage", "Wait"]
 __all__ += ["cancel_command", "get_command", "list_commands", "post_command"]

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import Mode, Severity
-from cmmd.fleet.desk.records import CommandInfo
-from cmmd.web.api.around import Around
+from cmmd.fleet.service.records import CommandInfo
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import Answer, Call, NoQuery
-from cmmd.web.problems import Refused
+from cmmd.web.http.problems import Refused
 
 __all__ = ["Controller", "ControllerRow", "PointInfo", "SignalInfo", "get_controller", "list_controllers"]
 

@@ -7,15 +7,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.desk.maintenance import LONGEST_REASON
-from cmmd.fleet.desk.records import Blocked, Changes, Lock, RawRun
-from cmmd.fleet.settings import BadSetting
-from cmmd.fleet.view import InputReportNow, PointNow, SignalNow
+from cmmd.fleet.devices.settings import BadSetting
+from cmmd.fleet.service.maintenance import LONGEST_REASON
+from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun
+from cmmd.fleet.telemetry.view import InputReportNow, PointNow, SignalNow
 from cmmd.store.records import ByteOrder
-from cmmd.web.api.around import Around
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.reading import HostId, ProfileName
-from cmmd.web.problems import WrongField
+from cmmd.web.http.problems import WrongField
 
 __all__ = [
     "Enrolment",

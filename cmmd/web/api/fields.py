@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 from msgspec.structs import fields
 
-from cmmd.fleet.desk.errors import BadArgument
-from cmmd.fleet.desk.refusals import refusal
+from cmmd.fleet.service.error_mapping import refusal
+from cmmd.fleet.service.errors import BadArgument
 from cmmd.web.api.operation import Operation
-from cmmd.web.problems import WrongField
+from cmmd.web.http.problems import WrongField
 
 __all__ = ["ABOUT", "with_field"]
 

@@ -9,15 +9,15 @@ import msgspec
 from msgspec import Struct
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.desk.cursors import cursor_text
-from cmmd.fleet.desk.summary import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
+from cmmd.fleet.service.cursors import cursor_text
+from cmmd.fleet.service.device_rows import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
 from cmmd.store.records import Device
-from cmmd.web.api.around import Around
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, NoQuery, Query, Streamed
 from cmmd.web.api.parameters import After, Limit, Order, Search
 from cmmd.web.api.reading import ProfileName
-from cmmd.web.outlet import Outlet
-from cmmd.web.problems import WrongField
+from cmmd.web.http.problems import WrongField
+from cmmd.web.http.streaming_body import Outlet
 
 __all__ = ["DeviceList", "DevicePage", "FleetNow", "get_fleet", "list_devices"]
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from cmmd.web.problems import Refused
+from cmmd.web.http.problems import Refused
 
 __all__ = ["KEPT_S", "MOST_KEYS", "MOST_OF_ONE", "Keys", "Unkeyed"]
 

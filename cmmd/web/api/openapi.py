@@ -8,12 +8,12 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from cmmd import __version__
-from cmmd.web.access import CSRF
 from cmmd.web.api.operation import JSON_TYPE, Operation
 from cmmd.web.api.reading import PATHS, query_kinds
 from cmmd.web.api.table import OPERATIONS, PREFIX, errors_of
-from cmmd.web.problems import HEADERS, MEANS, MEDIA_TYPE, STATUS, Problem
-from cmmd.web.signins import COOKIE
+from cmmd.web.http.access import CSRF
+from cmmd.web.http.browser_sessions import COOKIE
+from cmmd.web.http.problems import HEADERS, MEANS, MEDIA_TYPE, STATUS, Problem
 
 __all__ = ["document"]
 

@@ -7,9 +7,9 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from cmmd.fleet.desk.tokens import Role
-from cmmd.web.access import Caller
-from cmmd.web.outlet import Outlet
+from cmmd.fleet.service.tokens import Role
+from cmmd.web.http.access import Caller
+from cmmd.web.http.streaming_body import Outlet
 
 __all__ = ["JSON_TYPE", "PATCH_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query"]
 __all__ += ["Streamed"]

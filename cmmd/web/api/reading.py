@@ -11,7 +11,7 @@ from msgspec import Meta
 from msgspec.structs import fields
 
 from cmmd.web.api.operation import Query
-from cmmd.web.problems import Refused, WrongField
+from cmmd.web.http.problems import Refused, WrongField
 
 __all__ = ["PATHS", "chosen", "path_value", "query_kinds", "read_body", "read_query"]
 

@@ -8,18 +8,18 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from cmmd.fleet.desk.cursors import cursor_from, cursor_text
-from cmmd.fleet.desk.operations import Found
-from cmmd.fleet.desk.records import ReadingRow
+from cmmd.fleet.service.cursors import cursor_from, cursor_text
+from cmmd.fleet.service.operations import Found
+from cmmd.fleet.service.records import ReadingRow
 from cmmd.store.interface import MOST_A_PAGE
 from cmmd.store.records import Cursor
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.around import Around
 from cmmd.web.api.buckets import Stretches
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Query, Streamed
 from cmmd.web.api.parameters import After, Moment, Order
-from cmmd.web.outlet import Outlet
-from cmmd.web.problems import WrongField
+from cmmd.web.http.problems import WrongField
+from cmmd.web.http.streaming_body import Outlet
 
 __all__ = ["CSV_TYPE", "LINES_TYPE", "MOST_SCANNED", "BucketQuery", "ReadingList", "ReadingPage"]
 __all__ += ["get_buckets", "list_readings"]

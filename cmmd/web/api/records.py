@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from cmmd.fleet.alarms import AlarmSeverity
-from cmmd.fleet.desk.cursors import cursor_from, cursor_text
+from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.service.cursors import cursor_from, cursor_text
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.around import Around
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import Answer, Call, NoQuery, Query, Streamed
 from cmmd.web.api.parameters import After, Limit, Moment, Order
 from cmmd.web.api.reading import HostId
 from cmmd.web.api.streams import EVENT_STREAM, stream_events
-from cmmd.web.problems import WrongField
+from cmmd.web.http.problems import WrongField
 
 __all__ = ["AlarmList", "AlarmPage", "EventList", "EventPage", "RecordList", "wanted_of"]
 __all__ += ["acknowledge_alarm", "get_openapi", "get_status", "list_alarms", "list_events"]

@@ -12,14 +12,14 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from cmmd.fleet.desk.errors import Coded, NotAllowed
-from cmmd.fleet.loglimit import LogLimit
-from cmmd.web.access import NOBODY, Access, Caller, WrongToken, address_of
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.service.errors import Coded, NotAllowed
 from cmmd.web.api.fields import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
-from cmmd.web.outlet import Gone, Outlet
-from cmmd.web.problems import Forbidden, Refused, WrongField, problem_of, refuse
+from cmmd.web.http.access import NOBODY, Access, Caller, WrongToken, address_of
+from cmmd.web.http.problems import Forbidden, Refused, WrongField, problem_of, refuse
+from cmmd.web.http.streaming_body import Gone, Outlet
 from cmmd.wire.quoting import quoted
 
 __all__ = ["ApiResource"]

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from cmmd.fleet.desk.tokens import Role
-from cmmd.web.access import Caller, WrongToken
-from cmmd.web.api.around import Around
+from cmmd.fleet.service.tokens import Role
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery
-from cmmd.web.problems import Unauthorized
-from cmmd.web.signins import COOKIE, LONGEST_S
+from cmmd.web.http.access import Caller, WrongToken
+from cmmd.web.http.browser_sessions import COOKIE, LONGEST_S
+from cmmd.web.http.problems import Unauthorized
 
 __all__ = ["SessionNow", "SignInBody", "get_session", "sign_in", "sign_out"]
 

@@ -13,17 +13,17 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from cmmd.fleet.desk.cursors import cursor_from, cursor_text
-from cmmd.fleet.desk.errors import BadArgument
-from cmmd.fleet.desk.summary import COLUMNS
+from cmmd.fleet.service.cursors import cursor_from, cursor_text
+from cmmd.fleet.service.device_rows import COLUMNS
+from cmmd.fleet.service.errors import BadArgument
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.access import Caller, address_of
-from cmmd.web.api.around import Around
+from cmmd.web.api.context import Around
 from cmmd.web.api.operation import Call, Streamed
-from cmmd.web.outlet import Outlet
-from cmmd.web.problems import Refused, WrongField
+from cmmd.web.http.access import Caller, address_of
+from cmmd.web.http.problems import Refused, WrongField
+from cmmd.web.http.streaming_body import Outlet
 
 __all__ = ["EVENT_STREAM", "HEARTBEAT_S", "MOST_STREAMS", "MOST_STREAMS_EACH", "stream_events"]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cmmd.fleet.desk.records import DeviceDetails, StatusNow
+from cmmd.fleet.service.records import DeviceDetails, StatusNow
 from cmmd.store.records import Alarm, Command
 from cmmd.web.api import buckets, commands, controllers, devices, fleet, readings, records, sessions
 from cmmd.web.api.operation import JSON_TYPE, PATCH_TYPE, Operation

@@ -1,0 +1,1 @@
+"""cmmctl, the command line of the daemon's operators."""

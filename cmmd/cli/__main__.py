@@ -1,0 +1,5 @@
+"""``python -m cmmd.cli``."""
+
+from cmmd.cli.main import main
+
+main()

@@ -1,0 +1,113 @@
+"""Commands on the tokens of HTTP: token add, list, revoke. They edit the state directory, with a daemon or without."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import click
+from msgspec import Struct
+from rich.text import Text
+from twisted.internet.defer import Deferred
+
+from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.formatting import moment_text, plain
+from cmmd.cli.options import command
+from cmmd.cli.session import Session
+from cmmd.cli.tables import Columns
+from cmmd.fleet.service.tokens import ROLES, BadTokenName, NoSuchToken, Role, Tokens, TokensUnusable
+
+__all__ = ["TokenMade", "TokenRow", "add_to"]
+
+
+class TokenMade(Struct, frozen=True, kw_only=True):
+    """A token, the only time that it is told."""
+
+    name: str
+    role: Role
+    token: str
+
+
+class TokenRow(Struct, frozen=True, kw_only=True):
+    """A token in a list, without itself."""
+
+    name: str
+    role: Role
+    created_at: int
+
+
+_TOKENS: Columns = (
+    ("name", lambda one: one.name),
+    ("role", lambda one: one.role),
+    ("made", lambda one: moment_text(one.created_at)),
+)
+
+
+def add_to(group: click.Group) -> None:
+    """Give them to the command line."""
+
+    @group.group("token", no_args_is_help=False)
+    def token() -> None:
+        """Who may come in over HTTP."""
+
+    @command("add", group=token)
+    @click.argument("name")
+    @click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What it is good for.")
+    def add(session: Session, name: str, role: Role) -> int:
+        """Make a token, and show it this once."""
+
+        def work(tokens: Tokens) -> int:
+            made = TokenMade(name=name, role=role, token=tokens.add(name, role))
+            session.output.show(made, lambda: Text(made.token))
+            state = tokens.folder
+            if (state / "cmmd.lock").exists():
+                then = f"the cmmd of {plain(str(state))} takes the token from now on"
+            else:
+                then = f"but no cmmd has ever run in {plain(str(state))}: is it the right --state?"
+            session.output.note(f"{name} is {role}; {then}; nobody can show it again")
+            return Status.DONE
+
+        return _edit(session, work)
+
+    @command("list", group=token)
+    def list_(session: Session) -> int:
+        """All tokens, without themselves."""
+
+        def work(tokens: Tokens) -> int:
+            rows = [TokenRow(name=one.name, role=one.role, created_at=one.created_at) for one in tokens.read()]
+            Deferred.fromCoroutine(session.output.records(_each(rows), _TOKENS)).addErrback(
+                lambda failure: failure.raiseException()
+            )
+            return Status.DONE
+
+        return _edit(session, work)
+
+    @command("revoke", group=token)
+    @click.argument("name")
+    def revoke(session: Session, name: str) -> int:
+        """Let a token count no more; sessions that were begun with it end."""
+
+        def work(tokens: Tokens) -> int:
+            tokens.revoke(name)
+            session.output.show({"revoked": name}, lambda: Text(plain(f"{name} is revoked")))
+            return Status.DONE
+
+        return _edit(session, work)
+
+
+async def _each(rows: list[TokenRow]) -> AsyncIterator[TokenRow]:
+    for row in rows:
+        yield row
+
+
+def _edit(session: Session, work: Callable[[Tokens], int]) -> int:
+    """Do something with the file of a state directory."""
+    place = session.where.place
+    if not isinstance(place, Path):
+        raise click.UsageError("tokens are in the state directory: --state, not --connect")
+    try:
+        return work(Tokens(place))
+    except (BadTokenName, NoSuchToken) as error:
+        end = Ends(Status.FAILED, "bad_argument", str(error))
+    except TokensUnusable as error:
+        end = Ends(Status.FAILED, "no_tokens", str(error))
+    session.output.failed(end)
+    return end.status

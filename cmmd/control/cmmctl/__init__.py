@@ -1,1 +1,0 @@
-"""cmmctl: the daemon at the command line. docs/cmmctl.md is the same for users."""

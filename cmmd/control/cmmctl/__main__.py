@@ -1,5 +1,0 @@
-"""``python -m cmmd.control.cmmctl``."""
-
-from cmmd.control.cmmctl.main import main
-
-main()

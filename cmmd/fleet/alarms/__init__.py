@@ -1,0 +1,1 @@
+"""Alarms, the events that open and clear them, and the log of events."""

@@ -1,0 +1,1 @@
+"""Commands to devices: validation, queue, interlocks, dispatcher, verification, audit."""

@@ -1,0 +1,150 @@
+"""The audit: every command there ever was, from before it is sent, kept in the store and told to whoever listens."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, MutableMapping
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from cmmd.fleet.commands.queue import Asked, By, who_text
+from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.history.journal import Journal
+from cmmd.store.interface import IStore
+from cmmd.store.records import Command, Outcome, Query
+
+__all__ = ["Audit"]
+
+log = Logger()
+
+BOUNDS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class Audit:
+    """Numbers commands, keeps what becomes of them, and tells it.
+
+    :param journal: where records go. :param store: where they are read from.
+    :param now: Unix time in seconds.
+    :param unfinished: commands that were under way when the last process ended: nobody knows what became of them.
+    :param last_number: the number of the last command there ever was.
+    :ivar last_number: the number of the last command that was accepted.
+    :ivar outcomes: how many commands have ended since the start, by kind and outcome.
+    :ivar seconds: from when each of them was accepted, without those of the last process.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        store: IStore,
+        events: Events,
+        now: Callable[[], float],
+        unfinished: Iterable[Command] = (),
+        last_number: int = 0,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._events = events
+        self._now = now
+        self.last_number = last_number
+        self._hooks: list[Callable[[Command], None]] = []
+        self.outcomes: MutableMapping[tuple[str, Outcome], int] = Counter()
+        self.seconds = Histogram(BOUNDS_S)
+        for command in unfinished:
+            lost = replace(command, outcome="lost", ended_at=self.now_ms())
+            self._close(lost).addErrback(lambda _: None)
+
+    # --- to read -----------------------------------------------------------------------------------------------------
+
+    async def page(self, query: Query) -> list[Command]:
+        """Commands of the audit, in the order of time; they may be a moment behind.
+
+        :raises StoreUnavailable: see IStore.
+        """
+        return await self._store.commands(query)
+
+    def subscribe(self, hook: Callable[[Command], None]) -> Callable[[], None]:
+        """Be told of every change of every command.
+
+        :return: call it to be told no more.
+        """
+        self._hooks.append(hook)
+
+        def unsubscribe() -> None:
+            if hook in self._hooks:
+                self._hooks.remove(hook)
+
+        return unsubscribe
+
+    # --- to write ----------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The time that records bear: milliseconds since 1970, UTC."""
+        return int(self._now() * 1000)
+
+    def accepted(self, hostid: str, asked: Asked, by: By, uid: str) -> Command:
+        """The record of a new command, under the next number; it is not kept yet."""
+        self.last_number += 1
+        return Command(
+            number=self.last_number,
+            hostid=hostid,
+            kind=asked.kind,
+            name=asked.name,
+            request=asked.request,
+            requester=who_text(by.requester),
+            door=by.door,
+            uid=uid,
+            overridden=asked.overridden,
+            accepted_at=self.now_ms(),
+        )
+
+    def open(self, command: Command, *, stays: bool = False) -> Deferred[None]:
+        """Keep the record of a command that is to be sent. Subscribers are not told: the store may refuse it.
+
+        :param stays: where the store does not take it now, it is kept as soon as the store does.
+        :return: fires when it is durable; fails with StoreUnavailable.
+        """
+        return self._journal.add_durable(command, urgent=True, stays=stays)
+
+    def joined(self, command: Command, by: By) -> None:
+        """Record that another caller has asked for a stop that has not left yet: it is the same stop."""
+        self._events.emit(
+            Kind.STOP_JOINED, command.hostid, command=command.number, requester=who_text(by.requester), door=by.door
+        )
+
+    def change(self, command: Command) -> None:
+        """Keep a command as it is now, sooner or later, and tell it."""
+        self._journal.add(command)
+        self.tell(command)
+
+    def close(self, command: Command) -> Deferred[None]:
+        """Keep the end of a command, and tell it.
+
+        :return: fires when that is durable; fails where it is not yet, and will be sooner or later.
+        """
+        assert command.ended_at is not None, "it has ended"
+        self.seconds.observe((command.ended_at - command.accepted_at) / 1000)
+        return self._close(command)
+
+    def _close(self, command: Command) -> Deferred[None]:
+        assert command.outcome is not None, "it has ended"
+        self.outcomes[command.kind, command.outcome] += 1
+        self.tell(command)
+        self._events.emit(
+            Kind.COMMANDED,
+            command.hostid,
+            command=command.number,
+            name=command.name or command.kind,
+            requester=command.requester,
+            outcome=command.outcome,
+        )
+        return self._journal.add_durable(command, urgent=True, stays=True)
+
+    def tell(self, command: Command) -> None:
+        """Tell those who have subscribed. What one of them raises is logged, and the others are told all the same."""
+        for hook in tuple(self._hooks):
+            try:
+                hook(command)
+            except Exception:
+                log.failure("while telling of command {number}", number=command.number)

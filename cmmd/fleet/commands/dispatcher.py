@@ -1,0 +1,467 @@
+"""Commands to devices: one at a time for each, sent at most once, with a known outcome, audited."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.controllers.commands import SignalChanges
+from cmmd.fleet.commands import validation
+from cmmd.fleet.commands.audit import Audit
+from cmmd.fleet.commands.command_results import outcome_of, reply_text
+from cmmd.fleet.commands.interlocks import Interlocks
+from cmmd.fleet.commands.queue import (
+    STOP,
+    Asked,
+    By,
+    Line,
+    NoSuchCommand,
+    Order,
+    Sort,
+    Submitted,
+    TooLate,
+    who_text,
+)
+from cmmd.fleet.commands.send_rate_limit import Starts
+from cmmd.fleet.commands.uids import Uids
+from cmmd.fleet.commands.verification import Confirmations, Shown, shown_by
+from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent, Presence
+from cmmd.fleet.telemetry.live import Live
+from cmmd.store.interface import StoreUnavailable
+from cmmd.store.records import Command, Device, Outcome
+from cmmd.wire.messages import ResetAnswer, WriteConfigAnswer
+
+__all__ = ["LONGEST_WAIT_S", "OVERTAKEN", "STOP_WAITS_S", "Dispatch"]
+
+log = Logger()
+
+LONGEST_WAIT_S = 60.0
+"""Seconds after which a command that could not be sent is not: no engine starts when nobody expects it any more."""
+
+STOP_WAITS_S = 5.0
+"""Seconds that a stop waits for the answer to a command that is in flight."""
+
+STOP_AUDIT_S = 1.0
+"""Seconds that a stop waits for its record; then it is sent, and recorded as soon as the store takes it."""
+
+OVERTAKEN = "a stop came first"
+"""Why a command was not sent that waited when a stop was asked."""
+
+LONGEST_AUDIT_S = 5.0
+"""Seconds that a caller waits for the record of an outcome that is known."""
+
+
+class Dispatch:
+    """Carries commands out.
+
+    Nothing is ever sent twice: whatever becomes of a command, it is not tried again. Of one device one command is in
+    flight, because a serial bus hangs behind it; the others wait in the order in which they came. A stop goes before
+    them, and beside the one in flight where that is not answered within some seconds.
+
+    :param device: gives the registration of a device.
+    :param enabled: False: nothing is sent.
+    :param timeout_s: for an answer, where nobody says otherwise.
+    :param most_waiting: commands that may wait for one device, behind the one in flight.
+    :param stood_still: see Interlocks.
+    :ivar audit: has every command; to be subscribed to, and read.
+    :ivar confirmations: watches for commands to show themselves; to be told of uploads and logins.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: Callable[[str], Device | None],
+        live: Live,
+        presence: Presence,
+        audit: Audit,
+        uids: Uids,
+        clock: IReactorTime,
+        enabled: bool,
+        timeout_s: float,
+        most_waiting: int,
+        stood_still: Callable[[], float],
+    ) -> None:
+        self._interlocks = Interlocks(
+            device=device,
+            live=live,
+            presence=presence,
+            enabled=enabled,
+            stood_still=stood_still,
+            now_ms=audit.now_ms,
+        )
+        self._live = live
+        self._presence = presence
+        self.audit = audit
+        self._uids = uids
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._most_waiting = most_waiting
+        self._lines: dict[str, Line] = {}
+        self._orders: dict[int, Order] = {}
+        self._starts = Starts(clock, self._advance)
+        self.confirmations = Confirmations(clock)
+
+    # --- to ask ------------------------------------------------------------------------------------------------------
+
+    async def command(
+        self, hostid: str, name: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
+        """Have a command of the device's profile carried out.
+
+        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
+        :param overridden: the code of a refusal that does not count for this command, see Interlocks; of a stop, which
+            needs none, it is not even recorded. The same for all below.
+        :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
+        """
+        sort: Sort = "stop" if name == STOP else "command"
+        if sort == "stop":
+            overridden = None  # it needs none, and is not refused for whose it is
+        self._check(hostid, sort, by, overridden)
+        profile = self._live[hostid].profile
+        found = profile.command_by_name.get(name)
+        if found is None:
+            raise validation.UnknownCommand(profile.why_not_offered(name)[:200])
+        asked = Asked("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
+        self._interlocks.check(hostid, sort, overridden, asked.toggles)
+        return await self._submit(hostid, asked, by, timeout_s)
+
+    async def write(
+        self, hostid: str, frames: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
+        """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
+
+        :param frames: in hex, separated by ``;``; a CRC is added where there is none.
+        """
+        if self.is_stop(hostid, frames):
+            return await self.command(hostid, STOP, by, timeout_s)
+        self._check(hostid, "command", by, overridden)
+        checked = validation.checked_frames(frames)
+        named = (one for one in self._live[hostid].profile.definition.commands if one.frame in checked.split(";"))
+        toggle = next((one.confirmed_by for one in named if isinstance(one.confirmed_by, SignalChanges)), None)
+        asked = Asked("modbus", checked, "command", confirmation=toggle, overridden=overridden)
+        self._interlocks.check(hostid, "command", overridden, asked.toggles)
+        return await self._submit(hostid, asked, by, timeout_s)
+
+    def is_stop(self, hostid: str, frames: str) -> bool:
+        """Tell whether frames are the very frame of the device's stop."""
+        device = self._live.get(hostid)
+        stop = None if device is None else device.profile.command_by_name.get(STOP)
+        try:
+            return stop is not None and validation.checked_frames(frames) == stop.frame
+        except validation.BadFrame:
+            return False
+
+    async def port(
+        self,
+        hostid: str,
+        module_port: int,
+        module_baud: int,
+        by: By,
+        timeout_s: float | None = None,
+        overridden: str | None = None,
+    ) -> Submitted:
+        """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
+        self._check(hostid, "command", by, overridden)
+        validation.checked_port(module_port, module_baud)
+        request = f"modulePort={module_port},moduleBaud={module_baud}"
+        return await self._submit(hostid, Asked("port", request, "command", overridden=overridden), by, timeout_s)
+
+    async def reset(
+        self, hostid: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+    ) -> Submitted:
+        """Restart the module; it is confirmed when it has logged in again."""
+        self._check(hostid, "reset", by, overridden)
+        return await self._submit(hostid, Asked("reset", "", "reset", overridden=overridden), by, timeout_s)
+
+    def _check(self, hostid: str, sort: Sort, by: By, overridden: str | None) -> None:
+        self._interlocks.check_override(overridden, by)
+        self._interlocks.check(hostid, sort, overridden)
+
+    def blocked(self, hostid: str, sort: Sort = "command") -> validation.NotAllowed | None:
+        """What speaks against sending this sort of command to a device now; None: nothing."""
+        try:
+            self._interlocks.check(hostid, sort)
+        except validation.NotAllowed as error:
+            return error
+        return None
+
+    def cancel(self, number: int, who: str) -> Command:
+        """Cancel a command that has not been sent.
+
+        :param who: cancels it, for the audit.
+        :return: the command, ended as ``not sent``.
+        :raises TooLate: it has been sent; or it is a stop, on which other callers may rely.
+        :raises NoSuchCommand: see there.
+        """
+        order = self._orders.get(number)
+        if order is None:
+            raise NoSuchCommand(number)
+        if order.is_stop or not self._call_back(order, f"cancelled by {who_text(who)}"):
+            raise TooLate(number)
+        self._tidy(order.command.hostid)
+        return order.command
+
+    def _call_back(self, order: Order, why: str) -> bool:
+        """End an order that has not been sent, as ``not sent``; False: it has been sent."""
+        line = self._lines[order.command.hostid]
+        if order not in line.in_flight:
+            line.take_out(order)
+            self._end(order, "not sent", why)
+            return True
+        if order.command.sent_at is not None or order.sending is None:
+            return False
+        order.why_not = why
+        order.sending.cancel()
+        return True
+
+    def __len__(self) -> int:
+        """Commands under way: waiting, or in flight."""
+        return len(self._orders)
+
+    def under_way(self, number: int) -> Command | None:
+        """A command that has not ended; None: there is none of this number."""
+        order = self._orders.get(number)
+        return None if order is None else order.command
+
+    def stop(self) -> None:
+        """Send nothing more: what waits ends as ``not sent``. What is in flight ends with its connection."""
+        self._interlocks.enabled = False
+        for line in tuple(self._lines.values()):
+            if line.stop is not None:
+                self._call_back(line.stop, "the server is stopping")
+            self._call_back_waiting(line, "the server is stopping")
+        self._starts.stop()
+        self.confirmations.stop()
+
+    # --- the way of one ----------------------------------------------------------------------------------------------
+
+    async def _submit(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
+        line = self._lines.setdefault(hostid, Line())
+        if asked.sort == "stop":
+            return await self._submit_stop(line, hostid, asked, by, timeout_s)
+        if len(line) > self._most_waiting:
+            raise validation.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
+        order = self._accept(hostid, asked, by, timeout_s)
+        line.waiting.append(order)
+        order.patience = self._clock.callLater(LONGEST_WAIT_S, self._waited_too_long, order)
+        submitted = order.follow()
+        try:
+            await self.audit.open(order.command).addTimeout(LONGEST_WAIT_S / 2, self._clock)
+        except (StoreUnavailable, TimedOut) as error:
+            if order.command.number in self._orders:
+                self._call_back(order, "it could not be audited")  # it may be in the store all the same
+                self._advance(hostid)
+            raise validation.NotAudited(str(error) or "the store does not answer") from None
+        self._audited(order)
+        return submitted
+
+    async def _submit_stop(self, line: Line, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
+        """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
+        unsent = line.unsent_stop
+        if unsent is not None:
+            self.audit.joined(unsent.command, by)
+            self.reroute(hostid)
+            return unsent.follow()
+        order = self._accept(hostid, asked, by, timeout_s)
+        line.stop = order
+        self._call_back_waiting(line, OVERTAKEN)
+        for one in tuple(line.in_flight):
+            self._call_back(one, OVERTAKEN)  # which does nothing where it has been sent
+        order.patience = self._clock.callLater(STOP_WAITS_S, self._stop_is_due, order)
+        submitted = order.follow()
+        try:
+            await self.audit.open(order.command, stays=True).addTimeout(STOP_AUDIT_S, self._clock)
+        except (StoreUnavailable, TimedOut) as error:
+            log.warn(
+                "command {number}, stop of {hostid} for {who}, cannot be recorded now, and goes first: {error}",
+                number=order.command.number,
+                hostid=hostid,
+                who=order.command.requester,
+                error=str(error) or "the store does not answer",
+            )
+        self._audited(order)
+        return submitted
+
+    def _accept(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Order:
+        command = self.audit.accepted(hostid, asked, by, self._uids.take())
+        order = Order(command, asked, timeout_s or self._timeout_s, self._live[hostid].profile)
+        self._orders[command.number] = order
+        return order
+
+    def _audited(self, order: Order) -> None:
+        """Let an order be sent, now that it is recorded, unless it has ended meanwhile."""
+        if order.command.number in self._orders and not order.audited:
+            order.audited = True
+            self.audit.tell(order.command)
+            self._advance(order.command.hostid)
+
+    def _stop_is_due(self, order: Order) -> None:
+        """Have a stop wait no longer for the answer to what is in flight, nor for its own record."""
+        order.overdue = True
+        self._audited(order)
+        self._advance(order.command.hostid)
+
+    def _call_back_waiting(self, line: Line, why: str) -> None:
+        for order in tuple(line.waiting):
+            self._call_back(order, why)
+
+    def _waited_too_long(self, order: Order) -> None:
+        """What could not be sent in its time is not sent when its caller does not expect it any more."""
+        self._call_back(order, "it waited too long")
+        self._tidy(order.command.hostid)
+
+    def _advance(self, hostid: str) -> None:
+        """Send what is next, if nothing is in flight. Orders overtake none whose record is being written."""
+        line = self._lines.get(hostid)
+        if line is None:
+            return
+        stop = line.stop
+        if stop is not None:
+            if stop.audited and (stop.overdue or not line.in_flight):
+                line.stop = None
+                self._send(line, stop)
+        else:
+            while not line.in_flight and line.waiting and line.waiting[0].audited:
+                if not self._starts.take(hostid):
+                    return
+                self._send(line, line.waiting.popleft())
+        self._tidy(hostid)
+
+    def _tidy(self, hostid: str) -> None:
+        line = self._lines.get(hostid)
+        if line is not None and len(line) == 0:
+            del self._lines[hostid]
+
+    def _send(self, line: Line, order: Order) -> None:
+        line.in_flight.append(order)
+        try:
+            carrier = order.carrier = self._check_again(order)
+            sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._leaves(order))
+        except validation.NotAllowed as error:
+            self._ended(order, "not sent", str(error))
+        except Exception:
+            self._our_bug(Failure(), order)
+        else:
+            order.sending = sending
+            sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
+            sending.addErrback(self._our_bug, order)
+
+    def _check_again(self, order: Order) -> Attached:
+        """Look anew whether an order may be sent: while it waited, things may have changed.
+
+        :return: the session that carries it now.
+        :raises NotAllowed: one of its kinds.
+        """
+        asked = order.asked
+        carrier = self._interlocks.check(order.command.hostid, asked.sort, asked.overridden, asked.toggles)
+        if self._is_for_another_controller(order):
+            raise validation.UnknownCommand("the device has another controller profile by now")
+        return carrier
+
+    def _leaves(self, order: Order) -> bool:
+        """Look for the last time, directly before an order is handed to the transport, and note that it was sent."""
+        try:
+            if self._check_again(order) is not order.carrier:
+                raise validation.DeviceOffline("another session of the device carries commands by now")
+        except validation.NotAllowed as error:
+            if not order.is_stop:
+                order.why_not = str(error)
+            return False
+        assert order.carrier is not None, "it is on its way"
+        self._watch(order)
+        self._change(order, sent_at=self.audit.now_ms(), address=order.carrier.peer)
+        return True
+
+    def reroute(self, hostid: str) -> None:
+        """Have a stop that has not left yet go by the session that carries it now, where that is another one."""
+        line = self._lines.get(hostid)
+        stop = None if line is None else line.unsent_stop
+        if stop is not None and stop.sending is not None and self._other_carrier(stop):
+            stop.sending.cancel()
+
+    def _other_carrier(self, order: Order) -> bool:
+        """Tell whether there is another session than the one that an order was given to."""
+        carrier = self._presence.carrier(order.command.hostid, stop=order.is_stop)
+        return carrier is not None and carrier is not order.carrier
+
+    def _is_for_another_controller(self, order: Order) -> bool:
+        """Tell whether the device has another profile by now, in which the same frames may mean another thing."""
+        profile = self._live[order.command.hostid].profile
+        if profile is order.profile or order.command.kind != "modbus":
+            return False
+        stop = profile.command_by_name.get(STOP)
+        return not order.is_stop or stop is None or stop.frame != order.command.request
+
+    def _watch(self, order: Order) -> None:
+        shown: Shown | None = None
+        if order.asked.confirmation is not None:
+            shown = shown_by(order.asked.confirmation, self._live[order.command.hostid])
+        if shown is not None or order.command.kind == "reset":
+            order.watched = self.confirmations.watch(
+                order.command.hostid, shown, lambda confirmed: self._confirmed(order, confirmed)
+            )
+
+    def _confirmed(self, order: Order, confirmed: bool) -> None:
+        self._change(order, confirmed=confirmed, confirmed_at=self.audit.now_ms())
+
+    def _change(self, order: Order, **changed: object) -> None:
+        order.command = replace(order.command, **changed)
+        self.audit.change(order.command)
+
+    def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: Order) -> None:
+        reply, address = reply_text(answer), order.command.address
+        if not self._presence.at_home(order.command.hostid, address):
+            reply += f" (says {address}, which is not where the device logged in from)"
+        self._ended(order, outcome_of(order.command, answer), reply)
+
+    def _failed(self, failure: Failure, order: Order) -> None:
+        kind = failure.trap(*_OUTCOMES)
+        if order.is_stop and _OUTCOMES[kind] == "not sent" and not order.why_not and self._other_carrier(order):
+            line = self._lines[order.command.hostid]
+            line.in_flight.remove(order)
+            line.stop, order.sending = order, None  # it never left: there it is the first time that it is sent
+            self._advance(order.command.hostid)
+            return
+        self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
+
+    def _our_bug(self, failure: Failure, order: Order) -> None:
+        """It may have been sent, or not: nobody knows."""
+        log.failure("command {number}", failure=failure, number=order.command.number)
+        if order.command.number in self._orders:
+            self._ended(order, "lost", "internal error")
+
+    def _ended(self, order: Order, outcome: Outcome, reply: str | None) -> None:
+        line = self._lines[order.command.hostid]
+        line.in_flight.remove(order)
+        self._end(order, outcome, reply)
+        if order.command.kind == "reset" and outcome == "done":
+            self._call_back_waiting(line, "the module restarts")
+        self._advance(order.command.hostid)
+
+    def _end(self, order: Order, outcome: Outcome, reply: str | None) -> None:
+        """The outcome of an order is known."""
+        command = replace(order.command, outcome=outcome, reply=reply, ended_at=self.audit.now_ms())
+        if order.watched is not None and outcome in ("refused", "not sent"):
+            order.watched.drop()
+            command = replace(command, confirmed=None, confirmed_at=None)  # what was seen was not its doing
+        elif order.watched is not None:
+            order.watched.ended()
+        order.command = command
+        del self._orders[command.number]
+        self._uids.give_back(command.uid)
+        if order.patience is not None and order.patience.active():
+            order.patience.cancel()
+        written = self.audit.close(command).addTimeout(LONGEST_AUDIT_S, self._clock)
+        written.addBoth(lambda _: order.tell_ended())
+
+
+_OUTCOMES: dict[type[Exception], Outcome] = {
+    NotSent: "not sent",
+    CancelledError: "not sent",  # which is done before it is sent only
+    NoAnswer: "timeout",
+    Lost: "lost",
+}

@@ -1,0 +1,1 @@
+"""Counters as plain integers, histograms, and the limits of repeated log lines."""

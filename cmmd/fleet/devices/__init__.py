@@ -1,0 +1,1 @@
+"""Devices: registry, enrolment, passwords, settings, presence, inputs."""

@@ -1,0 +1,110 @@
+"""Device passwords: kept as scrypt hashes, checked off the reactor thread, each costly check done once."""
+
+import hashlib
+import hmac
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from cmmd.fleet.devices.fair_queue import FairQueue, TooBusy
+
+__all__ = ["Abandoned", "Passwords", "TooBusy"]
+
+# 6 ms and 2 MiB a check. A device password has at most 20 characters, mostly six digits, which no cost protects once a
+# hash is stolen; a fleet that comes back after a restart has to be checked one by one, and waits for it.
+_LOG2_N, _R, _P = 11, 8, 1
+_SALT_BYTES = 16
+_LONGEST_WAIT_S = 15.0
+"""The wait after which a login is told to try again: cmm-gateway gives it up after 20 s."""
+
+_MOST_WAITING = 10_000
+
+
+class Abandoned(Exception):
+    """Nobody waits for the check any more; it was not made."""
+
+
+class Passwords:
+    """Hashes and checks device passwords.
+
+    A verified password is remembered in memory as a keyed hash, so that a fleet that reconnects does not queue behind
+    scrypt. The key never leaves the process.
+
+    A login that waits costs nothing, where a refused device costs a connection, an eighth of a computation, each time
+    it comes again: so a login is refused when it has waited for long, not when many wait.
+
+    :param elsewhere: carries a function out off the reactor thread.
+    :param at_once: how many it may have at once.
+    :param clock: for the longest wait.
+    """
+
+    def __init__(
+        self, elsewhere: Callable[[Callable[[], Any]], Deferred[Any]], at_once: int, clock: IReactorTime
+    ) -> None:
+        self._elsewhere = elsewhere
+        self._queue = FairQueue(at_once, _MOST_WAITING, _LONGEST_WAIT_S, clock)
+        self._key = os.urandom(32)
+        self._verified: dict[str, bytes] = {}
+
+    async def hash(self, password: str, address: str, wanted: Callable[[], bool]) -> str:
+        """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
+
+        :param address: the host that the login comes from; addresses take turns in the queue.
+        :param wanted: asked when its turn has come.
+        :raises TooBusy: see there.
+        :raises Abandoned: see there.
+        """
+        hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), address, wanted)
+        return hashed
+
+    async def matches(self, password: str, kept: str, address: str, wanted: Callable[[], bool]) -> bool:
+        """Whether a password is the one that was kept.
+
+        :param address: the host that the login comes from; addresses take turns in the queue.
+        :param wanted: asked when its turn has come.
+        :raises TooBusy: see there.
+        :raises Abandoned: see there.
+        """
+        right: bool = await self._in_turn(lambda: _matches(password, kept), address, wanted)
+        return right
+
+    def remembers(self, hostid: str, password: str, kept: str) -> bool:
+        """Whether a device's password is known to be the one that was kept, without any computing."""
+        return hmac.compare_digest(self._verified.get(hostid, b""), self._fingerprint(password, kept))
+
+    def remember(self, hostid: str, password: str, kept: str) -> None:
+        """Spare further checks of a password that is right."""
+        self._verified[hostid] = self._fingerprint(password, kept)
+
+    def _fingerprint(self, password: str, kept: str) -> bytes:
+        # The kept hash is part of it: a password that was changed is not remembered. BLAKE2 with a key is a MAC. HMAC
+        # releases the interpreter lock for its 2 µs, and to get it back from a scrypt thread can take much longer.
+        return hashlib.blake2b(kept.encode() + b"\0" + password.encode(), key=self._key, digest_size=32).digest()
+
+    async def _in_turn(self, work: Callable[[], Any], address: str, wanted: Callable[[], bool]) -> Any:
+        await self._queue.enter(address)
+        try:
+            if not wanted():
+                raise Abandoned
+            return await self._elsewhere(work)
+        finally:
+            self._queue.leave()
+
+
+def _scrypt(password: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=1 << log2_n, r=r, p=p, dklen=32)
+
+
+def _hashed(password: str, salt: bytes) -> str:
+    hashed = _scrypt(password, salt, _LOG2_N, _R, _P)
+    return f"scrypt${_LOG2_N}${_R}${_P}${b64encode(salt).decode()}${b64encode(hashed).decode()}"
+
+
+def _matches(password: str, kept: str) -> bool:
+    _, log2_n, r, p, salt, hashed = kept.split("$")
+    computed = _scrypt(password, b64decode(salt), int(log2_n), int(r), int(p))
+    return hmac.compare_digest(computed, b64decode(hashed))

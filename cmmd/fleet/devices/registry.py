@@ -1,0 +1,410 @@
+"""Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.devices.coordinates import wgs84
+from cmmd.fleet.devices.keyed_lock import TooManyWaiting, Turns
+from cmmd.fleet.devices.locks import UnsavedLocks
+from cmmd.fleet.devices.passwords import Abandoned, Passwords, TooBusy
+from cmmd.fleet.devices.settings import BadSetting, check_lock, check_setting
+from cmmd.fleet.devices.throttle import Throttle, Throttled
+from cmmd.fleet.events import Events, Kind
+from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
+from cmmd.store.records import ByteOrder, Device
+from cmmd.wire.errors import PeerError, Reason
+from cmmd.wire.messages import LoginParams
+from cmmd.wire.quoting import printable
+from cmmd.wire.retcodes import Retcode
+
+__all__ = [
+    "AlreadyEnrolled",
+    "BadSetting",
+    "HostIdInvalid",
+    "LoginImpossible",
+    "LoginRefused",
+    "NoSuchDevice",
+    "Policy",
+    "Registry",
+    "RegistryFull",
+]
+
+log = Logger()
+
+MOST_WAITING_A_DEVICE = 4
+"""Logins of one device that may wait for the one being decided; a real one has one, or two where it was cut off."""
+
+Policy = Literal["open", "known"]
+
+HOSTID = re.compile(r"[!-~]{1,24}")
+LONGEST_NAME, LONGEST_MODEL = 20, 30  # characters (protocol section 4.1)
+
+
+class LoginRefused(PeerError):
+    """A login is not taken, for a reason on the device's side; ``retcode`` says which."""
+
+
+class HostIdInvalid(ValueError):
+    """No device can have this hostid."""
+
+
+class AlreadyEnrolled(Exception):
+    """A device with this hostid is there already."""
+
+
+class RegistryFull(Exception):
+    """There are as many devices as there may be."""
+
+
+class NoSuchDevice(LookupError):
+    """No device with this hostid is registered or enrolled."""
+
+
+class LoginImpossible(Exception):
+    """A login cannot be decided or kept now, for a reason on our side; the device may try again."""
+
+
+class Registry:
+    """The devices of one daemon, all in memory; the store has them first.
+
+    :param store: where records are kept.
+    :param devices: what the store had when it was opened.
+    :param catalog: knows what a controller is polled for.
+    :param events: told of first logins, and of settings that are changed.
+    :param changed: told of every device that its owner has changed.
+    :param passwords: hashes and checks.
+    :param throttle: slows guessing down.
+    :param now: Unix time in seconds.
+    :param clock: for the limit of what is logged.
+    :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
+    :param max_devices: how many there may be.
+    :ivar unsaved_locks: maintenance locks that the store does not have yet; all records here have them.
+    :ivar wrong_passwords: wrong passwords since the start, by hostid.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: IStore,
+        devices: Sequence[Device],
+        catalog: Catalog,
+        events: Events,
+        changed: Callable[[Device], None],
+        passwords: Passwords,
+        throttle: Throttle,
+        now: Callable[[], float],
+        clock: IReactorTime,
+        policy: Policy = "open",
+        max_devices: int = 100_000,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._events = events
+        self._changed = changed
+        self._devices = {device.hostid: device for device in devices}
+        self._passwords = passwords
+        self._throttle = throttle
+        self._now = now
+        self._policy = policy
+        self._max_devices = max_devices
+        self._deciding = Turns(MOST_WAITING_A_DEVICE)
+        self._writing = Turns(MOST_WAITING_A_DEVICE)
+        self._registering = 0
+        self.unsaved_locks = UnsavedLocks(self._update, clock)
+        self._limit = LogLimit(clock)
+        self.wrong_passwords: MutableMapping[str, int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def devices(self) -> Iterator[Device]:
+        """All records, by number."""
+        return iter(tuple(self._devices.values()))
+
+    def device(self, hostid: str) -> Device | None:
+        """The record of a device; None where it has never logged in."""
+        return self._devices.get(hostid)
+
+    async def login(self, params: LoginParams, address: str, wanted: Callable[[], bool] = lambda: True) -> Device:
+        """Register a device or update its record.
+
+        :param params: what the device said.
+        :param address: the host that it said it from.
+        :param wanted: asked before anything costly: whether somebody still waits for the outcome.
+        :return: the record, kept by the store.
+        :raises LoginRefused: wrong password, enrolment closed, device disabled.
+        :raises LoginImpossible: overloaded, or the store does not take it.
+        """
+        try:
+            if not self._is_remembered(params, address):
+                device = await self._identified(params, address, wanted)
+                if device is not None:
+                    return device
+            return await self._later_login(params, address)
+        except (Throttled, TooManyWaiting):
+            raise LoginRefused(Reason.THROTTLED, "too many attempts", Retcode.TRY_AGAIN) from None
+        except TooBusy:
+            raise LoginImpossible("too many logins at once") from None
+        except Abandoned:
+            raise LoginImpossible("nobody waits for it") from None
+        except (StoreUnavailable, DuplicateDevice) as error:
+            self._not_kept(error, params.hostid)
+            raise LoginImpossible("nothing can be kept now") from None
+
+    def _is_remembered(self, params: LoginParams, address: str) -> bool:
+        """Whether the password is known to be right: a fleet that reconnects queues for nothing."""
+        device = self._devices.get(params.hostid)
+        return (
+            device is not None
+            and device.password_hash is not None
+            and self._passwords.remembers(params.hostid, params.password, device.password_hash)
+            and self._throttle.delay_left_s(params.hostid, address) <= 0
+        )
+
+    async def _identified(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device | None:
+        """Check the password, one attempt of a device at a time; its first one is kept.
+
+        :return: the new record after a first login; None: the password is the one that was kept.
+        """
+        while True:
+            await self._throttle.admit(params.hostid, address)
+            async with self._deciding.take(params.hostid):
+                if self._throttle.delay_left_s(params.hostid, address) > 0:
+                    continue  # one that came before was wrong
+                device = self._devices.get(params.hostid)
+                if device is None or device.password_hash is None:
+                    return await self._first_login(params, address, wanted)
+                kept = device.password_hash
+                right = self._passwords.remembers(device.hostid, params.password, kept)
+                if not right and not await self._passwords.matches(params.password, kept, address, wanted):
+                    self._throttle.failed(device.hostid, address)
+                    self.wrong_passwords[device.hostid] += 1
+                    raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
+                self._passwords.remember(device.hostid, params.password, kept)
+                self._throttle.succeeded(device.hostid, address)
+                return None
+
+    async def _first_login(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device:
+        """Take a device whose password is not known yet: one that was enrolled, or one never heard of."""
+        enrolled = self._devices.get(params.hostid)
+        if enrolled is None:
+            if self._policy == "known":
+                raise LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
+            if len(self._devices) + self._registering >= self._max_devices:
+                raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
+        else:
+            _refuse_disabled(enrolled)
+        is_new = enrolled is None
+        self._registering += is_new
+        try:
+            hashed = await self._passwords.hash(params.password, address, wanted)
+            enrolled = self._devices.get(params.hostid)  # as it is by now
+            if enrolled is None:
+                blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
+                device = replace(self._said(blank, params, address), registered_at=self._now_ms())
+                device = await self._store.add_device(device)
+            else:
+                async with self._writing.take(params.hostid):
+                    enrolled = replace(self._devices[params.hostid], password_hash=hashed)
+                    device = self._said(enrolled, params, address)
+                    await self._store.write([device])
+                    self._put(device)
+            self._devices.setdefault(device.hostid, device)
+        finally:
+            self._registering -= is_new
+        self._passwords.remember(device.hostid, params.password, hashed)
+        log.info(
+            "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
+            device=device,
+            address=address,
+        )
+        self._events.emit(
+            Kind.DEVICE_REGISTERED,
+            device.hostid,
+            number=device.number,
+            hostname=device.hostname,
+            moduletype=device.moduletype,
+            address=address,
+        )
+        return device
+
+    async def _later_login(self, params: LoginParams, address: str) -> Device:
+        """Keep what a device says whose password is right."""
+        device = self._devices[params.hostid]
+        _refuse_disabled(device)
+        updated = self._said(device, params, address)
+        if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._writing:
+            # Nothing new but the time: the device need not wait for that.
+            self._put(updated)
+            self._store.write([updated]).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
+            return updated
+        async with self._writing.take(params.hostid):
+            updated = self._said(self._devices[params.hostid], params, address)
+            await self._store.write([updated])
+            self._put(updated)
+        return updated
+
+    def _said(self, device: Device, params: LoginParams, address: str) -> Device:
+        """The record with what the device says now; what it leaves out stays as it was."""
+        said = {
+            "longitude": params.longitude,
+            "latitude": params.latitude,
+            "altitude": params.altitude,
+            "gpsen": params.gpsen,
+            "module_port": params.modulePort,
+            "module_baud": params.moduleBaud,
+        }
+        moduletype = printable(params.moduletype).strip()
+        profile = self._catalog.of(moduletype, device.profile)
+        same_profile = profile.whole is self._catalog.of(device.moduletype, device.profile).whole
+        updated = replace(
+            device,
+            hostname=printable(params.hostname).strip(),
+            moduletype=moduletype,
+            para_command=profile.plan,
+            byte_order=device.byte_order if same_profile else None,
+            last_login_at=self._now_ms(),
+            last_login_address=address,
+            **{name: value for name, value in said.items() if value is not None},
+        )
+        place = wgs84(updated.longitude, updated.latitude, updated.gpsen)
+        longitude, latitude = (None, None) if place is None else place
+        return replace(updated, wgs84_longitude=longitude, wgs84_latitude=latitude)
+
+    async def enrol(
+        self, hostid: str, *, hostname: str = "", moduletype: str = "", password: str | None = None
+    ) -> Device:
+        """Make a device known before it logs in.
+
+        :param password: the one it will log in with; None: the one of its first login.
+        :raises HostIdInvalid: see there.
+        :raises AlreadyEnrolled: see there.
+        :raises RegistryFull: see there.
+        :raises StoreUnavailable: see IStore.
+        """
+        if HOSTID.fullmatch(hostid) is None:
+            raise HostIdInvalid("a hostid has 1 to 24 printable ASCII characters, no blanks")
+        if hostid in self._devices:
+            raise AlreadyEnrolled(f"{hostid} is registered or enrolled already")
+        if len(self._devices) + self._registering >= self._max_devices:
+            raise RegistryFull(f"there may be {self._max_devices} devices")
+        self._registering += 1
+        try:
+            hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
+            device = Device(
+                hostid=hostid,
+                hostname=printable(hostname).strip()[:LONGEST_NAME],
+                moduletype=printable(moduletype).strip()[:LONGEST_MODEL],
+                password_hash=hashed,
+                registered_at=self._now_ms(),
+            )
+            try:
+                device = self._devices[hostid] = await self._store.add_device(device)
+            except DuplicateDevice:
+                raise AlreadyEnrolled(f"{hostid} is registered or enrolled already") from None
+        finally:
+            self._registering -= 1
+        return device
+
+    async def set(self, hostid: str, requester: str, **changes: object) -> Device:
+        """Change what the owner decides about a device, and tell it in an event for each setting that is another.
+
+        :param requester: who changes it, printable.
+        :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
+            (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
+            What a device is told at login it is told at its next one.
+        :raises NoSuchDevice: see there.
+        :raises BadSetting: what cannot be set, or not so.
+        :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
+        :raises StoreUnavailable: see IStore.
+        """
+        if hostid not in self._devices:
+            raise NoSuchDevice(f"{hostid} is not registered")
+        for name, value in changes.items():
+            check_setting(name, value, self._catalog)
+        device = self._devices[hostid]
+        async with self._writing.take(hostid):
+            check_lock(self._devices[hostid], changes)  # in here: a lock may come while this change waits
+            updated = await self._write(hostid, changes)
+        for name in changes:
+            before, after = getattr(device, name), getattr(updated, name)
+            if before != after:
+                self._events.emit(
+                    Kind.SETTING_CHANGED, hostid, setting=name, before=before, after=after, requester=requester
+                )
+        self._changed(updated)
+        return updated
+
+    async def _update(self, hostid: str, **changes: object) -> Device:
+        """Have the store keep a changed record, then use it.
+
+        :raises TooManyWaiting: too many changes of this device wait. :raises StoreUnavailable: see IStore.
+        """
+        async with self._writing.take(hostid):
+            return await self._write(hostid, changes)
+
+    async def _write(self, hostid: str, changes: Mapping[str, object]) -> Device:
+        updated = replace(self._devices[hostid], **changes)
+        await self._store.write([updated])
+        self._put(updated)
+        return self._devices[hostid]
+
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    async def lock(self, hostid: str, by: str, reason: str) -> Device:
+        """Lock a device for maintenance. It counts from now on, also where the store cannot keep it.
+
+        :raises StoreUnavailable: see IStore; the lock holds, and is written again until it is kept.
+        """
+        self.unsaved_locks.put(hostid, {"locked_by": by, "locked_at": self._now_ms(), "lock_reason": reason})
+        self._put(self._devices[hostid])
+        return await self.unsaved_locks.save(hostid)
+
+    async def unlock(self, hostid: str) -> Device:
+        """Remove a maintenance lock; it counts until that is kept.
+
+        :raises StoreUnavailable: see IStore.
+        """
+        return await self.unsaved_locks.remove(hostid)
+
+    async def keep_inputs(self, hostid: str, reports: str) -> None:
+        """Keep what was reported of a device's inputs, as text.
+
+        :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
+        """
+        try:
+            await self._update(hostid, input_reports=reports)
+        except TooManyWaiting:
+            raise StoreUnavailable("too many changes of this device wait") from None
+
+    def _put(self, device: Device) -> None:
+        """Use a record from now on, with the lock that was put on meanwhile."""
+        self._devices[device.hostid] = self.unsaved_locks.on(device)
+
+    async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
+        """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""
+        try:
+            await self._update(hostid, byte_order=byte_order)
+        except (TooManyWaiting, StoreUnavailable) as error:
+            self._not_kept(error, hostid)  # after the next start the evidence comes again
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    def _not_kept(self, error: object, hostid: str) -> None:
+        more = self._limit.allows("store")
+        if more is not None:
+            log.error("record of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
+
+
+def _refuse_disabled(device: Device) -> None:
+    if not device.enabled:
+        raise LoginRefused(Reason.NOT_ENROLLED, "device is disabled", Retcode.NOT_ENROLLED)

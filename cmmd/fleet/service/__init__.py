@@ -1,0 +1,1 @@
+"""Application operations for every caller: one place for AMP, HTTP and cmmctl."""

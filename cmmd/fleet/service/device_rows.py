@@ -1,0 +1,151 @@
+"""A device in one row: what somebody who looks after thousands of them sees of each."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
+
+from msgspec import Struct
+
+from cmmd.controllers.points import Point, Value
+from cmmd.controllers.profile import Profile
+from cmmd.controllers.signals import Mode, Signal
+from cmmd.fleet.alarms.alarms import AlarmSeverity
+from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.telemetry.register_state import Known
+from cmmd.store.records import Alarm, Device
+
+__all__ = ["COLUMNS", "STATES", "FleetRow", "State", "Summary", "row_of_fleet", "summary_of"]
+
+State = Literal["offline", "alarm", "running", "standby", "unknown"]
+"""``offline``: no live session; ``alarm``: an alarm or a shutdown is open; ``running``, ``standby``: the engine turns
+or stands; ``unknown``: online, and nobody knows."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+_WORST_FIRST: tuple[AlarmSeverity, ...] = ("shutdown", "alarm", "warning")
+
+
+class Summary(Struct, frozen=True, gc=False):
+    """A device in one row. None: not known, or not certain.
+
+    :ivar number: of its registration.
+    :ivar alarms: how many are open; :ivar severity: of the worst of them; None: there are none.
+    :ivar power: active power in kW; :ivar load: in percent of the genset's rating; :ivar fuel: level in percent.
+    :ivar mains: whether they are normal; :ivar mains_closed: whether their breaker is; likewise the generator's.
+    :ivar at: when the newest upload came, milliseconds UTC; :ivar upload: its running number.
+    :ivar stale: nothing has come since the daemon's start.
+    :ivar longitude: in degrees, likewise latitude, in WGS-84.
+    :ivar locked_by: who has locked it for maintenance; None: it is not locked. :ivar lock_reason: likewise, why.
+    """
+
+    number: int
+    hostid: str
+    hostname: str
+    moduletype: str
+    profile: str
+    enabled: bool
+    online: bool
+    state: State
+    alarms: int
+    severity: AlarmSeverity | None
+    mode: Mode | None
+    engine_state: str | None
+    engine_turns: bool | None
+    power: Value
+    load: Value
+    fuel: Value
+    mains: bool | None
+    mains_closed: bool | None
+    generator_closed: bool | None
+    at: int | None
+    upload: int
+    stale: bool
+    last_login_at: int | None
+    longitude: float | None
+    latitude: float | None
+    locked_by: str | None
+    lock_reason: str | None
+
+
+class FleetRow(Summary, frozen=True, gc=False, array_like=True):
+    """The same as a JSON list of values, in the order of these fields."""
+
+
+_Row = TypeVar("_Row", bound=Summary)
+
+COLUMNS: tuple[str, ...] = Summary.__struct_fields__
+
+
+def row_of_fleet(fleet: Fleet, device: Device) -> FleetRow:
+    """A device as a list of values."""
+    return _made(FleetRow, fleet, device)
+
+
+def summary_of(fleet: Fleet, device: Device) -> Summary:
+    """A device as an object."""
+    return _made(Summary, fleet, device)
+
+
+def _made(kind: type[_Row], fleet: Fleet, device: Device) -> _Row:
+    record = fleet.live[device.hostid]
+    profile, known = record.profile, record.known
+    online = fleet.presence.online(device.hostid)
+    alarms = fleet.alarms.open_alarms(device.hostid)
+    severity = _worst(alarms)
+    turns = profile.engine_turns(known)
+    points, signals = profile.point_by_name, profile.signal_by_name
+    return kind(
+        number=device.number,
+        hostid=device.hostid,
+        hostname=device.hostname,
+        moduletype=device.moduletype,
+        profile=profile.name,
+        enabled=device.enabled,
+        online=online,
+        state=_state(online, severity, turns),
+        alarms=len(alarms),
+        severity=severity,
+        mode=profile.mode(known),
+        engine_state=profile.engine_state(known),
+        engine_turns=turns,
+        power=_value(points, "active_power", known),
+        load=_value(points, "load", known),
+        fuel=_value(points, "fuel_level", known),
+        mains=_signal(profile, signals, "mains_normal", known),
+        mains_closed=_signal(profile, signals, "mains_on_load", known),
+        generator_closed=_signal(profile, signals, "generator_on_load", known),
+        at=record.at,
+        upload=record.upload,
+        stale=record.stale,
+        last_login_at=device.last_login_at,
+        longitude=device.wgs84_longitude,
+        latitude=device.wgs84_latitude,
+        locked_by=device.locked_by,
+        lock_reason=device.lock_reason,
+    )
+
+
+def _state(online: bool, severity: AlarmSeverity | None, turns: bool | None) -> State:
+    if not online:
+        return "offline"
+    if severity in ("alarm", "shutdown"):
+        return "alarm"
+    if turns is None:
+        return "unknown"
+    return "running" if turns else "standby"
+
+
+def _worst(alarms: list[Alarm]) -> AlarmSeverity | None:
+    if not alarms:
+        return None
+    there_are = {alarm.severity for alarm in alarms}
+    return next(one for one in _WORST_FIRST if one in there_are)
+
+
+def _value(points: Mapping[str, Point], name: str, known: Known) -> Value:
+    point = points.get(name)
+    return None if point is None else point.believed([known.register(one) for one in point.addresses])
+
+
+def _signal(profile: Profile, signals: Mapping[str, Signal], name: str, known: Known) -> bool | None:
+    signal = signals.get(name)
+    return None if signal is None else profile.signal_state(signal, known)

@@ -1,0 +1,336 @@
+"""What can be asked of the daemon, and what it can have done, in terms of the fleet. Nothing here knows AMP or HTTP."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import dropwhile, islice
+from typing import Generic, TypeVar
+
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict, replace
+from twisted.logger import Logger
+
+from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.queue import By, Sort, Submitted, who_text
+from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.devices.registry import NoSuchDevice
+from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.service import maintenance
+from cmmd.fleet.service.describe import details_of, lock_of, raw_of, row_of, status_of
+from cmmd.fleet.service.errors import BadArgument, NoSuchCommand
+from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.telemetry.view import view_of
+from cmmd.store.interface import MOST_A_PAGE, IStore
+from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
+
+__all__ = ["Found", "Operations", "Sought", "ended", "limited"]
+
+log = Logger()
+
+_Record = TypeVar("_Record")
+
+MODBUS = 1
+"""``datatype`` of Modbus frames (protocol section 4.6)."""
+
+PAGE_OF_READINGS = 200
+PAGES_SEARCHED = 10
+LONGEST_TIMEOUT_S = 300.0
+
+
+class Found(Struct, Generic[_Record], frozen=True):
+    """Records in their order, at most ``limit``. With as many, more may come behind the last one's ``place``.
+
+    :ivar records: to be gone through once; they may be made one by one meanwhile.
+    """
+
+    records: Iterable[_Record]
+    limit: int
+    place: Callable[[_Record], Cursor]
+
+
+class Sought(Struct, Generic[_Record], frozen=True):
+    """Records that fit, in their order; ``following``: where to seek on; None: there are no more now.
+
+    There may be more even where none was found: only so many are looked at in one go.
+    """
+
+    records: list[_Record]
+    following: Cursor | None
+
+
+class Operations:
+    """Reads and changes what a daemon has. ``by`` is who asks, and by which door he came in.
+
+    :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
+    :param tally: what has been counted.
+    :param now: Unix time in seconds.
+    """
+
+    def __init__(
+        self, *, fleet: Fleet, dispatch: Dispatch, store: IStore, tally: Tally, now: Callable[[], float]
+    ) -> None:
+        self.fleet = fleet
+        self.dispatch = dispatch
+        self._store = store
+        self._tally = tally
+        self._now = now
+        self._started_at = int(now() * 1000)
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def status(self) -> StatusNow:
+        """How the daemon does."""
+        return status_of(self.fleet, self._tally, int(self._now() * 1000), self._started_at)
+
+    def devices(self, *, online: bool | None, after: Cursor | None, limit: int) -> Found[DeviceRow]:
+        """The devices, by registration number.
+
+        :param online: only those that are, or are not.
+        """
+        start, presence = _number_of(after), self.fleet.presence
+        found = dropwhile(lambda one: one.number <= start, self.fleet.registry.devices())
+        wanted = (one for one in found if online is None or presence.online(one.hostid) == online)
+        rows = (row_of(self.fleet, device) for device in islice(wanted, limit))
+        return Found(rows, limit, lambda one: Cursor(0, one.number))
+
+    def device(self, hostid: str) -> DeviceDetails:
+        """One device.
+
+        :raises NoSuchDevice: see there.
+        """
+        return details_of(self.fleet, self._device(hostid))
+
+    def _device(self, hostid: str) -> Device:
+        device = self.fleet.registry.device(hostid)
+        if device is None:
+            raise NoSuchDevice(f"{hostid} is not registered")
+        return device
+
+    def live(self, hostid: str, *, raw: bool) -> LiveNow:
+        """What a device reports now.
+
+        :raises NoSuchDevice: see there.
+        """
+        self._device(hostid)
+        record = self.fleet.live[hostid]
+        return LiveNow(
+            online=self.fleet.presence.online(hostid),
+            blocked=self._blocked(hostid, "command"),
+            stop_blocked=self._blocked(hostid, "stop"),
+            lock=lock_of(self._device(hostid)),
+            view=view_of(record, self._now(), online=self.fleet.presence.online(record.hostid)),
+            raw=raw_of(record) if raw else None,
+        )
+
+    def _blocked(self, hostid: str, sort: Sort) -> Blocked | None:
+        blocked = self.dispatch.blocked(hostid, sort)
+        return None if blocked is None else Blocked(blocked.code, str(blocked))
+
+    async def history(self, query: Query, points: Sequence[str] | None) -> Found[ReadingRow]:
+        """The kept uploads of a device.
+
+        :param points: names; None: all.
+        :raises NoSuchDevice: see there. :raises NoSuchPoint: see there.
+        """
+        assert query.hostid is not None, "readings are a device's"
+        self._device(query.hostid)
+        limit = min(query.limit, PAGE_OF_READINGS)
+        found = await self.fleet.history.page(replace(query, limit=limit), points)
+        rows = [
+            ReadingRow(
+                number=one.reading.number,
+                at=one.reading.at,
+                reason=one.reading.reason,
+                suppressed=one.reading.suppressed,
+                points=one.points,
+            )
+            for one in found.readings
+        ]
+        return Found(rows, limit, lambda one: Cursor(one.at, one.number))
+
+    async def events(self, query: Query) -> Found[Event]:
+        """Events, of a hostid or of all. Some are about hostids that are not registered."""
+        found: list[Event] = await self._store.events(query)
+        return Found(found, query.limit, lambda one: Cursor(one.at, one.number))
+
+    async def alarms(self, query: Query, *, ended: bool) -> Found[Alarm]:
+        """The open alarms; ``ended``: all there ever were."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        if ended:
+            found: list[Alarm] = await self._store.alarms(query)
+        else:
+            start = _number_of(query.after)
+            found = [one for one in self.fleet.alarms.open_alarms(query.hostid) if one.number > start][: query.limit]
+        return Found(found, query.limit, _place_of)
+
+    async def seek_alarms(self, query: Query, fits: Callable[[Alarm], bool]) -> Sought[Alarm]:
+        """Of all alarms there ever were, those that fit, as far as a bounded number of pages has them."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        wanted, found = query.limit, list[Alarm]()
+        query = replace(query, limit=MOST_A_PAGE)
+        for _ in range(PAGES_SEARCHED):
+            page: list[Alarm] = await self._store.alarms(query)
+            found += filter(fits, page)
+            if len(found) > wanted:
+                return Sought(found[:wanted], _place_of(found[wanted - 1]))
+            if len(page) < query.limit:
+                return Sought(found, None)
+            query = replace(query, after=_place_of(page[-1]))
+        return Sought(found, query.after)
+
+    def acknowledge(self, alarm: int, by: By) -> Alarm:
+        """Somebody has seen an open alarm.
+
+        :raises NoSuchAlarm: see there.
+        """
+        return self.fleet.alarms.acknowledge(alarm, by.requester)
+
+    # --- devices -----------------------------------------------------------------------------------------------------
+
+    async def set_device(self, hostid: str, changes: Changes, by: By) -> DeviceDetails:
+        """Change an owner's settings of a device.
+
+        :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
+        :raises Locked: the device is locked, and its port, baud rate or profile would change.
+        """
+        named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
+        await self.fleet.registry.set(hostid, who_text(by.requester), **named)
+        return self.device(hostid)
+
+    async def enrol(
+        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, by: By
+    ) -> DeviceDetails:
+        """Make a device known ahead of its first login.
+
+        :raises AlreadyEnrolled: see there. :raises RegistryFull: see there. :raises BadArgument: no hostid.
+        """
+        await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
+        log.info("enrolled {hostid}, by {who}", hostid=hostid, who=by.requester)
+        return self.device(hostid)
+
+    # --- people beside the machine -----------------------------------------------------------------------------------
+
+    async def lock(self, hostid: str, reason: str, by: By) -> DeviceDetails:
+        """Lock a device for maintenance, see :func:`cmmd.fleet.service.maintenance.lock`."""
+        await maintenance.lock(self.fleet, self._device(hostid), reason, by)
+        return self.device(hostid)
+
+    async def unlock(self, hostid: str, by: By) -> DeviceDetails:
+        """Remove a maintenance lock, see :func:`cmmd.fleet.service.maintenance.unlock`."""
+        await maintenance.unlock(self.fleet, self._device(hostid), by)
+        return self.device(hostid)
+
+    async def clear_input(self, hostid: str, name: str, by: By) -> DeviceDetails:
+        """Forget a report of one of a device's inputs, see :func:`cmmd.fleet.service.maintenance.clear_input`."""
+        await maintenance.clear_input(self.fleet, self._device(hostid), name, by)
+        return self.device(hostid)
+
+    # --- what goes to a device ---------------------------------------------------------------------------------------
+
+    async def send_command(
+        self, hostid: str, name: str, by: By, timeout_s: float | None, override: str | None = None
+    ) -> Submitted:
+        """Have a command of the device's profile carried out.
+
+        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
+        :param override: the code of a refusal, ``remote_inhibited``, that an administrator overrides for this command;
+            None: none. The same for all below.
+        :return: when it is accepted; :func:`ended` waits for its end. The same for all below.
+        :raises NotAllowed: nothing was sent. The same for all below.
+        :raises BadArgument: a timeout that cannot be. The same for all below.
+        """
+        return await self.dispatch.command(hostid, name, by, _timeout(timeout_s), override)
+
+    async def write_config(
+        self,
+        hostid: str,
+        result: str,
+        datatype: int | None,
+        by: By,
+        timeout_s: float | None,
+        override: str | None = None,
+    ) -> Submitted:
+        """Have Modbus writes carried out: frames in hex, separated by ``;``."""
+        if datatype not in (None, MODBUS):
+            raise BadArgument(f"datatype: {MODBUS} (Modbus) is all that is sent")
+        return await self.dispatch.write(hostid, result, by, _timeout(timeout_s), override)
+
+    async def write_port(
+        self, hostid: str, port: int, baud: int, by: By, timeout_s: float | None, override: str | None = None
+    ) -> Submitted:
+        """Change the module's wiring to the controller."""
+        return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s), override)
+
+    async def reset(self, hostid: str, by: By, timeout_s: float | None, override: str | None = None) -> Submitted:
+        """Restart the module."""
+        return await self.dispatch.reset(hostid, by, _timeout(timeout_s), override)
+
+    async def commands(self, query: Query) -> Found[Command]:
+        """The audit, of a device or of all."""
+        if query.hostid is not None:
+            self._device(query.hostid)
+        found = await self.dispatch.audit.page(query)
+        return Found(found, query.limit, lambda one: Cursor(one.accepted_at, one.number))
+
+    async def command(self, number: int) -> Command:
+        """One command, under way or among the last ones of the audit.
+
+        :raises NoSuchCommand: see there.
+        """
+        found = self.dispatch.under_way(number)
+        query = Query(limit=MOST_A_PAGE, newest_first=True)
+        for _ in range(PAGES_SEARCHED):
+            if found is not None:
+                return found
+            page = await self.dispatch.audit.page(query)
+            found = next((one for one in page if one.number == number), None)
+            if page:
+                query = replace(query, after=Cursor(page[-1].accepted_at, page[-1].number))
+            if len(page) < query.limit:
+                break
+        if found is None:
+            raise NoSuchCommand(f"no command {number} among the last ones")
+        return found
+
+    def cancel(self, number: int, by: By) -> Command:
+        """Take a command back that waits.
+
+        :raises NoSuchCommand: see there. :raises TooLate: see there.
+        """
+        command = self.dispatch.cancel(number, by.requester)
+        log.info(
+            "command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=by.requester
+        )
+        return command
+
+
+def _place_of(alarm: Alarm) -> Cursor:
+    return Cursor(alarm.raised_at, alarm.number)
+
+
+def _timeout(seconds: float | None) -> float | None:
+    if seconds is None or 1.0 <= seconds <= LONGEST_TIMEOUT_S:
+        return seconds
+    raise BadArgument(f"timeout: 1 to {LONGEST_TIMEOUT_S:g} seconds")
+
+
+async def ended(submitted: Submitted) -> Ended:
+    """How a command has ended. What waits here may go away; the command goes on all the same."""
+    command = await submitted.ended
+    assert command.outcome is not None and command.ended_at is not None, "it has ended"
+    return Ended(
+        number=command.number,
+        uid=command.uid,
+        outcome=command.outcome,
+        reply=command.reply or "",
+        seconds=max(command.ended_at - command.accepted_at, 0) / 1000,
+    )
+
+
+def limited(limit: int | None) -> int:
+    """How many records a page has at most, whatever was asked for."""
+    return MOST_A_PAGE if limit is None else min(max(limit, 1), MOST_A_PAGE)
+
+
+def _number_of(cursor: Cursor | None) -> int:
+    return 0 if cursor is None else cursor.number

@@ -1,0 +1,234 @@
+"""What is answered, where it is more than a number or a text: JSON, with these names.
+
+Times are milliseconds since 1970, UTC; what ends in ``_s`` is in seconds. Commands, alarms and events are as in
+:mod:`cmmd.store.records`, the live record as in :mod:`cmmd.fleet.telemetry.view`.
+"""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from cmmd.controllers.signals import Mode
+from cmmd.fleet.telemetry.view import View
+from cmmd.store.records import Reason
+
+__all__ = [
+    "Changes",
+    "CommandInfo",
+    "DeviceDetails",
+    "DeviceRow",
+    "Ended",
+    "LiveNow",
+    "Lock",
+    "RawRun",
+    "ReadingRow",
+    "Settings",
+    "StatusNow",
+]
+
+
+class StatusNow(Struct, frozen=True, kw_only=True):
+    """How the daemon does.
+
+    :ivar now: its clock. :ivar started_at: when it came up.
+    :ivar devices: registered; :ivar online: with a live session; :ivar sessions: of all of them.
+    :ivar alarms: open ones by severity.
+    :ivar store_up: whether the store took what it was given last; :ivar backlog: rows that wait for it.
+    :ivar bytes_received: from devices, since the start, as all that follows.
+    :ivar messages: by method; :ivar uploads: by kind; :ivar logins: by retcode.
+    :ivar readings: kept uploads, by reason.
+    :ivar peer_errors: what was not taken from devices, by reason.
+    :ivar bugs: exceptions that were nobody's fault but ours.
+    """
+
+    version: str
+    now: int
+    started_at: int
+    devices: int
+    online: int
+    sessions: int
+    alarms: dict[str, int]
+    store_up: bool
+    backlog: int
+    bytes_received: int
+    messages: dict[str, int]
+    uploads: dict[str, int]
+    readings: dict[str, int]
+    logins: dict[str, int]
+    peer_errors: dict[str, int]
+    bugs: int
+
+
+class Lock(Struct, frozen=True):
+    """A maintenance lock: while it stands, nothing that may set something in motion is sent to the device.
+
+    :ivar by: who locked it. :ivar at: when, milliseconds UTC.
+    """
+
+    by: str
+    at: int
+    reason: str
+
+
+class DeviceRow(Struct, frozen=True, kw_only=True):
+    """A device in a list.
+
+    :ivar number: of its registration.
+    :ivar profile: the name of its controller's profile.
+    :ivar address: the host that its live session comes from; None: it is offline.
+    :ivar at: when the newest upload came; None: never. :ivar upload: its running number.
+    :ivar stale: nothing has come since the daemon's start.
+    :ivar alarms: how many are open.
+    :ivar lock: the maintenance lock; None: it is not locked.
+    :ivar active_inputs: the device's own inputs that were active when they were last said, however long ago.
+    :ivar in_doubt: the hosts whose sessions make it doubtful which device is there; none: it is certain.
+    """
+
+    number: int
+    hostid: str
+    hostname: str
+    moduletype: str
+    profile: str
+    enabled: bool
+    online: bool
+    address: str | None
+    last_login_at: int | None
+    upload: int
+    at: int | None
+    stale: bool
+    engine_state: str | None
+    engine_turns: bool | None
+    mode: Mode | None
+    alarms: int
+    lock: Lock | None
+    active_inputs: list[str]
+    in_doubt: list[str]
+
+
+class CommandInfo(Struct, frozen=True, kw_only=True):
+    """A command that a device's profile has; see docs/controllers.md."""
+
+    name: str
+    title: str
+    idempotent: bool
+    only_in_mode: Mode | None
+    confirmable: bool
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The owner's settings of a device; None: as the configuration, or the device, says."""
+
+    enabled: bool
+    history_interval: float | None
+    data_mode: int | None
+    online_rate: int | None
+    offline_rate: int | None
+    set_port: int | None
+    set_baud: int | None
+    profile: str | None
+
+
+class Changes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which settings are to be what. What is left out stays; None: back to the default."""
+
+    enabled: bool | UnsetType = UNSET
+    history_interval: float | UnsetType | None = UNSET
+    data_mode: int | UnsetType | None = UNSET
+    online_rate: int | UnsetType | None = UNSET
+    offline_rate: int | UnsetType | None = UNSET
+    set_port: int | UnsetType | None = UNSET
+    set_baud: int | UnsetType | None = UNSET
+    profile: str | UnsetType | None = UNSET
+
+
+class DeviceDetails(Struct, frozen=True, kw_only=True):
+    """All that is known of a device but what it uploads.
+
+    Texts and numbers are as the device sent them at its last login (protocol section 4.1); None: never said.
+
+    :ivar row: as in the list.
+    :ivar has_password: its password is known, from its first login or from enrolment.
+    :ivar wrong_passwords: how many of its logins came with another one, since the daemon's start.
+    :ivar wgs84_longitude: in degrees, likewise latitude; None: not known.
+    :ivar para_command: the polling plan it was given at its last login.
+    :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
+    :ivar last_login_address: the host of its latest password login; None: not known.
+    :ivar sessions: the hosts that its sessions come from, oldest first.
+    :ivar commands: what can be sent to it by name.
+    :ivar withheld: commands of its profile that are not offered, and why, by name.
+    """
+
+    row: DeviceRow
+    registered_at: int
+    has_password: bool
+    wrong_passwords: int
+    module_port: int | None
+    module_baud: int | None
+    longitude: str | None
+    latitude: str | None
+    altitude: str | None
+    gpsen: int | None
+    wgs84_longitude: float | None
+    wgs84_latitude: float | None
+    para_command: str
+    byte_order: str | None
+    settings: Settings
+    last_login_address: str | None
+    sessions: list[str]
+    commands: list[CommandInfo]
+    withheld: dict[str, str]
+
+
+class RawRun(Struct, frozen=True, kw_only=True):
+    """Neighbouring coils (0 or 1) or registers, raw; None: not certain. ``function`` reads them in Modbus."""
+
+    function: int
+    address: int
+    values: list[int | None]
+
+
+class Blocked(Struct, frozen=True):
+    """Why something cannot be sent to a device now: ``code`` of the refusal for programs, ``detail`` for people."""
+
+    code: str
+    detail: str
+
+
+class LiveNow(Struct, frozen=True, kw_only=True):
+    """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was asked for.
+
+    ``blocked``: why no command but stop can be sent; None: nothing speaks against sending, as far as is known.
+    ``stop_blocked``: why stop cannot be sent, either; None: it can. ``lock``: the maintenance lock; None: not locked.
+    """
+
+    online: bool
+    blocked: Blocked | None
+    stop_blocked: Blocked | None
+    lock: Lock | None
+    view: View
+    raw: list[RawRun] | None = None
+
+
+class ReadingRow(Struct, frozen=True, kw_only=True):
+    """A kept upload; see docs/history.md. ``points`` by name; None: no data, not known or not certain."""
+
+    number: int
+    at: int
+    reason: Reason
+    suppressed: int
+    points: dict[str, float | None]
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How a command to a device has ended.
+
+    :ivar number: of the command, in the audit.
+    :ivar outcome: ``done``, ``refused``, ``timeout``, ``lost`` or ``not sent``. After ``timeout`` and ``lost`` nobody
+        knows whether the device has done it.
+    :ivar reply: what the device answered, or why nothing was sent.
+    :ivar seconds: from when it was accepted to its end.
+    """
+
+    number: int
+    uid: str
+    outcome: str
+    reply: str
+    seconds: float

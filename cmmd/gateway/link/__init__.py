@@ -1,0 +1,1 @@
+"""The device's connection to its server: login, session, uploads, commands."""

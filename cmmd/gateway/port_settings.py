@@ -1,0 +1,194 @@
+"""Which serial port is in use, and how fast: as configured, until the server changes it (protocol section 4.6)."""
+
+from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.gateway.atomic_file import write_kept
+from cmmd.gateway.bus import Line, NotSent
+from cmmd.gateway.link.source import Veto, unopposed
+
+__all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "named", "wires_at_start"]
+
+WIRING_FILE = "wiring.json"
+
+PORT_CODES = {"link": 1, "rs485": 2, "rs232": 3, "usb": 4}
+"""``modulePort`` of section 4.1, by the names of the configuration; 0 is off."""
+
+BAUD_RATES = (9600, 19200, 115200)
+"""Bit/s, by ``moduleBaud`` of section 4.1."""
+
+_PORT_TITLES = {1: "LINK", 2: "RS485", 3: "RS232", 4: "USB"}
+
+
+def named(module_port: int | None, module_baud: int | None) -> str:
+    """What people call a port and a speed; None: not said, ``?`` behind a code that means nothing."""
+    port = _PORT_TITLES.get(module_port, f"modulePort {module_port}?") if module_port is not None else ""
+    rates = dict(enumerate(BAUD_RATES))
+    baud = f"{rates[module_baud]} bit/s" if module_baud in rates else f"moduleBaud {module_baud}?"
+    return " at ".join(part for part in (port, "" if module_baud is None else baud) if part)
+
+
+class Wires(Struct, frozen=True, forbid_unknown_fields=True):
+    """A port and its speed, in the codes of section 4.1."""
+
+    module_port: int
+    module_baud: int
+
+    def __str__(self) -> str:
+        return named(self.module_port, self.module_baud)
+
+
+class _Kept(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: what the server ordered, and what was configured when it did."""
+
+    ordered: Wires
+    configured: Wires
+
+
+class Rewirable(Protocol):
+    """The part of a bus that is needed here."""
+
+    def rewire(self, line: Line) -> Awaitable[None]:
+        """Close, and open with another line.
+
+        :raises NotSent: that cannot be opened; it goes on trying.
+        """
+
+
+def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Logger) -> Wires:
+    """What to begin with: what the server ordered last, unless the configuration has been changed since.
+
+    :param file: where a :class:`Wiring` keeps it.
+    :param there: codes of the ports that have a URL.
+    """
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+    except FileNotFoundError:
+        return configured
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warn("{file} cannot be used ({error}); the wiring is as configured", file=str(file), error=str(error))
+        return configured
+    ordered = kept.ordered
+    if kept.configured == configured and ordered.module_port in there and ordered.module_baud in range(len(BAUD_RATES)):
+        return ordered
+    log.warn(
+        "the configuration has changed since the server ordered other wiring: it is {wires} again, as configured",
+        wires=str(configured),
+    )
+    return configured
+
+
+class Wiring:
+    """Changes the wiring when the server says so, and keeps it.
+
+    :param wires: what the bus begins with.
+    :param configured: what the configuration says.
+    :param file: where to keep what the server orders.
+    :param bus: what is wired.
+    :param there: codes of the ports that have a URL. :param line_of: the line of wires.
+    """
+
+    def __init__(
+        self,
+        wires: Wires,
+        *,
+        configured: Wires,
+        file: Path,
+        bus: Rewirable,
+        there: Container[int],
+        line_of: Callable[[Wires], Line],
+        log: Logger,
+    ) -> None:
+        self._wires = wires
+        self._configured = configured
+        self._file = file
+        self._bus = bus
+        self._there = there
+        self._line_of = line_of
+        self._log = log
+        self._changing = DeferredLock()
+
+    @property
+    def module_port(self) -> int:
+        """``modulePort`` now."""
+        return self._wires.module_port
+
+    @property
+    def module_baud(self) -> int:
+        """``moduleBaud`` now."""
+        return self._wires.module_baud
+
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+        """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
+
+        It is kept before it is done: whatever happens in between, what is told at login is what is tried. Who cancels
+        this does not wait any more; it comes to its end, or back to what was, all the same.
+
+        :param veto: asked directly before it is begun, for it may have waited for another change.
+        :return: whether it was done. If not, all is as it was, and the log says why.
+        """
+        doing: Deferred[bool] = self._changing.run(
+            lambda: Deferred.fromCoroutine(self._change(module_port, module_baud, veto))
+        )
+        done: Deferred[bool] = Deferred()
+        waits = True
+
+        def tell(result: bool | Failure) -> None:
+            if waits:
+                done.callback(result)  # a Failure calls the errback
+            elif isinstance(result, Failure):
+                self._log.failure("while the wiring was changed", failure=result)
+
+        doing.addBoth(tell)
+        try:
+            return await done
+        finally:
+            waits = False
+
+    async def _change(self, module_port: int | None, module_baud: int | None, veto: Veto) -> bool:
+        port = self.module_port if module_port is None else module_port
+        baud = self.module_baud if module_baud is None else module_baud
+        if port not in self._there or baud not in range(len(BAUD_RATES)):
+            return self._refused(port, baud, "there is no such port here, or no such baud rate")
+        why_not = veto()
+        if why_not is not None:
+            return self._refused(port, baud, why_not)
+        before, after = self._wires, Wires(port, baud)
+        if before == after:
+            return True
+        try:
+            self._keep(after)
+        except OSError as error:
+            return self._refused(port, baud, f"it cannot be kept: {error.strerror}")
+        self._wires = after
+        try:
+            await self._bus.rewire(self._line_of(after))
+        except NotSent as error:
+            await self._back_to(before)
+            return self._refused(port, baud, str(error))
+        return True
+
+    async def _back_to(self, before: Wires) -> None:
+        self._wires = before
+        try:
+            self._keep(before)
+        except OSError as error:
+            self._log.error("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
+        with suppress(NotSent):  # unplugged as well: it goes on trying
+            await self._bus.rewire(self._line_of(before))
+
+    def _keep(self, wires: Wires) -> None:
+        text = msgspec.json.encode(_Kept(ordered=wires, configured=self._configured)).decode()
+        write_kept(self._file, f"{text}\n")
+
+    def _refused(self, port: int, baud: int, why: str) -> bool:
+        self._log.warn("{wires} was not done: {why}", wires=named(port, baud), why=why)
+        return False

@@ -1,0 +1,284 @@
+"""What the server does not get: what matters of it is kept on disk. While there is no session, polling goes on here."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from msgspec import Struct
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Source
+from cmmd.gateway.link.uploads import change_packet
+from cmmd.gateway.steps import Steps
+from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Ordered
+from cmmd.gateway.store_and_forward.timestamps import Stamp, Timekeeper
+from cmmd.modbus.frames import split_frames
+from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
+
+__all__ = ["CHANGE_GAP_S", "MOST_ADDS_UNDER_WAY", "KeptRows", "Moment", "Recorder"]
+
+CHANGE_GAP_S = 1.0
+"""Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
+
+MOST_ADDS_UNDER_WAY = 16
+"""Uploads that wait for the disk. In a session polling waits for no disk, and one that hangs must not fill memory."""
+
+_OF_BITS = ("01", "02")
+"""The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
+_EXCEPTION = 0x80
+"""What is added to the function in an exception."""
+_SHAPE = 6  # characters: unit, function, byte count
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """What was polled at a moment.
+
+    :ivar plan: the polling plan that its frames answer.
+    :ivar stamp: when it was.
+    :ivar params: of a full upload; empty: nothing was read.
+    :ivar inputs: of the device.
+    """
+
+    plan: str
+    stamp: Stamp
+    params: str
+    inputs: InputStates
+
+
+class KeptRows(NamedTuple):
+    """What was kept of a moment, as it is in the buffer; None: nothing was, or the buffer did not take it.
+
+    :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
+    """
+
+    values: Kept | None
+    inputs: Kept | None
+    news: bool
+
+
+class Recorder:
+    """Keeps a full upload at an interval, and whenever a coil or an input of the device changed; and such an input.
+
+    :param source: polled.
+    :param buffer: where uploads go.
+    :param clock: all time.
+    :param interval_s: seconds between uploads kept.
+    :ivar failing: the last upload that was to be kept was not.
+    :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
+    :ivar unsent: something has been kept since somebody set this to False.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        buffer: Buffer,
+        timekeeper: Timekeeper,
+        *,
+        clock: IReactorTime,
+        interval_s: float,
+        log: Logger,
+    ) -> None:
+        self._source = source
+        self._buffer = buffer
+        self._timekeeper = timekeeper
+        self._clock = clock
+        self._interval_s = interval_s
+        self._log = log
+        self._ordered: Ordered | None = None
+        self._running: Deferred[None] | None = None
+        self._polled_at: float | None = None  # in a session, or without one
+        self._troubles: set[str] = set()  # that have been logged
+        self._adds_under_way = 0
+        self.failing = False
+        self.kept = self.failed = 0
+        self.unsent = False
+        self.forget()
+
+    def start(self, ordered: Ordered) -> None:
+        """Poll as ordered, in the step of the last poll, if that is not done already; the source follows that plan."""
+        if self._running is not None and ordered == self._ordered:
+            return  # in its step, whatever becomes of attempts to connect
+        self.stop()
+        self._ordered = ordered
+        self._running = Deferred.fromCoroutine(self._run(ordered))
+        self._running.addErrback(self._over)
+
+    def stop(self) -> None:
+        """Poll no more; a poll that it is in the middle of is not kept."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+
+    def forget(self) -> None:
+        """What is kept next is the first of another time."""
+        self._kept_at: float | None = None  # by the ticks of the machine
+        self._inputs_kept_at: float | None = None  # likewise, without values
+        self._bits: dict[tuple[str, int], str] = {}
+        self._owes_change = False
+        self._inputs: InputStates = NO_INPUTS
+
+    def _over(self, failure: Failure) -> None:
+        failure.trap(CancelledError)
+
+    async def _run(self, ordered: Ordered) -> None:
+        since_s = 0.0 if self._polled_at is None else self._clock.seconds() - self._polled_at
+        steps = Steps(self._clock, ordered.period_s, min(max(ordered.period_s - since_s, 0.0), ordered.period_s))
+        while True:
+            await steps.next()
+            try:
+                params = await self._source.full_upload()
+                keeping = self.missed(self.moment(params, self._source.inputs()))
+                if keeping is not None:
+                    kept: Deferred[KeptRows] = Deferred()
+                    keeping.chainDeferred(kept)
+                    await kept  # who stops this ends the waiting; it is kept, and counted, all the same
+            except CancelledError:
+                raise
+            except Exception:  # our bug: the next step may be better
+                self._log.failure("while polling without a session")
+
+    # --- what matters ------------------------------------------------------------------------------------------------
+
+    def moment(self, params: str, inputs: InputStates, *, polled: bool = True) -> Moment:
+        """What was polled now, as ordered last.
+
+        :param polled: False: only the inputs were looked at.
+        """
+        if polled:
+            self._polled_at = self._clock.seconds()
+        plan = "" if self._ordered is None else self._ordered.plan
+        values = params if _has_values(params) else ""  # that a controller was silent is no reading
+        return Moment(plan=plan, stamp=self._timekeeper.stamp(), params=values, inputs=inputs)
+
+    def arrived(self, moment: Moment, *, tells_inputs: bool) -> None:
+        """The server has it: what comes after it is compared with it.
+
+        :param tells_inputs: the server has been told the inputs, too.
+        """
+        self._bits.update(_bits(moment.params))
+        if moment.params:  # else a change of a coil is owed as before
+            self._owes_change = False
+        if tells_inputs:
+            self._inputs = moment.inputs
+
+    def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[KeptRows] | None:
+        """The server does not get it, or nobody knows: keep it if it is due. To be called in the order of moments.
+
+        :param changes_only: not for the interval's sake, for the server gets others.
+        :return: fires when that is done or has failed, with what was kept; None: it is not due.
+        """
+        inputs_changed = moment.inputs not in (self._inputs, NO_INPUTS)
+        first = self._kept_at is None  # history may know nothing of the inputs yet
+        if not self._is_due(moment, inputs_changed=inputs_changed, changes_only=changes_only):
+            return None
+        hostid = self._source.identity().hostid
+        values = inputs = None
+        if moment.params:
+            values = self._adding(moment, ReqData(params=moment.params, hostid=hostid))
+        if inputs_changed or (first and moment.inputs != NO_INPUTS):  # behind the values of the same moment
+            self._inputs = moment.inputs
+            inputs = self._adding(moment, change_packet(hostid, ChangeParams(), moment.inputs))
+        self.unsent = True
+        return Deferred.fromCoroutine(_rows(values, inputs, news=inputs_changed))
+
+    def take_back(self, moment: Moment, keeping: Deferred[KeptRows], *, tells_inputs: bool) -> None:
+        """The server has it all the same.
+
+        :param keeping: what :meth:`missed` has returned.
+        :param tells_inputs: the server has been told the inputs, too; else news of them stay, for nobody else tells.
+        """
+        if self._kept_at == moment.stamp.ticks_s:
+            self._kept_at = None
+
+        def remove(rows: KeptRows) -> KeptRows:
+            Deferred.fromCoroutine(self._remove(rows.values, None if rows.news and not tells_inputs else rows.inputs))
+            return rows
+
+        keeping.addCallback(remove)
+
+    def _is_due(self, moment: Moment, *, inputs_changed: bool, changes_only: bool) -> bool:
+        """Whether something is to be kept; it is taken for kept then."""
+        now = moment.stamp.ticks_s
+        if not moment.params:  # values stay as due as they were
+            since_s = CHANGE_GAP_S if self._inputs_kept_at is None else now - self._inputs_kept_at
+            if not inputs_changed or 0 <= since_s < CHANGE_GAP_S:
+                return False
+            self._inputs_kept_at = now
+            return True
+        bits = _bits(moment.params)
+        if inputs_changed or any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
+            self._owes_change = True
+        self._bits.update(bits)
+        if changes_only and not self._owes_change:
+            return False
+        since_s = self._interval_s if self._kept_at is None else now - self._kept_at
+        due_s = CHANGE_GAP_S if self._owes_change else self._interval_s
+        if 0 <= since_s < due_s:
+            return False
+        self._kept_at = now
+        self._owes_change = False
+        return True
+
+    def _adding(self, moment: Moment, message: ReqData | ReqDataChange) -> Deferred[Kept | None]:
+        kept = Kept(hostid=message.hostid, plan=moment.plan, stamp=moment.stamp, message=encode(message))
+        return Deferred.fromCoroutine(self._add(kept))
+
+    async def _add(self, kept: Kept) -> Kept | None:
+        if self._adds_under_way >= MOST_ADDS_UNDER_WAY:
+            self._not_kept(f"{self._adds_under_way} others wait for the disk")
+            return None
+        self._adds_under_way += 1
+        try:
+            kept = await self._buffer.add(kept)
+        except BufferFailed as error:
+            self._not_kept(str(error))
+            return None
+        finally:
+            self._adds_under_way -= 1
+        self.kept += 1
+        if not self._adds_under_way:  # else a disk that is slow would be told of again and again
+            if self.failing:
+                self._log.info("uploads are kept again")
+            self.failing = False
+            self._troubles.clear()
+        return kept
+
+    def _not_kept(self, trouble: str) -> None:
+        self.failed += 1
+        self.failing = True
+        if trouble not in self._troubles:
+            self._troubles.add(trouble)
+            self._log.error("an upload is not kept: {error}", error=trouble)
+
+    async def _remove(self, *rows: Kept | None) -> None:
+        for kept in rows:
+            if kept is None:
+                continue
+            try:
+                removed = await self._buffer.remove(kept)
+            except BufferFailed:  # then it is sent once more, which does no harm
+                return
+            self.kept -= removed
+
+
+async def _rows(values: Deferred[Kept | None] | None, inputs: Deferred[Kept | None] | None, *, news: bool) -> KeptRows:
+    return KeptRows(None if values is None else await values, None if inputs is None else await inputs, news)
+
+
+def _has_values(params: str) -> bool:
+    """Whether any frame of an upload is none of an exception."""
+    return any(int(frame[2:4], 16) < _EXCEPTION for frame in split_frames(params))
+
+
+def _bits(params: str) -> dict[tuple[str, int], str]:
+    """The frames of coils and discrete inputs in an upload, by their shape, and which of that shape they are."""
+    seen: Counter[str] = Counter()
+    bits = {}
+    for frame in split_frames(params):
+        if frame[2:4] in _OF_BITS:
+            shape = frame[:_SHAPE]
+            bits[shape, seen[shape]] = frame
+            seen[shape] += 1
+    return bits

@@ -1,0 +1,1 @@
+"""A simulated controller behind a pseudo-terminal, for trying a gateway out."""

@@ -1,0 +1,186 @@
+"""The line between a gateway and an emulated controller: speed, silence between frames, noise, delays."""
+
+import asyncio
+from asyncio import AbstractEventLoop, Task, TimerHandle
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from cmmd.simulator.emulator.port import Port
+
+__all__ = ["Line"]
+
+BITS_PER_CHARACTER = 10
+"""8N1: start bit, eight data bits, stop bit."""
+
+SILENT_CHARACTERS = 3.5
+"""The silence that ends a frame."""
+
+SLICE_S = 0.01
+"""An answer comes in slices as long as this, as an adapter hands them over."""
+
+LONGEST_FRAME = 512  # bytes; Modbus has 256
+
+
+class Line:
+    """Carries requests to a controller and its answers back.
+
+    What goes over it takes the time that it takes on a line. At another speed than the controller's neither side
+    understands the other: the controller hears no frame, and where an answer would be, the gateway gets random bytes.
+
+    :param link: the path that a gateway opens.
+    :param loop: all time.
+    :param baud: bit/s that the controller is set to.
+    :param random: all chance: noise.
+    :ivar heard: takes each frame, all that came between two silences, whatever it is; nobody: it is lost.
+    :ivar delay_s: how late answers are.
+    :ivar mute: answers do not get through; requests do.
+    :ivar frames: how many came, foreign and broken ones included; :ivar answers: how many went out.
+    :ivar misheard: bytes that came at another speed.
+    """
+
+    def __init__(self, link: Path, loop: AbstractEventLoop, *, baud: int, random: Random) -> None:
+        self.baud = baud
+        self.heard: Callable[[bytes], None] | None = None
+        self.delay_s = 0.0
+        self.mute = False
+        self.frames = 0
+        self.answers = 0
+        self.misheard = 0
+        self._loop = loop
+        self._random = random
+        self._port = Port(link, loop, self._received)
+        self._frame = bytearray()
+        self._here_at = 0.0  # when the last character of it is here
+        self._silence: TimerHandle | None = None
+        self._speaking = asyncio.Lock()
+        self._answers: set[Task[None]] = set()
+        self._noise = 0.0
+        self._hum: Task[None] | None = None
+
+    # --- what one can do to it ---------------------------------------------------------------------------------------
+
+    @property
+    def plugged(self) -> bool:
+        """Whether the adapter is there."""
+        return self._port.plugged
+
+    @property
+    def gateway_baud(self) -> int | None:
+        """Bit/s that the gateway has set; None: no usual speed, or unplugged."""
+        return self._port.speed
+
+    def plug(self) -> None:
+        """Have the adapter there.
+
+        :raises cmmd.simulator.emulator.port.PortError: that cannot be.
+        """
+        self._port.plug()
+
+    def unplug(self) -> None:
+        """Take the adapter away; what is under way is lost."""
+        self._port.unplug()
+        self._forget_frame()
+        for answer in self._answers:
+            answer.cancel()
+
+    def close(self) -> None:
+        """Unplug, and be silent for ever."""
+        self.unplug()
+        self.noise = 0.0
+
+    @property
+    def noise(self) -> float:
+        """The share, 0..1, of the time of all characters in which a random byte comes.
+
+        In a frame it comes between two bytes or in place of one; where nobody speaks, both sides get it.
+        """
+        return self._noise
+
+    @noise.setter
+    def noise(self, share: float) -> None:
+        self._noise = share
+        if self._hum is not None:
+            self._hum.cancel()
+        self._hum = self._loop.create_task(self._make_noise()) if share else None
+
+    # --- towards the controller --------------------------------------------------------------------------------------
+
+    def _received(self, octets: bytes) -> None:
+        if self._port.speed != self.baud:
+            self._forget_frame()  # whatever the controller hears is no frame
+            self.misheard += len(octets)
+            return
+        self._hear(self._with_noise(octets))
+
+    def _hear(self, octets: bytes) -> None:
+        self._frame += octets[: LONGEST_FRAME - len(self._frame)]
+        self._here_at = max(self._here_at, self._loop.time()) + len(octets) * self._character_s
+        if self._silence is not None:
+            self._silence.cancel()
+        silent_at = self._here_at + SILENT_CHARACTERS * self._character_s
+        self._silence = self._loop.call_at(silent_at, self._frame_over)
+
+    def _frame_over(self) -> None:
+        frame = bytes(self._frame)
+        self._forget_frame()
+        self.frames += 1
+        if self.heard is not None:
+            self.heard(frame)
+
+    def _forget_frame(self) -> None:
+        self._frame.clear()
+        self._here_at = 0.0
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+
+    # --- towards the gateway -----------------------------------------------------------------------------------------
+
+    def answer(self, frame: bytes) -> None:
+        """Have the controller answer, after those answers that are under way."""
+        if self.mute:
+            return
+        task = self._loop.create_task(self._speak(frame))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _speak(self, frame: bytes) -> None:
+        await asyncio.sleep(self.delay_s)
+        async with self._speaking:
+            size = max(int(SLICE_S / self._character_s), 1)
+            for start in range(0, len(frame), size):
+                part = frame[start : start + size]
+                await asyncio.sleep(len(part) * self._character_s)
+                self._put(self._with_noise(part))
+            self.answers += 1
+
+    def _put(self, octets: bytes) -> None:
+        understood = self._port.speed == self.baud
+        self._port.write(octets if understood else self._random.randbytes(len(octets)))
+
+    # --- noise -------------------------------------------------------------------------------------------------------
+
+    def _with_noise(self, octets: bytes) -> bytes:
+        if not self._noise:
+            return octets
+        noisy = bytearray()
+        for octet in octets:
+            hit = self._random.random() < self._noise
+            if hit:
+                noisy.append(self._random.randrange(256))
+            if not hit or self._random.random() < 0.5:
+                noisy.append(octet)
+        return bytes(noisy)
+
+    async def _make_noise(self) -> None:
+        while True:
+            await asyncio.sleep(self._random.expovariate(self._noise / self._character_s))
+            if self.plugged and not self._speaking.locked():
+                stray = self._random.randbytes(1)
+                self._put(stray)
+                self._hear(stray)
+
+    @property
+    def _character_s(self) -> float:
+        return BITS_PER_CHARACTER / self.baud

@@ -1,0 +1,1 @@
+"""The model of a genset with its controller, mains and faults."""

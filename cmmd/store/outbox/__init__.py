@@ -1,0 +1,1 @@
+"""Rows kept on local disk while the database is unavailable, and their way into it."""

@@ -1,0 +1,1 @@
+"""The store in SQLite: schema, SQL, the reading and the writing thread."""

@@ -1,0 +1,1 @@
+"""Tools over a store at rest: copies and statistics."""

@@ -1,0 +1,39 @@
+"""What the operations of the API work with."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+
+from cmmd.controllers.catalog import Catalog
+from cmmd.fleet.service.operations import Operations
+from cmmd.web.api.event_broker import Feed
+from cmmd.web.api.keys import Keys
+from cmmd.web.api.operation import Encoded
+from cmmd.web.http.access import Access
+from cmmd.web.http.pieces import Pieces
+
+__all__ = ["Around"]
+
+
+class Around(Struct, frozen=True, kw_only=True):
+    """What the operations of the API work with.
+
+    :ivar desk: does it. :ivar access: who may. :ivar catalog: the controller profiles.
+    :ivar clock: for what waits; :ivar now: Unix time in seconds.
+    :ivar feed: what is new. :ivar keys: commands that were asked for with a key. :ivar pieces: for long work.
+    :ivar scans: how many go through many readings at once.
+    :ivar document: what the API is, in OpenAPI.
+    """
+
+    desk: Operations
+    access: Access
+    catalog: Catalog
+    clock: IReactorTime
+    now: Callable[[], float]
+    feed: Feed
+    keys: Keys
+    pieces: Pieces
+    scans: DeferredSemaphore
+    document: Encoded

@@ -1,0 +1,1 @@
+"""HTTP within limits: connections, requests, access, streaming bodies, errors as documents."""

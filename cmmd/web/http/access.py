@@ -1,0 +1,254 @@
+"""Who asks, and whether he may."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from cmmd.fleet.commands.queue import By
+from cmmd.fleet.devices.throttle import Throttle, Throttled
+from cmmd.fleet.service.tokens import Role, Token, Tokens, may
+from cmmd.web.http.browser_sessions import COOKIE, SignIn, SignIns
+from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
+
+__all__ = ["CSRF", "DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
+
+DOOR = "http"
+"""How the audit calls this way in."""
+
+CSRF = "X-CSRF-Token"
+"""The header with what whoever writes with a session has been given."""
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
+
+LONGEST_CREDENTIAL = 200
+"""Characters of a token, a cookie, a CSRF token. Ours have less."""
+
+_PROXIED = (b"x-forwarded", b"x-real-ip", b"forwarded", b"via", b"cf-", b"x-original-", b"true-client-ip")
+"""How headers begin that proxies add."""
+
+_ANY = "any token"
+
+
+class WrongToken(Unauthorized):
+    """A token that is none of ours: whoever shows it has to wait for that answer."""
+
+
+class Caller(Struct, frozen=True):
+    """Who asks.
+
+    :ivar name: of his token; ``localhost`` where there are no tokens at all.
+    :ivar session: the session whose cookie he has shown; None: he has shown a token, or nothing.
+    :ivar sha256: of his token; empty: there are none.
+    """
+
+    name: str
+    role: Role
+    session: SignIn | None = None
+    sha256: str = ""
+
+    @property
+    def by(self) -> By:
+        """For the audit."""
+        return By(f"token {self.name}", DOOR, admin=self.role == "admin")
+
+
+NOBODY = Caller("nobody", "viewer")
+"""Who asks where that does not matter."""
+
+
+class Access:
+    """Says who asks. Without any token there is only this machine, which may read.
+
+    :param tokens: those that there are. :param sign_ins: sessions of browsers. :param clock: for delays.
+    """
+
+    def __init__(self, tokens: Tokens, sign_ins: SignIns, clock: IReactorTime) -> None:
+        self.tokens = tokens
+        self.sign_ins = sign_ins
+        self._throttle = Throttle(clock)
+
+    # --- who it is ---------------------------------------------------------------------------------------------------
+
+    def caller(self, request: Any) -> Caller:
+        """Who has sent a request.
+
+        :raises Refused: nobody knows, or he comes from a page of somebody else, or with a session and no CSRF token.
+        """
+        self.check_origin(request)
+        shown = request.getHeader("authorization")
+        if shown is not None:
+            token = self.of_token(_bearer(shown))
+            return Caller(token.name, token.role, sha256=token.sha256)
+        cookie = _cookie(request)
+        if cookie is not None:
+            caller = self._of_cookie(cookie)
+            if caller is not None:
+                _check_csrf(request, caller)
+                return caller
+        if self.tokens.any:
+            raise Unauthorized(
+                "show a token: Authorization: Bearer TOKEN, or sign in" if cookie is None else "signed out"
+            )
+        self.check_open(request)
+        return Caller("localhost", "viewer")
+
+    def counts(self, caller: Caller) -> bool:
+        """Whether who has asked may still ask. To look is no use of a session."""
+        if not caller.sha256:
+            return not self.tokens.any
+        token = self.tokens.named(caller.name)
+        if token is None or token.sha256 != caller.sha256 or token.role != caller.role:
+            return False
+        return caller.session is None or self.sign_ins.stands(caller.session)
+
+    def of_token(self, shown: str) -> Token:
+        """The token that somebody shows.
+
+        :raises WrongToken: see there.
+        """
+        token = self.tokens.find(shown) if len(shown) <= LONGEST_CREDENTIAL else None
+        if token is None:
+            raise WrongToken("this token is not one of ours")
+        return token
+
+    def _of_cookie(self, cookie: str) -> Caller | None:
+        session = self.sign_ins.find(cookie)
+        if session is None:
+            return None
+        token = self.tokens.named(session.name)
+        if token is None or token.sha256 != session.sha256:
+            self.sign_ins.end(cookie)
+            return None
+        return Caller(token.name, token.role, session, token.sha256)
+
+    def check_open(self, request: Any) -> None:
+        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?
+
+        :raises Unauthorized: no: nothing is for him.
+        """
+        if self.tokens.any:
+            return
+        names = (name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
+        proxied = any(name.startswith(_PROXIED) for name in names) or request.clientproto != b"HTTP/1.1"
+        host = _host_name(request.getHeader("host") or "")
+        if proxied or not is_loopback(address_of(request)) or host not in LOCAL_NAMES:
+            raise Unauthorized(
+                "there are no tokens yet, so this is for http://localhost and for reading: cmmctl token add NAME"
+            )
+
+    # --- whether he may ----------------------------------------------------------------------------------------------
+
+    def check_role(self, caller: Caller, needed: Role) -> None:
+        """Whether somebody may.
+
+        :raises Forbidden: he may not.
+        """
+        if not may(caller.role, needed):
+            why = "without tokens nothing can be changed" if not self.tokens.any else f"{caller.name} is {caller.role}"
+            raise Forbidden(f"this needs the role {needed}; {why}")
+
+    def check_origin(self, request: Any) -> None:
+        """Whether it does not come from a page of another host.
+
+        :raises Refused: it does.
+        """
+        origin = request.getHeader("origin")
+        site = request.getHeader("sec-fetch-site")
+        foreign = site is not None and site.lower() not in ("same-origin", "none")
+        if origin is not None:
+            host = (request.getHeader("host") or "").lower()
+            scheme, _, named = origin.lower().partition("://")
+            foreign = foreign or named != host or not host or (request.isSecure() and scheme != "https")
+        if foreign:
+            raise Refused("foreign_origin", "pages of other hosts may not ask here")
+
+    # --- wrong tokens ------------------------------------------------------------------------------------------------
+
+    async def refuse_late(self, request: Any, error: WrongToken) -> None:
+        """Answer a wrong token after 1, 2, 4 ... 30 s, one of each address at a time; the next one with 429 at once.
+
+        Right tokens are not held up, by whatever comes from the same address: it may be a proxy's. Nor do they set the
+        count back, as a right password does: whoever has one token would guess others behind it. It ends by itself.
+        """
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+        try:
+            await self._hold(request)
+        except Refused as refused:
+            refuse(request, refused)
+        else:
+            if not gone:
+                refuse(request, error)
+
+    async def _hold(self, request: Any) -> None:
+        """Return when it is time to answer, or nobody waits for it any more, who holds no place then.
+
+        :raises Refused: another one of this address is held already.
+        """
+        address = address_of(request)
+        self._throttle.failed(_ANY, address)
+        held = Deferred.fromCoroutine(self._throttle.admit(_ANY, address))
+        request.notifyFinish().addErrback(lambda _: held.cancel())
+        try:
+            await held
+        except CancelledError:
+            return
+        except Throttled:
+            left = max(self._throttle.delay_left_s(_ANY, address), 1.0)
+            raise Refused(
+                "too_many_requests", "too many wrong tokens from this address", Retry_After=f"{left:.0f}"
+            ) from None
+
+
+def address_of(request: Any) -> str:
+    """The host at the other end; empty: none that has an address."""
+    return str(getattr(request.client, "host", ""))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is this machine."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return bool((mapped or ip).is_loopback)
+
+
+def is_safe(request: Any) -> bool:
+    """Whether its method only reads."""
+    return request.method in SAFE_METHODS
+
+
+def _host_name(host: str) -> str:
+    """The host without its port, in small letters."""
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() else host.lower()
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Authorization: Bearer TOKEN is all that is known here")
+    return token.strip()
+
+
+def _cookie(request: Any) -> str | None:
+    shown = request.received_cookies.get(COOKIE.encode())
+    if shown is None or len(shown) > LONGEST_CREDENTIAL:
+        return None
+    return str(shown.decode("ascii", "replace"))
+
+
+def _check_csrf(request: Any, caller: Caller) -> None:
+    assert caller.session is not None, "it is a session's"
+    if is_safe(request):
+        return
+    shown = request.getHeader(CSRF.lower()) or ""
+    if len(shown) > LONGEST_CREDENTIAL or not caller.session.has(shown):
+        raise Refused("bad_csrf_token", f"what a session writes needs the {CSRF} that came with it")

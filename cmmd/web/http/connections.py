@@ -1,0 +1,343 @@
+"""Connections of browsers and programs: HTTP/1.1 within limits that strangers cannot stretch."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Site
+
+from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.web.http.access import is_loopback
+from cmmd.web.http.budget import ReadingBudget
+from cmmd.web.http.problems import MEDIA_TYPE, Refused, encoded, problem_of
+from cmmd.web.http.request import HEADERS, LimitedRequest
+
+__all__ = [
+    "MOST_CONNECTIONS",
+    "MOST_CONNECTIONS_EACH",
+    "REQUEST_S",
+    "Limited",
+    "LimitedSite",
+]
+
+log = Logger()
+
+MOST_CONNECTIONS = 300
+"""Of more the oldest one makes room whose caller nobody knows, or else the oldest idle one, or else the new one."""
+
+MOST_CONNECTIONS_EACH = 40
+"""Of one address, likewise. A Unix socket and this machine, where a proxy may be, may have all."""
+
+MOST_HEADERS = 100
+"""Header fields of one request. A browser behind two proxies sends about 40."""
+
+BYTES_A_RECEIVE = 8 * 1024
+"""The most of one connection that is parsed in one turn of the reactor, so that devices never wait long for theirs."""
+
+REQUEST_S = 30.0
+"""Seconds that a request may take to come in, from its first byte."""
+
+IDLE_S = 75.0
+"""Seconds without a byte between two requests."""
+
+LINGER_S = 2.0
+"""Seconds that a connection is still read, and not listened to, after a request that was refused halfway."""
+
+
+class Limited(HTTPChannel):
+    """A connection.
+
+    :ivar address: of the other end; empty: it counts with no other one.
+    :ivar known: whether it has shown who asks.
+    """
+
+    address = ""
+    known = False
+    transport: Any
+    site: "LimitedSite"
+    requestFactory = LimitedRequest
+    maxHeaders = MOST_HEADERS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patience: IDelayedCall | None = None
+        self._refused = False
+        self._answered: Any = None
+        self._next_turn: IDelayedCall | None = None
+        self._held: deque[bytes] = deque()  # received, and not read yet
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being answered."""
+        return not self._handlingRequest or self._answered is not None
+
+    def connectionMade(self) -> None:
+        """Limit how much is read at once, and count the connection."""
+        super().connectionMade()
+        _socket_below(self.transport).bufferSize = BYTES_A_RECEIVE
+        self.site.come(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """He has gone."""
+        self._set_patience(None)
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        self._held.clear()
+        self.site.budget.forget(self)
+        super().connectionLost(reason)
+        self.site.gone(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the bytes of one receive, to be read when the budget allows it."""
+        if not self._refused:
+            self._held.append(data)
+            self.site.budget.read(self)
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Read the next request, of which ``extra`` has come before the bytes that are held."""
+        self.line_mode = 1
+        if extra:
+            self._held.appendleft(extra)
+            self.site.budget.read(self)
+
+    def wait(self) -> None:
+        """Receive no more bytes until ``read_on``."""
+        self.transport.pauseProducing()
+
+    def read_on(self) -> None:
+        """Receive bytes again, unless Twisted has a reason of its own not to."""
+        backlog = sum(map(len, self._dataBuffer))
+        if not (self._waitingForTransport or backlog > self._optimisticEagerReadSize or self.transport.disconnecting):
+            self._networkProducer.resumeProducing()
+
+    def read_held(self) -> None:
+        """Read the bytes that are held.
+
+        An exception of the parser ends the connection here. The reactor would log a traceback for each one, and a
+        client that repeats its request would fill a disk with them.
+        """
+        data = b"".join(self._held)
+        self._held.clear()
+        if self._refused:
+            return
+        if self._patience is None and not self._handlingRequest:
+            self._set_patience(self.site.clock.callLater(REQUEST_S, self._too_slow))
+        try:
+            super().dataReceived(data)
+        except Exception:
+            self.site.parser_failed(Failure())
+            self.forceAbortClient()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Read one line of a head. A folded header, which RFC 9112 lets a server refuse, costs as much as a whole one
+        and is not counted as one.
+        """
+        if line.startswith((b" ", b"\t")):
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Read one header; a Content-Length of thousands of digits is none that Python converts."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def limit_trailers(self, size: int) -> None:
+        """Refuse a chunked body with more than so many bytes of fields behind it."""
+        decoder: Any = self._transferDecoder
+        decoder._maxTrailerHeadersSize = size
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Read bytes of a body, or keep those of the next request."""
+        if self._refused:
+            return
+        try:
+            super().rawDataReceived(data)
+        except Refused as error:
+            self.refuse(error)
+            return
+        if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()  # Twisted does not while the transport is backed up
+
+    def lineLengthExceeded(self, _: bytes) -> None:
+        """A line of the head is endless."""
+        self.refuse(Refused("uri_too_long", "a line of the request is too long"))
+
+    def allContentReceived(self) -> None:
+        """A request is there."""
+        if not self._refused:
+            self._set_patience(None)
+            super().allContentReceived()
+
+    def requestDone(self, request: Any) -> None:
+        """A request is answered. The next one has to wait for a turn of the reactor, and for the answer to leave."""
+        if not self.persistent:
+            super().requestDone(request)
+            return
+        self._answered = request
+        self.setTimeout(self._savedTimeOut)
+        self._take_next_soon()
+
+    def resumeProducing(self) -> None:
+        """The transport wants more."""
+        super().resumeProducing()
+        if self._answered is not None:
+            self._take_next_soon()
+
+    def _take_next_soon(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = self.site.clock.callLater(0, self._take_next)
+
+    def _take_next(self) -> None:
+        self._next_turn = None
+        if not self._waitingForTransport:
+            answered, self._answered = self._answered, None
+            super().requestDone(answered)
+
+    def _too_slow(self) -> None:
+        self._patience = None
+        self.forceAbortClient()
+
+    def _set_patience(self, timer: IDelayedCall | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = timer
+
+    def timeoutConnection(self) -> None:
+        """Nothing has come for long."""
+        self.loseConnection()
+        self._abortingCall = self.callLater(LINGER_S, self.forceAbortClient)
+
+    def forceAbortClient(self) -> None:
+        """End it now."""
+        self._abortingCall = None
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def refuse(self, error: Refused) -> None:
+        """Answer a request that is not there yet, or cannot be read, and end the connection after that."""
+        if self._refused:
+            return
+        self._refused = True
+        self.clearLineBuffer()  # or each line that is left in it would be cut off, for nothing
+        problem, _ = problem_of(error)
+        body = encoded(problem)
+        head = [b"HTTP/1.1 %d %s" % (problem.status, problem.title.encode("ascii"))]
+        head += [b"%s: %s" % pair for pair in HEADERS]
+        head += [b"Content-Type: " + MEDIA_TYPE.encode(), b"Content-Length: %d" % len(body), b"Connection: close"]
+        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n" + body)
+        # Closed at once, the kernel's reset would overtake the answer while more of the request comes.
+        self.setTimeout(None)
+        self._set_patience(self.site.clock.callLater(LINGER_S, self._lingered))
+
+    def _lingered(self) -> None:
+        self._patience = None
+        self.forceAbortClient()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(Refused("bad_argument", "that is not HTTP/1.1, or too many headers"))
+
+    def _send100Continue(self) -> None:
+        if not self._refused:
+            super()._send100Continue()
+
+
+class LimitedSite(Site):
+    """The connections of all endpoints, and what is at which address.
+
+    :param clock: for whatever waits.
+    :ivar budget: how much time all connections get in one turn of the reactor.
+    """
+
+    protocol: Any = Limited
+    noisy = False
+
+    def __init__(self, root: Any, clock: IReactorTime) -> None:
+        # Twisted sets what it parses on each request, from here: an attribute of the request class would not do.
+        super().__init__(
+            root, requestFactory=LimitedRequest, parsePOSTFormSubmission=False, timeout=IDLE_S, reactor=clock
+        )
+        self.clock = clock
+        self.budget = ReadingBudget(clock)
+        self._log_limit = LogLimit(clock)
+        self.displayTracebacks = False
+        self._standing: dict[Limited, None] = {}
+
+    def __len__(self) -> int:
+        """Connections standing."""
+        return len(self._standing)
+
+    def startFactory(self) -> None:
+        """No log of every access."""
+
+    def stopFactory(self) -> None:
+        """Nothing was begun."""
+
+    def log(self, _: object) -> None:
+        """Accesses are nobody's business."""
+
+    def parser_failed(self, failure: Failure) -> None:
+        """Log a bug in how a request is read, a few times for each type of exception."""
+        more = self._log_limit.allows(str(failure.type))
+        if more is not None:
+            log.failure("web: while reading a request{more}", failure, more=more)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Somebody comes."""
+        host = str(getattr(addr, "host", ""))
+        address = "" if is_loopback(host) else host
+        same = [one for one in self._standing if address and one.address == address]
+        if len(same) >= MOST_CONNECTIONS_EACH:
+            if not self._make_room(same):
+                return None
+        elif len(self._standing) >= MOST_CONNECTIONS and not self._make_room(tuple(self._standing)):
+            return None
+        channel = super().buildProtocol(addr)
+        channel.address = address
+        channel.callLater = self.clock.callLater
+        return channel
+
+    def _make_room(self, among: Sequence[Limited]) -> bool:
+        """End one of these."""
+        may_go = [one for one in among if one.idle or not one.known]
+        if not may_go:
+            return False
+        one = min(may_go, key=lambda one: (one.known, not one.idle))  # the oldest one of the first that there are
+        one.forceAbortClient()
+        self.gone(one)
+        return True
+
+    def come(self, channel: Limited) -> None:
+        """A connection stands."""
+        self._standing[channel] = None
+
+    def gone(self, channel: Limited) -> None:
+        """It stands no more."""
+        self._standing.pop(channel, None)
+
+    def end_idle(self) -> None:
+        """End those on which nothing is being answered."""
+        for channel in tuple(self._standing):
+            if channel.idle:
+                channel.loseConnection()
+
+    def end(self) -> None:
+        """End all connections, now."""
+        for channel in tuple(self._standing):
+            channel.forceAbortClient()
+
+
+def _socket_below(transport: Any) -> Any:
+    """Return the transport that reads from the socket: TLS is a layer above it."""
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    return transport
