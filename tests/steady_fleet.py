@@ -19,7 +19,7 @@ from tests.child import Child
 from tests.daemon import REPOSITORY, environment
 from tests.plain_device import login, message
 
-__all__ = ["Report", "SteadyFleet"]
+__all__ = ["PATIENCE_S", "Report", "SteadyFleet"]
 
 INTERVAL_S = 0.5
 PATIENCE_S = 20.0

@@ -441,16 +441,13 @@ class SocketTests(TestCase):
             sent: Deferred[None] = Deferred()
             asked: WriteConfig | Reset
             asked = WriteConfig(result="00050003FF007DEB", datatype=1, uid=f"{number:06}") if number else Reset()
-            begun = reactor.seconds()
 
             def leaves(sent: Deferred[None] = sent) -> bool:
                 sent.callback(None)
                 return True
 
             carrier.round_trip(asked, 30, leaves).addErrback(lambda _: None)
-            await sent
-            # A busy machine may take its time, but not the 30 s after which it would not be sent at all.
-            self.assertLess(reactor.seconds() - begun, PATIENCE_S + self.gap + 3)
+            await sent  # within 30 s, after which it would not be sent at all; how soon, tests with a Clock say
         return await talking
 
     async def check(self, *, messages: int, gap: float, every: float = 0.0, ahead: int = 1) -> None:

@@ -208,10 +208,8 @@ class StopTests(Outages):
 
     async def test_start_without_a_server(self) -> None:
         self.server.stop()
-        started = CLOCK.seconds()
         self.assertIn("refused", await self.assert_away(self.store.open()))
         await self.store.close()
-        self.assertLess(CLOCK.seconds() - started, 2)
         self.server.start()
         await self.store.open()
         await self.store.write([EVENT])
@@ -340,7 +338,7 @@ class HangTests(Outages):
         await self.assert_away(self.store.open())
         await pause(0)
         await self.assert_away(self.store.open())  # in a thread, as the reactor runs
-        self.assertLess(CLOCK.seconds() - started, 8)
+        self.assertLess(CLOCK.seconds() - started, DEADLINE_S)
 
     async def test_opening_what_is_locked(self) -> None:
         self.patch(opening, "READ_S", 0.5)

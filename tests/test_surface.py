@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from cmmd import tap
 from cmmd.process import lock_state
 from tests.child import Child
-from tests.daemon import Daemon, Sections, endpoint, environment, service_port, twistd_words
+from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, environment, service_port, twistd_words
 from tests.plain_device import PlainDevice, login, message, register
 
 reactor: Any = _reactor
@@ -50,7 +50,6 @@ REFUSED = {
     "data_mode": 1,
 }
 """The result of a login that was not taken, but for the time."""
-SHUTDOWN_S = 5.0
 
 
 def without_time(answer: dict[str, Any]) -> dict[str, Any]:
@@ -322,6 +321,7 @@ class EndTests(Folders):
 
     kills = 2
     devices = 5
+    longest_end_s = DEADLINE_S
 
     def test_killed_right_after_the_login_answer(self) -> None:
         daemon = self.daemon()
@@ -360,7 +360,7 @@ class EndTests(Folders):
         status = daemon.terminate(number)
         seconds = time.monotonic() - started
         self.assertEqual(status, 0, daemon.log)
-        self.assertLess(seconds, SHUTDOWN_S)
+        self.assertLess(seconds, self.longest_end_s)
         for device in devices:
             self.assertEqual(device.rest(), b"")  # a reset would raise
         self.assertNotIn("Traceback", daemon.log)

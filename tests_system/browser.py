@@ -1,5 +1,6 @@
 """Debian's Chromium without a window, and what a page in it does that it should not."""
 
+import atexit
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, sync_playwright
 
 __all__ = ["WIDTHS", "Visit", "Visitor", "serious_violations"]
 
@@ -101,23 +102,26 @@ class Visit:
                     route.fallback()
 
 
+@cache
+def _browser() -> Browser:
+    """Start the Chromium of this process, of which Playwright allows one at a time; it ends with the process."""
+    program = shutil.which("chromium")
+    assert program, "Debian's package chromium is missing"
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    browser = playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
+    atexit.register(browser.close)
+    return browser
+
+
 class Visitor:
-    """One Chromium; each visit begins with an empty profile.
+    """Visits to a console in the Chromium of this process; each begins with an empty profile.
 
     :param url: of the console, without a slash at the end.
     """
 
     def __init__(self, url: str) -> None:
-        program = shutil.which("chromium")
-        assert program, "Debian's package chromium is missing"
         self._url = url
-        self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=program, args=list(OPTIONS))
-
-    def close(self) -> None:
-        """End it."""
-        self._browser.close()
-        self._playwright.stop()
 
     @contextmanager
     def visit(self, width: str = "desk", **like: Any) -> Iterator[Visit]:
@@ -126,7 +130,7 @@ class Visitor:
         :param width: one of WIDTHS. :param like: what else his browser is like: ``locale``, ``color_scheme``.
         """
         wide, high = WIDTHS[width]
-        context = self._browser.new_context(viewport={"width": wide, "height": high}, **like)
+        context = _browser().new_context(viewport={"width": wide, "height": high}, **like)
         try:
             yield Visit(context, self._url)
         finally:

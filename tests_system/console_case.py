@@ -1,4 +1,4 @@
-"""What tests of the console stand on: a world for a class, a browser, and answers of somebody else."""
+"""Base class of tests of the console: a world for a class or several, a browser, and answers from elsewhere."""
 
 import atexit
 import gc
@@ -14,37 +14,33 @@ from tests_system.console_world import ConsoleWorld
 
 DEVICES = 10  # as "make demo" has
 MANY = 5000
-FIRST_ROWS_S = 2.0
 
 TABS = ("values", "charts", "events", "commands", "settings", "raw")
 
 
 class Stage:
-    """The world of the class whose tests run, and a browser that looks at it. Trial calls no setUpClass."""
+    """The world of the tests that run in this process. Trial calls no setUpClass.
+
+    A worker of ``trial -j`` gets single tests in the order of their classes, so that it changes worlds seldom.
+    """
 
     def __init__(self) -> None:
-        self._of: type[object] | None = None
+        self._name = ""
         self._world: ConsoleWorld | None = None
-        self._visitor: Visitor | None = None
         atexit.register(self.close)
 
-    def set_for(self, tests: "type[ConsoleTestCase]") -> tuple[ConsoleWorld, Visitor]:
-        """The world of these tests, which ends that of others."""
-        if self._of is not tests:
+    def set_for(self, tests: "type[ConsoleTestCase]") -> ConsoleWorld:
+        """Return the world of these tests; the world of any others ends."""
+        name = tests.stage or tests.__name__
+        if self._world is None or self._name != name:
             self.close()
-            self._of = tests
+            self._name = name
             self._world = ConsoleWorld(tests.devices, tests.options, tests.tiles)
-            self._visitor = Visitor(self._world.url)
-        assert self._world is not None and self._visitor is not None
-        return self._world, self._visitor
+        return self._world
 
     def close(self) -> None:
-        """End what there is."""
-        self._of = None
-        visitor, self._visitor = self._visitor, None
+        """End the world, where there is one."""
         world, self._world = self._world, None
-        if visitor is not None:
-            visitor.close()
         if world is not None:
             world.close()
 
@@ -72,15 +68,19 @@ class Complaints(logging.Handler):
 class ConsoleTestCase(SynchronousTestCase):
     """Has a world and a browser.
 
+    :cvar stage: classes with the same name share a world: they say the same of the world, and leave it as it was.
+        Empty: the class has a world of its own.
     :cvar devices: how many the world has. :cvar options: of the simulator. :cvar tiles: whether the map has some.
     """
 
+    stage: ClassVar[str] = ""
     devices: ClassVar[int] = DEVICES
     options: ClassVar[Sequence[str]] = ()
     tiles: ClassVar[bool] = False
 
     def setUp(self) -> None:
-        self.world, self.visitor = STAGE.set_for(type(self))
+        self.world = STAGE.set_for(type(self))
+        self.visitor = Visitor(self.world.url)
         asyncio = logging.getLogger("asyncio")
         complaints = Complaints()
         asyncio.addHandler(complaints)

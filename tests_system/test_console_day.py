@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 from tests.daemon import until
-from tests_system.browser import WIDTHS, Visit
+from tests_system.browser import Visit
 from tests_system.console_case import DEVICES, TABS, ConsoleTestCase
 
 
 class DayTests(ConsoleTestCase):
     """What an operator does."""
+
+    stage = "day"
 
     def test_signs_in(self) -> None:
         with self.visitor.visit() as visit:
@@ -204,6 +206,8 @@ class CommandsTests(ConsoleTestCase):
 class PagesTests(ConsoleTestCase):
     """Every page, in every width, light and dark."""
 
+    stage = "day"
+
     def places(self) -> dict[str, str]:
         hostid = self.world.device_with_alarm()
         device = {f"device-{tab}": f"#/devices/{hostid}/{tab}" for tab in TABS}
@@ -216,29 +220,47 @@ class PagesTests(ConsoleTestCase):
         visit.page.wait_for_selector(wanted.get(name, default))
         visit.page.wait_for_timeout(300)
 
-    def test_usable(self) -> None:
-        for scheme in ("light", "dark"):
-            for width in ("phone", "desk"):
-                with self.visitor.visit(width, color_scheme=scheme) as visit:
-                    visit.open().sign_in(self.world.tokens["admin"])
-                    for name, place in self.places().items():
-                        visit.open(place)
-                        self.ready(visit, name)
-                        self.assertUsable(visit, f"{name}, {scheme}, {width}")
-                    self.assertClean(visit)
+    def check_usable(self, width: str, scheme: str) -> None:
+        with self.visitor.visit(width, color_scheme=scheme) as visit:
+            visit.open().sign_in(self.world.tokens["admin"])
+            for name, place in self.places().items():
+                visit.open(place)
+                self.ready(visit, name)
+                self.assertUsable(visit, f"{name}, {scheme}, {width}")
+            self.assertClean(visit)
 
-    def test_pictures(self) -> None:
-        folder = Path("screenshots").absolute()  # trial's own folder is where we are
+    def test_usable_phone_light(self) -> None:
+        self.check_usable("phone", "light")
+
+    def test_usable_phone_dark(self) -> None:
+        self.check_usable("phone", "dark")
+
+    def test_usable_desk_light(self) -> None:
+        self.check_usable("desk", "light")
+
+    def test_usable_desk_dark(self) -> None:
+        self.check_usable("desk", "dark")
+
+    def check_pictures(self, width: str) -> None:
+        folder = Path("screenshots").absolute()  # trial has made its own folder the current one
         folder.mkdir(exist_ok=True)
-        for width in WIDTHS:
-            for scheme, locale in (("light", "en-US"), ("dark", "zh-CN")):
-                with self.visitor.visit(width, color_scheme=scheme, locale=locale, reduced_motion="reduce") as visit:
-                    visit.open().sign_in(self.world.tokens["admin"])
-                    for name, place in self.places().items():
-                        visit.open(place)
-                        self.ready(visit, name)
-                        picture = folder / f"{name}-{width}-{scheme}.png"
-                        visit.page.screenshot(path=picture, full_page=name != "map")
-                        self.assertGreater(picture.stat().st_size, 10_000)
-                        wide = visit.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                        self.assertLessEqual(wide, 0, f"{name} is wider than the {width}")
+        for scheme, locale in (("light", "en-US"), ("dark", "zh-CN")):
+            with self.visitor.visit(width, color_scheme=scheme, locale=locale, reduced_motion="reduce") as visit:
+                visit.open().sign_in(self.world.tokens["admin"])
+                for name, place in self.places().items():
+                    visit.open(place)
+                    self.ready(visit, name)
+                    picture = folder / f"{name}-{width}-{scheme}.png"
+                    visit.page.screenshot(path=picture, full_page=name != "map")
+                    self.assertGreater(picture.stat().st_size, 10_000)
+                    wide = visit.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                    self.assertLessEqual(wide, 0, f"{name} is wider than the {width}")
+
+    def test_pictures_phone(self) -> None:
+        self.check_pictures("phone")
+
+    def test_pictures_desk(self) -> None:
+        self.check_pictures("desk")
+
+    def test_pictures_wall(self) -> None:
+        self.check_pictures("wall")

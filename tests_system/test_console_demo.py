@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests_system.browser import Visitor
-from tests_system.console_case import DEVICES, STAGE
+from tests_system.console_case import DEVICES
 from tests_system.demo_process import DemoProcess
 from tests_system.programs import new_token
 
@@ -17,13 +17,11 @@ class DemoTests(SynchronousTestCase):
     """Somebody tries cmmd out."""
 
     def setUp(self) -> None:
-        STAGE.close()  # there is one browser at a time
         folder = Path(mkdtemp(prefix="cmmd-demo-"))
         self.addCleanup(shutil.rmtree, folder)
         self.demo = DemoProcess(folder)
         self.addCleanup(self.demo.kill)
         self.visitor = Visitor(self.demo.url)
-        self.addCleanup(self.visitor.close)
 
     def test_a_first_look(self) -> None:
         """He makes himself a token, sees all devices, looks at one, and presses Ctrl-C: nothing of it is left."""

@@ -14,13 +14,9 @@ from cmmd.web.http.browser_sessions import COOKIE
 from tests.daemon import DEADLINE_S
 from tests.fleet_process import FleetProcess
 from tests_system.browser import Visit
-from tests_system.console_case import FIRST_ROWS_S, MANY, ConsoleTestCase
+from tests_system.console_case import MANY, ConsoleTestCase
 
 REPORTING = 100
-
-LONGEST_TASK_MS = 400
-
-ATTEMPTS = 3
 
 WATCHING = """
     window.carried = 0; // rows of news
@@ -40,6 +36,7 @@ WATCHING = """
 class ModuleTests(ConsoleTestCase):
     """Modules that need no page."""
 
+    stage = "many"
     devices = 0
 
     def test_an_engine_that_is_cranked_does_not_stand(self) -> None:
@@ -91,9 +88,18 @@ class ModuleTests(ConsoleTestCase):
 
 
 class ManyTests(ConsoleTestCase):
-    """Thousands of devices, of which a hundred upload every three seconds: some 30 rows a second change."""
+    """Thousands of devices, of which a hundred upload every three seconds: some 30 rows a second change.
 
+    :cvar first_rows_s: how long somebody waits who comes for the first time. :cvar longest_task_ms: how long the page
+        answers nobody. Both are bounded on an idle machine: ``tests_long/test_console_times.py``.
+    :cvar attempts: one of so many has to be within them.
+    """
+
+    stage = "many"
     devices = 0
+    first_rows_s = DEADLINE_S
+    longest_task_ms = 1000 * DEADLINE_S
+    attempts = 1
 
     def setUp(self) -> None:
         super().setUp()
@@ -130,7 +136,7 @@ class ManyTests(ConsoleTestCase):
     def assertOnce(self, measure: Callable[[], float], bound: float) -> None:
         """What is measured is less than this once in a few times: other programs have a processor only now and then."""
         found: list[float] = []
-        while len(found) < ATTEMPTS:
+        while len(found) < self.attempts:
             found.append(measure())
             if found[-1] < bound:
                 return
@@ -138,9 +144,9 @@ class ManyTests(ConsoleTestCase):
 
     def test_first_rows(self) -> None:
         """From the address to names in rows, with an empty cache, while rows change; what Playwright takes is in it."""
-        self.assertOnce(self.first_visit_s, FIRST_ROWS_S)
+        self.assertOnce(self.first_visit_took_s, self.first_rows_s)
 
-    def first_visit_s(self) -> float:
+    def first_visit_took_s(self) -> float:
         """How many seconds somebody who comes for the first time waits."""
         with self.visitor.visit() as visit:
             page = self.signed_in(visit)
@@ -159,18 +165,17 @@ class ManyTests(ConsoleTestCase):
     def test_smooth(self) -> None:
         """How long the page at most answers nobody while somebody scrolls through all of them, and rows change.
 
-        This is Chromium's own count of what keeps the page for more than 50 ms at a time. From 200 ms on people see it;
-        the bound is twice that, as here other programs take their share of the processor.
+        This is Chromium's own count of what keeps the page for more than 50 ms at a time. From 200 ms on people see it.
         """
         with self.visitor.visit() as visit:
             page = self.signed_in(visit)
             visit.open()
             self.assertAllThere(visit)
             visit.until("document.body.dataset.link === 'live'", "the stream")
-            self.assertOnce(lambda: self.longest_task_ms(page), LONGEST_TASK_MS)
+            self.assertOnce(lambda: self.scrolling_took_ms(page), self.longest_task_ms)
             self.assertClean(visit)
 
-    def longest_task_ms(self, page: Page) -> float:
+    def scrolling_took_ms(self, page: Page) -> float:
         """Scroll down and up for six seconds."""
         page.evaluate("Object.assign(window, {carried: 0, longest: 0})")
         page.mouse.move(600, 500)
