@@ -13,10 +13,13 @@ STATE := var
 BENCH := build/bench
 
 CHECKS := check-lint check-format check-architecture check-types
+CONSOLE := .ci/console
+CONSOLE_BIN := $(CONSOLE)/node_modules/.bin
+CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
-	update-constraints bench bench-peers bench-compare bench-programs clean
+	check-console console-is-unchecked update-constraints bench bench-peers bench-compare bench-programs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,14 +51,24 @@ coverage: $(CAN_TEST) ## the fast lane with coverage: cmmd/wire 100 % of lines a
 
 test-all: coverage test-slow test-system ## all of these: the fast lane with coverage, the slow lane, test-system
 
-test-long: $(CAN_TEST) ## campaigns of an hour and more, which CI does not run: seeded faults
-	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_long tests_long
+# Bounds in seconds are measured by one process, while nothing else runs.
+LONG := $(subst /,.,$(basename $(wildcard tests_long/test_*.py)))
+TIMES := $(filter %times,$(LONG))
+
+test-long: $(CAN_TEST) ## for an idle machine, not in CI: bounds in seconds, then campaigns, among them seeded faults
+	@.ci/system-packages test-system
+	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_long $(TIMES)
+	$(TRIAL) --temp-directory _trial_temp_long $(filter-out $(TIMES),$(LONG))
 
 test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
-	@.ci/system-packages
-	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_system tests_system
+	@.ci/system-packages test-system
+	$(TRIAL) --temp-directory _trial_temp_system tests_system
 
-check: $(CHECKS) ## lint, format, types, and who imports whom
+# Only the console's check needs node: where npm is missing, "make check" does the rest and says so. CI always has it.
+check: $(CHECKS) $(if $(shell command -v npm),check-console,console-is-unchecked) ## lint, format, types, and who imports whom
+
+console-is-unchecked:
+	@echo 'check-console was NOT run: npm is missing. CI runs it.'
 
 list-checks:
 	@echo $(CHECKS)
@@ -71,6 +84,10 @@ check-types: $(CAN_TEST)
 
 check-architecture: $(CAN_TEST)
 	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture
+
+check-console: $(CAN_CHECK_CONSOLE) ## the console's sources: types and lint; needs npm
+	$(CONSOLE_BIN)/tsc --project $(CONSOLE)
+	$(CONSOLE_BIN)/eslint --config $(CONSOLE)/eslint.config.js cmmd/web/static
 
 bench: $(CAN_TEST) bench-programs ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done
@@ -88,7 +105,7 @@ $(BENCH)/%: bench/peers/%.c bench/peers/common.h
 	$(CC) -O2 -std=gnu17 -Wall -Wextra -o $@ $<
 
 clean: ## removes what was made here; never var/, where the state is
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CONSOLE)/node_modules build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache
 	rm -f twisted/plugins/dropin.cache
 	find bench cmmd tests* twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -105,6 +122,10 @@ $(CAN_EMULATE): $(CAN_RUN)
 
 $(CAN_TEST): $(CAN_RUN) constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(CAN_CHECK_CONSOLE): $(CONSOLE)/package.json $(CONSOLE)/package-lock.json
+	npm ci --prefix $(CONSOLE) --no-audit --no-fund --silent
 	@touch $@
 
 update-constraints: ## pin the newest development tools, and the libraries that they run with, in constraints.txt

@@ -26,6 +26,7 @@ export class AlarmList {
   #rowOf;
   #done;
 
+  /** @param {{nameOf?: (alarm: any) => string | null, rowOf?: (alarm: any) => any, done: (alarm: any) => void}} calls */
   constructor({nameOf = () => null, rowOf = () => null, done}) {
     this.#rowOf = rowOf;
     this.#nameOf = nameOf;
@@ -48,7 +49,7 @@ export class AlarmList {
     const wanted = [...kept.values()].map((one) => one.element);
     if (!wanted.length && nothing !== null) wanted.push(h("li", {class: "none"}, icon("ok"), nothing));
     if (wanted.length !== this.element.children.length || wanted.some((one, place) => this.element.children[place] !== one)) {
-      const focused = document.activeElement;
+      const focused = /** @type {HTMLElement} */ (document.activeElement);
       put(this.element, wanted);
       if (held && focused.isConnected) focused.focus({preventScroll: true});
       else if (held) (kept.get(Number(held))?.element.querySelector("a, button") ?? this.element.closest("section, main"))?.focus({preventScroll: true});

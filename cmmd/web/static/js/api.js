@@ -92,6 +92,13 @@ function query(parameters) {
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
+/**
+ * Ask the daemon.
+ *
+ * @param {string} method
+ * @param {string} path below BASE
+ * @param {{parameters?: object, body?: unknown, headers?: object, signal?: AbortSignal, priority?: RequestPriority, limit_ms?: number}} [options]
+ */
 async function ask(method, path, {parameters, body, headers, signal, priority = BEHIND, limit_ms = method === "GET" ? READ_MS : SOON_MS} = {}) {
   const sent = {Accept: "application/json", ...headers};
   if (csrf && method !== "GET") sent["X-CSRF-Token"] = csrf;
@@ -191,6 +198,7 @@ export async function fleet(take, signal) {
   take([], cutter.head);
 }
 export const device = (hostid, signal) => get(of(hostid), null, signal);
+/** @type {(hostid: string, options?: {raw?: boolean, signal?: AbortSignal}) => Promise<any>} */
 export const live = (hostid, {raw = false, signal} = {}) => get(`${of(hostid)}/live`, {raw: raw || null}, signal, SOON_MS);
 export const buckets = (hostid, parameters, signal) => get(`${of(hostid)}/readings/buckets`, parameters, signal);
 export const alarms = (parameters, signal) => get("/alarms", parameters, signal);

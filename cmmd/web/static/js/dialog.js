@@ -15,7 +15,10 @@ let serial = 0;
 export function confirm({title, text, yes, signal, danger = false, field = null}) {
   const id = `dialog-${++serial}`;
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve(false);
+    if (signal.aborted) {
+      resolve(false);
+      return;
+    }
     const agree = h("button", {type: "button", class: danger ? "primary danger" : "primary", disabled: true, on: {click: (event) => {
       if (event.timeStamp - opened < READ_MS) return;
       if (field?.value.trim() === "") field.focus();

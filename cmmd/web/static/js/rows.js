@@ -68,7 +68,8 @@ export class Rows {
     const top = -this.#body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(top / this.#height) - MORE);
     const last = Math.min(this.items.length, Math.ceil((top + innerHeight) / this.#height) + MORE);
-    const focused = this.#body.contains(document.activeElement) ? document.activeElement : null;
+    const active = /** @type {HTMLElement} */ (document.activeElement);
+    const focused = this.#body.contains(active) ? active : null;
     const wanted = new Set();
     for (let place = first; place < last; place++) wanted.add(this.#key(this.items[place]));
     for (const [key, element] of this.#shown) {

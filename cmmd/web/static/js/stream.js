@@ -1,6 +1,7 @@
 // Server-sent events, read by fetch: unlike EventSource this sees heartbeats, and why it was refused.
 
 import {NoAnswer, Refused, openStream} from "./api.js";
+import {Backoff} from "./backoff.js";
 
 const SILENCE_MS = 40_000; // the daemon sends a heartbeat well before
 const FIRST_PAUSE_MS = 500;
@@ -88,7 +89,7 @@ export class Stream {
   }
 
   async #run() {
-    let pause = FIRST_PAUSE_MS;
+    const backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     while (!this.#stopped) {
       if (this.#resting) {
         await new Promise((resolve) => {
@@ -101,14 +102,14 @@ export class Stream {
         const answer = await openStream(this.#parameters, this.#abort.signal);
         await this.#opened(this.#abort.signal);
         await this.#read(answer, () => {
-          pause = FIRST_PAUSE_MS;
+          backoff.reset();
           this.#linked(true);
         });
       } catch (error) {
         if (this.#stopped) return;
         if (!(error instanceof NoAnswer || error instanceof Refused || error.name === "AbortError")) {
           console.error(error); // ours; and no reason to tell nothing new for ever
-          pause = LONGEST_PAUSE_MS;
+          backoff.slow();
         }
       }
       this.#abort.abort();
@@ -117,10 +118,9 @@ export class Stream {
       if (this.#resting) continue;
       await new Promise((resolve) => {
         this.#wake = resolve;
-        setTimeout(resolve, pause * (0.75 + Math.random() / 2));
+        setTimeout(resolve, backoff.next());
       });
       this.#wake = null;
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
 

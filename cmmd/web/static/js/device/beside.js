@@ -59,7 +59,8 @@ export class Beside {
     const key = JSON.stringify([live.lock, doubt, active]);
     if (key === this.key) return;
     this.key = key;
-    const held = this.list.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
+    const held = this.list.contains(focused) ? focused.dataset.act : null;
     put(this.list, live.lock ? this.#lockNotice(live.lock) : null,
       doubt && h("div", {class: "notice doubt"}, icon("alarm"), h("p", {}, doubt)),
       active.length ? h("ul", {class: "reports", "aria-label": t("signals.inputs")}, active.map(([name, report]) => this.#report(name, report))) : null);

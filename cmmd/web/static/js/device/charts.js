@@ -29,7 +29,7 @@ function loadLibrary() {
   library ??= new Promise((resolve, reject) => {
     if (!document.getElementById("plotly.js-style-global")) document.head.append(h("meta", {id: "plotly.js-style-global", class: "no-inline-styles"}));
     const script = document.createElement("script");
-    script.src = document.querySelector('meta[name="cmmd-charts"]').content;
+    script.src = document.querySelector('meta[name="cmmd-charts"]').getAttribute("content");
     document.createElement = (tag, ...more) => Document.prototype.createElement.call(document, tag === "style" ? "template" : tag, ...more);
     script.onload = () => {
       delete document.createElement;

@@ -10,6 +10,7 @@ import {why} from "../why.js";
 import {blockedText, inputTitle} from "./beside.js";
 import {Track} from "./track.js";
 
+/** @type {[string, string[]][]} */
 const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]]];
 const DANGEROUS = new Set(["start", "test", "auto", "generator_breaker_toggle", "mains_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]);
 const OVERRIDABLE = new Set(["remote_inhibited", "stale"]); // refusals that an administrator may override for one command
@@ -154,7 +155,7 @@ export class Control {
   /** Wait a little for the connection, where there is none. */
   #linked() {
     if (this.#fleet.linked === true) return null;
-    return new Promise((resolve) => {
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
         this.#fleet.removeEventListener("link", look);
@@ -163,7 +164,7 @@ export class Control {
       const look = () => this.#fleet.linked && done();
       const timer = setTimeout(done, LINK_MS);
       this.#fleet.addEventListener("link", look);
-    });
+    }));
   }
 
   // --- buttons -----------------------------------------------------------------------------------------------------
@@ -171,6 +172,7 @@ export class Control {
   #build() {
     const infos = new Map(this.#details.commands.map((one) => [one.name, one]));
     const known = new Set(GROUPS.flatMap(([, names]) => names));
+    /** @type {[string, string[]][]} */
     const groups = [...GROUPS, ["more", [...infos.keys()].filter((name) => !known.has(name))]];
     this.#buttons.clear();
     put(this.groups, groups.map(([group, names]) => {

@@ -5,6 +5,7 @@ import {h, icon, mark, put, s, say} from "../dom.js";
 import {t, titled} from "../i18n.js";
 
 /** point, lowest and highest of the scale, decimals, and the signals that say it is out of bounds. */
+/** @type {[string, number, number, number, RegExp][]} */
 const GAUGES = [
   ["load", 0, 120, 0, /^over(power|load)/],
   ["active_power", 0, null, 0, /^overpower/],

@@ -1,6 +1,7 @@
 // What became of the command that was asked for here last, and of a newer one that somebody else has asked for.
 
 import * as api from "../api.js";
+import {Backoff, pause} from "../backoff.js";
 import {notice} from "../dialog.js";
 import {clock} from "../format.js";
 import {h, icon, mark, put} from "../dom.js";
@@ -10,7 +11,8 @@ import {why} from "../why.js";
 import {commandName, outcomeTag, steps, verdict, watching} from "./outcome.js";
 
 const WAIT_S = 50;
-const PAUSES_MS = [1000, 30_000]; // between attempts to follow a command: the first, and the longest
+const FIRST_PAUSE_MS = 1000; // between attempts to follow a command
+const LONGEST_PAUSE_MS = 30_000;
 const LOOKS_MS = [1000, 2000, 4000, 8000, 15_000]; // before each look for a command that had no answer
 const KEPT_MS = 300_000; // one's own command stays for so long after its end
 const SLOW_MS = 400;
@@ -90,7 +92,12 @@ export class Track {
     if (problem !== null) this.element.scrollIntoView({block: "nearest"});
   }
 
-  /** Send something once and follow it to its end. `refused(error)`: gives a button for what may be done instead, or null. */
+  /**
+   * Send something once and follow it to its end. `refused(error)`: gives a button for what may be done instead, or null.
+   *
+   * @param {any} body
+   * @param {(error: any) => any} [refused]
+   */
   async send(body, refused = () => null) {
     const key = api.newKey();
     const {hostid} = this.#device().row;
@@ -139,8 +146,8 @@ export class Track {
 
   /** There was no answer: whether it was accepted is known once it is found under its key, and only then. */
   async #find(key, hostid) {
-    for (const pause of LOOKS_MS) {
-      await new Promise((resolve) => setTimeout(resolve, pause));
+    for (const wait_ms of LOOKS_MS) {
+      await pause(wait_ms);
       if (await this.#seek(key, hostid)) return;
     }
   }
@@ -186,20 +193,19 @@ export class Track {
   }
 
   async #until(number) {
-    let [pause, longest] = PAUSES_MS;
+    const backoff = new Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     while (!this.#signal.aborted && this.#last?.number === number) {
       try {
         const command = await api.command(number, WAIT_S, this.#signal);
         if (command?.number !== number) throw new api.NoAnswer("the answer is another");
         if (this.#last?.number === number) this.changed(command);
         if (command.outcome !== null) return;
-        [pause] = PAUSES_MS;
+        backoff.reset();
       } catch (error) {
         if (error.name === "AbortError") return;
         if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
         if (this.#last?.outcome !== null) return;
-        await new Promise((resolve) => setTimeout(resolve, pause));
-        pause = Math.min(pause * 2, longest);
+        await pause(backoff.next());
       }
     }
   }

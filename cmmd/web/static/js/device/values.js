@@ -5,6 +5,7 @@ import {h, icon, mark, put, say} from "../dom.js";
 import {t, titled} from "../i18n.js";
 import {inputTitle, saidText} from "./beside.js";
 
+/** @type {[string, RegExp][]} */
 const GROUPS = [
   ["mains", /^mains_(voltage|frequency)/],
   ["generator", /^generator_|^current_/],

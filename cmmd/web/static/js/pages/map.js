@@ -35,7 +35,7 @@ class MapPage {
   constructor(main, fleet, route) {
     this.#fleet = fleet;
     document.title = `${t("nav.map")} · cmmd`;
-    const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+    const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.getAttribute("content") ?? "";
     this.tiles = meta("cmmd-tiles") ? new TileLayer(meta("cmmd-tiles")) : null;
     this.canvas = h("canvas", {"aria-hidden": "true"});
     this.marks = h("div", {class: "marks"});
