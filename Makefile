@@ -19,7 +19,7 @@ CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
-	check-console console-is-unchecked update-constraints bench bench-peers bench-compare bench-programs clean
+	check-console console-is-unchecked dist update-constraints bench bench-peers bench-compare bench-programs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,10 @@ bench-programs: $(BENCH)/generator $(BENCH)/logins $(BENCH)/reference
 $(BENCH)/%: bench/peers/%.c bench/peers/common.h
 	@mkdir -p $(@D)
 	$(CC) -O2 -std=gnu17 -Wall -Wextra -o $@ $<
+
+dist: $(CAN_TEST) ## the wheel and the source archive, in dist/; a release: CONTRIBUTING.md
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
 clean: ## removes what was made here; never var/, where the state is
 	rm -rf $(VENV) $(CONSOLE)/node_modules build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache
