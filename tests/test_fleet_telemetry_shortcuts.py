@@ -136,7 +136,7 @@ class SameOutcomeTests(SynchronousTestCase):
                 general.take(upload)
             self.assertEqual(short.known(), general.known(), upload)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(first=frames(), more=st.lists(full | change | change | nothing, max_size=8))
     @example(first=[read_response(one, bytes(one.payload_length)) for one in PLAN], more=[])
     def test_any_uploads(self, first: list[str], more: list[ReqData | ReqDataChange]) -> None:

@@ -1,5 +1,6 @@
 """A bus on real ports: pseudo-terminals, TCP, RFC 2217; behind them pymodbus, which knows nothing of our Modbus."""
 
+import contextlib  # trial reads a module's own name "suppress" as warnings to hide
 import fcntl
 import os
 import struct
@@ -181,12 +182,20 @@ class TtyTests(PortTestCase):
         await bus.rewire(replace(bus.line, url=str(self.path)))
         await self.assert_truth(bus)
 
+    def ports_open(self) -> int:
+        """How many descriptors of this process are terminals; others come and go with the garbage collector."""
+        count = 0
+        for one in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # the one that the listing itself had
+                count += str(one.readlink()).startswith("/dev/pts/")
+        return count
+
     async def test_pulled_out_and_in(self) -> None:
         """The device disappears with a request in hand, and comes back as another one of the same name."""
         with capturedLogs() as captured:
             bus = self.started(self.path, timeout_s=5.0)
             await self.assert_truth(bus)
-            descriptors = len(list(Path("/proc/self/fd").iterdir()))
+            descriptors = self.ports_open()
             self.cable.cut = True
             reading = Deferred.fromCoroutine(bus.read(READ_REGISTERS))
             writing = Deferred.fromCoroutine(bus.write(START))
@@ -202,7 +211,7 @@ class TtyTests(PortTestCase):
             await self.assert_truth(bus)
             await self.assert_written(bus)
         self.assertEqual(bus.statistics.reopenings, 1)
-        self.assertEqual(len(list(Path("/proc/self/fd").iterdir())), descriptors)
+        self.assertEqual(self.ports_open(), descriptors)
         warnings = [event for event in captured if event["log_level"].name == "warn"]
         self.assertEqual([event["reason"] for event in warnings][:1], ["the device is gone"])
         self.assertLessEqual(len(warnings), 2)

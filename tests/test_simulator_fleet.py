@@ -132,7 +132,7 @@ class FleetTests(SynchronousTestCase):
     def test_calm_ones_stand_by_for_ever(self) -> None:
         for calm in (False, True):
             with self.subTest(calm=calm):
-                self.fleet(10, data_mode=1, calm=calm).startService()
+                self.fleet(4, data_mode=1, calm=calm).startService()
                 run(self.clock, 1800)
                 signals = {
                     one["params"].split(";")[0] for made in self.server.connections for one in made.of("reqdata")

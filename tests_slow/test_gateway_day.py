@@ -6,3 +6,4 @@ from tests import test_gateway_day as short
 class WholeDayTests(short.DayTests):
     hours = 24
     trouble_s = 3600
+    troubles_of_changes = len(short.TROUBLES)
