@@ -82,3 +82,9 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def load_cases(name: str) -> list[dict[str, Any]]:
+    """The cases of one file of ``tests/vectors``."""
+    cases: list[dict[str, Any]] = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))["cases"]
+    return cases

@@ -29,7 +29,7 @@ class _Obeying(HeldSession):
         answer = super().round_trip(message, timeout_s, leaves)
         order = self.sent[-1]
         if isinstance(message, WriteConfig) and isinstance(message.modulePort, int):
-            done = WriteConfigAnswer(modulePort=2, moduleBaud=0, hostid=HOSTID, uid=message.uid)
+            done = WriteConfigAnswer(modulePort=2, moduleBaud=0, hostid=HOSTID, uid=str(message.uid))
             self._clock.callLater(ANSWERS_S, answer.callback, done)
         else:
             self._clock.callLater(ANSWERS_S, order.obeyed)

@@ -96,7 +96,7 @@ class Carrier:
         if params is None and not port:
             frames = str(message.result).split(";")
             params = ";".join(f"{frame},1" for frame in frames)
-        trip.answered.callback(WriteConfigAnswer(params=params, hostid=HOSTID, uid=message.uid, **port))
+        trip.answered.callback(WriteConfigAnswer(params=params, hostid=HOSTID, uid=str(message.uid), **port))
 
     def fail(self, error: Exception, *, sent: bool = True) -> None:
         trip = self.trips.pop()

@@ -18,6 +18,7 @@ from cmmd.gateway.bus import Line
 from cmmd.gateway.link.answers import OrderAnswer
 from cmmd.gateway.link.command_executor import ORDER_PATIENCE_S, WAITING_COMMANDS
 from cmmd.gateway.link.command_log import Witness, names_of
+from cmmd.gateway.link.connection import SEND_GAP_S
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import InputStates, Source
 from cmmd.gateway.poller import BusSource
@@ -189,6 +190,7 @@ class ContractTests(LinkTestCase):
         run(self.clock, 1)
         under_way.callback(None)
         self.assertEqual([one.address for one in self.bus.written], [OTHER.address, 1])
+        run(self.clock, SEND_GAP_S)
         told = [(answer["uid"], answer["params"]) for answer in live.of("writeConfig")]
         self.assertEqual(told, [(OTHER_UID, f"{OTHER.to_hex()},1;{start},0"), (UID, _done("stop"))])
 
@@ -210,6 +212,7 @@ class ContractTests(LinkTestCase):
         self.bus.answers = list(under_way)
         for number in range(WAITING_COMMANDS + 3):
             live.send(_message("stop", str(number)))
+        run(self.clock, SEND_GAP_S)
         self.assertEqual([answer["uid"] for answer in live.of("writeConfig")], ["17", "18"])
         run(self.clock, STOP_WAITS_S + 0.1)
         self.assertEqual((len(self.bus.written), live.gone), (WAITING_COMMANDS + 1, False))

@@ -317,9 +317,6 @@ class TimeoutTests(LinkTestCase):
     def test_heartbeat(self) -> None:
         self.silent("HB")
 
-    def test_timing(self) -> None:
-        self.silent("timing")
-
     def test_upload(self) -> None:
         self.silent("reqdata")
 
@@ -347,6 +344,29 @@ class NonsenseTests(LinkTestCase):
         b"\xff\xfe\x00",
     )
 
+    SENSELESS = (
+        b'{"method":1}',
+        b'{"method":"login","result":7}',
+        b'{"method":"writeConfig"}',
+        b'{"method":"timing","retcode":"000000"}',
+        b'{"method":"error","message":"what?","retcode":"000001"}',
+    )
+    """Messages that make no sense in a session, and end none."""
+
+    def test_messages_in_a_session(self) -> None:
+        for senseless in self.SENSELESS:
+            with self.subTest(senseless), capturedLogs() as events:
+                self.prepare()
+                live = self.attached()
+                before = len(events)
+                for _ in range(10):
+                    live.send(senseless)
+                run(self.clock, 60)
+                self.assertFalse(live.gone)
+                self.assertLessEqual(len(events) - before, 1)
+                self.assertEqual(live.of("writeConfig"), [])
+                self.stop()
+
     def test_instead_of_the_login_answer(self) -> None:
         for nonsense in self.NONSENSE:
             with self.subTest(nonsense[:20]), capturedLogs() as events:
@@ -361,7 +381,10 @@ class NonsenseTests(LinkTestCase):
                 self.stop()
 
     def test_in_a_session(self) -> None:
+        """What is no JSON ends it: an order behind it could be part of something else."""
         for nonsense in self.NONSENSE:
+            if nonsense in self.SENSELESS:
+                continue
             with self.subTest(nonsense[:20]):
                 self.prepare()
                 live = self.attached()

@@ -455,6 +455,7 @@ class CommandTests(LinkTestCase):
         for result in ("", " ; ;"):
             live.send(write_config(result))
         live.send({"datatype": 1, "uid": "123456", "method": "writeConfig"})
+        run(self.clock, 1)
         self.assertEqual([answer["params"] for answer in self.answers(live)], [",0"] * 3)
         self.assertEqual((self.source.written, self.source.ports), ([], []))
 
@@ -474,6 +475,7 @@ class CommandTests(LinkTestCase):
         waiting[0].callback(True)
         self.assertEqual(self.source.written, [AUTO, STOP])
         waiting[1].callback(False)
+        run(self.clock, 0.2)
         self.assertEqual(
             [(answer["uid"], answer["params"]) for answer in self.answers(live)],
             [("1", AUTO + ",1"), ("2", STOP + ",0")],
@@ -492,6 +494,7 @@ class CommandTests(LinkTestCase):
         live.send(write_config(STOP, "4"))
         run(self.clock, 0.5)
         first.callback(True)
+        run(self.clock, 1)
         self.assertEqual(
             [(answer["uid"], answer.get("params")) for answer in self.answers(live)],
             [("1", f"{AUTO},1;{STOP},0"), ("2", f"{STOP},0"), ("3", ",0"), ("4", f"{STOP},1")],
@@ -514,6 +517,7 @@ class CommandTests(LinkTestCase):
         live.send(port)
         del port["moduleBaud"]
         live.send(port)
+        run(self.clock, 1)
         self.assertEqual(
             self.answers(live),
             [
@@ -648,7 +652,7 @@ class CommandTests(LinkTestCase):
         live.send(write_config(f"{AUTO};{STOP}", "2"))
         live.send({"modulePort": 2, "datatype": 1, "uid": "3", "method": "writeConfig"})
         live.send(RESET)
-        run(self.clock, 0.1)
+        run(self.clock, 0.5)
         self.assertEqual(
             [(answer["uid"], answer["params"]) for answer in self.answers(live)],
             [("2", f"{AUTO},0;{STOP},0"), ("3", ",0")],
@@ -678,7 +682,7 @@ class AnswersTests(LinkTestCase):
         live = self.answering(Step(2.0, ANY), Step(0.0, ANY), Step(0.5, ANY))
         self.send(live)
         run(self.clock, 10)
-        self.assertEqual(self.times(live), [2.0, 2.0, 2.5])
+        self.assertEqual(self.times(live), [2.0, 2.2, 2.5])  # never two in one segment
 
     def test_the_next_order_does_not_wait_for_a_late_answer(self) -> None:
         live = self.answering(Step(2.0, ANY))
@@ -749,7 +753,25 @@ class OrdersTests(SynchronousTestCase):
         return answer.result
 
     def test_period(self) -> None:
-        for rate, period in ((3000, 3.0), (0, 0.1), (-5, 0.1), (1, 0.1), (2**63, 3600.0)):
+        for rate, period in (
+            (3000, 3.0),
+            (100, 0.1),
+            (99, 99.0),
+            (5, 5.0),
+            (15, 15.0),
+            (1, 1.0),
+            ("5", 5.0),
+            (2.5, 2.5),
+            (0.01, 0.1),
+            (0, 3.0),
+            (-5, 3.0),
+            (None, 3.0),
+            ("", 3.0),
+            ("often", 3.0),
+            ([], 3.0),
+            (2**53, 3600.0),
+            (2**70, 3.0),
+        ):
             self.assertEqual(Orders.of(self.result(online_rate=rate)).upload_period, period)
 
     def test_data_mode(self) -> None:

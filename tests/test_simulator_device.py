@@ -312,7 +312,8 @@ class WireTests(LinkTestCase):
         return SimulatedDevice(self.identity, self.genset)
 
     def answer(self, **order: Any) -> dict[str, Any]:
-        """What one order is answered with, at once."""
+        """What one order is answered with, as soon as it can have a segment of its own."""
+        run(self.clock, 0.2)
         before = len(self.live.of("writeConfig"))
         self.live.send({"datatype": 1, "uid": "100042", "method": "writeConfig", **order})
         answer: dict[str, Any] = dict(*self.live.of("writeConfig")[before:])

@@ -146,6 +146,7 @@ class FleetTests(SynchronousTestCase):
         for live in [one for one in self.server.connections if one.methods[0] == "LongCon"]:
             for uid in ("1", "2", "3", "4"):
                 live.send({"result": "00050003FF007DEB", "datatype": 1, "uid": uid, "method": "writeConfig"})
+            run(self.clock, 0.5)
             self.assertEqual([answer["uid"] for answer in live.of("writeConfig")], ["2", "4"])
         self.assertEqual(self.made.counters.commands, 8)
 

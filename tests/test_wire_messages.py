@@ -151,40 +151,49 @@ def or_unset(strategy: st.SearchStrategy[Value]) -> st.SearchStrategy[Value | Un
     return st.just(UNSET) | strategy
 
 
+SHORTEST_FRAME = 8
+plain_texts = st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Z", "C"]), max_size=20)
+"""Strategy: texts without blanks around them, for those of a server do not count."""
+
 server_messages: st.SearchStrategy[ServerMessage] = st.one_of(
     st.builds(
         LoginAnswer,
         result=st.builds(
             LoginResult,
             register=st.integers(0, 1),
-            historic=texts,
-            liveData=texts,
-            realTime=texts,
-            para_command=texts,
-            con_command=texts,
+            historic=plain_texts,
+            liveData=plain_texts,
+            realTime=plain_texts,
+            para_command=plain_texts,
+            con_command=plain_texts,
             online_rate=bauds,
             offline_rate=bauds,
-            moduletype=or_unset(texts),
+            moduletype=or_unset(plain_texts),
             data_mode=or_unset(st.integers(0, 1)),
             modulePort=or_unset(ports),
             moduleBaud=or_unset(bauds),
             reset_packet_num=or_unset(bauds),
         ),
-        message=or_unset(texts),
+        message=or_unset(plain_texts),
         retcode=st.sampled_from([one.value for one in Retcode]),
     ),
-    st.builds(Answer, method=st.sampled_from(["LongCon", "HB", "reqdata", "error"]), message=texts, retcode=texts),
-    st.builds(TimingAnswer, result=texts),
+    st.builds(
+        Answer,
+        method=st.sampled_from(["LongCon", "HB", "reqdata", "error"]),
+        message=plain_texts,
+        retcode=st.sampled_from([one.value for one in Retcode]),
+    ),
+    st.builds(TimingAnswer, result=plain_texts),
     st.builds(
         WriteConfig,
-        result=or_unset(hexes),
+        result=hexes.filter(lambda text: len(text) >= SHORTEST_FRAME),
         modulePort=or_unset(ports),
         moduleBaud=or_unset(bauds),
         datatype=st.integers(0, 2),
         uid=texts,
         packetnum=or_unset(bauds),
-        message=or_unset(texts),
-        retcode=or_unset(texts),
+        message=or_unset(plain_texts),
+        retcode=or_unset(st.just(Retcode.OK.value)),
     ),
     st.just(Reset()),
 )

@@ -160,7 +160,7 @@ class RoundTrips:
 
 def _key_of(message: Message) -> object:
     """What tells its answer: its uid; a reset has none."""
-    return message.uid if isinstance(message, WriteConfig) else Reset
+    return message.uid if isinstance(message, WriteConfig) else Reset  # ours always has one
 
 
 def _echoes(answer: WriteConfigAnswer, message: Message) -> bool:

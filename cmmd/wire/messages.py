@@ -172,17 +172,18 @@ class LoginResult(FromServer, frozen=True, kw_only=True):
     """``login.result`` (4.1). Addresses are ``host:port``; ``realTime`` is Unix time in seconds.
 
     The commands are Modbus RTU requests in hex, separated by ``;``; rates are in milliseconds; ``data_mode`` 0 is
-    changes only, 1 everything.
+    changes only, 1 everything. The defaults are for servers that leave fields out, as a refusal may (4.10); cmmd
+    always sends them.
     """
 
     register: int
-    historic: str
-    liveData: str
-    realTime: str
-    para_command: str
-    con_command: str
-    online_rate: int
-    offline_rate: int
+    historic: str = ""
+    liveData: str = ""
+    realTime: str = ""
+    para_command: str = ""
+    con_command: str = ""
+    online_rate: int | float = 3000
+    offline_rate: int | float = 3000
     moduletype: str | UnsetType = UNSET
     data_mode: int | UnsetType = UNSET
     modulePort: Port | UnsetType = UNSET
@@ -200,7 +201,10 @@ class LoginAnswer(FromServer, frozen=True, kw_only=True):
 
 
 class Answer(FromServer, frozen=True, kw_only=True):
-    """The plain answer: ``LongCon``, ``HB``, ``reqdata`` (to both kinds of upload) and ``error``."""
+    """The plain answer: ``LongCon``, ``HB``, ``reqdata`` (to both kinds of upload) and ``error``.
+
+    With ``writeConfig`` or ``reset`` it acknowledges what the device has answered (4.10); it is never an order.
+    """
 
     method: str
     message: str = "OK"
@@ -208,25 +212,25 @@ class Answer(FromServer, frozen=True, kw_only=True):
 
 
 class TimingAnswer(FromServer, frozen=True, kw_only=True):
-    """Answer to ``timing`` (4.7): ``result`` is Unix time in milliseconds."""
+    """Answer to ``timing`` (4.7): ``result`` is Unix time in milliseconds; empty where a server says none (4.10)."""
 
     message: str = "ok"
     retcode: str = Retcode.OK.value
     method: Literal["timing"] = "timing"
-    result: str
+    result: str = ""
 
 
 class WriteConfig(FromServer, frozen=True, kw_only=True):
     """A Modbus write (``result``: RTU requests in hex, separated by ``;``) or a port and baud change (4.6).
 
-    ``datatype``: 0 string, 1 Modbus, 2 JSON.
+    ``datatype``: 0 string, 1 Modbus, 2 JSON. Servers in service leave it out, or ``uid`` (4.10); cmmd sends both.
     """
 
     result: str | UnsetType = UNSET
     modulePort: Port | UnsetType = UNSET
     moduleBaud: Baud | UnsetType = UNSET
-    datatype: int
-    uid: str
+    datatype: int = 1
+    uid: str | UnsetType = UNSET
     packetnum: int | UnsetType = UNSET
     message: str | UnsetType = UNSET
     retcode: str | UnsetType = UNSET

@@ -1,7 +1,8 @@
 """Documents to messages: strictly first, tolerantly where that fails (protocol sections 2 and 4).
 
 The tolerant way takes keys in any letter case, the paper's misspelt keys, numbers in text and text in numbers,
-``params`` as a string that holds an object, and leaves unknown keys out.
+``params`` as a string that holds an object, blanks around the method, and leaves unknown keys out. Of what servers send
+it takes more: see :func:`read_from_server`.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct, inspect
 
-from cmmd.wire import lenient, messages
+from cmmd.wire import dialects, lenient, messages
 from cmmd.wire.errors import FrameError, MessageError, Reason
 from cmmd.wire.messages import DeviceMessage, ServerMessage
 from cmmd.wire.retcodes import Retcode
@@ -34,11 +35,13 @@ _FROM_SERVER: dict[str, type[Struct]] = {
     "LongCon": messages.Answer,
     "HB": messages.Answer,
     "reqdata": messages.Answer,
+    "reqdatachange": messages.Answer,
     "error": messages.Answer,
     "timing": messages.TimingAnswer,
     "writeConfig": messages.WriteConfig,
     "reset": messages.Reset,
 }
+_ACKNOWLEDGEMENTS: dict[str, type[Struct]] = {"writeConfig": messages.Answer, "reset": messages.Answer}
 ANSWERED_AS = {"reqdatachange": "reqdata"}
 """Methods that are not answered under their own name (4.5)."""
 _MISSPELT = {"hosted": "hostid", "gsen": "gpsen"}  # the paper's examples (4.1)
@@ -59,7 +62,7 @@ def read_from_device(document: bytes, max_depth: int = MAX_DEPTH) -> DeviceMessa
     try:
         return _strict_from_device.decode(document)
     except _NOT_STRICT:
-        return cast("DeviceMessage", _read(document, _FROM_DEVICE, max_depth))
+        return cast("DeviceMessage", _read(_decoded(document, max_depth), document, _FROM_DEVICE))
 
 
 def read_segment(segment: bytes) -> DeviceMessage | None:
@@ -77,25 +80,47 @@ def read_segment(segment: bytes) -> DeviceMessage | None:
 
 
 def read_from_server(document: bytes) -> ServerMessage:
-    """Read what a server sent: ours or the vendor's.
+    """Read what a server sent: cmmd, the vendor's, or another one in service (section 4.10).
+
+    Beyond what is taken of devices: an object that is encoded twice, and what :mod:`cmmd.wire.dialects` puts right. An
+    acknowledgement under the method of an order becomes an :class:`~cmmd.wire.messages.Answer`, so that it cannot be
+    taken for an order. An order that cannot be read becomes one without frames, so that it can be refused.
 
     :raises FrameError: as above.
     :raises MessageError: as above.
     """
-    return cast("ServerMessage", _read(document, _FROM_SERVER))
-
-
-def _read(document: bytes, kinds: dict[str, type[Struct]], max_depth: int = MAX_DEPTH) -> Struct:
+    found = _decoded(document)
+    if isinstance(found, str):
+        found = lenient.decode_object(found)
+    if not isinstance(found, dict):
+        return cast("ServerMessage", _read(found, document, _FROM_SERVER))
+    said = dialects.put_right(found)
+    if dialects.echoes(said):
+        raise MessageError("a message of a device", said=document)
+    kinds = _ACKNOWLEDGEMENTS if dialects.acknowledges(said) else _FROM_SERVER
     try:
-        found = msgspec.json.decode(document)
+        return cast("ServerMessage", _read(said, document, kinds))
+    except MessageError:
+        if said.get("method") != "writeConfig":
+            raise
+        return messages.WriteConfig(result="", uid=said.get("uid", msgspec.UNSET))
+
+
+def _decoded(document: bytes, max_depth: int = MAX_DEPTH) -> object:
+    try:
+        return msgspec.json.decode(document)
     except _NOT_STRICT:
-        found = lenient.decode(document, max_depth)
+        return lenient.decode(document, max_depth)
+
+
+def _read(found: object, document: bytes, kinds: dict[str, type[Struct]]) -> Struct:
     if not isinstance(found, dict):
         raise FrameError(Reason.SYNTAX, "not JSON: an object expected at character 0", document)
     envelope = {key.lower(): value for key, value in found.items()}
     method = envelope.get("method")
     if not isinstance(method, str):
         raise MessageError("method: a text is required", said=document)
+    method = envelope["method"] = method.strip()
     kind = kinds.get(method)
     if kind is None:
         raise MessageError("unknown method", reason=Reason.UNKNOWN_METHOD, retcode=Retcode.UNKNOWN_METHOD, said=method)

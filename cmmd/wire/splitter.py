@@ -58,6 +58,7 @@ class Splitter:
 
     :param max_frame: longest document, in bytes.
     :param max_depth: deepest nesting of objects and arrays.
+    :param take_strings: whether a JSON string between documents is a document, too: servers may encode an object twice.
     """
 
     __slots__ = (
@@ -70,10 +71,12 @@ class Splitter:
         "_max_depth",
         "_max_frame",
         "_position",
+        "_take_strings",
         "_whole",
     )
 
-    def __init__(self, max_frame: int = MAX_FRAME, max_depth: int = MAX_DEPTH) -> None:
+    def __init__(self, max_frame: int = MAX_FRAME, max_depth: int = MAX_DEPTH, *, take_strings: bool = False) -> None:
+        self._take_strings = take_strings
         self._max_frame = max_frame
         self._max_depth = max_depth
         self._buffer = bytearray()
@@ -128,7 +131,8 @@ class Splitter:
         if self._in_garbage:
             self._skip_garbage()
         while not self._in_garbage and (self._depth or self._begin()):
-            end = self._scan()
+            is_string = not self._depth and self._buffer.startswith(b'"')  # only begun where strings are taken
+            end = self._scan_string() if is_string else self._scan()
             if end is None:
                 return None
             document = bytes(memoryview(self._buffer)[:end])
@@ -153,7 +157,7 @@ class Splitter:
         del buffer[: blank.end()]
         if not buffer or bytes(buffer[:3]) in _BOM_PREFIXES:
             return False
-        if buffer.startswith(b"{"):
+        if buffer.startswith(b"{") or (self._take_strings and buffer.startswith(b'"')):
             return True
         self._in_garbage = True
         raise self._garbage()
@@ -174,6 +178,21 @@ class Splitter:
 
     def _garbage(self) -> FrameError:
         return FrameError(Reason.GARBAGE, "not a JSON object", self._buffer)
+
+    def _scan_string(self) -> int | None:
+        """Read on in a string between documents; its end in the buffer, or None when the buffer ends first."""
+        buffer = self._buffer
+        limit = min(len(buffer), self._allowance)
+        position = _end(_STRING_BODY.match(buffer, max(self._position, 1), limit))
+        if position < limit and buffer[position] == _QUOTE:
+            return position + 1
+        if len(buffer) >= self._allowance:
+            error = FrameError(Reason.OVERSIZE, f"longer than {self._max_frame} bytes", buffer)
+            self._restart(position)
+            self._in_garbage = True
+            raise error
+        self._position = position  # where the next look begins: the work stays linear
+        return None
 
     def _scan(self) -> int | None:
         """Read on in the current document; its end in the buffer, or None when the buffer ends first."""

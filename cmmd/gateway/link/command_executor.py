@@ -26,6 +26,9 @@ __all__ = ["ORDER_PATIENCE_S", "WAITING_COMMANDS", "Obedience", "Say"]
 WAITING_COMMANDS = 16
 """Orders that can wait for the one under way; more of them are refused at once."""
 
+MOST_TAKEN = 32
+"""Orders that are remembered, to tell an order from its acknowledgement."""
+
 ORDER_PATIENCE_S = 10.0
 """How long an order waits for those before it, in seconds from when it came. Its sender does not expect it for ever:
 later it could start an engine that a person works at by then. A stop has no such limit: a late stop does no harm."""
@@ -101,6 +104,7 @@ class Obedience:
         self._under_way = 0
         self._unanswered = 0
         self._stops = 0  # that have come
+        self._taken: deque[WriteConfig] = deque(maxlen=MOST_TAKEN)  # those without a return code
 
     @property
     def busy(self) -> bool:
@@ -122,7 +126,12 @@ class Obedience:
                 self._begin_stop(self._carry_out(order))
 
     def take(self, command: Command, say: Say) -> None:
-        """Carry an order out when its turn comes, or refuse it where too many wait."""
+        """Carry an order out when its turn comes, or refuse it where too many wait.
+
+        What only acknowledges an order that has come before is ignored: carried out, it would be done twice.
+        """
+        if isinstance(command, WriteConfig) and self._is_acknowledgement(command):
+            return
         frames = () if not isinstance(command, WriteConfig) or command.result is UNSET else split_frames(command.result)
         stop = bool(frames) and all(map(self._source.is_stop, frozenset(frames)))
         order = _Order(command, say, frames, stop, self._clock.seconds(), self._stops)
@@ -138,6 +147,17 @@ class Obedience:
         if stop:
             self._begin(self._wait_no_longer(order))
         self._go_on()
+
+    def _is_acknowledgement(self, command: WriteConfig) -> bool:
+        """Tell whether a message is an earlier order sent back with a return code or text, as some servers do (4.10).
+
+        A server that gives all its orders a return code repeats an order in the same way as it gave it first.
+        """
+        plain = replace(command, retcode=UNSET, message=UNSET, packetnum=UNSET)
+        if command.retcode is UNSET and command.message is UNSET:
+            self._taken.append(plain)
+            return False
+        return command.uid is not UNSET and plain in self._taken
 
     def _refuse_what_waits(self) -> None:
         """Refuse all orders that wait, but for stops: a stop has come."""
@@ -256,7 +276,7 @@ class Obedience:
     def _answer_to(self, command: WriteConfig, done: Sequence[tuple[str, bool]]) -> WriteConfigAnswer:
         """Say for each frame whether it was done; ``,0`` where there is none."""
         params = ";".join(f"{frame},{obeyed:d}" for frame, obeyed in done) or ",0"
-        return WriteConfigAnswer(params=params, hostid=self._hostid, uid=command.uid)
+        return WriteConfigAnswer(params=params, hostid=self._hostid, uid=None if command.uid is UNSET else command.uid)
 
     async def _answer(self, steps: Iterable[Step], say: Say) -> None:
         """Answer as the steps have it."""

@@ -1,26 +1,30 @@
 """One TCP connection to a server: messages out, answers and commands in."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.wire import messages
-from cmmd.wire.errors import MessageError, PeerError, Reason
+from cmmd.wire.errors import FrameError, MessageError
 from cmmd.wire.messages import Answer, DeviceMessage, LoginAnswer, Reset, ServerMessage, TimingAnswer, WriteConfig
 from cmmd.wire.quoting import quoted
 from cmmd.wire.reading import read_from_server
+from cmmd.wire.retcodes import Retcode
 from cmmd.wire.splitter import Splitter
 
 __all__ = [
     "ANSWER_TIMEOUT_S",
+    "SEND_GAP_S",
     "Command",
     "LinkError",
+    "NotAnswered",
     "ServerAnswer",
     "ServerConnection",
     "Standstill",
@@ -32,6 +36,10 @@ ANSWER_TIMEOUT_S = 20.0
 
 CLOSE_TIMEOUT_S = 1.0
 """How long a connection may take to get its last bytes out."""
+
+SEND_GAP_S = 0.2
+"""The least time between two messages, unless the server has answered the first one. Some servers parse one message
+from what one receive gives, and lose the second one of a segment, or both."""
 
 Command = WriteConfig | Reset
 """What a server sends by itself."""
@@ -48,6 +56,12 @@ def never_stood_still() -> float:
     return 0.0
 
 
+_ANSWERED_BY = {"reqdatachange": "reqdata"}
+"""Methods of answers, by those of the questions that wait for them (4.5)."""
+
+_REFUSABLE = ("LongCon", "HB", "reqdata")
+"""Questions whose answer says no more than that something was taken, or refused."""
+
 # The answers that come all day, byte for byte as cmmd writes them: no need to read them each time.
 _USUAL: dict[bytes, ServerMessage] = {
     messages.ANSWER_REQDATA: Answer(method="reqdata"),
@@ -60,8 +74,15 @@ class LinkError(Exception):
     """The server, or the way to it, does not let the link go on. The text is fit for a log."""
 
 
+class NotAnswered(LinkError):
+    """The server has not answered a question in time. The connection stands."""
+
+
 class ServerConnection(Protocol):
-    """Asks the server and hands its commands on. What makes no sense ends the connection, with a :exc:`LinkError`.
+    """Asks the server and hands its commands on.
+
+    What is no JSON ends the connection, with a :exc:`LinkError`: from there on it is unknown where messages begin, and
+    one of them may be an order. A message that makes no sense is ignored, unless it answers a question, which fails.
 
     :param clock: for the timeouts.
     :param log: where to say what was ignored.
@@ -74,12 +95,18 @@ class ServerConnection(Protocol):
         self._clock = clock
         self._log = log
         self._stood_still = stood_still
-        self._splitter = Splitter()
+        self._splitter = Splitter(take_strings=True)
+        self._unsent: deque[tuple[bytes, str | None]] = deque()  # messages, and the methods of their answers
+        self._sent_at = clock.seconds() - SEND_GAP_S
+        self._unread: str | None = (
+            ""  # answer that shows that the server has read what was sent last; None: there is none
+        )
+        self._sending: IDelayedCall | None = None
         self._waiting: dict[str, Deferred[ServerAnswer]] = {}  # by the method of the answer
         self._error: LinkError | None = None  # why the connection can no longer be used
         self._lost = False
         self._closed: Deferred[None] | None = None
-        self._unknown_methods = 0
+        self._ignored = 0
         self.on_command: Callable[[Command], None] | None = None
         self.on_end: Callable[[LinkError], None] | None = None
 
@@ -91,38 +118,76 @@ class ServerConnection(Protocol):
     # --- out ---------------------------------------------------------------------------------------------------------
 
     def send(self, message: DeviceMessage) -> None:
-        """Send one message in one write.
+        """Send one message in one write, :data:`SEND_GAP_S` after the last one or when that was answered.
 
         :raises LinkError: the connection has ended.
         """
+        self._send(message, None)
+
+    def _send(self, message: DeviceMessage, answered_by: str | None) -> None:
         if self._error is not None:
             raise self._error
+        self._unsent.append((messages.encode(message), answered_by))
+        self._send_what_waits()
+
+    def _send_what_waits(self) -> None:
+        """Send until one may still be unread at the server; the rest follows."""
+        if self._sending is not None and self._sending.active():
+            self._sending.cancel()
+        self._sending = None
+        while self._unsent and self._error is None:
+            pause_s = 0.0 if self._unread == "" else self._sent_at + SEND_GAP_S - self._clock.seconds()
+            if pause_s > 0:
+                self._sending = self._clock.callLater(pause_s, self._send_what_waits)
+                return
+            document, self._unread = self._unsent.popleft()
+            self._sent_at = self._clock.seconds()
+            self._write(document)
+
+    def _write(self, document: bytes) -> None:
         assert self.transport is not None
-        self.transport.write(messages.encode(message))
+        self.transport.write(document)
+
+    def _stop_sending(self, *, write_rest: bool) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        while self._unsent:
+            document, _ = self._unsent.popleft()
+            if write_rest:
+                self._write(document)
 
     async def ask(self, message: DeviceMessage, method: str) -> ServerAnswer:
         """Send a message and wait for its answer. One question per method at a time.
 
         :param method: the method of the answer.
-        :raises LinkError: no answer within :data:`ANSWER_TIMEOUT_S`, or the connection ended first.
+        :raises NotAnswered: no answer within :data:`ANSWER_TIMEOUT_S`, or one without sense.
+        :raises LinkError: the connection ended first.
         """
         assert method not in self._waiting
-        self.send(message)
         answer: Deferred[ServerAnswer] = Deferred()
         self._waiting[method] = answer
+        try:
+            self._send(message, method)
+        except LinkError:
+            del self._waiting[method]
+            raise
         answer.addTimeout(ANSWER_TIMEOUT_S, self._clock)
         try:
             return await answer
         except DeferredTimeoutError:
-            raise LinkError(f"no answer to {method} within {ANSWER_TIMEOUT_S:.0f} s") from None
+            raise NotAnswered(f"no answer to {method} within {ANSWER_TIMEOUT_S:.0f} s") from None
         finally:
             self._waiting.pop(method, None)
 
     async def close(self) -> None:
         """End the connection and wait until it is gone: what was sent gets a second to leave, then it is cut.
 
-        Cancelling cuts it at once, and still waits for it to be gone.
+        What waits for its turn is sent at once: it may be the answer to an order. Cancelling cuts the connection at
+        once, and still waits for it to be gone.
         """
+        if self._error is None:
+            self._stop_sending(write_rest=True)
         self._end(LinkError("closed by us"))
         if self._lost:
             return
@@ -164,12 +229,9 @@ class ServerConnection(Protocol):
                     return
                 message = _USUAL.get(document) or read_from_server(document)
             except MessageError as error:
-                if error.reason is Reason.UNKNOWN_METHOD:
-                    self._ignore_unknown_method()
-                else:
-                    self._misunderstood(error)
-            except PeerError as error:
-                self._misunderstood(error)
+                self._not_a_message(error)
+            except FrameError as error:
+                self._give_up(LinkError(f"nonsense from the server ({error.reason}): {quoted(error)}"))
             else:
                 self._take(message)
 
@@ -184,21 +246,56 @@ class ServerConnection(Protocol):
         if isinstance(message, Command):
             if self.on_command is not None:
                 self.on_command(message)
-        elif message.method == "error":
-            self._give_up(LinkError(f"the server did not understand: {quoted(message.message)}"))
+        elif "login" in self._waiting and not isinstance(message, LoginAnswer) and message.method != "error":
+            self._not_a_message(MessageError(f"{message.method} in place of the answer to the login"))
+        elif isinstance(message, Answer) and message.method == "error":
+            self._error_came(message)
         else:
-            answer = self._waiting.pop(message.method, None)  # an answer that nobody waits for is harmless
-            if answer is not None:
-                answer.callback(message)
+            self._answered(_ANSWERED_BY.get(message.method, message.method), message)
 
-    def _ignore_unknown_method(self) -> None:
-        """A newer server may say more than we know: no reason to part, but worth a line."""
-        self._unknown_methods += 1
-        if self._unknown_methods == 1:
-            self._log.info("a message with an unknown method came from the server and was ignored")
+    def _answered(self, method: str, message: ServerAnswer | LinkError) -> None:
+        """Give an answer to the question of its method; one that is for none is harmless."""
+        answer = self._waiting.pop(method, None)
+        if answer is None:
+            return
+        if method == self._unread:
+            self._unread = ""
+        if isinstance(message, LinkError):
+            answer.errback(message)
+        else:
+            answer.callback(message)
+        self._send_what_waits()
 
-    def _misunderstood(self, error: PeerError) -> None:
-        self._give_up(LinkError(f"nonsense from the server ({error.reason}): {quoted(error)}"))
+    def _error_came(self, message: Answer) -> None:
+        """Take an error as the answer to the oldest question: it does not say to which, and servers answer in order.
+
+        So a server that does not know ``timing`` does not end a session with it.
+        """
+        what = f"the server did not understand: {quoted(message.message)}"
+        method = next(iter(self._waiting), None)
+        if method is None:
+            self._ignore(what)
+        elif method in _REFUSABLE:
+            code = message.retcode if message.retcode != Retcode.OK else Retcode.NOT_UNDERSTOOD.value
+            self._answered(method, Answer(method=method, message=message.message, retcode=code))
+        else:
+            self._answered(method, NotAnswered(what))
+
+    def _not_a_message(self, error: MessageError) -> None:
+        """Ignore what makes no sense; but what comes in place of an answer is one, and fails its question at once."""
+        what = f"nonsense from the server ({error.reason}): {quoted(error)}"
+        if "login" in self._waiting:  # nothing else belongs on that connection
+            self._answered("login", NotAnswered(what))
+        elif error.method in self._waiting:
+            self._answered(error.method, NotAnswered(what))
+        else:
+            self._ignore(what)
+
+    def _ignore(self, what: str) -> None:
+        """Go on: a newer server can say more than the device knows. The first time it is worth a line."""
+        self._ignored += 1
+        if self._ignored == 1:
+            self._log.info("ignored, and more of that is not logged: {what}", what=what)
 
     def _give_up(self, error: LinkError) -> None:
         self._end(error)
@@ -212,6 +309,7 @@ class ServerConnection(Protocol):
         if self._error is not None:
             return
         self._error = error
+        self._stop_sending(write_rest=False)
         for answer in list(self._waiting.values()):
             answer.errback(error)
         if self.on_end is not None:

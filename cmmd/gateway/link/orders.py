@@ -8,6 +8,12 @@ from cmmd.wire.messages import LoginResult
 
 __all__ = ["LinkCounters", "Orders"]
 
+DEFAULT_PERIOD_S = 3.0
+"""The period of the paper (4.1), for a server that says none."""
+
+SECONDS_BELOW = 100
+"""A rate below this is in seconds (4.10): no server means ten uploads a second, and 5 or 15 stands in login answers."""
+
 SHORTEST_PERIOD_S = 0.1
 LONGEST_PERIOD_S = 3600.0
 """What an upload period may be, whatever a server asks for."""
@@ -54,6 +60,13 @@ class Orders:
         """
         if data_mode is None:
             data_mode = 0 if result.data_mode == 0 else 1
-        period = min(max(result.online_rate, 0), LONGEST_PERIOD_S * 1000) / 1000
         packets = 0 if result.reset_packet_num is UNSET else max(result.reset_packet_num, 0)
-        return cls(max(period, SHORTEST_PERIOD_S), data_mode, packets)
+        return cls(_period(result.online_rate), data_mode, packets)
+
+
+def _period(online_rate: float) -> float:
+    """The seconds between two uploads that a login answer means."""
+    if online_rate <= 0:
+        return DEFAULT_PERIOD_S
+    period = online_rate if online_rate < SECONDS_BELOW else min(online_rate, LONGEST_PERIOD_S * 1000) / 1000
+    return max(period, SHORTEST_PERIOD_S)

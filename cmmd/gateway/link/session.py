@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from cmmd.gateway.link.answers import Answers
 from cmmd.gateway.link.command_executor import WAITING_COMMANDS, Obedience, Say
-from cmmd.gateway.link.connection import Command, LinkError, ServerAnswer, ServerConnection
+from cmmd.gateway.link.connection import Command, LinkError, NotAnswered, ServerAnswer, ServerConnection
 from cmmd.gateway.link.orders import LinkCounters, Orders
 from cmmd.gateway.link.source import Source
 from cmmd.gateway.link.uploads import Keeper, Uploads
@@ -69,7 +69,7 @@ class Session:
     :param connection: just connected to the server's liveData address.
     :param attached: called when the server has accepted LongCon.
     :ivar attached_at: when that was, in seconds of the clock; None: not yet.
-    :ivar time_asked: whether the server has answered what time it is, with sense or without.
+    :ivar time_asked: whether the server has answered what time it is, with sense or without, or has had time to.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class Session:
     # --- what we say by ourselves ------------------------------------------------------------------------------------
 
     async def _ask_time(self) -> None:
-        """Learn the server's clock, now and then (4.7). A server without a sensible one is no reason to part."""
+        """Learn the server's clock, now and then (4.7). Where it has none, or never answers, the session goes on."""
         while True:
             await self.ask_time()
             await self._sleep(TIMING_INTERVAL_S)
@@ -218,13 +218,20 @@ class Session:
     async def ask_time(self) -> None:
         """Ask for the server's clock. Ours may be put right before the answer comes, so it is measured by the ticks.
 
-        :raises LinkError: no answer.
+        Where the server does not answer, what was learnt before stays.
+
+        :raises LinkError: the connection has ended.
         """
         await self._asking_time.acquire()
         try:
             asked = self._terms.ticks()
             answer = await self._connection.ask(Timing(hostid=self._hostid), "timing")
             answered = self._terms.ticks()
+        except NotAnswered as error:
+            if not self.time_asked:
+                self._terms.log.info("{hostid}: {error}", hostid=self._hostid, error=error)
+            self.time_asked = True
+            return
         finally:
             self._asking_time.release()
         if isinstance(answer, TimingAnswer) and answer.result.isdecimal() and len(answer.result) <= _LONGEST_TIME:
