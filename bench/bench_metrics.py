@@ -31,7 +31,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from cmmd.process import calm_collector
-from cmmd.server.listeners import Listener, Role, Sessions
+from cmmd.server.listeners import DeviceListeners, Listener, Role
 from cmmd.web.metrics.device_metrics import MOST_AT_ONCE, DeviceMetricsResource
 from cmmd.web.metrics.families import Watched
 from cmmd.web.metrics.lag import ReactorLag
@@ -167,7 +167,7 @@ async def over_sockets(world: World, registry: CollectorRegistry, resource: Devi
     device_port, web_port = service_port(), service_port()
     passing = LoopingCall(lambda: world.clock.advance(0.05))
     passing.start(0.05)
-    sessions = Sessions(replace(world.around, clock=reactor), 1000)
+    sessions = DeviceListeners(replace(world.around, clock=reactor), 1000)
     here = endpoint(device_port)
     await sessions.listen([Listener(here, serverFromString(reactor, here), frozenset(Role))])
     root, metrics = Resource(), MetricsResource(registry)
@@ -199,7 +199,7 @@ def main() -> None:
     registry = new_registry(
         Watched(
             fleet=world.fleet,
-            tally=world.tally,
+            counters=world.counters,
             connections=lambda: {"login": 0, "live": DEVICES, "historic": 0},
             lag=lag,
             started_at=time.time(),

@@ -62,7 +62,7 @@ def main(folder: Path) -> None:
     web = world.web
     pieces = Timed(world.clock)
     web.feed._pieces = pieces
-    around = web.site.resource.getStaticEntity(b"api").getStaticEntity(b"v1")._around
+    around = web.site.resource.getStaticEntity(b"api").getStaticEntity(b"v1")._context
     force_setattr(around, "pieces", pieces)
     token = world.tokens.add("me", "viewer")
 

@@ -7,7 +7,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-__all__ = ["STANDSTILL_S", "TOLD_S", "Pulse", "ticks_s"]
+__all__ = ["STANDSTILL_S", "TOLD_S", "StallDetector", "ticks_s"]
 
 BEAT_S = 1.0
 STANDSTILL_S = 5.0
@@ -21,7 +21,7 @@ def ticks_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Pulse(Service):
+class StallDetector(Service):
     """Beats every second.
 
     What came during a standstill is read before the next beat or some turns of the reactor after it: it is told from

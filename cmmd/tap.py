@@ -13,19 +13,19 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from cmmd import __version__, config
-from cmmd.control.control_server import DoorError, Programs
+from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.endpoints import in_state
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.retention import Retention
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 from cmmd.process import (
     CommandLine,
     StateInUse,
@@ -38,12 +38,12 @@ from cmmd.process import (
     steady_timers,
 )
 from cmmd.server.direct_reads import read_directly
-from cmmd.server.listeners import Listener, ListenError, Role, Sessions, roles_by_endpoint
-from cmmd.server.login import Advertised, LoginDesk, UploadTerms
+from cmmd.server.listeners import DeviceListeners, Listener, ListenError, Role, roles_by_endpoint
+from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
-from cmmd.server.session import Surroundings
-from cmmd.stall_detector import Pulse
+from cmmd.server.session import Context
+from cmmd.stall_detector import StallDetector
 from cmmd.store.interface import Health, IStore, StoreError
 from cmmd.store.memory import MemoryStore
 from cmmd.store.outbox.known import Known
@@ -108,7 +108,7 @@ class Server(Service):
     :param state: directory for everything that is kept.
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
-    :ivar tally: what has been counted.
+    :ivar counters: what has been counted.
     :ivar fleet: all devices and what is known of them; None: not started.
     :raises ConfigError: a value cannot be used.
     """
@@ -124,16 +124,16 @@ class Server(Service):
         self._store = _store(settings.store, state, reactor)
         self._threads: BackgroundThreads | None = None
         self._doors = _doors(settings.control, state, reactor)
-        self._programs: Programs | None = None
+        self._programs: ControlServer | None = None
         self._web_doors = _web_doors(settings.web, state, reactor)
         self._tiles = _tiles(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
         self._count_no_more: Callable[[], None] = lambda: None
-        self._sessions: Sessions | None = None
+        self._sessions: DeviceListeners | None = None
         self._retention: Retention | None = None
-        self._pulse = Pulse(reactor)
-        self.tally = Tally()
+        self._stall_detector = StallDetector(reactor)
+        self.counters = Counters()
         self.fleet: Fleet | None = None
 
     def startService(self) -> None:
@@ -143,8 +143,8 @@ class Server(Service):
         :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
         """
         super().startService()
-        self._count_no_more = count_bugs(self.tally)
-        self._pulse.startService()
+        self._count_no_more = count_bugs(self.counters)
+        self._stall_detector.startService()
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
@@ -188,7 +188,7 @@ class Server(Service):
             passwords=Passwords(self._threads.submit, 2 * cores, self._reactor),
             now=time.time,
             clock=self._reactor,
-            tally=self.tally,
+            counters=self.counters,
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
             interval_s=settings.history.interval,
@@ -197,7 +197,7 @@ class Server(Service):
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,
                 most_waiting=settings.commands.queue,
-                stood_still=self._pulse.stood_still_s,
+                stood_still=self._stall_detector.stood_still_s,
             ),
             store_health=self._store.health if isinstance(self._store, SpooledStore) else Health,
         )
@@ -208,7 +208,7 @@ class Server(Service):
             reset_packet_num=settings.upload.reset_packet_num,
         )
         advertised = Advertised(settings.server.advertise_live, settings.server.advertise_historic)
-        around = Surroundings(
+        around = Context(
             limits=Limits(
                 idle_timeout=settings.server.idle_timeout,
                 login_timeout=settings.server.login_timeout,
@@ -223,7 +223,7 @@ class Server(Service):
             presence=fleet.presence,
             uploads=fleet.uploads,
             events=fleet.events,
-            desk=LoginDesk(
+            desk=LoginHandler(
                 fleet.registry,
                 fleet.logged_in,
                 fleet.may_set_port,
@@ -231,21 +231,21 @@ class Server(Service):
                 terms,
                 advertised,
                 time.time,
-                self.tally,
+                self.counters,
             ),
-            tally=self.tally,
-            peerlog=PeerLog(self._reactor),
+            counters=self.counters,
+            peer_log=PeerLog(self._reactor),
             ours=fleet.uids.ours,
         )
-        self._sessions = Sessions(around, settings.server.max_connections)
+        self._sessions = DeviceListeners(around, settings.server.max_connections)
         await self._sessions.listen(self._listeners)
         tcp_port = self._sessions.tcp_port
         advertised.live_ports = [port for string in settings.server.live if (port := tcp_port(string))]
         advertised.historic_ports = [port for string in settings.server.historic if (port := tcp_port(string))]
-        operations = Operations(
-            fleet=fleet, dispatch=fleet.dispatch, store=self._store, tally=self.tally, now=time.time
+        operations = ControlService(
+            fleet=fleet, dispatch=fleet.dispatch, store=self._store, counters=self.counters, now=time.time
         )
-        self._programs = Programs(self._doors, operations, self._reactor)
+        self._programs = ControlServer(self._doors, operations, self._reactor)
         await self._programs.listen()
         if self._web_doors:
             self._web = Web(
@@ -255,7 +255,7 @@ class Server(Service):
                 state=self._state,
                 monitoring=Monitoring(
                     fleet=fleet,
-                    tally=self.tally,
+                    counters=self.counters,
                     connections=self._sessions.by_role,
                     now=time.time,
                     monotonic=time.monotonic,
@@ -311,7 +311,7 @@ class Server(Service):
         log.info("cmmd has stopped")
 
     def _let_go(self) -> Deferred[None]:
-        self._pulse.stopService()
+        self._stall_detector.stopService()
         self._count_no_more()
         if self._threads is not None:
             self._threads.stop()

@@ -19,8 +19,8 @@ from twisted.trial.unittest import TestCase
 
 from cmmd.cli.main import command_line
 from cmmd.cli.output import Output
-from cmmd.cli.session import Around
-from cmmd.control.control_server import Programs
+from cmmd.cli.session import CliContext
+from cmmd.control.control_server import ControlServer
 from cmmd.control.listeners import unix_doors
 from tests.control_world import ControlWorld, Sent, folder, opened, until
 from tests.daemon import environment
@@ -117,7 +117,7 @@ class CallingTestCase(TestCase):
         def run(work: Callable[[Any], Any]) -> int:
             return cast(int, Deferred.fromCoroutine(work(reactor)))
 
-        around = Around(Output(said, complained), inp or io.StringIO(), run)
+        around = CliContext(Output(said, complained), inp or io.StringIO(), run)
         ended: Any = command_line(["--state", str(self.state), *arguments], around)
 
         def called(status: int) -> Called:
@@ -166,7 +166,7 @@ class CmmctlTestCase(CallingTestCase):
     """Has a daemon with one device that is online, and does what the test tells it."""
 
     control: ControlWorld
-    programs: Programs
+    programs: ControlServer
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Open the door. Whatever the device reports may confirm a command."""

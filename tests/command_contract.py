@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
 from cmmd.fleet.commands.interlocks import FRESH_S
-from cmmd.fleet.commands.queue import By
+from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.commands.validation import checked_frames
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.history.journal import LONGEST_RETRY_S
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 HOME, ELSEWHERE = "192.0.2.7", "198.51.100.9"
-BOB = By("bob", "amp", admin=True)
+BOB = Requester("bob", "amp", admin=True)
 SLOW_S = 8.0
 MOST_SECONDS = 200.0
 

@@ -22,17 +22,17 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.control.connection import Around
-from cmmd.control.control_server import Programs
+from cmmd.control.connection import ConnectionContext
+from cmmd.control.control_server import ControlServer
 from cmmd.control.listeners import Door
 from cmmd.control.responder import Responder
 from cmmd.fleet.commands.audit import Audit
-from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NotSent
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 from cmmd.store.interface import IStore
 from cmmd.tls.files import TLSFiles
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
@@ -98,7 +98,7 @@ class ControlWorld:
         self.world = World(store=store, max_devices=max_devices)
         self.stood_still_s = 0.0
         self.fleet, self.clock = self.world.fleet, self.world.clock
-        self.dispatch = Dispatch(
+        self.dispatch = Dispatcher(
             device=self.fleet.registry.device,
             live=self.fleet.live,
             presence=self.fleet.presence,
@@ -115,11 +115,11 @@ class ControlWorld:
             most_waiting=most_waiting,
             stood_still=lambda: self.stood_still_s,
         )
-        self.operations = Operations(
+        self.operations = ControlService(
             fleet=self.fleet,
             dispatch=self.dispatch,
             store=self.world.store,
-            tally=self.world.tally,
+            counters=self.world.counters,
             now=self.clock.seconds,
         )
         self.session = HeldSession()
@@ -139,14 +139,14 @@ class ControlWorld:
         message = change_upload(InhbitRemote=active)
         self.fleet.uploads.change(message, historic=False, origin=lambda: Origin(address))
 
-    def around(self, clock: IReactorTime | None = None) -> Around:
-        return Around(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))
+    def around(self, clock: IReactorTime | None = None) -> ConnectionContext:
+        return ConnectionContext(operations=self.operations, clock=clock or self.clock, log_limit=LogLimit(self.clock))
 
 
 class Serving(Protocol):
     """What programs come in to."""
 
-    def around(self) -> Around:
+    def around(self) -> ConnectionContext:
         """What their connections work with."""
 
 
@@ -219,9 +219,9 @@ def now(waiting: Deferred[T] | Coroutine[Deferred[Any], Any, T]) -> T:
     return result
 
 
-async def opened(test: TestCase, control: ControlWorld, doors: Sequence[Door]) -> Programs:
+async def opened(test: TestCase, control: ControlWorld, doors: Sequence[Door]) -> ControlServer:
     """Real sockets, until the test ends."""
-    programs = Programs(doors, control.operations, reactor)
+    programs = ControlServer(doors, control.operations, reactor)
     await programs.listen()
     test.addCleanup(lambda: Deferred.fromCoroutine(programs.stop()))
     return programs

@@ -25,13 +25,13 @@ from twisted.python.failure import Failure
 
 from cmmd.cli.main import command_line
 from cmmd.cli.output import Output
-from cmmd.cli.session import Around as CmmctlAround
+from cmmd.cli.session import CliContext as CmmctlAround
 from cmmd.control import commands
-from cmmd.control.connection import Around
+from cmmd.control.connection import ConnectionContext
 from cmmd.control.responder import Responder
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.service.errors import Coded
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.tokens import ROLES, Role
 from cmmd.web.service import Web
 from tests.control_world import Plain
@@ -78,11 +78,11 @@ class Serving:
 
     def __init__(self, world: World, state: Path) -> None:
         self.clock = world.clock
-        self.operations = Operations(
+        self.operations = ControlService(
             fleet=world.fleet,
             dispatch=world.fleet.dispatch,
             store=world.store,
-            tally=world.tally,
+            counters=world.counters,
             now=world.clock.seconds,
         )
         self._state = state
@@ -98,8 +98,8 @@ class Serving:
     def tokens(self) -> dict[Role, str]:
         return {role: self.web.access.tokens.add(role, role) for role in ROLES}
 
-    def around(self) -> Around:
-        return Around(operations=self.operations, clock=self.clock, log_limit=LogLimit(self.clock))
+    def around(self) -> ConnectionContext:
+        return ConnectionContext(operations=self.operations, clock=self.clock, log_limit=LogLimit(self.clock))
 
 
 class Door:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 
 from cmmd.gateway.bus import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.link.source import Veto, unopposed
+from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, WriteRequest, read_response
 
 __all__ = ["FakeBus", "FakeWiring", "no_answer", "refusal"]
@@ -60,7 +60,7 @@ class FakeBus:
         finally:
             self._at_once -= 1
 
-    async def write(self, request: WriteRequest, veto: Veto = unopposed) -> None:
+    async def write(self, request: WriteRequest, veto: Precondition = unopposed) -> None:
         self.before_writing()
         why = veto()
         if why is not None:
@@ -105,7 +105,7 @@ class FakeWiring:
         self.works = True
         self.changes: list[tuple[int | None, int | None]] = []
 
-    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         if veto() is not None:
             return False
         self.changes.append((module_port, module_baud))

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.fleet.commands.queue import By, Submitted
+from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.history.history import NamedReading
 from cmmd.gateway.bus import Bus, Line, Port, PortError, PortUser
 from cmmd.gateway.link.address import Address
@@ -44,7 +44,7 @@ HISTORIC = Address("cmmd.example", 21319)
 LATENCY_S = 0.02
 
 WRITE_COIL = 5
-BY = By("alice", "test")
+BY = Requester("alice", "test")
 MODES = {1: 43, 2: 40, 3: 41, 4: 42}
 """Coils to write, and the modes that they choose: stop, test, auto, manual."""
 

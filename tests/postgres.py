@@ -195,7 +195,7 @@ class PostgresServer(Cluster):
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self._state],
-                **self._surroundings(),
+                **self._context(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -277,7 +277,7 @@ class PostgresServer(Cluster):
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
                 *("--set", "scram_iterations=1"),  # an attacker has no access, and each connection pays for them
             ],
-            **self._surroundings(),
+            **self._context(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -288,7 +288,7 @@ class PostgresServer(Cluster):
         with (self._state / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(lines)
 
-    def _surroundings(self) -> dict[str, Any]:
+    def _context(self) -> dict[str, Any]:
         own = str(self.folder / "tmp")
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": own, "TMPDIR": own, "XDG_RUNTIME_DIR": own}
         return {"env": environment, "cwd": self.folder, **self._credentials}
@@ -301,7 +301,7 @@ class PostgresServer(Cluster):
         """The programs where the unprivileged user can run them."""
         try:
             subprocess.run(
-                [folder / "postgres", "--version"], **self._surroundings(), capture_output=True, check=True, timeout=60
+                [folder / "postgres", "--version"], **self._context(), capture_output=True, check=True, timeout=60
             )
         except PermissionError:
             package, copy = folder.parent.parent, self.folder / "programs"

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from cmmd.gateway.link.address import Address
-from cmmd.gateway.link.source import NO_INPUTS, InputStates, Veto, unopposed
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Precondition, unopposed
 from cmmd.wire.messages import ChangeParams, LoginParams
 from tests.transports import MemoryTransport
 
@@ -220,7 +220,7 @@ class ScriptedSource:
     def inputs(self) -> InputStates:
         return self.input_states
 
-    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+    async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
         if veto() is not None:
             return False
         self.written.append(frame)
@@ -234,7 +234,7 @@ class ScriptedSource:
         assert self.is_stop(frame)
         return await self.write(frame)
 
-    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         if veto() is not None:
             return False
         self.ports.append((module_port, module_baud))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import IStore, Snapshot, StoreError, StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device, Query, Row
 
@@ -57,7 +57,7 @@ class ShakyStore(MemoryStore):
         if self.held is not None:
             self.held.clear()
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         assert not self.is_open, "it is open"
         if self.state != WELL:
             return fail(StoreUnavailable("it is away"))

@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from cmmd.store.interface import Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import Snapshot, StoreError, StoreUnavailable
 from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.spool import Spool
 from cmmd.store.outbox.spooled import SpooledStore
@@ -118,11 +118,11 @@ class SpoolWorld(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
-    def begin(self, **more: Any) -> Kept:
+    def begin(self, **more: Any) -> Snapshot:
         """Start, up to the first turn of the reactor."""
         return self.successResultOf(self._open(**more))
 
-    def _open(self, **more: Any) -> Deferred[Kept]:
+    def _open(self, **more: Any) -> Deferred[Snapshot]:
         self.start = Start(self.folder, self.shaky, self.clock, **{"known": self.known, **more})
         self.addCleanup(self.start.die)
         return self.start.store.open()
@@ -133,7 +133,7 @@ class SpoolWorld(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(self.shaky.is_open)
 
-    def up(self, **more: Any) -> Kept:
+    def up(self, **more: Any) -> Snapshot:
         """Start, and be ready."""
         kept = self.begin(**more)
         self.clock.advance(0)

@@ -61,12 +61,12 @@ def abused() -> Abused:
 class AbuseTestCase(SynchronousTestCase):
     """Abuse, after which everything else has to be as if it had not been."""
 
-    surroundings = staticmethod(abused)
+    context = staticmethod(abused)
     most_growth_kib = MOST_GROWTH_KIB
     longest_wait_ms = 1000 * PATIENCE_S  # what lasts longer is a fault for a device
 
     def setUp(self) -> None:
-        self.abused = self.surroundings()
+        self.abused = self.context()
         self.daemon = self.abused.daemon
         self.port = self.daemon.port
         self.abused.fleet.report()

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd import __version__
-from cmmd.cli.exit_status import ADVICE, Status
+from cmmd.cli.exit_status import ADVICE, ExitStatus
 from cmmd.cli.formatting import KEYS
 from cmmd.cli.main import cli
 from cmmd.control.listeners import TLSSettings, tls_doors
@@ -122,6 +122,6 @@ class DocumentTests(SynchronousTestCase):
         examples = set(re.findall(r"^ {4}cmmctl (\w[\w-]*)", text, re.MULTILINE))
         self.assertEqual(examples, set(cli.commands))
         statuses = {int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-        self.assertEqual(statuses, set(Status))
+        self.assertEqual(statuses, set(ExitStatus))
         for key in KEYS:
             self.assertIn(f"`{key}`", text)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cmmd.cli.send import OVERRIDES
 from cmmd.cli.tables import COMMANDS, command_line, text_lines
 from cmmd.fleet.commands.interlocks import OVERRIDABLE
-from cmmd.fleet.commands.queue import By
+from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.devices.inputs import FRESH_S
 from cmmd.fleet.service.records import DeviceDetails, Lock
 from cmmd.store.records import Command
@@ -35,7 +35,7 @@ class PeopleTestCase(CmmctlTestCase):
         self.terminal = Terminal(self)
 
     async def locked_by_bob(self, reason: str = "belt") -> None:
-        await self.control.operations.lock(HOSTID, reason, By("token bob", "http"))
+        await self.control.operations.lock(HOSTID, reason, Requester("token bob", "http"))
 
     def asking(self, *arguments: str) -> Deferred[Called]:
         return self.begin(*arguments, err=self.terminal.out, inp=self.terminal.inp)
@@ -198,7 +198,7 @@ class ShownTests(PeopleTestCase):
     async def test_lines(self) -> None:
         watching = self.begin("watch", out=(out := io.StringIO()))
         await self.watched()
-        await self.control.operations.unlock(HOSTID, By("root", "amp", admin=True))
+        await self.control.operations.unlock(HOSTID, Requester("root", "amp", admin=True))
         await until(lambda: "device_unlocked" in out.getvalue())
         self.assertIn("locked_by token bob", out.getvalue())
         watching.cancel()
@@ -211,7 +211,7 @@ class ShownTests(PeopleTestCase):
         shown = (await self.done("show", HOSTID)).out
         self.assertRegex(shown, rf"sessions +192.0.2.7, {STRANGER} *\n")
         self.assertIn(f"sessions from {STRANGER} claim to be this device, its latest login came from 192.0.2.7", shown)
-        await self.control.operations.unlock(HOSTID, By("root", "amp", admin=True))
+        await self.control.operations.unlock(HOSTID, Requester("root", "amp", admin=True))
         self.assertIn(STRANGER, await self.refused(1, "ambiguous_session", *EACH["send"]))
         asking = self.begin("send", HOSTID, "stop", "--confirm", "0")
         (await self.sent()).obeyed()

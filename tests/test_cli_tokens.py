@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.cli.main import command_line
 from cmmd.cli.output import Output
-from cmmd.cli.session import Around
+from cmmd.cli.session import CliContext
 from cmmd.fleet.service.tokens import Tokens
 from tests.cli_world import Called
 
@@ -19,7 +19,7 @@ class TokenTests(SynchronousTestCase):
 
     def call(self, *arguments: str, where: tuple[str, ...] | None = None) -> Called:
         out, err = io.StringIO(), io.StringIO()
-        around = Around(Output(out, err), io.StringIO(), lambda _: self.fail("no daemon is asked"))
+        around = CliContext(Output(out, err), io.StringIO(), lambda _: self.fail("no daemon is asked"))
         status = command_line([*(where or ("--state", str(self.state))), *arguments], around)
         return Called(status, out.getvalue(), err.getvalue())
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from cmmd.cli.output import Output
 from cmmd.cli.watch import tell_json, tell_lines
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.fleet.events import Kind
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.cli_world import Called, CmmctlTestCase, Terminal
@@ -87,7 +87,7 @@ class WatchTests(CmmctlTestCase):
         self.assertEqual((called.status, called.err), (1, ""))
 
     def test_what_is_missing_is_told(self) -> None:
-        news = News(events=[], live={}, commands=[], missed=7, interrupted=True)
+        news = Notification(events=[], live={}, commands=[], missed=7, interrupted=True)
         tell_lines(Output(self.out, io.StringIO()), news)
         self.assertEqual(len(self.out.getvalue().splitlines()), 2)
         self.out = io.StringIO()

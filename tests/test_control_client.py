@@ -16,10 +16,10 @@ from zope.interface import implementer
 
 from cmmd.control import commands, errors
 from cmmd.control.client import ControlClient
-from cmmd.control.control_server import Programs
+from cmmd.control.control_server import ControlServer
 from cmmd.control.link import ALIVE_S, ATTEMPT_S, FIRST_RETRY_S, LONGEST_RETRY_S, Ask, Link
 from cmmd.control.listeners import unix_doors
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.fleet.events import Kind
 from cmmd.fleet.service.records import Changes
 from cmmd.wire.messages import WriteConfigAnswer
@@ -79,7 +79,7 @@ STATUS = _status()
 class LinkTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.endpoint = Clock(), _Endpoint()
-        self.news: list[News] = []
+        self.news: list[Notification] = []
         self.link = Link(self.endpoint, self.clock, hear=self.news.append, greet=self.greet)
 
     async def greet(self, ask: Ask) -> None:
@@ -230,9 +230,9 @@ class ClientTests(TestCase):
         self.state = folder(self)
         self.control = ControlWorld()
         self.control.online()
-        self.news: list[News] = []
+        self.news: list[Notification] = []
 
-    async def open(self) -> Programs:
+    async def open(self) -> ControlServer:
         return await opened(self, self.control, unix_doors(["unix:control.sock"], self.state, reactor))
 
     def client(self) -> ControlClient:
@@ -358,7 +358,7 @@ class ClientTests(TestCase):
         await self.open()
         client = await self.started()
 
-        def hear(news: News) -> None:
+        def hear(news: Notification) -> None:
             self.news.append(news)
             raise ZeroDivisionError
 
@@ -372,10 +372,10 @@ class ClientTests(TestCase):
     async def test_slow_hearer_holds_nobody_up(self) -> None:
         await self.open()
         slow, quick = await self.started(), await self.started()
-        heard: list[News] = []
+        heard: list[Notification] = []
         hold: Deferred[None] = Deferred()
 
-        def hear_slowly(news: News) -> Deferred[None] | None:
+        def hear_slowly(news: Notification) -> Deferred[None] | None:
             self.news.append(news)
             return hold if len(self.news) == 1 else None
 

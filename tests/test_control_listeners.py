@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
-from cmmd.control.control_server import DoorError, Programs
+from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.control.endpoints import client_endpoint
 from cmmd.control.listeners import SocketInUse, TLSSettings, clear_stale, tls_doors, unix_doors
 from cmmd.control.peers import requester
@@ -145,7 +145,7 @@ class UnixTests(TestCase):
         self.control = ControlWorld()
         self.path = self.state / "control.sock"
 
-    async def open(self, string: str = "unix:control.sock") -> Programs:
+    async def open(self, string: str = "unix:control.sock") -> ControlServer:
         return await opened(self, self.control, unix_doors([string], self.state, reactor))
 
     async def stranger(self) -> _Listener:
@@ -189,7 +189,7 @@ class UnixTests(TestCase):
 
     async def test_somebody_serves_there(self) -> None:
         await self.open()
-        second = Programs(
+        second = ControlServer(
             unix_doors(["unix:other.sock", "unix:control.sock"], self.state, reactor), self.control.operations, reactor
         )
         with self.assertRaises(DoorError) as caught:
@@ -201,7 +201,7 @@ class UnixTests(TestCase):
 
     async def test_path_too_long(self) -> None:
         doors = unix_doors(["unix:" + "x" * 200], self.state, reactor)
-        programs = Programs(doors, self.control.operations, reactor)
+        programs = ControlServer(doors, self.control.operations, reactor)
         await self.assertFailure(Deferred.fromCoroutine(programs.listen()), DoorError)
 
     async def test_socket_file_that_was_removed(self) -> None:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from cmmd.control import connection
 from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
-from cmmd.control.control_server import Programs
+from cmmd.control.control_server import ControlServer
 from cmmd.control.errors import CannotConnect
 from cmmd.control.listeners import TLSSettings, tls_doors
 from cmmd.control.tls import ServerTLS
@@ -125,7 +125,7 @@ class TLSTests(TestCase):
 
         self.patch(self.control.operations, "status", counted)
 
-    async def open(self, files: TLSFiles | None = None) -> Programs:
+    async def open(self, files: TLSFiles | None = None) -> ControlServer:
         doors = tls_doors(TLSSettings(["tcp:0:interface=127.0.0.1"], files or self.server), reactor)
         programs = await opened(self, self.control, doors)
         address: Any = programs.ports[0].getHost()

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.commands.audit import Audit
-from cmmd.fleet.commands.queue import Asked, By
+from cmmd.fleet.commands.queue import CommandRequest, Requester
 from cmmd.store.records import Command, Query
 from tests.world import HOSTID, World
 
@@ -29,7 +29,9 @@ class AuditTests(SynchronousTestCase):
         )
 
     def accepted(self) -> Command:
-        return self.audit.accepted(HOSTID, Asked("reset", "", "reset"), By(" a\nb\x1b[31m ", "amp"), "100000")
+        return self.audit.accepted(
+            HOSTID, CommandRequest("reset", "", "reset"), Requester(" a\nb\x1b[31m ", "amp"), "100000"
+        )
 
     def kept(self) -> list[Command]:
         self.world.write_batch()

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.dispatcher import LONGEST_WAIT_S
 from cmmd.fleet.commands.interlocks import FRESH_S
-from cmmd.fleet.commands.queue import By, NoSuchCommand, Submitted, TooLate
+from cmmd.fleet.commands.queue import NoSuchCommand, Requester, Submitted, TooLate
 from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN
 from cmmd.fleet.commands.verification import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
@@ -27,7 +27,7 @@ from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_u
 from tests.world import HOSTID, World
 
 AUTO = "00050003FF007DEB"
-ALICE = By("alice", "amp")
+ALICE = Requester("alice", "amp")
 
 
 class Trip:
@@ -238,7 +238,7 @@ class OutcomeTests(DispatchTestCase):
         self.assertEqual(self.carrier.timeouts, [2.5])
 
     def test_names_of_askers_are_printable(self) -> None:
-        by = By("a\nb\x1b[31m" + "x" * 200, "amp")
+        by = Requester("a\nb\x1b[31m" + "x" * 200, "amp")
         submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", by)))
         self.assertEqual(submitted.command.requester[:8], "a b [31m")
         self.assertEqual(len(submitted.command.requester), 100)
@@ -589,7 +589,7 @@ class ConfirmationTests(DispatchTestCase):
             self.assertIs(self.confirmed(submitted.command.number), True)
 
     def test_nobody_knows_how_it_was_before(self) -> None:
-        admin = By("carol", "amp", admin=True)
+        admin = Requester("carol", "amp", admin=True)
         submitting = self.dispatch.command(HOSTID, "mains_breaker_toggle", admin, None, "stale")
         submitted = self.successResultOf(Deferred.fromCoroutine(submitting))
         self.carrier.answer()

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN, Starts
+from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN, SendRateLimit
 
 
 class StartsTests(SynchronousTestCase):
@@ -11,7 +11,7 @@ class StartsTests(SynchronousTestCase):
         self.clock = Clock()
         self.started: list[str] = []
         self.gone: set[str] = set()
-        self.starts = Starts(self.clock, self.ask)
+        self.starts = SendRateLimit(self.clock, self.ask)
 
     def ask(self, hostid: str) -> None:
         if hostid not in self.gone and self.starts.take(hostid):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
-from cmmd.fleet.commands.queue import By, Submitted
+from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.devices.presence import REATTACH_S
 from cmmd.server.receiver import Limits
 from cmmd.store.records import Query
@@ -23,7 +23,7 @@ from tests.uploads import AT_REST, STANDBY, full_upload
 from tests.world import HOSTID, World, login_params
 
 HOME, ELSEWHERE, THIRD = "192.0.2.7", "198.51.100.9", "203.0.113.5"
-ALICE = By("alice", "amp")
+ALICE = Requester("alice", "amp")
 UPLOAD = message("reqdata", params=full_upload(STANDBY, set()).params)
 INHIBITED = message("reqdatachange", params={}, InhbitRemote=1)
 ALLOWED = message("reqdatachange", params={}, InhbitRemote=0)

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.dispatcher import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
-from cmmd.fleet.commands.queue import By, Submitted, TooLate
+from cmmd.fleet.commands.queue import Requester, Submitted, TooLate
 from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.fleet import CommandTerms
@@ -15,7 +15,7 @@ from tests.uploads import change_upload
 from tests.world import HOSTID, World
 
 STOP = "00050001FF00DC2B"
-BOB = By("bob", "http")
+BOB = Requester("bob", "http")
 
 
 class StopTestCase(DispatchTestCase):
@@ -290,7 +290,7 @@ class UnrecordedTests(StopTestCase):
 class OverrideTests(StopTestCase):
     def test_an_administrator_overrides_an_inhibit_for_one_command(self) -> None:
         self.world.fleet.uploads.change(change_upload(InhbitRemote=1), historic=False)
-        admin = By("carol", "http", admin=True)
+        admin = Requester("carol", "http", admin=True)
         for by, override, kind in (
             (ALICE, "remote_inhibited", validation.AdminOnly),
             (admin, "locked", validation.NotAllowed),

@@ -8,8 +8,8 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from cmmd.control import commands
-from cmmd.fleet.commands.queue import By
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.events import Kind
 from cmmd.web.console import File
@@ -27,11 +27,11 @@ def bug(*_: object, **__: object) -> Any:
 class BugTests(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.addCleanup(count_bugs(self.world.world.tally))
+        self.addCleanup(count_bugs(self.world.world.counters))
 
     def assert_counted(self, count: int = 1) -> None:
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), count)
-        self.assertEqual(self.world.world.tally.bugs, count)
+        self.assertEqual(self.world.world.counters.bugs, count)
 
     def test_over_http(self) -> None:
         self.patch(self.world.operations, "device", bug)
@@ -66,7 +66,7 @@ class BugTests(WebTestCase):
 
     def test_on_the_way_of_a_command(self) -> None:
         self.patch(self.world.session, "round_trip", bug)
-        asked = Deferred.fromCoroutine(self.world.dispatch.reset(HOSTID, By("me", "amp")))
+        asked = Deferred.fromCoroutine(self.world.dispatch.reset(HOSTID, Requester("me", "amp")))
         self.world.world.write_batch()
         self.assertEqual(self.successResultOf(self.successResultOf(asked).ended).outcome, "lost")
         self.assert_counted()
@@ -81,8 +81,8 @@ class BugTests(WebTestCase):
         self.patch(self.world.world.store, "write", bug)
         self.world.fleet.events.emit(Kind.SERVER_STOPPED, "")
         self.world.world.write_batch()
-        self.assertGreater(self.world.world.tally.bugs, 0)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), self.world.world.tally.bugs)
+        self.assertGreater(self.world.world.counters.bugs, 0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), self.world.world.counters.bugs)
 
     def test_of_a_device(self) -> None:
         device = self.world.world.connect()
@@ -97,11 +97,11 @@ class BugTests(WebTestCase):
         log.failure("in passing", Failure(ValueError()), level=LogLevel.info)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertEqual(self.get("/devices/nobody").status, 404)
-        self.assertEqual(self.world.world.tally.bugs, 0)
+        self.assertEqual(self.world.world.counters.bugs, 0)
 
     def test_no_more(self) -> None:
-        tally = Tally()
-        count_bugs(tally)()
+        counters = Counters()
+        count_bugs(counters)()
         log.failure("a bug", cast("Any", Failure(ZeroDivisionError())))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(tally.bugs, 0)
+        self.assertEqual(counters.bugs, 0)

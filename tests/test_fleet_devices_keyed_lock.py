@@ -3,12 +3,12 @@
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.keyed_lock import TooManyWaiting, Turns
+from cmmd.fleet.devices.keyed_lock import KeyedLock, TooManyWaiting
 
 
 class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.turns = Turns(2)
+        self.turns = KeyedLock(2)
         self.running: list[str] = []
 
     def begin(self, hostid: str, name: str) -> tuple[Deferred[None], Deferred[None]]:

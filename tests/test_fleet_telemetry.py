@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.counters.counters import FrameOutcome, Tally
+from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.telemetry.live import Live, LiveRecord
 from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES
-from cmmd.fleet.telemetry.telemetry import LONGEST_UNPLACED, MOST_FRAMES, MOST_UNPLACED, Taken, Telemetry
+from cmmd.fleet.telemetry.telemetry import LONGEST_UNPLACED, MOST_FRAMES, MOST_UNPLACED, Telemetry, UploadResult
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, read_response
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ChangeParams, Changes, ReqDataChange
@@ -41,12 +41,12 @@ def from_pymodbus(pdu: ModbusPDU) -> str:
 
 class TelemetryTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tally = Tally()
+        self.counters = Counters()
         self.decided: list[tuple[str, ByteOrder | None]] = []
-        self.telemetry = Telemetry(self.tally, Clock(), lambda *decided: self.decided.append(decided))
+        self.telemetry = Telemetry(self.counters, Clock(), lambda *decided: self.decided.append(decided))
         self.record = self.new_record(HGM6120N)
 
-    def full(self, params: str | None) -> Taken:
+    def full(self, params: str | None) -> UploadResult:
         return self.telemetry.full(self.record, params, self.record.plan)
 
     def new_record(self, device: Device, para_command: str = POLLS) -> LiveRecord:
@@ -54,7 +54,7 @@ class TelemetryTestCase(SynchronousTestCase):
         return live[device.hostid]
 
     def outcomes(self) -> dict[str, int]:
-        return {outcome.value: count for outcome, count in self.tally.frames.items() if count}
+        return {outcome.value: count for outcome, count in self.counters.frames.items() if count}
 
 
 class FullTests(TelemetryTestCase):
@@ -96,7 +96,7 @@ class FullTests(TelemetryTestCase):
         self.assertEqual(points["load"], 45)
 
     def test_an_upload_of_an_hgm6120n_built_by_pymodbus(self) -> None:
-        self.assertIs(self.full(";".join(self.frames())), Taken.CHANGES)
+        self.assertIs(self.full(";".join(self.frames())), UploadResult.CHANGES)
         self.assertEqual(self.outcomes(), {"taken": 3})
         self.assert_coils()
         self.assert_later_registers()
@@ -123,7 +123,7 @@ class FullTests(TelemetryTestCase):
     def test_a_broken_crc_spoils_nothing_else(self) -> None:
         coils, registers, later = self.frames()
         broken = registers[:-1] + ("0" if registers[-1] != "0" else "1")
-        self.assertIs(self.full(f"{coils};{broken};{later};"), Taken.CHANGES)
+        self.assertIs(self.full(f"{coils};{broken};{later};"), UploadResult.CHANGES)
         self.assertEqual(self.outcomes(), {"taken": 2, "bad_crc": 1})
         self.assert_coils()
         self.assert_later_registers()
@@ -141,7 +141,7 @@ class FullTests(TelemetryTestCase):
         coils, registers, later = self.frames()
         for upload in (f"{later}; {coils} ;", f";{coils.lower()};;{later}", f"{later};{registers};{coils}"):
             self.record = self.new_record(HGM6120N)
-            self.assertIs(self.full(upload), Taken.CHANGES)
+            self.assertIs(self.full(upload), UploadResult.CHANGES)
             self.assert_coils()
             self.assert_later_registers()
         self.assertEqual(self.outcomes(), {"taken": 7})
@@ -149,15 +149,24 @@ class FullTests(TelemetryTestCase):
     def test_only_what_is_watched_is_a_change(self) -> None:
         coils, registers, later = self.frames()
         self.full(f"{coils};{registers};{later}")
-        self.assertIs(self.full(f"{coils};{registers};{later}"), Taken.VALUES)
+        self.assertIs(self.full(f"{coils};{registers};{later}"), UploadResult.VALUES)
         request = self.record.plan.requests[1]
-        for register, value, expected in ((6, 4990, Taken.VALUES), (35, 8, Taken.VALUES), (34, 10, Taken.CHANGES)):
+        for register, value, expected in (
+            (6, 4990, UploadResult.VALUES),
+            (35, 8, UploadResult.VALUES),
+            (34, 10, UploadResult.CHANGES),
+        ):
             values = {**self.REGISTERS, register: value}
             other = read_response(request, b"".join(values.get(n, 0).to_bytes(2, "big") for n in range(45)))
             self.assertIs(self.full(f"{coils};{other};{later}"), expected)
             self.full(f"{coils};{registers};{later}")
         request = self.record.plan.requests[0]
-        for coil, expected in ((56, Taken.VALUES), (72, Taken.VALUES), (19, Taken.CHANGES), (7, Taken.CHANGES)):
+        for coil, expected in (
+            (56, UploadResult.VALUES),
+            (72, UploadResult.VALUES),
+            (19, UploadResult.CHANGES),
+            (7, UploadResult.CHANGES),
+        ):
             states = sum(1 << n for n in self.COILS ^ {coil})
             other = read_response(request, states.to_bytes(12, "little"))
             self.assertIs(self.full(f"{other};{registers};{later}"), expected, coil)
@@ -165,17 +174,17 @@ class FullTests(TelemetryTestCase):
 
     def test_nothing_new(self) -> None:
         for params in (None, "", ";", " ; ;"):
-            self.assertIs(self.full(params), Taken.EMPTY)
+            self.assertIs(self.full(params), UploadResult.EMPTY)
         self.full(";".join(self.frames()))
-        self.assertIs(self.full(""), Taken.EMPTY)
+        self.assertIs(self.full(""), UploadResult.EMPTY)
         self.assert_coils()
         self.assertEqual(self.outcomes(), {"taken": 3})
 
     def test_nothing_that_can_be_taken(self) -> None:
-        self.assertIs(self.full("no frame;01;0103"), Taken.NOTHING)
+        self.assertIs(self.full("no frame;01;0103"), UploadResult.NOTHING)
         self.assertEqual(self.outcomes(), {"malformed": 3})
         foreign = read_response(ReadRequest(2, HOLDING, 0, 45), bytes(90))
-        self.assertIs(self.full(foreign), Taken.NOTHING)
+        self.assertIs(self.full(foreign), UploadResult.NOTHING)
         self.assertEqual(self.outcomes(), {"malformed": 3, "foreign": 1})
         self.assertEqual(self.record.unplaced, (foreign,))
         self.assertFalse(self.record.known.image)
@@ -266,12 +275,12 @@ class ChangeTests(TelemetryTestCase):
 
     def change(
         self, *, packetnum: int | None = None, coils: Changes = NONE, registers: Changes = NONE, **inputs: int
-    ) -> Taken:
+    ) -> UploadResult:
         params = ChangeParams(packetnum=packetnum, f01=coils, f03=registers)
         return self.telemetry.change(self.record, ReqDataChange(params=params, hostid=HOSTID, **inputs))
 
     def test_one(self) -> None:
-        self.assertIs(self.change(registers=[{"0006": "8813"}]), Taken.VALUES)
+        self.assertIs(self.change(registers=[{"0006": "8813"}]), UploadResult.VALUES)
         self.assertEqual(self.record.profile.points(self.record.known)["mains_frequency"], 50.0)
         self.assertEqual(self.outcomes(), {"changed": 1})
 
@@ -298,7 +307,7 @@ class ChangeTests(TelemetryTestCase):
                 coils=[{"0000": "08"}, {"0028": "02"}],
                 registers=[{"0000": "E600E700", "0022": "0900"}, {"0006": "8913"}],
             ),
-            Taken.CHANGES,
+            UploadResult.CHANGES,
         )
         points = self.record.profile.points(self.record.known)
         self.assertEqual((points["mains_voltage_l1_n"], points["mains_voltage_l2_n"]), (230, 231))
@@ -314,7 +323,7 @@ class ChangeTests(TelemetryTestCase):
             {"0006": "88"}, {"0006": "881"}, {"0006": "8z13"}, {"0006": ""}, {"FFFF": "88138813"},
         ]  # fmt: skip
         self.assertIs(
-            self.change(registers=[*wrong, {"0006": "8813"}], coils=[{"FFFF": "01"}, {"0000": ""}]), Taken.VALUES
+            self.change(registers=[*wrong, {"0006": "8813"}], coils=[{"FFFF": "01"}, {"0000": ""}]), UploadResult.VALUES
         )
         self.assertEqual(self.outcomes(), {"malformed": len(wrong) + 2, "changed": 1})
         self.assertEqual(self.record.known.register(6), 5000)
@@ -325,23 +334,23 @@ class ChangeTests(TelemetryTestCase):
 
     def test_changed_inputs_are_watched(self) -> None:
         for params, without, changed in (
-            (ChangeParams(), Taken.EMPTY, Taken.INPUTS),
-            (ChangeParams(f03=[{"0006": "8813"}]), Taken.VALUES, Taken.CHANGES),
-            (ChangeParams(f03=[{"0006": "81"}]), Taken.NOTHING, Taken.INPUTS),
+            (ChangeParams(), UploadResult.EMPTY, UploadResult.INPUTS),
+            (ChangeParams(f03=[{"0006": "8813"}]), UploadResult.VALUES, UploadResult.CHANGES),
+            (ChangeParams(f03=[{"0006": "81"}]), UploadResult.NOTHING, UploadResult.INPUTS),
         ):
             message = ReqDataChange(params=params, hostid=HOSTID)
             self.assertIs(self.telemetry.change(self.record, message), without)
             self.assertIs(self.telemetry.change(self.record, message, inputs_changed=True), changed)
 
     def test_nothing_new(self) -> None:
-        self.assertIs(self.change(packetnum=3), Taken.EMPTY)
-        self.assertIs(self.change(registers=[{"0006": "81"}]), Taken.NOTHING)
+        self.assertIs(self.change(packetnum=3), UploadResult.EMPTY)
+        self.assertIs(self.change(registers=[{"0006": "81"}]), UploadResult.NOTHING)
 
     def test_packets(self) -> None:
         for packetnum, gaps in ((None, 0), (7, 0), (8, 0), (None, 0), (9, 0), (12, 1), (13, 1), (13, 1), (5, 2), (6, 2),
                                 (1, 2), (2, 2), (0, 2), (1, 2)):  # fmt: skip
             self.change(packetnum=packetnum, registers=[{"0006": "8813"}])
-            self.assertEqual(self.tally.packet_gaps, gaps, packetnum)
+            self.assertEqual(self.counters.packet_gaps, gaps, packetnum)
         self.assertEqual(self.record.packet_gaps, 2)
         self.assertEqual(self.outcomes(), {"changed": 14}, "none is rejected")
 
@@ -534,6 +543,6 @@ class GarbageTests(TelemetryTestCase):
     def test_as_many_frames_as_fit_into_a_message(self) -> None:
         frame = read_response(ReadRequest(1, HOLDING, 0, 1), b"\0\0")
         self.full(";".join([frame] * 4000))
-        self.assertEqual(self.tally.frames[FrameOutcome.FOREIGN], 4000)
+        self.assertEqual(self.counters.frames[FrameOutcome.FOREIGN], 4000)
         self.full("x;" * 30_000)
-        self.assertEqual(self.tally.frames[FrameOutcome.MALFORMED], MOST_FRAMES)
+        self.assertEqual(self.counters.frames[FrameOutcome.MALFORMED], MOST_FRAMES)

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.telemetry.certain import CertainRegisters
-from cmmd.fleet.telemetry.register_state import Known
+from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.store.records import ByteOrder
 
@@ -18,9 +18,9 @@ responses = st.tuples(st.just("response"), addresses, st.lists(registers, min_si
 changes = st.tuples(st.sampled_from(("change", "undecided", "outdate")), addresses, registers.map(lambda one: [one]))
 
 
-def known_after(byte_order: ByteOrder | None, steps: list[tuple[str, int, list[int]]]) -> Known:
+def known_after(byte_order: ByteOrder | None, steps: list[tuple[str, int, list[int]]]) -> RegisterState:
     """The registers of a controller after uploads, and after frames that did not come."""
-    known = Known(byte_order)
+    known = RegisterState(byte_order)
     for kind, address, contents in steps:
         payload = b"".join(one.to_bytes(2, "big") for one in contents)
         if kind == "response":
@@ -53,7 +53,7 @@ class CertainRegistersTests(SynchronousTestCase):
         self.assertEqual([certain.register(address) for address in range(4)], known_then)
 
     def test_coils(self) -> None:
-        known = Known(None)
+        known = RegisterState(None)
         known.take(ReadRequest(1, Function.READ_COILS, 8, 3), b"\5")
         certain = CertainRegisters(known)
         self.assertEqual([certain.coil(address) for address in range(7, 12)], [None, True, False, True, None])

@@ -11,7 +11,7 @@ from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.events import CATALOGUE, Kind
-from cmmd.fleet.telemetry.genset_state import Situation, Watch, changed, later
+from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector, differs, merged_state
 
 STANDBY, CRANK, RUNNING = 0, 3, 9
 MAINS_ON_LOAD, GENERATOR_ON_LOAD, MAINS_NORMAL = 6, 7, 65
@@ -21,7 +21,7 @@ ENGINE_REGISTER = 34
 tri_states = st.sampled_from((None, False, True))
 engines = st.sampled_from(((None, None), (STANDBY, False), (CRANK, False), (RUNNING, True)))
 situations = st.builds(
-    lambda engine, **others: Situation(*engine, **others),
+    lambda engine, **others: GensetState(*engine, **others),
     engine=engines,
     mode=st.sampled_from((None, "stop", "auto")),
     mains_on_load=tri_states,
@@ -48,7 +48,7 @@ class WatchTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.catalog = load_catalog()
         self.profile = self.catalog.for_moduletype("HGM6120N")
-        self.watch = Watch(self.profile)
+        self.watch = StateDetector(self.profile)
 
 
 class WatchedTests(WatchTestCase):
@@ -59,13 +59,13 @@ class WatchedTests(WatchTestCase):
         self.assertEqual(self.watch.engine_register, ENGINE_REGISTER)
 
     def test_a_profile_that_says_nothing(self) -> None:
-        watch = Watch(self.catalog.for_moduletype("unheard of"))
+        watch = StateDetector(self.catalog.for_moduletype("unheard of"))
         self.assertEqual((watch.coil_mask, watch.engine_register), (0, None))
-        self.assertEqual(watch.situation(Known({6: True}, {34: 9})), Situation())
+        self.assertEqual(watch.situation(Known({6: True}, {34: 9})), GensetState())
 
     def test_every_shipped_profile(self) -> None:
         for profile in self.catalog:
-            self.assertEqual(Watch(profile).situation(Known()), Situation(), profile)
+            self.assertEqual(StateDetector(profile).situation(Known()), GensetState(), profile)
 
 
 class SituationTests(WatchTestCase):
@@ -73,7 +73,7 @@ class SituationTests(WatchTestCase):
         coils = {MAINS_ON_LOAD: False, GENERATOR_ON_LOAD: True, MAINS_NORMAL: False, AUTO: True, MANUAL: False}
         self.assertEqual(
             self.watch.situation(Known(coils, {ENGINE_REGISTER: RUNNING})),
-            Situation(
+            GensetState(
                 engine_state=RUNNING,
                 engine_turns=True,
                 mode="auto",
@@ -84,22 +84,22 @@ class SituationTests(WatchTestCase):
         )
 
     def test_no_data_is_not_known(self) -> None:
-        self.assertEqual(self.watch.situation(Known({}, {ENGINE_REGISTER: 32767})), Situation())
+        self.assertEqual(self.watch.situation(Known({}, {ENGINE_REGISTER: 32767})), GensetState())
 
     def test_two_modes_are_none(self) -> None:
         self.assertIsNone(self.watch.situation(Known({AUTO: True, MANUAL: True})).mode)
 
 
 class ChangesTests(WatchTestCase):
-    def happened(self, before: Situation, now: Situation) -> list[tuple[Kind, dict[str, object]]]:
+    def happened(self, before: GensetState, now: GensetState) -> list[tuple[Kind, dict[str, object]]]:
         return [(kind, dict(details)) for kind, details in self.watch.changes(before, now)]
 
     def test_a_mains_failure(self) -> None:
         """The order in which a person would tell it."""
-        before = Situation(
+        before = GensetState(
             engine_state=STANDBY, engine_turns=False, mains_normal=True, mains_on_load=True, generator_on_load=False
         )
-        now = Situation(
+        now = GensetState(
             engine_state=RUNNING, engine_turns=True, mains_normal=False, mains_on_load=False, generator_on_load=True
         )
         self.assertEqual(
@@ -123,41 +123,41 @@ class ChangesTests(WatchTestCase):
 
     def test_mode(self) -> None:
         self.assertEqual(
-            self.happened(Situation(mode="stop"), Situation(mode="auto")),
+            self.happened(GensetState(mode="stop"), GensetState(mode="auto")),
             [(Kind.MODE_CHANGED, {"before": "stop", "after": "auto"})],
         )
 
     def test_engine_states_that_are_no_start(self) -> None:
         """It cranks: noted, but no event."""
-        before = Situation(engine_state=STANDBY, engine_turns=False)
-        now = Situation(engine_state=CRANK, engine_turns=False)
+        before = GensetState(engine_state=STANDBY, engine_turns=False)
+        now = GensetState(engine_state=CRANK, engine_turns=False)
         self.assertEqual(self.happened(before, now), [])
-        self.assertTrue(changed(before, now))
+        self.assertTrue(differs(before, now))
 
     def test_a_state_without_a_word(self) -> None:
-        now = Situation(engine_state=77, engine_turns=False)
+        now = GensetState(engine_state=77, engine_turns=False)
         self.assertEqual(
-            self.happened(Situation(engine_state=9, engine_turns=True), now), [(Kind.ENGINE_STOPPED, {"state": None})]
+            self.happened(GensetState(engine_state=9, engine_turns=True), now), [(Kind.ENGINE_STOPPED, {"state": None})]
         )
 
     @given(situations, situations)
-    def test_the_unknown_has_not_happened(self, before: Situation, now: Situation) -> None:
-        self.assertEqual(self.happened(Situation(), now), [])
-        self.assertEqual(self.happened(before, Situation()), [])
+    def test_the_unknown_has_not_happened(self, before: GensetState, now: GensetState) -> None:
+        self.assertEqual(self.happened(GensetState(), now), [])
+        self.assertEqual(self.happened(before, GensetState()), [])
         self.assertEqual(self.happened(now, now), [])
-        self.assertFalse(changed(Situation(), now) or changed(before, Situation()) or changed(now, now))
-        self.assertEqual(later(before, Situation()), before)
-        self.assertEqual(later(Situation(), now), now)
+        self.assertFalse(differs(GensetState(), now) or differs(before, GensetState()) or differs(now, now))
+        self.assertEqual(merged_state(before, GensetState()), before)
+        self.assertEqual(merged_state(GensetState(), now), now)
 
     @given(situations, situations)
-    def test_whatever_happens(self, before: Situation, now: Situation) -> None:
+    def test_whatever_happens(self, before: GensetState, now: GensetState) -> None:
         """Every event has the details of its kind; after a gap the same has happened as without one."""
         happened = self.happened(before, now)
         for kind, details in happened:
             self.assertEqual(details.keys(), set(CATALOGUE[kind].details))
-        self.assertTrue(changed(before, now) or not happened)
-        self.assertEqual(self.happened(later(before, Situation()), now), happened)
-        self.assertEqual(self.happened(before, later(before, now)), happened)
+        self.assertTrue(differs(before, now) or not happened)
+        self.assertEqual(self.happened(merged_state(before, GensetState()), now), happened)
+        self.assertEqual(self.happened(before, merged_state(before, now)), happened)
 
 
 class SomeProfilesTests(SynchronousTestCase):
@@ -182,7 +182,7 @@ class SomeProfilesTests(SynchronousTestCase):
                 """
             ),
         )
-        watch = Watch(profile)
+        watch = StateDetector(profile)
         self.assertEqual((watch.coil_mask, watch.engine_register), (0b100, 5))
         self.assertIs(watch.situation(Known({2: True}, {5: 1})).generator_on_load, True)
         self.assertIs(watch.situation(Known({2: True}, {5: 0})).generator_on_load, False)

@@ -110,7 +110,7 @@ class Device:
             (record.situation, record.unsettled, record.fruitless, record.suppressed),
             self.world.fleet.alarms.open_alarms(HOSTID),
             [(event.kind, event.details) for event in self.world.events],
-            (dict(self.world.tally.frames), dict(self.world.tally.readings), self.world.tally.suppressed),
+            (dict(self.world.counters.frames), dict(self.world.counters.readings), self.world.counters.suppressed),
         )
 
 

@@ -80,7 +80,7 @@ class KeptTests(UploadsTestCase):
                 kept_at.append(second)
         self.assertEqual(kept_at, [60, 123, 150], "the time since the last kept one has to exceed 60 s")
         self.assertEqual(self.reasons(), [("first", 0), ("interval", 0), ("interval", 0), ("change", 0)])
-        self.assertEqual(self.world.tally.readings, {"first": 1, "interval": 2, "change": 1})
+        self.assertEqual(self.world.counters.readings, {"first": 1, "interval": 2, "change": 1})
 
     def test_what_a_reading_holds(self) -> None:
         self.world.fleet.uploads.byte_order_decided(HOSTID, "little")
@@ -111,7 +111,7 @@ class KeptTests(UploadsTestCase):
         left_out = sum(suppressed for _, suppressed in reasons)
         self.assertEqual(count + left_out, 50, "each is kept or counted")
         self.assertEqual(len(reasons), count + 1, "the last one was left out, and made up for")
-        self.assertEqual(self.world.tally.suppressed, sum(suppressed for _, suppressed in reasons))
+        self.assertEqual(self.world.counters.suppressed, sum(suppressed for _, suppressed in reasons))
         times = [one.reading.at for one in self.readings()[1:]]
         self.assertGreaterEqual(
             min(later - at for at, later in pairwise(times)), 800
@@ -153,7 +153,7 @@ class KeptTests(UploadsTestCase):
         del store.write
         self.world.clock.pump([1.0] * 40)
         self.assertEqual(self.reasons(), [("first", 0), ("change", 0)])
-        self.assertEqual(self.world.tally.not_kept, 1)
+        self.assertEqual(self.world.counters.not_kept, 1)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def inhibited_after_a_kill(self) -> bool | None:
@@ -250,7 +250,7 @@ class KeptTests(UploadsTestCase):
         again = self.take(full_upload())
         assert again is not None
         self.failureResultOf(again, StoreUnavailable)
-        self.assertEqual(self.world.tally.not_kept, 2)
+        self.assertEqual(self.world.counters.not_kept, 2)
         self.assertEqual(self.world.fleet.live[HOSTID].upload, 2, "live goes on")
         del store.write
         self.world.clock.advance(5)

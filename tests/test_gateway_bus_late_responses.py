@@ -3,8 +3,8 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.bus.late_responses import Owed, Sending
-from cmmd.gateway.bus.response_matcher import Seeker
+from cmmd.gateway.bus.late_responses import LateResponses, Sending
+from cmmd.gateway.bus.response_matcher import ResponseMatcher
 from cmmd.modbus.frames import (
     ExceptionResponse,
     Function,
@@ -36,11 +36,11 @@ def exception(request: Request) -> bytes:
 class OwedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.owed = Owed(self.clock)
+        self.owed = LateResponses(self.clock)
 
     def put(self, *requests: Request) -> None:
         for request in requests:
-            self.owed.put(request, SENT, Seeker(request, echo=False))
+            self.owed.put(request, SENT, ResponseMatcher(request, echo=False))
 
     def take(self, request: Request, *, at: float) -> tuple[bool, bool]:
         return self.owed.taken(request, Sending(at, at + UNTIL), PAUSE_S, refused=False)
@@ -103,7 +103,7 @@ class OwedTests(SynchronousTestCase):
             self.assertAlmostEqual(self.owed.wait(SAME_SHAPE), UNTIL - 0.25)
         self.clock.advance(3.0)
         asked_at = self.clock.seconds()
-        self.owed.put(READ, Sending(asked_at, asked_at + UNTIL), Seeker(READ, echo=False))
+        self.owed.put(READ, Sending(asked_at, asked_at + UNTIL), ResponseMatcher(READ, echo=False))
         self.clock.advance(1.7)
         self.assertEqual(self.take(READ, at=asked_at + 1.5), (True, True))
         self.assertAlmostEqual(self.owed.wait(READ), 1.5 + PAUSE_S)
@@ -111,7 +111,7 @@ class OwedTests(SynchronousTestCase):
     def test_as_late_as_the_first_of_several(self) -> None:
         """But no longer than anything is owed."""
         self.put(READ)
-        self.owed.put(READ, Sending(1.5, 1.5 + UNTIL), Seeker(READ, echo=False))
+        self.owed.put(READ, Sending(1.5, 1.5 + UNTIL), ResponseMatcher(READ, echo=False))
         self.clock.advance(3.25)
         self.take(READ, at=3.0)
         self.assertAlmostEqual(self.owed.wait(READ), 3.0 + PAUSE_S)
@@ -123,7 +123,7 @@ class OwedTests(SynchronousTestCase):
 
     def test_each_for_its_own_time(self) -> None:
         self.put(READ)
-        self.owed.put(READ, Sending(3.0, 3.0 + UNTIL), Seeker(READ, echo=False))
+        self.owed.put(READ, Sending(3.0, 3.0 + UNTIL), ResponseMatcher(READ, echo=False))
         self.clock.advance(UNTIL)
         self.assertEqual(self.owed.wait(SAME_SHAPE), 3.0)
         self.assertEqual(self.owed.hear(answer(READ), None), 1)

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.bus.response_matcher import GLITCHES, Seeker, answer_shape, is_its_own_answer
+from cmmd.gateway.bus.response_matcher import GLITCHES, ResponseMatcher, answer_shape, is_its_own_answer
 from cmmd.modbus.frames import (
     ExceptionResponse,
     Function,
@@ -48,8 +48,8 @@ def answered(draw: st.DrawFn) -> tuple[Request, bytes]:
 
 
 class SeekerTests(SynchronousTestCase):
-    def sought(self, request: Request, chunks: Iterable[bytes], echo: bool | None = False) -> Seeker:
-        seeker = Seeker(request, echo=echo)
+    def sought(self, request: Request, chunks: Iterable[bytes], echo: bool | None = False) -> ResponseMatcher:
+        seeker = ResponseMatcher(request, echo=echo)
         for chunk in chunks:
             seeker.feed(chunk)
         return seeker
@@ -155,13 +155,13 @@ class SeekerTests(SynchronousTestCase):
     def test_what_looks_like_the_beginning_of_an_answer(self) -> None:
         """A head in the noise: the answer behind it is found as soon as it is there, an exception at the end."""
         answer = raw(read_response(READ, b"12345678"))
-        seeker = Seeker(READ, echo=False)
+        seeker = ResponseMatcher(READ, echo=False)
         self.assertIsNone(seeker.feed(b"\x01\x03\x08\x00"))
         self.assertIsNone(seeker.feed(answer[:-1]))
         self.assertEqual(seeker.feed(answer[-1:]), answer)
         self.assertEqual((seeker.crc_errors, seeker.discarded), (1, 4))
         exception = raw(ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 2).to_hex())
-        seeker = Seeker(READ, echo=False)
+        seeker = ResponseMatcher(READ, echo=False)
         self.assertIsNone(seeker.feed(b"\x01\x03\x08\x00" + exception))
         self.assertEqual(seeker.finish(), exception)
 
@@ -173,7 +173,7 @@ class SeekerTests(SynchronousTestCase):
 
     def test_endless_noise_costs_no_memory(self) -> None:
         answer = raw(read_response(READ, b"12345678"))
-        seeker = Seeker(READ, echo=None)
+        seeker = ResponseMatcher(READ, echo=None)
         for _ in range(200):
             seeker.feed(b"\x01\x03\x07\x00" * 1000)
             self.assertLess(len(seeker._kept), 5000)
@@ -196,7 +196,7 @@ class SeekerTests(SynchronousTestCase):
         self.assertFalse(self.sought(READ, [b"\x00" + answer], None).clean)
         self.assertFalse(self.sought(READ, [b"\x01\x03\x08" * 5, answer], None).clean)
         self.assertFalse(self.sought(READ, [b"\x00" * 2000, answer], None).clean)
-        self.assertFalse(Seeker(READ, echo=None).clean)
+        self.assertFalse(ResponseMatcher(READ, echo=None).clean)
 
     def test_an_echo_is_no_confirmation(self) -> None:
         """Only where the line surely does not echo, the first copy is the controller's."""
@@ -234,7 +234,7 @@ class SeekerTests(SynchronousTestCase):
         write = self.treacherous()
         frame = raw(write.to_hex())
         self.assertEqual(frame[:8], raw(write_response(write).to_hex()))
-        seeker = Seeker(write, echo=None)
+        seeker = ResponseMatcher(write, echo=None)
         for byte in byte_by_byte(frame):
             self.assertIsNone(seeker.feed(byte))
         self.assertIsNone(seeker.finish())

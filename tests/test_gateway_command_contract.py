@@ -17,7 +17,7 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.gateway.bus import Line
 from cmmd.gateway.link.answers import OrderAnswer
 from cmmd.gateway.link.command_executor import ORDER_PATIENCE_S, WAITING_COMMANDS
-from cmmd.gateway.link.command_log import Witness, names_of
+from cmmd.gateway.link.command_log import CommandLog, names_of
 from cmmd.gateway.link.connection import SEND_GAP_S
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import InputStates, Source
@@ -161,7 +161,7 @@ class ContractTests(LinkTestCase):
         source = BusSource(
             self.identity, self.bus, wiring=self.wiring, inputs=lambda: self.inputs, catalog=CATALOG, unit=UNIT
         )
-        return Witness(source, names_of(CATALOG, self.moduletype), Logger(observer=lambda _: None))  # type: ignore[arg-type]
+        return CommandLog(source, names_of(CATALOG, self.moduletype), Logger(observer=lambda _: None))  # type: ignore[arg-type]
 
     def identity(self) -> LoginParams:
         return LoginParams(hostid=HOSTID, hostname="Real", password="123456", moduletype=self.moduletype)

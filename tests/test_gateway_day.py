@@ -120,7 +120,7 @@ class DayTests(SynchronousTestCase):
     def test_in_change_mode(self) -> None:
         world = self.make(data_mode=0)
         world.start(HOUR_S)
-        before, full = self.settled(world), world.server.tally.uploads["full"]
+        before, full = self.settled(world), world.server.counters.uploads["full"]
         self.assertEqual(full, 1, "a full set, and then changes alone")
         random = Random("changes")
         troubles = TROUBLES[: self.troubles_of_changes]
@@ -132,7 +132,7 @@ class DayTests(SynchronousTestCase):
                 self.assertEqual(world.known.coil(address), world.genset.coil(address), f"coil {address}")
         self.assertEqual(self.settled(world), before, "no leak")
         self.assert_nothing_wrong(world)
-        self.assertEqual(world.server.tally.packet_gaps, 0)
+        self.assertEqual(world.server.counters.packet_gaps, 0)
         self.assert_history(world, troubles.count(cable))
 
     def disturb(
@@ -152,8 +152,8 @@ class DayTests(SynchronousTestCase):
     def assert_nothing_wrong(self, world: GatewayWorld) -> None:
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertGreaterEqual(world.source.cycles, len(self.polled), "with the cable out, nobody hears them")
-        self.assertEqual(dict(world.server.tally.peer_errors), {})
-        self.assertEqual(world.server.tally.frames["bad_crc"], 0)  # type: ignore[index]
+        self.assertEqual(dict(world.server.counters.peer_errors), {})
+        self.assertEqual(world.server.counters.frames["bad_crc"], 0)  # type: ignore[index]
 
     def assert_history(self, world: GatewayWorld, cables_out: int) -> None:
         """Of every minute in which the controller answered there is a reading, outages or not, and it is true."""

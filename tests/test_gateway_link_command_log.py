@@ -5,7 +5,7 @@ from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.gateway.link.command_log import Witness, names_of
+from cmmd.gateway.link.command_log import CommandLog, names_of
 from cmmd.gateway.link.source import InputStates
 from tests.scripted_server import PLAN, ScriptedSource
 
@@ -33,7 +33,7 @@ class NameTests(SynchronousTestCase):
 class WitnessTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.source = ScriptedSource()
-        self.witness = Witness(self.source, lambda frame: f"<{frame}>", Logger())
+        self.witness = CommandLog(self.source, lambda frame: f"<{frame}>", Logger())
 
     def said(self, doing: Deferred[bool]) -> bool:
         return self.successResultOf(doing)

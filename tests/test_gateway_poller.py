@@ -14,8 +14,8 @@ import tests.support  # noqa: F401 - hypothesis' settings
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
-from cmmd.fleet.counters.counters import Tally
-from cmmd.fleet.telemetry.genset_state import Watch
+from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.telemetry.genset_state import StateDetector
 from cmmd.fleet.telemetry.live import LiveRecord, Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import NotSent
@@ -219,19 +219,19 @@ class AmbiguityTests(PollerTestCase):
         self.bus.troubles |= {plan[place].to_hex(): no_answer() for place in missing if place < len(plan)}
         self.source.follow(plan_of(*plan), 1)
         params = self.do(self.source.full_upload())
-        tally = Tally()
+        counters = Counters()
         record = new_record()
-        Telemetry(tally, Clock(), lambda *_: None).full(record, params, Plan(plan_of(*plan)))
+        Telemetry(counters, Clock(), lambda *_: None).full(record, params, Plan(plan_of(*plan)))
         for run in record.known.image.known(Function.READ_HOLDING_REGISTERS):
             for address in run:
                 self.assertEqual(record.known.image.register(Function.READ_HOLDING_REGISTERS, address), address + 1)
-        self.assertEqual(tally.frames["ambiguous"] + tally.frames["foreign"], 0)  # type: ignore[index]
+        self.assertEqual(counters.frames["ambiguous"] + counters.frames["foreign"], 0)  # type: ignore[index]
 
 
 def new_record() -> LiveRecord:
     profile = CATALOG.for_moduletype("HGM6120N")
     device = Device(hostid=HOSTID, hostname="", password_hash=None, moduletype="HGM6120N", registered_at=0)
-    return LiveRecord(device, profile, Plan(PLAN), Watch(profile))
+    return LiveRecord(device, profile, Plan(PLAN), StateDetector(profile))
 
 
 class ChangeTests(PollerTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway import port_settings as module
 from cmmd.gateway.bus import Line, NotSent
-from cmmd.gateway.port_settings import Wires, Wiring, wires_at_start
+from cmmd.gateway.port_settings import PortSettings, Wires, wires_at_start
 
 CONFIGURED = Wires(2, 0)
 URLS = {2: "/dev/ttyUSB0", 3: "/dev/ttyS0"}
@@ -43,9 +43,9 @@ class WiringTests(SynchronousTestCase):
         self.bus = _Bus()
         self.wiring = self.started()
 
-    def started(self, configured: Wires = CONFIGURED, urls: dict[int, str] = URLS) -> Wiring:
+    def started(self, configured: Wires = CONFIGURED, urls: dict[int, str] = URLS) -> PortSettings:
         """As after a start on the same state."""
-        return Wiring(
+        return PortSettings(
             wires_at_start(self.file, configured, urls, log),
             configured=configured,
             file=self.file,
@@ -55,7 +55,7 @@ class WiringTests(SynchronousTestCase):
             log=log,
         )
 
-    def codes(self, wiring: Wiring | None = None) -> tuple[int, int]:
+    def codes(self, wiring: PortSettings | None = None) -> tuple[int, int]:
         wiring = wiring or self.wiring
         return wiring.module_port, wiring.module_baud
 

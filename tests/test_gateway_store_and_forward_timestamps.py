@@ -5,7 +5,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.store_and_forward import timestamps
-from cmmd.gateway.store_and_forward.timestamps import EARLIEST_S, Stamp, Timekeeper, boot_id
+from cmmd.gateway.store_and_forward.timestamps import EARLIEST_S, Stamp, Timestamps, boot_id
 from cmmd.stall_detector import ticks_s
 
 TRUTH_S = 1_790_000_000.0
@@ -19,8 +19,8 @@ class TimekeeperTests(SynchronousTestCase):
         self.ticks_s = 50.0
         self.keeper = self.boot("one")
 
-    def boot(self, name: str) -> Timekeeper:
-        return Timekeeper(lambda: self.calendar_s, lambda: self.ticks_s, name)
+    def boot(self, name: str) -> Timestamps:
+        return Timestamps(lambda: self.calendar_s, lambda: self.ticks_s, name)
 
     def pass_time(self, seconds: float) -> None:
         self.calendar_s += seconds

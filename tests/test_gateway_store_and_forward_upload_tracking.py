@@ -10,7 +10,7 @@ from cmmd.gateway.link.connection import ANSWER_TIMEOUT_S
 from cmmd.gateway.link.source import NO_INPUTS, InputStates
 from cmmd.gateway.link.uploads import INPUTS_REPEATED_S
 from cmmd.gateway.store_and_forward.recorder import CHANGE_GAP_S, MOST_ADDS_UNDER_WAY
-from cmmd.gateway.store_and_forward.upload_tracking import Deliveries, Delivery
+from cmmd.gateway.store_and_forward.upload_tracking import Delivery, UploadTracker
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_store_and_forward import ALL_SENT_S, OutageTestCase
@@ -363,7 +363,7 @@ class InputsTests(DeliveryTestCase):
         inputs, full = self.source.input_states, self.source.full
         asked: list[bool] = []
         for arrives in (True, False):
-            deliveries = Deliveries(self.recorder, lambda: None)
+            deliveries = UploadTracker(self.recorder, lambda: None)
             values, alone = deliveries.sent(full, inputs, tells_inputs=False), deliveries.inputs_sent(inputs)
             _settle(values, arrived=arrives)
             _settle(alone, arrived=not arrives)

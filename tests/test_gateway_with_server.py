@@ -76,9 +76,9 @@ class UploadTests(GatewayTestCase):
             world.genset.coils = {7, 42, 72, 89}
             world.run(7)
             self.assert_known()
-            self.assertEqual(world.server.tally.packet_gaps, 0)
-            self.assertEqual(dict(world.server.tally.peer_errors), {})
-            self.assertEqual(world.server.tally.uploads["change"] > 0, terms is CHANGES)
+            self.assertEqual(world.server.counters.packet_gaps, 0)
+            self.assertEqual(dict(world.server.counters.peer_errors), {})
+            self.assertEqual(world.server.counters.uploads["change"] > 0, terms is CHANGES)
 
     def test_the_byte_order_is_found_out(self) -> None:
         """Until it is, what changes is not known; it is never taken for something else."""
@@ -118,7 +118,7 @@ class UploadTests(GatewayTestCase):
         world.cable.drops = lambda _: False
         world.run(6)
         self.assert_known()
-        self.assertEqual(world.server.tally.uploads["full"], 1)
+        self.assertEqual(world.server.counters.uploads["full"], 1)
 
     def test_a_block_that_is_not_answered_any_more_is_not_known_any_more(self) -> None:
         """Not answered, or refused, in both data modes: nobody is told that an alarm is off that may be on."""
@@ -144,14 +144,14 @@ class UploadTests(GatewayTestCase):
                 world.run(60)
                 self.assertEqual([world.known.coil(coil) for coil in range(90)], [None] * 90)
                 self.assertEqual((self.unknown(), world.known.register(6)), (set(), 4970), "the others are known")
-                uploads = world.server.tally.uploads["full"]
+                uploads = world.server.counters.uploads["full"]
                 world.run(600)
-                self.assertEqual(world.server.tally.uploads["full"] == uploads, terms is CHANGES, "told once")
+                self.assertEqual(world.server.counters.uploads["full"] == uploads, terms is CHANGES, "told once")
                 patch.restore()
                 world.run(10)
                 self.assert_known()
                 self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["low_oil_pressure_shutdown"])
-                self.assertEqual(world.server.tally.packet_gaps, 0)
+                self.assertEqual(world.server.counters.packet_gaps, 0)
                 self.stop(world)
 
     def test_cable_out_and_in(self) -> None:
@@ -225,7 +225,7 @@ class UploadTests(GatewayTestCase):
             self.assertEqual([one["signal"] for one in self.events("alarm_raised")], ["access_alarm", "fire_alarm"])
             self.assertEqual([one["signal"] for one in self.events("alarm_cleared")], ["fire_alarm"])
             self.assert_known()
-            self.assertEqual(world.server.tally.packet_gaps, 0)
+            self.assertEqual(world.server.counters.packet_gaps, 0)
             self.stop(world)
 
 
@@ -356,7 +356,7 @@ class OutageTests(GatewayTestCase):
             self.assert_known()
             self.assertEqual((world.buffer.rows, world.network.made[HISTORIC.port]), (0, advertised is BOTH))
             self.assertTrue(world.server.presence.online(HOSTID))
-            self.assertEqual(dict(world.server.tally.peer_errors), {})
+            self.assertEqual(dict(world.server.counters.peer_errors), {})
             self.stop(world)
 
     def test_inputs_of_the_outage_are_in_its_history(self) -> None:
@@ -380,7 +380,7 @@ class OutageTests(GatewayTestCase):
             world.start(30)
             self.outage(3600)
             world.network.up = True
-            while world.server.tally.readings["historic"] < 3:
+            while world.server.counters.readings["historic"] < 3:
                 world.run(0.1)
             self.assertGreater(world.buffer.rows, 20)
             sent = world.send("auto")

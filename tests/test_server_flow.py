@@ -163,7 +163,7 @@ class Talk(RuleBasedStateMachine):
     @rule()
     def says_something_itself(self) -> None:
         self.unsolicited += 1
-        self.echo.send_apart(b"<%d>" % self.unsolicited, lambda: True)
+        self.echo.send_unsolicited(b"<%d>" % self.unsolicited, lambda: True)
 
     @precondition(lambda self: any(not one.called for one in self.echo.later))
     @rule()

@@ -103,7 +103,7 @@ class ObeyingTests(SynchronousTestCase):
         self.world = World()
 
     def assert_nothing_obeyed(self, name: str, segments: list[bytes]) -> None:
-        self.world.tally.peer_errors.clear()
+        self.world.counters.peer_errors.clear()
         transport = self.world.connect()
         for segment in segments:
             if not transport.lost:
@@ -111,9 +111,9 @@ class ObeyingTests(SynchronousTestCase):
                 transport.turns()
         self.world.clock.advance(1)
         self.assertTrue(transport.aborted, f"{name}: {segments}")
-        self.assertEqual(self.world.tally.peer_errors[Reason.FOREIGN_PROTOCOL], 1, name)
+        self.assertEqual(self.world.counters.peer_errors[Reason.FOREIGN_PROTOCOL], 1, name)
         self.assertIsNone(self.world.registry.device("BROWSER1"), f"{name}: {segments}")
-        self.assertEqual(dict(self.world.tally.messages), {}, f"{name}: {segments}")
+        self.assertEqual(dict(self.world.counters.messages), {}, f"{name}: {segments}")
 
     def test_whatever_the_segmentation(self) -> None:
         for name, stream in FOREIGN.items():
@@ -126,12 +126,12 @@ class ObeyingTests(SynchronousTestCase):
     def test_one_error_where_it_comes_whole(self) -> None:
         transport = self.world.connect()
         transport.deliver(FOREIGN["fetch, no-cors"])
-        self.assertEqual(self.world.tally.peer_errors, {Reason.FOREIGN_PROTOCOL: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.FOREIGN_PROTOCOL: 1})
         self.assertEqual(transport.segments, [])
 
     def test_documents_that_wait_behind_an_answer(self) -> None:
         self.world.register()
-        self.world.tally.messages.clear()
+        self.world.counters.messages.clear()
         transport = self.world.connect()
         transport.peer_reads = False
         transport.deliver(message("HB", HOSTID) + LOGIN)
@@ -140,7 +140,7 @@ class ObeyingTests(SynchronousTestCase):
         self.assertTrue(transport.aborted)
         self.assertFalse(self.world.presence.online(HOSTID))
         self.assertIsNone(self.world.registry.device("BROWSER1"))
-        self.assertEqual(dict(self.world.tally.messages), {"HB": 1})
+        self.assertEqual(dict(self.world.counters.messages), {"HB": 1})
 
     def test_login_that_is_being_decided(self) -> None:
         self.world.hold_passwords()

@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import directlyProvides
 
-from cmmd.server.listeners import Listener, ListenError, Role, Sessions, roles_by_endpoint
+from cmmd.server.listeners import DeviceListeners, Listener, ListenError, Role, roles_by_endpoint
 from cmmd.server.session import Session
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Login, LongCon, encode
@@ -38,7 +38,7 @@ class RolesTests(SynchronousTestCase):
 class SessionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
-        self.sessions = Sessions(self.world.around, 4)
+        self.sessions = DeviceListeners(self.world.around, 4)
         self.reactor = MemoryReactorClock()
 
     def listen(self, *listeners: tuple[str, frozenset[Role]]) -> None:
@@ -76,7 +76,7 @@ class SessionsTests(SynchronousTestCase):
         self.listen(("tcp:1", ALL))
         transports = [self.come() for _ in range(5)]
         self.assertEqual([transport.lost for transport in transports], [False, False, False, False, True])
-        self.assertEqual(self.world.tally.peer_errors, {Reason.TOO_MANY_CONNECTIONS: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.TOO_MANY_CONNECTIONS: 1})
         transports[0].hang_up()
         self.assertEqual(len(self.sessions), 3)
         self.assertFalse(self.come().lost)
@@ -127,7 +127,7 @@ class SocketTests(TestCase):
     """The same with real sockets."""
 
     async def test_address_that_cannot_be_had(self) -> None:
-        sessions = Sessions(World().around, 10)
+        sessions = DeviceListeners(World().around, 10)
         free = Listener("tcp:0", TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), ALL)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -143,7 +143,7 @@ class SocketTests(TestCase):
     async def test_login_over_ipv6(self) -> None:
         world = World()
         around = replace(world.around, clock=cast("IReactorTime", reactor))
-        sessions = Sessions(around, 10)
+        sessions = DeviceListeners(around, 10)
         string = "tcp6:0:interface=\\:\\:1"
         await sessions.listen([Listener(string, serverFromString(reactor, string), ALL)])
         port = sessions.tcp_port(string)

@@ -13,7 +13,7 @@ class PeerLogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.peerlog = PeerLog(self.clock)
+        self.peer_log = PeerLog(self.clock)
         self.lines: list[str] = []
 
         @provider(ILogObserver)
@@ -25,19 +25,19 @@ class PeerLogTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def test_a_line(self) -> None:
-        self.peerlog.fault("192.0.2.1", "not a JSON object", b"GET {}\n")
-        self.peerlog.fault("192.0.2.1", "no text")
+        self.peer_log.fault("192.0.2.1", "not a JSON object", b"GET {}\n")
+        self.peer_log.fault("192.0.2.1", "no text")
         self.assertEqual(self.lines, [r"192.0.2.1: not a JSON object: 'GET {}\n'", "192.0.2.1: no text"])
 
     def test_a_burst_and_then_one_at_a_time(self) -> None:
         for _ in range(BURST + 7):
-            self.peerlog.fault("192.0.2.1", "again")
+            self.peer_log.fault("192.0.2.1", "again")
         self.assertEqual(len(self.lines), BURST)
-        self.peerlog.fault("192.0.2.2", "another")
+        self.peer_log.fault("192.0.2.2", "another")
         self.assertEqual(len(self.lines), BURST + 1)
         self.clock.advance(REFILL_S)
-        self.peerlog.fault("192.0.2.1", "again")
+        self.peer_log.fault("192.0.2.1", "again")
         self.assertEqual(self.lines[-1], "192.0.2.1: again (7 more not logged)")
         self.clock.advance(REFILL_S)
-        self.peerlog.fault("192.0.2.1", "again")
+        self.peer_log.fault("192.0.2.1", "again")
         self.assertEqual(self.lines[-1], "192.0.2.1: again")

@@ -90,7 +90,7 @@ class RoundTripTestCase(SynchronousTestCase):
         self.world.register()
         self.transport = self.attached()
         self.strays: list[tuple[str, object]] = []
-        self.patch(self.world.around.peerlog, "fault", lambda peer, what, said="": self.strays.append((what, said)))
+        self.patch(self.world.around.peer_log, "fault", lambda peer, what, said="": self.strays.append((what, said)))
 
     def attached(self) -> SegmentTransport:
         transport = self.world.connect()
@@ -123,7 +123,7 @@ class RoundTripTestCase(SynchronousTestCase):
             self.pass_time(2 * GAP_S)
 
     def unexpected(self) -> int:
-        return self.world.tally.peer_errors[Reason.UNEXPECTED_ANSWER]
+        return self.world.counters.peer_errors[Reason.UNEXPECTED_ANSWER]
 
     def check_strays(self, *expected: str) -> None:
         self.assertEqual([what for what, _ in self.strays], list(expected))
@@ -232,11 +232,11 @@ class OutcomeTests(RoundTripTestCase):
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_what_cannot_be_noted_is_not_sent(self) -> None:
-        self.addCleanup(count_bugs(self.world.tally))
+        self.addCleanup(count_bugs(self.world.counters))
         trip = self.session.round_trip(write(), TIMEOUT_S, lambda: 1 / 0)  # type: ignore[arg-type,return-value]
         self.pass_time(2 * GAP_S)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.world.tally.bugs, 1)
+        self.assertEqual(self.world.counters.bugs, 1)
         self.failureResultOf(trip, NotSent)
         self.assertEqual([one for one in self.transport.segments if b"uid" in one], [])
 
@@ -338,7 +338,7 @@ class EndTests(RoundTripTestCase):
         trip = self.begun()
         self.pass_time(3.0)
         self.assertIs(trip.outcome, Lost)
-        self.assertEqual(self.world.tally.peer_errors, {Reason.IDLE_TIMEOUT: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.IDLE_TIMEOUT: 1})
 
     def test_answer_just_before_the_end(self) -> None:
         for end in (self.transport.hang_up, self.transport.half_close):
@@ -566,14 +566,14 @@ class MatchingTests(RoundTripTestCase):
         self.assertEqual((write_trip.outcome, reset.outcome), (None, None))
         codes = [json.loads(segment)["retcode"] for segment in self.transport.segments[-2:]]
         self.assertEqual(codes, ["000003", "000003"])
-        self.assertEqual(self.world.tally.peer_errors, {Reason.FOREIGN_HOSTID: 2})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.FOREIGN_HOSTID: 2})
 
     def test_strays_do_not_fill_the_log(self) -> None:
         self.world = World()
         self.world.register()
         self.transport = self.attached()
         lines: list[object] = []
-        self.patch(self.world.around.peerlog._limit, "allows", lines.append)
+        self.patch(self.world.around.peer_log._limit, "allows", lines.append)
         self.deliver(*[answer()] * 20)
         self.assertEqual(self.unexpected(), 20)
         self.assertEqual(len(lines), 20)
@@ -646,7 +646,7 @@ class Machine(RuleBasedStateMachine):
         self.ended: set[object] = set()  # keys of those that had been sent
         self.dead = False
         self.delivered = self.handled = 1
-        self.heartbeats_before = self.world.tally.messages["HB"]
+        self.heartbeats_before = self.world.counters.messages["HB"]
         self.transport = self.world.connect()
         self.session = cast("Session", self.transport.protocol)
         self.transport.deliver(message("LongCon", HOSTID))
@@ -803,7 +803,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def strays_are_counted(self) -> None:
-        assert self.world.tally.peer_errors[Reason.UNEXPECTED_ANSWER] == self.strays
+        assert self.world.counters.peer_errors[Reason.UNEXPECTED_ANSWER] == self.strays
 
     @invariant()
     def waits_no_longer_than_it_has_to(self) -> None:
@@ -829,7 +829,7 @@ class Machine(RuleBasedStateMachine):
             self.pass_steps(100)  # what waits gets its turn
             self.each_has_ended_as_expected_or_not_at_all()
         if not self.dead:
-            heartbeats = self.world.tally.messages["HB"] - self.heartbeats_before
+            heartbeats = self.world.counters.messages["HB"] - self.heartbeats_before
             assert self.handled + heartbeats == self.delivered
             self.disconnect("hang_up")
             self.each_has_ended_as_expected_or_not_at_all()

@@ -13,7 +13,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.server import flow, receiver, sockets
 from cmmd.server.connection import LINGER_S
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
@@ -27,7 +27,7 @@ class Echo(JSONReceiver):
     """Answers every document with itself, unless the document says otherwise."""
 
     def __init__(self, clock: object = None, limits: Limits = LIMITS) -> None:
-        super().__init__(limits, clock or Clock(), Tally())  # type: ignore[arg-type]
+        super().__init__(limits, clock or Clock(), Counters())  # type: ignore[arg-type]
         self.documents: list[bytes] = []
         self.faults: list[PeerError] = []
         self.bugs: list[Failure] = []
@@ -59,11 +59,11 @@ class Echo(JSONReceiver):
         self.send(document)
         return None
 
-    def peerErred(self, error: PeerError) -> None:
+    def peer_error(self, error: PeerError) -> None:
         self.faults.append(error)
         self.send(str(error).encode())
 
-    def weErred(self, failure: Failure) -> None:
+    def internal_error(self, failure: Failure) -> None:
         self.bugs.append(failure)
 
     def dropped(self, reason: Reason) -> None:

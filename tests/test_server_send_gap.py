@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.server.connection import LINGER_S
 from cmmd.server.flow import Outbound
-from cmmd.server.listeners import Listener, Role, Sessions
+from cmmd.server.listeners import DeviceListeners, Listener, Role
 from cmmd.server.receiver import Limits
-from cmmd.server.send_gap import LOOK_AGAIN_S, PATIENCE_S, Pacing
+from cmmd.server.send_gap import LOOK_AGAIN_S, PATIENCE_S, SendGap
 from cmmd.server.sockets import unacknowledged, unsent
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Reset, WriteConfig
@@ -53,7 +53,7 @@ class PacedTestCase(SynchronousTestCase):
             self.left.append(self.clock.seconds())
             return True
 
-        return self.echo.send_apart(ours, leaves)
+        return self.echo.send_unsolicited(ours, leaves)
 
     def pass_time(self, seconds: float, each_step: Callable[[], object] = lambda: None) -> None:
         for _ in range(round(seconds / STEP_S)):
@@ -232,7 +232,7 @@ class PacingTests(PacedTestCase):
 
     def test_withdrawn_between_being_let_go_and_being_taken(self) -> None:
         """As with TLS, where Twisted asks for the next message later."""
-        pacing = Pacing(0.0)
+        pacing = SendGap(0.0)
         self.echo._flow.pacing = pacing
         withdraw = self.send()
         self.assertTrue(pacing.let_go())
@@ -405,7 +405,7 @@ class KernelTests(SynchronousTestCase):
             self.assertGreaterEqual(unacknowledged(ours), unsent(ours))
             self.assertLess(unacknowledged(ours), written)
             for gap in (0.0, GAP_S):
-                self.assertEqual(Pacing(gap).pause_missing(1e9, ours), LOOK_AGAIN_S)
+                self.assertEqual(SendGap(gap).pause_missing(1e9, ours), LOOK_AGAIN_S)
 
     def test_where_there_is_no_socket(self) -> None:
         one, other = socket.socketpair()
@@ -423,7 +423,7 @@ class SocketTests(TestCase):
         self.world = World()
         self.world.register()
         around = replace(self.world.around, clock=cast("IReactorTime", reactor), limits=limits)
-        self.sessions = Sessions(around, 10)
+        self.sessions = DeviceListeners(around, 10)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         await self.sessions.listen([Listener("tcp:0", endpoint, frozenset(Role))])
         self.addCleanup(lambda: Deferred.fromCoroutine(self.sessions.stop()))
@@ -548,7 +548,7 @@ class SocketTests(TestCase):
                 left.callback(None)
                 return True
 
-            echo.send_apart(OURS, leaves)
+            echo.send_unsolicited(OURS, leaves)
             await deferLater(reactor, 0.5)
             self.assertFalse(left.called)
             self.assertIs(echo._flow.outbound, Outbound.PACED)

@@ -98,7 +98,7 @@ class LoginTests(SessionTestCase):
         )
         self.assertTrue(transport.write_closed)
         self.assertFalse(self.world.presence.online(HOSTID))
-        self.assertEqual(self.world.tally.logins, {"000000": 1})
+        self.assertEqual(self.world.counters.logins, {"000000": 1})
         transport.hang_up()
         self.world.write_batch()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
@@ -159,7 +159,7 @@ class LoginTests(SessionTestCase):
         self.assertTrue(transport.write_closed)
         self.assertEqual(self.world.registry.device(HOSTID), before)
         self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1})
-        self.assertEqual(self.world.tally.peer_errors, {Reason.WRONG_PASSWORD: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.WRONG_PASSWORD: 1})
 
     def test_enrolment_closed(self) -> None:
         self.world = World(policy="known")
@@ -236,7 +236,7 @@ class SameHeartbeatTests(SessionTestCase):
         transport, _ = self.beating()
         for _ in range(3):
             self.assertEqual(self.ask(transport, self.same), OK["HB"])
-        self.assertEqual(self.world.tally.messages["HB"], 4)
+        self.assertEqual(self.world.counters.messages["HB"], 4)
 
     def test_another_is_read(self) -> None:
         transport, session = self.beating()
@@ -283,8 +283,8 @@ class MessageTests(SessionTestCase):
             self.ask(transport, message("reqdatachange", params=change, AccessAlarm=0, InhbitRemote=1)), OK["reqdata"]
         )
         self.assertEqual(self.ask(transport, message("LongCon")), OK["LongCon"])
-        self.assertEqual(self.world.tally.uploads, {"full": 2, "change": 1})
-        self.assertEqual(self.world.tally.messages, {"LongCon": 2, "HB": 2, "reqdata": 2, "reqdatachange": 1})
+        self.assertEqual(self.world.counters.uploads, {"full": 2, "change": 1})
+        self.assertEqual(self.world.counters.messages, {"LongCon": 2, "HB": 2, "reqdata": 2, "reqdatachange": 1})
 
     def test_timing_is_in_milliseconds(self) -> None:
         answer = self.ask(self.attached(), message("timing"))
@@ -319,8 +319,8 @@ class MessageTests(SessionTestCase):
         self.world.register(OTHER)
         for method in ("HB", "LongCon", "reqdata"):
             self.assertEqual(self.retcode(transport, message(method, OTHER)), "000003")
-        self.assertEqual(self.world.tally.peer_errors, {Reason.FOREIGN_HOSTID: 3})
-        self.assertEqual(self.world.tally.uploads, {})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.FOREIGN_HOSTID: 3})
+        self.assertEqual(self.world.counters.uploads, {})
         self.assertFalse(self.world.presence.online(OTHER))
         self.assertEqual(self.ask(transport, message("HB")), OK["HB"])
 
@@ -347,7 +347,7 @@ class MessageTests(SessionTestCase):
         transport.deliver(message("reset"))
         transport.turns()
         self.assertEqual(transport.segments[before:], [])
-        self.assertEqual(self.world.tally.peer_errors, {Reason.UNEXPECTED_ANSWER: 2})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.UNEXPECTED_ANSWER: 2})
 
     def test_a_wrong_field_is_named(self) -> None:
         transport = self.attached()
@@ -367,7 +367,9 @@ class MessageTests(SessionTestCase):
         self.world.clock.advance(HISTORIC_GAP_S)
         transport.turns()
         self.assertEqual(transport.segments[before:], [OK["reqdata"]])
-        self.assertEqual((self.world.fleet.live[HOSTID].at, dict(self.world.tally.readings)), (None, {"historic": 1}))
+        self.assertEqual(
+            (self.world.fleet.live[HOSTID].at, dict(self.world.counters.readings)), (None, {"historic": 1})
+        )
         for method, itime in (
             ("reqdata", now_ms + 3_600_000),
             ("reqdatachange", str(now_ms + 3_600_000)),
@@ -381,20 +383,20 @@ class MessageTests(SessionTestCase):
                 answer = json.loads(self.ask(transport, message(method, params=params, itime=itime)))
                 self.assertEqual((answer["method"], answer["retcode"]), ("reqdata", "000001"))
                 self.assertIn("itime", answer["message"])
-        self.assertEqual(self.world.tally.peer_errors, {Reason.MALFORMED: 6})
-        self.assertEqual(dict(self.world.tally.readings), {"historic": 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.MALFORMED: 6})
+        self.assertEqual(dict(self.world.counters.readings), {"historic": 1})
 
     def test_frame_error_is_answered(self) -> None:
         answer = self.ask(self.world.connect(), b"NO CARRIER\r\n")
         self.assertEqual(answer, b'{"method":"error","message":"not a JSON object","retcode":"000001"}')
 
     def test_a_bug_of_ours(self) -> None:
-        self.addCleanup(count_bugs(self.world.tally))
+        self.addCleanup(count_bugs(self.world.counters))
         transport = self.attached()
-        self.world.tally.uploads = None  # type: ignore[assignment]
+        self.world.counters.uploads = None  # type: ignore[assignment]
         self.assertEqual(self.retcode(transport, message("reqdata")), "000006")
         self.assertTrue(transport.write_closed)
-        self.assertEqual(self.world.tally.bugs, 1)
+        self.assertEqual(self.world.counters.bugs, 1)
         self.assertEqual([failure.type for failure in self.flushLoggedErrors()], [TypeError])
         self.assertFalse(self.world.presence.online(HOSTID))
 
@@ -411,9 +413,9 @@ class PlanTests(SessionTestCase):
         self.assertEqual(known.register(6), 5000)
         self.assertIsNone(self.world.fleet.live[HOSTID].profile.engine_state(known))
         again = self.attached()
-        before = self.world.tally.frames[FrameOutcome.FOREIGN]
+        before = self.world.counters.frames[FrameOutcome.FOREIGN]
         self.ask(again, upload)
-        self.assertEqual(self.world.tally.frames["foreign"], before + 3)  # type: ignore[index]
+        self.assertEqual(self.world.counters.frames["foreign"], before + 3)  # type: ignore[index]
 
 
 class VectorTests(SessionTestCase):
@@ -462,7 +464,7 @@ class LifeTests(SessionTestCase):
         self.assertFalse(transport.write_closed)
         self.world.clock.advance(0.2)
         self.assertTrue(transport.write_closed)
-        self.assertEqual(self.world.tally.peer_errors, {Reason.LOGIN_TIMEOUT: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.LOGIN_TIMEOUT: 1})
         self.world.clock.advance(LINGER_S)
         self.assertTrue(transport.lost)
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
@@ -488,7 +490,7 @@ class LifeTests(SessionTestCase):
         self.world.clock.advance(61)
         self.assertTrue(transport.write_closed)
         self.assertFalse(self.world.presence.online(HOSTID))
-        self.assertEqual(self.world.tally.peer_errors, {Reason.IDLE_TIMEOUT: 1})
+        self.assertEqual(self.world.counters.peer_errors, {Reason.IDLE_TIMEOUT: 1})
 
     def test_old_connection_that_ends_leaves_the_new_one(self) -> None:
         old = self.attached()
@@ -544,4 +546,4 @@ class LifeTests(SessionTestCase):
     def test_bytes_are_counted(self) -> None:
         transport = self.world.connect()
         transport.deliver(b"   ")
-        self.assertEqual(self.world.tally.bytes_received, 3)
+        self.assertEqual(self.world.counters.bytes_received, 3)

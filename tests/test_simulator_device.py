@@ -22,7 +22,7 @@ from cmmd.modbus.frames import (
     split_frames,
 )
 from cmmd.simulator.device import SimulatedDevice
-from cmmd.simulator.fault_profiles import Misbehaviour, parse_turns
+from cmmd.simulator.fault_profiles import FaultProfile, parse_turns
 from cmmd.simulator.fleet import identities
 from cmmd.simulator.genset.genset import Genset
 from cmmd.simulator.genset.panel import Picture
@@ -293,7 +293,7 @@ class OrderTests(DeviceTestCase):
     def test_what_says_otherwise_does_nothing(self) -> None:
         (identity,) = identities(1, 1, "HGM6120N")
         for manner, said in (("pretends", True), ("refuses", False)):
-            self.device = SimulatedDevice(identity, self.genset, Misbehaviour(parse_turns(manner), Random(1)))
+            self.device = SimulatedDevice(identity, self.genset, FaultProfile(parse_turns(manner), Random(1)))
             self.assertIs(self.write("00050001FF00DC2B"), said)
             self.assertIs(self.set_port(1, 1), said)
             self.assertEqual((self.genset.mode, self.wiring()), ("auto", (2, 0)))

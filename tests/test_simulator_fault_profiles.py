@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.modbus.frames import ExceptionResponse, Function, WriteCoilRequest
 from cmmd.simulator.device import SimulatedDevice
-from cmmd.simulator.fault_profiles import LATE_S, MANNERS, Misbehaviour, Turn, parse_turns
+from cmmd.simulator.fault_profiles import LATE_S, MANNERS, FaultProfile, Turn, parse_turns
 from cmmd.simulator.fleet import identities
 from cmmd.simulator.genset.genset import Genset
 from cmmd.wire.messages import WriteConfigAnswer
@@ -31,7 +31,7 @@ class MannerTests(LinkTestCase):
         """Each test prepares its own link."""
 
     def misbehaving(self, text: str) -> Accepted:
-        self.wrong = Misbehaviour(parse_turns(text), Random(1))
+        self.wrong = FaultProfile(parse_turns(text), Random(1))
         self.prepare(answers=self.wrong.answers)
         return self.attached()
 
@@ -178,7 +178,7 @@ class MannerTests(LinkTestCase):
 class TurnTests(SynchronousTestCase):
     """The list of manners, and whose turn it is."""
 
-    def answered(self, wrong: Misbehaviour, uid: str = UID) -> list[Any]:
+    def answered(self, wrong: FaultProfile, uid: str = UID) -> list[Any]:
         return list(wrong.answers(WriteConfigAnswer(params=AUTO + ",1", hostid="H", uid=uid)))
 
     def test_parse(self) -> None:
@@ -197,7 +197,7 @@ class TurnTests(SynchronousTestCase):
                 self.assertRaises(ValueError, parse_turns, text)
 
     def test_in_turn_and_over_again(self) -> None:
-        wrong = Misbehaviour(parse_turns("silent,refuses,pretends,none"), Random(1))
+        wrong = FaultProfile(parse_turns("silent,refuses,pretends,none"), Random(1))
         for _ in range(3):
             for says, steps in ((None, 0), (False, 1), (True, 1), (None, 1)):
                 self.assertIs(wrong.says, says)
@@ -207,7 +207,7 @@ class TurnTests(SynchronousTestCase):
     def test_the_seed_decides_what_is_wrong(self) -> None:
         one, same, other = (
             [self.answered(wrong) for _ in range(10)]
-            for wrong in (Misbehaviour(parse_turns("foreign"), Random(seed)) for seed in (1, 1, 2))
+            for wrong in (FaultProfile(parse_turns("foreign"), Random(seed)) for seed in (1, 1, 2))
         )
         self.assertEqual(one, same)
         self.assertNotEqual(one, other)
@@ -215,7 +215,7 @@ class TurnTests(SynchronousTestCase):
     @given(st.integers(0, 2**32), st.integers(0, 999_999))
     def test_what_is_wrong_is_wrong(self, seed: int, number: int) -> None:
         uid = f"{number:06}"
-        wrong = Misbehaviour(parse_turns("wrong_uid,garbled,foreign"), Random(seed))
+        wrong = FaultProfile(parse_turns("wrong_uid,garbled,foreign"), Random(seed))
         other_uid, garbled, foreign = (step.message for _ in range(3) for step in self.answered(wrong, uid))
         self.assertNotEqual(other_uid.uid, uid)
         self.assertNotEqual(foreign.uid, uid)
@@ -226,7 +226,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_a_wrong_uid_is_wrong_even_by_chance(self) -> None:
         drawn, other = (
-            self.answered(Misbehaviour(parse_turns("wrong_uid"), Random(1)), uid)[0].message.uid
+            self.answered(FaultProfile(parse_turns("wrong_uid"), Random(1)), uid)[0].message.uid
             for uid in (UID, f"{Random(1).randrange(1_000_000):06}")
         )
         self.assertEqual(drawn, f"{Random(1).randrange(1_000_000):06}")
@@ -234,7 +234,7 @@ class TurnTests(SynchronousTestCase):
 
     @given(st.text(max_size=20), st.integers(0, 2**32))
     def test_any_answer_can_be_garbled(self, params: str, seed: int) -> None:
-        wrong = Misbehaviour(parse_turns("garbled"), Random(seed))
+        wrong = FaultProfile(parse_turns("garbled"), Random(seed))
         (step,) = wrong.answers(WriteConfigAnswer(params=params, hostid="H", uid=UID))
         assert isinstance(step.message, WriteConfigAnswer)
         self.assertEqual(len(step.message.params or ""), len(params))

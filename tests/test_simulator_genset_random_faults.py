@@ -9,7 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.simulator.genset.faults import Fault
 from cmmd.simulator.genset.genset import Genset
-from cmmd.simulator.genset.random_faults import FIRST_WITHIN_S, LONGEST_REPAIR_S, SHORTEST_REPAIR_S, WEIGHTS, Mishaps
+from cmmd.simulator.genset.random_faults import (
+    FIRST_WITHIN_S,
+    LONGEST_REPAIR_S,
+    SHORTEST_REPAIR_S,
+    WEIGHTS,
+    RandomFaults,
+)
 from tests.watched_genset import WatchedGenset, coils_of
 
 COMMON_ALARM, COMMON_SHUTDOWN = 0, 2
@@ -19,7 +25,7 @@ DAY_S = 86_400.0
 class MishapsTests(SynchronousTestCase):
     def life(self, seed: int, days: float, *, turning: bool = False) -> list[tuple[float, float, Fault]]:
         """When each fault came and went, and which it was."""
-        mishaps = Mishaps(Random(seed), schedule=True)
+        mishaps = RandomFaults(Random(seed), schedule=True)
         faults = []
         while mishaps.until < days * DAY_S:
             came = mishaps.until
@@ -50,12 +56,12 @@ class MishapsTests(SynchronousTestCase):
             self.assertEqual(set(kinds), {fault for fault, weights in WEIGHTS.items() if weights[turning]})
 
     def test_not_before_its_time(self) -> None:
-        mishaps = Mishaps(Random(1), schedule=True)
+        mishaps = RandomFaults(Random(1), schedule=True)
         mishaps.elapse(mishaps.until - 1, turning=False)
         self.assertIsNone(mishaps.present)
 
     def test_off(self) -> None:
-        mishaps = Mishaps(Random(1), schedule=False)
+        mishaps = RandomFaults(Random(1), schedule=False)
         mishaps.elapse(1e9, turning=True)
         self.assertEqual((mishaps.until, mishaps.present), (inf, None))
 

@@ -3,14 +3,14 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.stall_detector import STANDSTILL_S, TOLD_S, Pulse
+from cmmd.stall_detector import STANDSTILL_S, TOLD_S, StallDetector
 
 
 class PulseTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.slept_s = 0.0
-        self.pulse = Pulse(self.clock, lambda: self.clock.seconds() + self.slept_s)
+        self.pulse = StallDetector(self.clock, lambda: self.clock.seconds() + self.slept_s)
         self.pulse.startService()
         self.addCleanup(self.pulse.stopService)
 

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import MOST_A_PAGE, DuplicateDevice, IStore, Snapshot, StoreError, StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.spool import Spool
@@ -155,7 +155,7 @@ class Contract(_Base):
         self.addCleanup(store.close)
         return store
 
-    async def reopened(self, store: IStore) -> Kept:
+    async def reopened(self, store: IStore) -> Snapshot:
         await store.close()
         return await store.open()
 
@@ -170,7 +170,7 @@ class DeviceContract(Contract):
     async def test_empty(self) -> None:
         store = self.make()
         kept = await store.open()
-        self.assertEqual(kept, Kept(devices=[], profiles=[], uploads=[], alarms=[], identity=kept.identity))
+        self.assertEqual(kept, Snapshot(devices=[], profiles=[], uploads=[], alarms=[], identity=kept.identity))
         await store.close()
         await store.close()
 
@@ -869,7 +869,7 @@ class ForgetContract(Contract):
         await store.write([UPLOAD, PROFILE, ALARM, FULL_ALARM, COMMAND, ENDED])
         self.assertEqual(await store.forget(10**15, 100), 2)
         kept = await self.reopened(store)
-        expected = Kept(
+        expected = Snapshot(
             devices=[device],
             profiles=[PROFILE],
             uploads=[UPLOAD],

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from cmmd.store.interface import Kept, StoreUnavailable
+from cmmd.store.interface import Snapshot, StoreUnavailable
 from cmmd.store.outbox import handover, known
 from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Reading, Row
 from cmmd.store.sqlite.rows import Key, key
@@ -171,7 +171,7 @@ class Outages:
         self.check_kept(kept)
         self.numbers = kept.numbers
 
-    def check_kept(self, kept: Kept) -> None:
+    def check_kept(self, kept: Snapshot) -> None:
         """What a start is told is what was acknowledged last, or newer."""
         rows: tuple[Row, ...] = (*kept.devices, *kept.alarms, *kept.unfinished)
         there = {key(row): row for row in rows}

@@ -5,7 +5,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from cmmd.store.interface import Kept, StoreUnavailable
+from cmmd.store.interface import Snapshot, StoreUnavailable
 from cmmd.store.outbox import known
 from cmmd.store.outbox.known import UPLOADS_S, Known
 from cmmd.store.outbox.overlay import with_rows
@@ -25,7 +25,7 @@ from tests.test_store_contract import (
 )
 
 A, B = replace(PLAIN, number=1), replace(FULL, number=2)
-NOTHING = Kept(devices=[], profiles=[], uploads=[], alarms=[], identity="the store")
+NOTHING = Snapshot(devices=[], profiles=[], uploads=[], alarms=[], identity="the store")
 CLEARED = replace(ALARM, cleared_at=2000)
 ENDED = replace(COMMAND, ended_at=2000, outcome="done")
 
@@ -36,14 +36,14 @@ class _Copies(SpoolWorld):
         self.copy = Known(self.folder / "known.sqlite", cast("Any", self.clock), self.clock)
         self.addCleanup(self.copy.close)
 
-    def open(self, now: Kept | None = NOTHING) -> Kept:
+    def open(self, now: Snapshot | None = NOTHING) -> Snapshot:
         """Open it, and have it follow a store that has this."""
         before = self.successResultOf(self.copy.open())
         if now is not None:
             self.copy.take_over(before, now)
         return before
 
-    def reopened(self) -> Kept:
+    def reopened(self) -> Snapshot:
         self.successResultOf(self.copy.close())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return self.open(now=None)

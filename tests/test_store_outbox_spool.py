@@ -10,7 +10,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
-from cmmd.store.interface import Kept, SchemaTooNew, StoreError, StoreUnavailable
+from cmmd.store.interface import SchemaTooNew, Snapshot, StoreError, StoreUnavailable
 from cmmd.store.outbox.spool import Spool
 from cmmd.store.records import Alarm, Numbers, Row
 from cmmd.store.sqlite.store import MIB
@@ -41,7 +41,7 @@ EVERYTHING: list[Row] = [
 
 
 class _Spools(SpoolWorld):
-    def open(self, **more: Any) -> Kept:
+    def open(self, **more: Any) -> Snapshot:
         defaults = {"most_mib": 100, "spare_mib": 0}
         self.spool = Spool(
             self.folder / "spool.sqlite", cast("IReactorFromThreads", self.clock), **{**defaults, **more}

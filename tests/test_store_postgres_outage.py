@@ -18,7 +18,7 @@ from zope.interface import provider
 
 from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
 from cmmd.store.postgres import connection, opening
-from cmmd.store.postgres.errors import Away, Rejected, as_store_error, one_line
+from cmmd.store.postgres.errors import Rejected, Unavailable, as_store_error, one_line
 from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import Query, Row
 from tests.postgres import PASSWORD, stoppable_server
@@ -507,7 +507,7 @@ class ErrorTests(SynchronousTestCase):
             *("53100", "53200", "53300", "57P01", "57P02", "57P03", "57014", "25006", "42501", "42P01", "40P01"),
             *("55P03", "58030", "XX000", None),
         ):
-            self.assertEqual(self.meaning(other), (Away, "it: something"))
+            self.assertEqual(self.meaning(other), (Unavailable, "it: something"))
 
     def test_one_line(self) -> None:
         self.assertEqual(one_line(psycopg2.Error()), "Error")

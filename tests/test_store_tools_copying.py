@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
-from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreUnavailable
+from cmmd.store.interface import MOST_A_PAGE, IStore, Snapshot, StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.postgres.sessions import WHO_HOLDS_IT
 from cmmd.store.postgres.store import PostgresStore
@@ -157,7 +157,7 @@ class Copies(_Base):
         await store.write(some)
         await store.close()
 
-    async def all_of(self, store: IStore) -> tuple[Kept, list[Any]]:
+    async def all_of(self, store: IStore) -> tuple[Snapshot, list[Any]]:
         """Everything that a store has."""
         kept = await store.open()
         kept.uploads.sort(key=lambda upload: upload.hostid)

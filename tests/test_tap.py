@@ -103,13 +103,13 @@ class WiringTests(TestCase):
         await server.stopService()
         log.failure("nobody counts any more", Failure(ZeroDivisionError()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(server.tally.bugs, 1)
+        self.assertEqual(server.counters.bugs, 1)
 
     async def test_two_in_one_process(self) -> None:
         first, second = self.server(Config(server=LOCAL)), self.server(Config(server=LOCAL))
         first.startService()
         second.startService()
-        self.assertIsNot(first.tally, second.tally)
+        self.assertIsNot(first.counters, second.counters)
         await first.stopService()
         await second.stopService()
 

@@ -18,7 +18,7 @@ from cmmd.web import console
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import BadTiles, Console, Tiles
 from cmmd.web.http.problems import STATUS
-from cmmd.web.http.streaming_body import Outlet
+from cmmd.web.http.streaming_body import StreamingBody
 from tests.daemon import REPOSITORY
 from tests.web_world import WebTestCase
 
@@ -59,7 +59,7 @@ class FilesTests(WebTestCase):
         client = self.world.begin("GET", self.charts)
         self.assertIsNotNone(client.answer())
         self.patch(console, "LONGEST_S", 20.0)
-        self.patch(Outlet, "ready", lambda _: Deferred())
+        self.patch(StreamingBody, "ready", lambda _: Deferred())
         client = self.world.begin("GET", self.charts)
         self.clock.advance(19)
         self.assertFalse(client.transport.lost)

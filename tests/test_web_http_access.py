@@ -12,7 +12,7 @@ from zope.interface import provider
 from cmmd.fleet.devices.throttle import FORGET_AFTER_S
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
-from cmmd.web.http.browser_sessions import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, SignIns
+from cmmd.web.http.browser_sessions import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, BrowserSessions
 from cmmd.web.service import WebDoor
 from tests.web_world import HOST, Answered, Client, WebTestCase, WebWorld
 from tests.world import HOSTID
@@ -323,7 +323,7 @@ class SessionTests(WebTestCase):
         self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=first).status, 401)
 
     def test_one_token_signs_nobody_else_out(self) -> None:
-        sign_ins = SignIns(self.clock)
+        sign_ins = BrowserSessions(self.clock)
         other, _ = sign_ins.begin("other", "o")
         first, _ = sign_ins.begin("a", "b")
         for _ in range(MOST_OF_TOKEN):
@@ -334,7 +334,7 @@ class SessionTests(WebTestCase):
         self.assertEqual(len(sign_ins), MOST_OF_TOKEN + 1)
 
     def test_bounds(self) -> None:
-        sign_ins = SignIns(self.clock)
+        sign_ins = BrowserSessions(self.clock)
         first, _ = sign_ins.begin("a", "b")
         for number in range(MOST_SESSIONS):
             last, _ = sign_ins.begin(f"a{number}", "b")

@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from cmmd import __version__
-from cmmd.fleet.commands.queue import Asked, By
+from cmmd.fleet.commands.queue import CommandRequest, Requester
 from cmmd.fleet.counters.counters import FrameOutcome
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.events import Kind
@@ -42,7 +42,7 @@ def registry_of(world: World, **connections: int) -> CollectorRegistry:
     return new_registry(
         Watched(
             fleet=world.fleet,
-            tally=world.tally,
+            counters=world.counters,
             connections=lambda: {"login": 0, "live": 0, "historic": 0, **connections},
             lag=lag,
             started_at=1_700_000_000.0,
@@ -83,7 +83,7 @@ class ValuesTests(SynchronousTestCase):
 
     def test_counted(self) -> None:
         world = self.world
-        self.addCleanup(count_bugs(world.tally))
+        self.addCleanup(count_bugs(world.counters))
         world.fleet.events.subscribe(Mock(side_effect=[ZeroDivisionError, *[None] * 9]))
         device = world.connect()
         device.deliver(b'{"method":"HB","hostid":"X","params":""}')
@@ -91,7 +91,7 @@ class ValuesTests(SynchronousTestCase):
         world.register()
         live = world.connect()
         live.deliver(b'{"method":"LongCon","hostid":"%s"}' % HOSTID.encode())
-        world.tally.logins["000004"] += 2
+        world.counters.logins["000004"] += 2
         world.fleet.uploads.full(full_upload(coils={41, 14}), HGM6120N_PLAN, historic=False)
         world.write_batch()
         for expected, name, labels in (
@@ -123,7 +123,7 @@ class ValuesTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         audit = self.world.fleet.dispatch.audit
-        command = audit.accepted(HOSTID, Asked("port", "", "command"), By("bob", "amp"), "100000")
+        command = audit.accepted(HOSTID, CommandRequest("port", "", "command"), Requester("bob", "amp"), "100000")
         self.world.clock.advance(3)
         audit.close(replace(command, outcome="timeout", ended_at=audit.now_ms()))
         self.assertEqual(self.value("cmmd_commands_total", kind="port", outcome="timeout"), 1)

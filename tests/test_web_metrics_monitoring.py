@@ -17,7 +17,7 @@ class MonitoringTests(SynchronousTestCase):
         true = [0.0]
         monitoring = Monitoring(
             fleet=world.fleet,
-            tally=world.tally,
+            counters=world.counters,
             connections=lambda: {"login": 1, "live": 2, "historic": 3},
             now=world.clock.seconds,
             monotonic=lambda: true[0],

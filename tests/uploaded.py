@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.counters.counters import Tally
-from cmmd.fleet.telemetry.genset_state import Watch
+from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.telemetry.genset_state import StateDetector
 from cmmd.fleet.telemetry.live import LiveRecord, Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import Bus
@@ -74,8 +74,8 @@ class Uploaded:
     def _take_full(self, params: str) -> None:
         profile = CATALOG.for_moduletype(_identity().moduletype)
         device = Device(hostid=HOSTID, hostname="", password_hash=None, moduletype="HGM6120N", registered_at=0)
-        record = LiveRecord(device, profile, Plan(self._orders), Watch(profile))
-        Telemetry(Tally(), Clock(), lambda *_: None).full(record, params, Plan(self._orders))
+        record = LiveRecord(device, profile, Plan(self._orders), StateDetector(profile))
+        Telemetry(Counters(), Clock(), lambda *_: None).full(record, params, Plan(self._orders))
         self._image = record.known.image
 
     def _take_changes(self, changes: ChangeParams) -> None:

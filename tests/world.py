@@ -7,16 +7,16 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.registry import Policy
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.journal import BATCH_S
-from cmmd.server.login import Advertised, LoginDesk, UploadTerms
+from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
-from cmmd.server.session import Session, Surroundings
-from cmmd.store.interface import IStore, Kept
+from cmmd.server.session import Context, Session
+from cmmd.store.interface import IStore, Snapshot
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Event
 from cmmd.wire.messages import LoginParams
@@ -57,7 +57,7 @@ class World:
         self,
         *,
         store: IStore | None = None,
-        kept: Kept | None = None,
+        kept: Snapshot | None = None,
         policy: Policy = "open",
         max_devices: int = 100,
         limits: Limits | None = None,
@@ -70,7 +70,7 @@ class World:
         self.clock = Clock()
         self.clock.advance(start_s)
         self.store: IStore = store or MemoryStore()
-        self.tally = Tally()
+        self.counters = Counters()
         self.scrypts = 0
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] | None = None
         self.passwords = Passwords(self._compute, 2, self.clock)
@@ -81,7 +81,7 @@ class World:
             passwords=self.passwords,
             now=self.clock.seconds,
             clock=self.clock,
-            tally=self.tally,
+            counters=self.counters,
             policy=policy,
             max_devices=max_devices,
             interval_s=interval_s,
@@ -93,7 +93,7 @@ class World:
         self.presence = self.fleet.presence
         self.events: list[Event] = []
         self.fleet.events.subscribe(self.events.append)
-        self.around = Surroundings(
+        self.around = Context(
             limits=limits or Limits(),
             clock=self.clock,
             now=self.clock.seconds,
@@ -101,7 +101,7 @@ class World:
             presence=self.presence,
             uploads=self.fleet.uploads,
             events=self.fleet.events,
-            desk=LoginDesk(
+            desk=LoginHandler(
                 self.registry,
                 self.fleet.logged_in,
                 self.fleet.may_set_port,
@@ -109,10 +109,10 @@ class World:
                 terms or UploadTerms(),
                 advertised or Advertised(),
                 self.clock.seconds,
-                self.tally,
+                self.counters,
             ),
-            tally=self.tally,
-            peerlog=PeerLog(self.clock),
+            counters=self.counters,
+            peer_log=PeerLog(self.clock),
             ours=self.fleet.uids.ours,
         )
 
@@ -152,8 +152,8 @@ class World:
         done.addErrback(lambda failure: failure.raiseException())
 
 
-def _opened(store: IStore) -> Kept:
+def _opened(store: IStore) -> Snapshot:
     """Open a store that does not wait."""
-    opened: list[Kept] = []
+    opened: list[Snapshot] = []
     store.open().addCallback(opened.append)
     return opened[0]

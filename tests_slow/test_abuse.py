@@ -50,7 +50,7 @@ class FloodTestCase(short.AbuseTestCase):
 class HeavyTests(FloodTestCase):
     """As much of it as goes through the wire."""
 
-    surroundings = staticmethod(abused)
+    context = staticmethod(abused)
 
     def test_endless_string(self) -> None:
         abuse.endless_string(self.port)
@@ -98,7 +98,7 @@ class HeavyTests(FloodTestCase):
 class HalfOpenTests(FloodTestCase):
     """Thousands of connections that nothing comes from."""
 
-    surroundings = staticmethod(half_opened)
+    context = staticmethod(half_opened)
     most_growth_kib = abuse.HALF_OPEN * MOST_A_CONNECTION_KIB
 
     def test_half_open_connections(self) -> None:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from cmmd.controllers.profile import Profile
 from cmmd.server import direct_reads
-from cmmd.server.listeners import Listener, Role, Sessions
+from cmmd.server.listeners import DeviceListeners, Listener, Role
 from cmmd.wire.messages import encode
 from tests.test_server_session import message
 from tests.uploads import AT_REST, STANDBY, change_upload, full_upload
@@ -39,7 +39,7 @@ class MessageCostTests(TestCase):
         settled = replace(record.profile.definition, change_byte_order=self.byte_order)
         record.profile = Profile(record.profile.name, settled)
         record.known.decide("little", record.profile)
-        self.sessions = Sessions(replace(self.world.around, now=self.world.clock.seconds), 10)
+        self.sessions = DeviceListeners(replace(self.world.around, now=self.world.clock.seconds), 10)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         await self.sessions.listen([Listener("tcp:0", endpoint, frozenset(Role))])
         self.addCleanup(lambda: Deferred.fromCoroutine(self.sessions.stop()))

@@ -9,10 +9,10 @@ from msgspec import Struct
 from rich.text import Text
 
 from cmmd.cli.details import device_facts
-from cmmd.cli.exit_status import Ends, Status, ending, once
+from cmmd.cli.exit_status import Ends, ExitStatus, ending, once
 from cmmd.cli.formatting import KEYS, changes, plain
 from cmmd.cli.options import command, hostid_argument
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.tables import Columns
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
@@ -59,7 +59,7 @@ def add_to(group: click.Group) -> None:
         help=f"Many devices: {','.join(FIELDS)}; -: standard input.",
     )
     def enrol(
-        session: Session,
+        session: CliSession,
         hostid: str | None,
         hostname: str | None,
         moduletype: str | None,
@@ -86,7 +86,7 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             device = await _enrol(client, hostid, hostname, moduletype, password)
             session.output.show(device, lambda: Text(plain(f"enrolled {hostid}")))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
@@ -98,7 +98,7 @@ def add_to(group: click.Group) -> None:
     @command("set", group=device)
     @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=_settings)
     @click.pass_context
-    def set_(context: click.Context, session: Session, settings: tuple[str, ...]) -> int:
+    def set_(context: click.Context, session: CliSession, settings: tuple[str, ...]) -> int:
         """Change settings; KEY= puts one back to the default."""
         assert context.parent is not None, "it is in a group"
         hostid = context.parent.params["hostid"]
@@ -111,13 +111,13 @@ def add_to(group: click.Group) -> None:
             unknown = f"outcome unknown, it may have been set: look at `cmmctl show {hostid}`"
             changed: DeviceDetails = await once(client.set_device(hostid, wanted), unknown)
             session.output.show(changed, lambda: device_facts(changed))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
     @command("acknowledge", group=group)
     @click.argument("alarm", type=click.IntRange(min=1))
-    def acknowledge(session: Session, alarm: int) -> int:
+    def acknowledge(session: CliSession, alarm: int) -> int:
         """Say that somebody has seen an alarm.
 
         ALARM: the number of an open one, as in alarms.
@@ -128,7 +128,7 @@ def add_to(group: click.Group) -> None:
             seen = await once(client.acknowledge(alarm), unknown)
             what = f"{seen.title} of {seen.hostid}: acknowledged by {seen.acknowledged_by}"
             session.output.show(seen, lambda: Text(plain(what)))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
@@ -179,7 +179,7 @@ def _lines(file: BinaryIO) -> Iterator[_Line]:
         yield _Line(number, fields, wrong or (None if fields.get("hostid") else "no hostid"))
 
 
-def _enrol_many(session: Session, file: BinaryIO) -> int:
+def _enrol_many(session: CliSession, file: BinaryIO) -> int:
     lines = list(_lines(file))
 
     async def work(client: ControlClient) -> int:
@@ -197,7 +197,7 @@ def _enrol_many(session: Session, file: BinaryIO) -> int:
                         message=None if end is None else str(end),
                     )
                 )
-                if end is not None and end.status not in (Status.DONE, Status.FAILED):
+                if end is not None and end.status not in (ExitStatus.DONE, ExitStatus.FAILED):
                     ended = end  # nobody is there any more
                     break
         await session.output.records(_each(done), _ENROLLED)
@@ -205,7 +205,7 @@ def _enrol_many(session: Session, file: BinaryIO) -> int:
         session.output.note(f"{len(done) - failed} of {len(lines)} enrolled")
         if ended is not None:
             raise ended
-        return Status.FAILED if failed else Status.DONE
+        return ExitStatus.FAILED if failed else ExitStatus.DONE
 
     return session.carry_out(work)
 
@@ -213,7 +213,7 @@ def _enrol_many(session: Session, file: BinaryIO) -> int:
 async def _enrol_line(client: ControlClient, line: _Line) -> Ends | None:
     """Enrol what stands in a line; None: it is done."""
     if line.wrong is not None:
-        return Ends(Status.FAILED, "bad_line", line.wrong)
+        return Ends(ExitStatus.FAILED, "bad_line", line.wrong)
     try:
         await _enrol(client, **{name: line.fields.get(name, "") for name in FIELDS})
     except (Ends, ControlError) as error:

@@ -10,12 +10,12 @@ from cmmd.control.errors import CannotConnect, ControlError, InternalError, NotA
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.tools.copying import CopyRefused
 
-__all__ = ["ADVICE", "BY_OUTCOME", "Ends", "Status", "ending", "once"]
+__all__ = ["ADVICE", "BY_OUTCOME", "Ends", "ExitStatus", "ending", "once"]
 
 _Answer = TypeVar("_Answer")
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """What the caller's shell is told."""
 
     DONE = 0
@@ -27,11 +27,11 @@ class Status(IntEnum):
 
 
 BY_OUTCOME = {
-    "done": Status.DONE,
-    "refused": Status.FAILED,
-    "not sent": Status.FAILED,
-    "timeout": Status.UNKNOWN,
-    "lost": Status.UNKNOWN,
+    "done": ExitStatus.DONE,
+    "refused": ExitStatus.FAILED,
+    "not sent": ExitStatus.FAILED,
+    "timeout": ExitStatus.UNKNOWN,
+    "lost": ExitStatus.UNKNOWN,
 }
 """Of a command to a device. An outcome that is not in here, of a newer daemon, is unknown, too."""
 
@@ -41,7 +41,7 @@ ADVICE = "outcome unknown, the command may have been carried out: look at `cmmct
 class Ends(Exception):
     """There is nothing more to do. ``code`` is for programs, the text for people; empty: nothing is said."""
 
-    def __init__(self, status: Status, code: str, text: str) -> None:
+    def __init__(self, status: ExitStatus, code: str, text: str) -> None:
         super().__init__(text)
         self.status = status
         self.code = code
@@ -56,13 +56,13 @@ async def once(asking: Awaitable[_Answer], unknown: str) -> _Answer:
     try:
         return await asking
     except (OutcomeUnknown, InternalError, NotUnderstood) as error:
-        raise Ends(Status.UNKNOWN, OutcomeUnknown.code, f"{unknown} ({error})") from None
+        raise Ends(ExitStatus.UNKNOWN, OutcomeUnknown.code, f"{unknown} ({error})") from None
     except ControlError:
         raise
     except CancelledError:
-        raise Ends(Status.UNKNOWN, OutcomeUnknown.code, f"{unknown} (interrupted)") from None
+        raise Ends(ExitStatus.UNKNOWN, OutcomeUnknown.code, f"{unknown} (interrupted)") from None
     except Exception as error:  # a bug, and still nobody knows
-        raise Ends(Status.UNKNOWN, OutcomeUnknown.code, f"{unknown} ({type(error).__name__}: {error})") from error
+        raise Ends(ExitStatus.UNKNOWN, OutcomeUnknown.code, f"{unknown} ({type(error).__name__}: {error})") from error
 
 
 def ending(error: Exception, place: object = "the daemon") -> Ends:
@@ -75,25 +75,25 @@ def ending(error: Exception, place: object = "the daemon") -> Ends:
         case Ends():
             return error
         case CannotConnect():
-            return Ends(Status.NO_CONNECTION, error.code, f"cannot connect to {place}: {error}")
+            return Ends(ExitStatus.NO_CONNECTION, error.code, f"cannot connect to {place}: {error}")
         case OutcomeUnknown():  # of a question; what changes the world asks by once()
-            return Ends(Status.NO_CONNECTION, "connection_lost", str(error))
+            return Ends(ExitStatus.NO_CONNECTION, "connection_lost", str(error))
         case NotAllowed():
-            return Ends(Status.FAILED, error.code, f"not allowed, nothing was sent: {error}")
+            return Ends(ExitStatus.FAILED, error.code, f"not allowed, nothing was sent: {error}")
         case ControlError():
-            return Ends(Status.FAILED, error.code, str(error) or error.code)
+            return Ends(ExitStatus.FAILED, error.code, str(error) or error.code)
         case StoreUnavailable():
-            return Ends(Status.NO_CONNECTION, "store_unavailable", str(error))
+            return Ends(ExitStatus.NO_CONNECTION, "store_unavailable", str(error))
         case SchemaTooNew():
-            return Ends(Status.FAILED, "schema_too_new", str(error))
+            return Ends(ExitStatus.FAILED, "schema_too_new", str(error))
         case CopyRefused():
-            return Ends(Status.FAILED, "copy_refused", f"nothing was copied: {error}")
+            return Ends(ExitStatus.FAILED, "copy_refused", f"nothing was copied: {error}")
         case StoreError():
-            return Ends(Status.FAILED, "store_error", str(error))
+            return Ends(ExitStatus.FAILED, "store_error", str(error))
         case CancelledError():
-            return Ends(Status.INTERRUPTED, "interrupted", "interrupted")
+            return Ends(ExitStatus.INTERRUPTED, "interrupted", "interrupted")
         case BrokenPipeError():  # who reads has had enough
-            return Ends(Status.FAILED, "output", "")
+            return Ends(ExitStatus.FAILED, "output", "")
         case OSError():
-            return Ends(Status.FAILED, "output", f"cannot write: {error.strerror or error}")
+            return Ends(ExitStatus.FAILED, "output", f"cannot write: {error.strerror or error}")
     raise error

@@ -11,10 +11,10 @@ from click.core import ParameterSource
 
 from cmmd import __version__
 from cmmd.cli import edit, people, read, send, store_commands, tokens, watch
-from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.options import where_of
 from cmmd.cli.output import Output
-from cmmd.cli.session import Around, Session, run_reactor
+from cmmd.cli.session import CliContext, CliSession, run_reactor
 
 __all__ = ["cli", "command_line", "main"]
 
@@ -59,17 +59,17 @@ def cli(context: click.Context, /, json: bool, **options: Any) -> None:
     where = where_of(options)
     if where.files and len(where.files) < 3:
         raise click.UsageError("--ca, --certificate and --key: all of them, or none")
-    around: Around = context.obj
+    around: CliContext = context.obj
     if json:
         around.output.speak_json()
-    context.obj = Session(around, where)
+    context.obj = CliSession(around, where)
 
 
 for _part in (read, send, people, edit, watch, store_commands, tokens):
     _part.add_to(cli)
 
 
-def command_line(arguments: Sequence[str], around: Around) -> int:
+def command_line(arguments: Sequence[str], around: CliContext) -> int:
     """Carry out a command line.
 
     :return: the exit status.
@@ -77,11 +77,11 @@ def command_line(arguments: Sequence[str], around: Around) -> int:
     try:
         status: int | None = cli.main(arguments, PROGRAM, standalone_mode=False, obj=around)
     except click.ClickException as error:
-        around.output.failed(Ends(Status.USAGE, "usage", _one_line(error)))
-        return Status.USAGE
+        around.output.failed(Ends(ExitStatus.USAGE, "usage", _one_line(error)))
+        return ExitStatus.USAGE
     except (click.Abort, KeyboardInterrupt):
-        return Status.INTERRUPTED
-    return Status.DONE if status is None else status
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.DONE if status is None else status
 
 
 def _one_line(error: click.ClickException) -> str:
@@ -94,7 +94,7 @@ def main() -> NoReturn:
     """The program."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    status = command_line(sys.argv[1:], Around(Output(sys.stdout, sys.stderr), sys.stdin, run_reactor))
+    status = command_line(sys.argv[1:], CliContext(Output(sys.stdout, sys.stderr), sys.stdin, run_reactor))
     try:
         sys.stdout.flush()
     except OSError:

@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from cmmd.cli.formatting import moment
-from cmmd.cli.session import Session, Where, run_reactor
+from cmmd.cli.session import CliSession, Where, run_reactor
 from cmmd.control.client import ControlClient
 
 __all__ = ["Span", "command", "hostid_argument", "maybe_hostid", "name_argument", "span_options", "where_of"]
@@ -32,7 +32,7 @@ def where_of(parameters: dict[str, Any]) -> Where:
 
 
 def _speak_json(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and isinstance(context.obj, Session):
+    if value and isinstance(context.obj, CliSession):
         context.obj.output.speak_json()
 
 

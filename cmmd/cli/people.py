@@ -6,11 +6,11 @@ import click
 from rich.text import Text
 
 from cmmd.cli.details import lock_text, said_text
-from cmmd.cli.exit_status import Ends, Status, once
+from cmmd.cli.exit_status import Ends, ExitStatus, once
 from cmmd.cli.formatting import plain
 from cmmd.cli.options import command, hostid_argument
 from cmmd.cli.prompts import ask, can_ask
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import AdminOnly, NotAllowed, RemoteInhibited
 from cmmd.fleet.devices.inputs import INPUTS
@@ -28,7 +28,7 @@ def add_to(group: click.Group) -> None:
     @command("lock", group=group)
     @hostid_argument
     @click.option("--reason", required=True, help="Why, for everybody who looks at the device.")
-    def lock(session: Session, hostid: str, reason: str) -> int:
+    def lock(session: CliSession, hostid: str, reason: str) -> int:
         """Lock a device for maintenance.
 
         Until it is unlocked nothing but stop and reset is sent to it, through any door.
@@ -43,7 +43,7 @@ def add_to(group: click.Group) -> None:
     @command("unlock", group=group)
     @hostid_argument
     @click.option("--force", "--yes", "force", is_flag=True, help="Also where another person locked it; ask nothing.")
-    def unlock(session: Session, hostid: str, force: bool) -> int:
+    def unlock(session: CliSession, hostid: str, force: bool) -> int:
         """Unlock a device.
 
         Where another person has locked it you are asked first, at a terminal; elsewhere it needs --force.
@@ -68,7 +68,7 @@ def add_to(group: click.Group) -> None:
         metavar="[INPUT]",
     )
     @click.option("--yes", is_flag=True, help="Ask nothing.")
-    def clear_input(session: Session, hostid: str, name: str, yes: bool) -> int:
+    def clear_input(session: CliSession, hostid: str, name: str, yes: bool) -> int:
         """Forget what a device last said of one of its own inputs, until it says it again.
 
         INPUT: remote_inhibited, where none is named.
@@ -94,15 +94,15 @@ async def _changed(asking: Awaitable[DeviceDetails], hostid: str, what: str) -> 
     except AdminOnly:
         raise
     except NotAllowed as error:
-        raise Ends(Status.FAILED, error.code, f"not allowed: {error}") from None
+        raise Ends(ExitStatus.FAILED, error.code, f"not allowed: {error}") from None
 
 
-def _show(session: Session, device: DeviceDetails, text: str) -> int:
+def _show(session: CliSession, device: DeviceDetails, text: str) -> int:
     session.output.show(device, lambda: Text(plain(text)))
-    return Status.DONE
+    return ExitStatus.DONE
 
 
-async def _allow_unlocking(session: Session, client: ControlClient, hostid: str) -> None:
+async def _allow_unlocking(session: CliSession, client: ControlClient, hostid: str) -> None:
     """Have the lock of another person removed by the person at the terminal, who is shown it.
 
     :raises Ends: it is not allowed, or it is another lock by then.
@@ -110,10 +110,10 @@ async def _allow_unlocking(session: Session, client: ControlClient, hostid: str)
     device = await client.device(hostid)
     await _allow(session, device, [f"  unlock: locked {lock_text(device.row.lock)}", UNLOCKS], "Unlock it?", "--force")
     if (await client.device(hostid)).row.lock != device.row.lock:
-        raise Ends(Status.FAILED, "not_confirmed", "nothing was changed: it is another lock by now")
+        raise Ends(ExitStatus.FAILED, "not_confirmed", "nothing was changed: it is another lock by now")
 
 
-async def _allow_clearing(session: Session, client: ControlClient, hostid: str, name: str) -> None:
+async def _allow_clearing(session: CliSession, client: ControlClient, hostid: str, name: str) -> None:
     """Have a report cleared by the person at the terminal, who is shown it.
 
     :raises Ends: it is not allowed.
@@ -125,10 +125,10 @@ async def _allow_clearing(session: Session, client: ControlClient, hostid: str, 
         await _allow(session, device, lines, "Clear it?", "--yes")
 
 
-async def _allow(session: Session, device: DeviceDetails, lines: list[str], question: str, option: str) -> None:
+async def _allow(session: CliSession, device: DeviceDetails, lines: list[str], question: str, option: str) -> None:
     if not can_ask(session.output, session.inp):
         raise Ends(
-            Status.USAGE,
+            ExitStatus.USAGE,
             "not_confirmed",
             f"nothing was changed: {lines[0].strip()}; it needs {option} where nobody can be asked at a terminal",
         )

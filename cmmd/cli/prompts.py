@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.output import Output
 
 __all__ = ["ask", "can_ask"]
@@ -44,7 +44,7 @@ async def ask(
     output.question([*lines, f"{question} [y/N]"])
     answer = await _line(inp.fileno(), reactor)
     if answer.strip().lower() not in (b"y", b"yes"):
-        raise Ends(Status.FAILED, "not_confirmed", refused)
+        raise Ends(ExitStatus.FAILED, "not_confirmed", refused)
 
 
 def _line(descriptor: int, reactor: Any) -> Deferred[bytes]:

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from cmmd.cli import details, tables
-from cmmd.cli.exit_status import Status
+from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.formatting import utc_text
 from cmmd.cli.options import Span, command, hostid_argument, maybe_hostid, span_options
 from cmmd.cli.output import Output
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.fleet.service.records import DeviceDetails, LiveNow, ReadingRow
 
@@ -35,37 +35,37 @@ def add_to(group: click.Group) -> None:
     """Give them to the command line."""
 
     @command("status", group=group)
-    def status(session: Session) -> int:
+    def status(session: CliSession) -> int:
         """How the daemon does."""
 
         async def work(client: ControlClient) -> int:
             now = await client.status()
             session.output.show(now, lambda: details.show_status(now))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
     @command("devices", group=group)
     @click.option("--online/--offline", default=None, help="Only those that are, or are not.")
-    def devices(session: Session, online: bool | None) -> int:
+    def devices(session: CliSession, online: bool | None) -> int:
         """All devices."""
 
         async def work(client: ControlClient) -> int:
             await session.output.records(client.devices(online=online), tables.DEVICES)
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
     @command("show", group=group)
     @hostid_argument
     @click.option("--raw", is_flag=True, help="With all coils and registers that are known.")
-    def show(session: Session, hostid: str, raw: bool) -> int:
+    def show(session: CliSession, hostid: str, raw: bool) -> int:
         """One device: registration, settings, what it reports now."""
 
         async def work(client: ControlClient) -> int:
             shown = Shown(await client.device(hostid), await client.live(hostid, raw=raw))
             session.output.show(shown, lambda: details.show_device(shown.device, shown.live))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
@@ -74,7 +74,7 @@ def add_to(group: click.Group) -> None:
     @span_options
     @click.option("--points", metavar="NAME,...", help="Only these points.")
     @click.option("--csv", "as_csv", is_flag=True, help="CSV: times in UTC, a column for each point.")
-    def history(session: Session, hostid: str, span: Span, points: str | None, as_csv: bool) -> int:
+    def history(session: CliSession, hostid: str, span: Span, points: str | None, as_csv: bool) -> int:
         """What a device has uploaded, as far as it was kept."""
         names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]
 
@@ -84,36 +84,36 @@ def add_to(group: click.Group) -> None:
             )
             if as_csv:
                 await write_csv(session.output, found, names, span.limit)
-                return Status.DONE
+                return ExitStatus.DONE
             columns = tables.READINGS if names is None else tables.reading_columns(names)
             await session.output.records(found, columns, limit=span.limit, lines=True)
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
     @command("events", group=group)
     @maybe_hostid
     @span_options
-    def events(session: Session, hostid: str | None, span: Span) -> int:
+    def events(session: CliSession, hostid: str | None, span: Span) -> int:
         """What has happened."""
 
         async def work(client: ControlClient) -> int:
             found = client.events(hostid, since=span.since, until=span.until, newest_first=span.newest_first)
             await session.output.records(found, tables.EVENTS, limit=span.limit, lines=True)
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
     @command("commands", group=group)
     @maybe_hostid
     @span_options
-    def commands(session: Session, hostid: str | None, span: Span) -> int:
+    def commands(session: CliSession, hostid: str | None, span: Span) -> int:
         """The audit: who asked for what, and what became of it."""
 
         async def work(client: ControlClient) -> int:
             found = client.commands(hostid, since=span.since, until=span.until, newest_first=span.newest_first)
             await session.output.records(found, tables.COMMANDS, limit=span.limit)
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
@@ -121,7 +121,7 @@ def add_to(group: click.Group) -> None:
     @maybe_hostid
     @click.option("--ended", is_flag=True, help="All there ever were; the other options are for these.")
     @span_options
-    def alarms(session: Session, hostid: str | None, ended: bool, span: Span) -> int:
+    def alarms(session: CliSession, hostid: str | None, ended: bool, span: Span) -> int:
         """Open alarms."""
 
         async def work(client: ControlClient) -> int:
@@ -132,7 +132,7 @@ def add_to(group: click.Group) -> None:
                 await session.output.records(found, tables.ALARMS, limit=span.limit)
             else:
                 await session.output.records(client.alarms(hostid), tables.ALARMS)
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 

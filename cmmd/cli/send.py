@@ -8,12 +8,12 @@ from rich.text import Text
 
 from cmmd.cli import tables
 from cmmd.cli.details import said_text
-from cmmd.cli.exit_status import Ends, Status, once
+from cmmd.cli.exit_status import Ends, ExitStatus, once
 from cmmd.cli.formatting import BAUDS, PORTS, code_of, plain
 from cmmd.cli.options import command, hostid_argument, name_argument
 from cmmd.cli.prompts import ask, can_ask
 from cmmd.cli.send_options import Order, carry_out, carry_out_at_once
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import RemoteInhibited, Stale, UnknownCommand
 from cmmd.fleet.commands.queue import STOP
@@ -65,7 +65,7 @@ def add_to(group: click.Group) -> None:
     @confirm(CONFIRM_S)
     @yes
     def send(
-        session: Session,
+        session: CliSession,
         hostid: str,
         name: str,
         timeout: float | None,
@@ -108,7 +108,7 @@ def add_to(group: click.Group) -> None:
     @override
     @yes
     def write(
-        session: Session,
+        session: CliSession,
         hostid: str,
         frames: tuple[str, ...],
         timeout: float | None,
@@ -145,7 +145,7 @@ def add_to(group: click.Group) -> None:
     @override
     @yes
     def port(
-        session: Session,
+        session: CliSession,
         hostid: str,
         port: str,
         baud: str,
@@ -186,7 +186,7 @@ def add_to(group: click.Group) -> None:
     @confirm(0.0)
     @yes
     def reset(
-        session: Session, hostid: str, timeout: float | None, override: str | None, confirm: float, yes: bool
+        session: CliSession, hostid: str, timeout: float | None, override: str | None, confirm: float, yes: bool
     ) -> int:
         """Restart the module; it logs in again. At a terminal you are asked first."""
 
@@ -207,7 +207,7 @@ def add_to(group: click.Group) -> None:
 
     @command("cancel", group=group)
     @click.argument("number", type=click.IntRange(min=1))
-    def cancel(session: Session, number: int) -> int:
+    def cancel(session: CliSession, number: int) -> int:
         """Take back a command that waits.
 
         NUMBER: as in commands. One that has been sent cannot be taken back.
@@ -218,19 +218,19 @@ def add_to(group: click.Group) -> None:
             cancelled = await once(client.cancel(number), unknown)
             what = f"{tables.command_text(cancelled)} to {cancelled.hostid}: cancelled, nothing was sent"
             session.output.show(cancelled, lambda: Text(plain(what)))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
 
-async def _ask(session: Session, device: DeviceDetails, lines: list[str]) -> None:
+async def _ask(session: CliSession, device: DeviceDetails, lines: list[str]) -> None:
     """Have it allowed.
 
     :raises Ends: it is not, or nobody is there to allow it.
     """
     if not can_ask(session.output, session.inp):
         raise Ends(
-            Status.USAGE,
+            ExitStatus.USAGE,
             "not_confirmed",
             f"nothing was sent: {lines[0].strip()} needs --yes where nobody can be asked at a terminal",
         )

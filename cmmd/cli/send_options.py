@@ -10,12 +10,12 @@ from rich.text import Text
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 
-from cmmd.cli.exit_status import ADVICE, BY_OUTCOME, Status, once
+from cmmd.cli.exit_status import ADVICE, BY_OUTCOME, ExitStatus, once
 from cmmd.cli.formatting import plain
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.fleet.service.records import Ended
 
 __all__ = ["Order", "Result", "carry_out", "carry_out_at_once"]
@@ -64,7 +64,7 @@ class _Confirmations:
         self._settled: dict[int, bool] = {}
         self._waiting: dict[int, Deferred[bool]] = {}
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: Notification) -> None:
         for one in news.commands:
             if one.confirmed is not None:
                 self._settled[one.number] = one.confirmed
@@ -83,7 +83,7 @@ class _Confirmations:
             return None
 
 
-async def carry_out(session: Session, client: ControlClient, order: Order) -> int:
+async def carry_out(session: CliSession, client: ControlClient, order: Order) -> int:
     """Send it, wait for its outcome, and for it to show itself, and say all that.
 
     :return: the exit status.
@@ -98,7 +98,7 @@ async def carry_out(session: Session, client: ControlClient, order: Order) -> in
     return _tell(session, order, ended, confirmed)
 
 
-async def carry_out_at_once(session: Session, client: ControlClient, order: Order) -> int:
+async def carry_out_at_once(session: CliSession, client: ControlClient, order: Order) -> int:
     """Do the same with a stop: it is the first thing that the daemon is asked, and waits for nothing else."""
     confirmations = _Confirmations()
     with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
@@ -122,13 +122,13 @@ async def _shows_itself(client: ControlClient, order: Order) -> bool:
     return any(one.name == order.name and one.confirmable for one in commands)
 
 
-async def _confirmed(session: Session, order: Order, ended: Ended, confirmations: _Confirmations) -> bool | None:
+async def _confirmed(session: CliSession, order: Order, ended: Ended, confirmations: _Confirmations) -> bool | None:
     if ended.outcome != "done" or not order.confirm_s:
         return None
     return await confirmations.of(ended.number, order.confirm_s, session.reactor)
 
 
-def _tell(session: Session, order: Order, ended: Ended, confirmed: bool | None) -> int:
+def _tell(session: CliSession, order: Order, ended: Ended, confirmed: bool | None) -> int:
     """Say how it has ended; the exit status."""
     result = Result(
         commandId=ended.number,
@@ -141,10 +141,10 @@ def _tell(session: Session, order: Order, ended: Ended, confirmed: bool | None) 
         seconds=ended.seconds,
         confirmed=confirmed,
     )
-    status = BY_OUTCOME.get(ended.outcome, Status.UNKNOWN)
+    status = BY_OUTCOME.get(ended.outcome, ExitStatus.UNKNOWN)
     with suppress(OSError):  # whoever does not read the outcome is still told it by the status
         session.output.show(result, lambda: Text(plain(_sentence(order, result))))
-    if status is Status.UNKNOWN:
+    if status is ExitStatus.UNKNOWN:
         session.output.note(ADVICE.format(hostid=order.hostid))
     return status
 

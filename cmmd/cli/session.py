@@ -10,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from cmmd.cli.exit_status import Ends, Status, ending
+from cmmd.cli.exit_status import Ends, ExitStatus, ending
 from cmmd.cli.output import Output
 from cmmd.control.client import ControlClient
 from cmmd.control.endpoints import SOCKET
@@ -19,7 +19,7 @@ from cmmd.endpoints import split_endpoint
 if TYPE_CHECKING:
     from cmmd.tls.files import TLSFiles
 
-__all__ = ["Around", "Session", "Where", "Work", "run_reactor"]
+__all__ = ["CliContext", "CliSession", "Where", "Work", "run_reactor"]
 
 LONGEST_SOCKET = 107
 """Bytes of the path of a UNIX socket."""
@@ -28,7 +28,7 @@ Work = Callable[[ControlClient], Coroutine[Deferred[Any], Any, int]]
 """What a command does with a connection; its result is the exit status."""
 
 
-class Around(Struct, frozen=True):
+class CliContext(Struct, frozen=True):
     """What a call works with.
 
     :ivar run: runs the reactor until the work is done, and tells its result.
@@ -56,13 +56,13 @@ class Where(Struct, frozen=True):
         """
         path = self._socket()
         if len(os.fsencode(path)) > LONGEST_SOCKET:
-            raise Ends(Status.NO_CONNECTION, "cannot_connect", f"{path}: a path so long no socket can have")
+            raise Ends(ExitStatus.NO_CONNECTION, "cannot_connect", f"{path}: a path so long no socket can have")
         try:
             return ControlClient(self.place, reactor, tls=self._tls(), requester=requester())
         except ValueError as error:
-            raise Ends(Status.USAGE, "usage", str(error)) from None
+            raise Ends(ExitStatus.USAGE, "usage", str(error)) from None
         except ImportError as error:
-            raise Ends(Status.NO_CONNECTION, "cannot_connect", f"TLS is not installed here: {error}") from None
+            raise Ends(ExitStatus.NO_CONNECTION, "cannot_connect", f"TLS is not installed here: {error}") from None
 
     def _socket(self) -> Path:
         """Where the UNIX socket is; nowhere, if it is none."""
@@ -79,10 +79,10 @@ class Where(Struct, frozen=True):
         return TLSFiles(**self.files)
 
 
-class Session:
+class CliSession:
     """What a command gets from the command line before it."""
 
-    def __init__(self, around: Around, where: Where) -> None:
+    def __init__(self, around: CliContext, where: Where) -> None:
         self.output = around.output
         self.inp = around.inp
         self.where = where

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from msgspec.structs import asdict
 
 from cmmd import config
-from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.process import StateInUse, lock_state
 from cmmd.store.interface import IStore
 from cmmd.store.tools.inspection import inspector_at
@@ -99,7 +99,7 @@ class Stores:
             waiting = sum(asdict(found.counts).values())
             if waiting:
                 text = f"{waiting} rows wait in {path} for their store: start cmmd until they are there, then stop it"
-                raise Ends(Status.FAILED, "rows_wait", text)
+                raise Ends(ExitStatus.FAILED, "rows_wait", text)
             if not writer or writer == found.identity:
                 return None
         if not writer:
@@ -123,10 +123,10 @@ def _locked(state: Path) -> Iterator[None]:
     except StateInUse as error:
         raise _in_use(str(error)) from None
     except OSError as error:
-        raise Ends(Status.NO_CONNECTION, "store_unavailable", f"{state / LOCK}: {error.strerror}") from None
+        raise Ends(ExitStatus.NO_CONNECTION, "store_unavailable", f"{state / LOCK}: {error.strerror}") from None
     with closing(lock):
         yield
 
 
 def _in_use(what: str) -> Ends:
-    return Ends(Status.FAILED, "store_in_use", f"{what}: stop that first")
+    return Ends(ExitStatus.FAILED, "store_in_use", f"{what}: stop that first")

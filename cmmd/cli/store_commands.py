@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cmmd.cli import store_copy
-from cmmd.cli.exit_status import Status
+from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.formatting import moment_text, plain, size_text
 from cmmd.cli.options import command
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.store_access import Stores
 from cmmd.cli.tables import Columns, facts, table
 from cmmd.store.tools.copying import source_of
-from cmmd.store.tools.stats import Check, StoreFacts
+from cmmd.store.tools.stats import Check, StoreStats
 
 __all__ = ["Migrated", "add_to"]
 
@@ -50,7 +50,7 @@ def add_to(group: click.Group) -> None:
     @command("info", group=store)
     @_URL
     @click.pass_context
-    def info(context: click.Context, session: Session, url: str | None) -> int:
+    def info(context: click.Context, session: CliSession, url: str | None) -> int:
         """What it has, and how large that is."""
         inspector = Stores.of(context).inspector(url)
 
@@ -58,14 +58,14 @@ def add_to(group: click.Group) -> None:
             with session.output.waiting(f"looking at {inspector.shown}"):
                 found = inspector.facts()
             session.output.show(found, lambda: _facts(found))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out_at_once(work)
 
     @command("check", group=store)
     @_URL
     @click.pass_context
-    def check(context: click.Context, session: Session, url: str | None) -> int:
+    def check(context: click.Context, session: CliSession, url: str | None) -> int:
         """Whether all is well with it; this reads all of an embedded store."""
         inspector = Stores.of(context).inspector(url)
 
@@ -77,14 +77,14 @@ def add_to(group: click.Group) -> None:
                     session.output.text(f"{'ok   ' if one.ok else 'WRONG'} {one.name}: {one.text}")
             if session.output.json:
                 session.output.line(found)
-            return Status.DONE if all(one.ok for one in found) else Status.FAILED
+            return ExitStatus.DONE if all(one.ok for one in found) else ExitStatus.FAILED
 
         return session.carry_out_at_once(work)
 
     @command("migrate", group=store)
     @_URL
     @click.pass_context
-    def migrate(context: click.Context, session: Session, url: str | None) -> int:
+    def migrate(context: click.Context, session: CliSession, url: str | None) -> int:
         """Bring its schema up to date, as the daemon does when it starts."""
         stores = Stores.of(context)
         inspector = stores.inspector(url)
@@ -95,7 +95,7 @@ def add_to(group: click.Group) -> None:
                 before, after = inspector.migrate()
             migrated = Migrated(store=inspector.shown, before=before, after=after)
             session.output.show(migrated, lambda: Text(plain(_sentence(migrated))))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out_at_once(work)
 
@@ -113,7 +113,7 @@ _PARTITIONS: Columns = (
 )
 
 
-def _facts(found: StoreFacts) -> RenderableType:
+def _facts(found: StoreStats) -> RenderableType:
     newer = "" if found.schema == found.newest_schema else f", {found.newest_schema} is wanted: `cmmctl store migrate`"
     writer = found.writer or None
     begun = source_of(found.writer or "")

@@ -10,15 +10,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from twisted.internet.defer import CancelledError
 
-from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import duration, plain
 from cmmd.cli.options import command
 from cmmd.cli.progress import CopyProgress
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.store_access import Stores
 from cmmd.cli.tables import Columns, table
 from cmmd.store.tools.copying import Compared, CopyRefused, copy
-from cmmd.store.tools.stats import Counts, Inspector, StoreFacts
+from cmmd.store.tools.stats import Counts, Inspector, StoreStats
 
 __all__ = ["CopyResult", "add_to"]
 
@@ -49,7 +49,7 @@ def add_to(group: click.Group) -> None:
     @click.argument("source", metavar="FROM")
     @click.argument("target", metavar="TO")
     @click.pass_context
-    def copy_(context: click.Context, session: Session, source: str, target: str) -> int:
+    def copy_(context: click.Context, session: CliSession, source: str, target: str) -> int:
         """Bring everything of a store into an empty one, and compare.
 
         Both are URLs; neither may be in use. What was interrupted goes on with the same command.
@@ -75,7 +75,7 @@ def add_to(group: click.Group) -> None:
                         copied = await copy(stores.store(source, reactor), stores.store(target, reactor), progress.tell)
                 except CancelledError:
                     text = "interrupted: the same command goes on where it was"
-                    raise Ends(Status.INTERRUPTED, "interrupted", text) from None
+                    raise Ends(ExitStatus.INTERRUPTED, "interrupted", text) from None
                 result = CopyResult(
                     source=from_.shown,
                     target=to.shown,
@@ -85,12 +85,12 @@ def add_to(group: click.Group) -> None:
                     kinds=copied.kinds,
                 )
             session.output.show(result, lambda: _shown(result))
-            return Status.DONE if result.same else Status.FAILED
+            return ExitStatus.DONE if result.same else ExitStatus.FAILED
 
         return session.carry_out_here(work)
 
 
-def _source_facts(source: Inspector) -> StoreFacts:
+def _source_facts(source: Inspector) -> StoreStats:
     """What there is to be copied.
 
     :raises CopyRefused: not all of it would be.

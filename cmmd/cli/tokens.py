@@ -8,10 +8,10 @@ from msgspec import Struct
 from rich.text import Text
 from twisted.internet.defer import Deferred
 
-from cmmd.cli.exit_status import Ends, Status
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import moment_text, plain
 from cmmd.cli.options import command
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.tables import Columns
 from cmmd.fleet.service.tokens import ROLES, BadTokenName, NoSuchToken, Role, Tokens, TokensUnusable
 
@@ -51,7 +51,7 @@ def add_to(group: click.Group) -> None:
     @command("add", group=token)
     @click.argument("name")
     @click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What it is good for.")
-    def add(session: Session, name: str, role: Role) -> int:
+    def add(session: CliSession, name: str, role: Role) -> int:
         """Make a token, and show it this once."""
 
         def work(tokens: Tokens) -> int:
@@ -63,12 +63,12 @@ def add_to(group: click.Group) -> None:
             else:
                 then = f"but no cmmd has ever run in {plain(str(state))}: is it the right --state?"
             session.output.note(f"{name} is {role}; {then}; nobody can show it again")
-            return Status.DONE
+            return ExitStatus.DONE
 
         return _edit(session, work)
 
     @command("list", group=token)
-    def list_(session: Session) -> int:
+    def list_(session: CliSession) -> int:
         """All tokens, without themselves."""
 
         def work(tokens: Tokens) -> int:
@@ -76,19 +76,19 @@ def add_to(group: click.Group) -> None:
             Deferred.fromCoroutine(session.output.records(_each(rows), _TOKENS)).addErrback(
                 lambda failure: failure.raiseException()
             )
-            return Status.DONE
+            return ExitStatus.DONE
 
         return _edit(session, work)
 
     @command("revoke", group=token)
     @click.argument("name")
-    def revoke(session: Session, name: str) -> int:
+    def revoke(session: CliSession, name: str) -> int:
         """Let a token count no more; sessions that were begun with it end."""
 
         def work(tokens: Tokens) -> int:
             tokens.revoke(name)
             session.output.show({"revoked": name}, lambda: Text(plain(f"{name} is revoked")))
-            return Status.DONE
+            return ExitStatus.DONE
 
         return _edit(session, work)
 
@@ -98,7 +98,7 @@ async def _each(rows: list[TokenRow]) -> AsyncIterator[TokenRow]:
         yield row
 
 
-def _edit(session: Session, work: Callable[[Tokens], int]) -> int:
+def _edit(session: CliSession, work: Callable[[Tokens], int]) -> int:
     """Do something with the file of a state directory."""
     place = session.where.place
     if not isinstance(place, Path):
@@ -106,8 +106,8 @@ def _edit(session: Session, work: Callable[[Tokens], int]) -> int:
     try:
         return work(Tokens(place))
     except (BadTokenName, NoSuchToken) as error:
-        end = Ends(Status.FAILED, "bad_argument", str(error))
+        end = Ends(ExitStatus.FAILED, "bad_argument", str(error))
     except TokensUnusable as error:
-        end = Ends(Status.FAILED, "no_tokens", str(error))
+        end = Ends(ExitStatus.FAILED, "no_tokens", str(error))
     session.output.failed(end)
     return end.status

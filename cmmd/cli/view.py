@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 
 from cmmd.cli.details import doubt_text, live_parts
 from cmmd.cli.formatting import duration, moment_text, plain
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.tables import DEVICES, command_line, event_line, table
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.fleet.service.records import DeviceRow
 
 __all__ = ["DeviceView", "FleetView", "View", "show_view"]
@@ -98,13 +98,13 @@ class DeviceView:
         return [head, *beware, *live_parts(now)]
 
 
-async def show_view(view: View, client: ControlClient, session: Session, hostid: str | None) -> None:
+async def show_view(view: View, client: ControlClient, session: CliSession, hostid: str | None) -> None:
     """Show it until this is cancelled."""
     console, reactor = session.output.console, session.reactor
     happened: deque[str] = deque(maxlen=MOST_LINES)
     changed = _Changed(reactor)
 
-    def hear(news: News) -> None:
+    def hear(news: Notification) -> None:
         if news.interrupted:
             happened.append("-- the connection was lost for a while")
         if news.missed:

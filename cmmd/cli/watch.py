@@ -4,14 +4,14 @@ import click
 from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 
-from cmmd.cli.exit_status import Status
+from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.options import command, maybe_hostid
 from cmmd.cli.output import Output
-from cmmd.cli.session import Session
+from cmmd.cli.session import CliSession
 from cmmd.cli.tables import command_line, event_line
 from cmmd.cli.view import DeviceView, FleetView, show_view
 from cmmd.control.client import ControlClient
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 
 __all__ = ["Upload", "add_to", "tell_json", "tell_lines"]
 
@@ -22,7 +22,7 @@ def add_to(group: click.Group) -> None:
     @command("watch", group=group)
     @maybe_hostid
     @click.option("--lines", is_flag=True, help="A line for each thing that happens, also at a terminal.")
-    def watch(session: Session, hostid: str | None, lines: bool) -> int:
+    def watch(session: CliSession, hostid: str | None, lines: bool) -> int:
         """Show what happens, until Ctrl-C.
 
         At a terminal a view of the device, or of all; elsewhere a line for each thing.
@@ -39,7 +39,7 @@ def add_to(group: click.Group) -> None:
                     await _tell(session.output, client, hostid)
             except CancelledError:
                 pass  # this is how one ends it
-            return Status.DONE
+            return ExitStatus.DONE
 
         return session.carry_out(work)
 
@@ -49,7 +49,7 @@ async def _tell(output: Output, client: ControlClient, hostid: str | None) -> No
     ended: Deferred[None] = Deferred()
     tell = tell_json if output.json else tell_lines
 
-    def hear(news: News) -> None:
+    def hear(news: Notification) -> None:
         try:
             tell(output, news)
         except OSError as error:
@@ -67,7 +67,7 @@ class Upload(Struct, frozen=True):
     upload: int
 
 
-def tell_json(output: Output, news: News) -> None:
+def tell_json(output: Output, news: Notification) -> None:
     """Each thing on a line, under the name of what it is, in the order of docs/cmmctl.md."""
     if news.interrupted:
         output.line({"interrupted": True})
@@ -81,7 +81,7 @@ def tell_json(output: Output, news: News) -> None:
         output.line({"upload": Upload(hostid, upload)})
 
 
-def tell_lines(output: Output, news: News) -> None:
+def tell_lines(output: Output, news: Notification) -> None:
     """Each thing on a line, for people."""
     if news.interrupted:
         output.text("-- the connection was lost for a while: what happened meanwhile is in `cmmctl events`")

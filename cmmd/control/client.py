@@ -12,7 +12,7 @@ from cmmd.control import commands
 from cmmd.control.endpoints import client_endpoint
 from cmmd.control.errors import CannotConnect
 from cmmd.control.link import Ask, Link
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.fleet.service.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.store.records import Alarm, Command, Event
 
@@ -41,7 +41,7 @@ class ControlClient:
     def __init__(self, where: Path | str, reactor: Any, *, tls: "TLSFiles | None" = None, requester: str = "") -> None:
         self._requester = requester
         self._link = Link(client_endpoint(where, reactor, tls), reactor, hear=self._heard, greet=self._greet)
-        self._hear: Callable[[News], object] | None = None
+        self._hear: Callable[[Notification], object] | None = None
         self._watch: dict[str, Any] = {}
         self._watched = False
 
@@ -337,7 +337,7 @@ class ControlClient:
 
     async def watch(
         self,
-        hear: Callable[[News], object],
+        hear: Callable[[Notification], object],
         *,
         hostid: str | None = None,
         live: bool = False,
@@ -368,9 +368,9 @@ class ControlClient:
         await ask(commands.Watch, **self._watch)
         hear, again, self._watched = self._hear, self._watched, True
         if again and hear is not None:
-            hear(News(events=[], live={}, commands=[], missed=0, interrupted=True))
+            hear(Notification(events=[], live={}, commands=[], missed=0, interrupted=True))
 
-    def _heard(self, news: News) -> object:
+    def _heard(self, news: Notification) -> object:
         return None if self._hear is None else self._hear(news)
 
 

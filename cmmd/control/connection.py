@@ -18,11 +18,11 @@ from cmmd.control.peers import person_of, requester
 from cmmd.fleet.commands.queue import STOP
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.service.error_mapping import refusal
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 
-__all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "STOPS_BESIDES", "Around", "Connection"]
+__all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "STOPS_BESIDES", "Connection", "ConnectionContext"]
 
 log = Logger()
 
@@ -46,10 +46,10 @@ LONGEST_TEXT = 1000
 """Characters of an error's text."""
 
 
-class Around(Struct, frozen=True):
+class ConnectionContext(Struct, frozen=True):
     """What every connection works with."""
 
-    operations: Operations
+    operations: ControlService
     clock: IReactorTime
     log_limit: LogLimit
 
@@ -70,7 +70,7 @@ class Connection(amp.AMP):
 
     def __init__(
         self,
-        around: Around,
+        around: ConnectionContext,
         *,
         known: Callable[[Any], str],
         gone: Callable[["Connection"], None],

@@ -10,13 +10,13 @@ from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from cmmd.control.connection import Around, Connection
+from cmmd.control.connection import Connection, ConnectionContext
 from cmmd.control.listeners import Door, SocketInUse, clear_stale
 from cmmd.control.responder import Responder
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 
-__all__ = ["LONGEST_CLOSE_S", "MOST_CONNECTIONS", "DoorError", "Programs"]
+__all__ = ["LONGEST_CLOSE_S", "MOST_CONNECTIONS", "ControlServer", "DoorError"]
 
 log = Logger()
 
@@ -46,20 +46,20 @@ class _Programs(Factory):
 
     noisy = False
 
-    def __init__(self, door: Door, around: Around) -> None:
+    def __init__(self, door: Door, around: ConnectionContext) -> None:
         self._door = door
-        self._around = around
+        self._context = around
         self.connections: dict[Connection, None] = {}  # the oldest first
         self.all_gone: Deferred[None] | None = None
 
     def buildProtocol(self, _: IAddress | None) -> Protocol:
         if len(self.connections) >= MOST_CONNECTIONS and not self._makes_room():
-            more = self._around.log_limit.allows(self._door.string)
+            more = self._context.log_limit.allows(self._door.string)
             if more is not None:
                 log.warn("control: {door}: too many connections; one closed{more}", door=self._door.string, more=more)
             return _Unwanted()
         connection = Responder(
-            self._around,
+            self._context,
             known=self._door.known,
             gone=self._gone,
             handshake=self._door.tls is not None,
@@ -94,7 +94,7 @@ class _Programs(Factory):
         return self.all_gone
 
 
-class Programs:
+class ControlServer:
     """The way in for programs.
 
     :param doors: where.
@@ -102,10 +102,10 @@ class Programs:
     :param clock: for whatever waits.
     """
 
-    def __init__(self, doors: Sequence[Door], operations: Operations, clock: IReactorTime) -> None:
+    def __init__(self, doors: Sequence[Door], operations: ControlService, clock: IReactorTime) -> None:
         self._doors = doors
         self._clock = clock
-        self._around = Around(operations=operations, clock=clock, log_limit=LogLimit(clock))
+        self._context = ConnectionContext(operations=operations, clock=clock, log_limit=LogLimit(clock))
         self._factories: list[_Programs] = []
         self._ports: list[IListeningPort] = []
 
@@ -124,7 +124,7 @@ class Programs:
         :raises DoorError: an address is taken, or not ours; nothing is listened on then.
         """
         for door in self._doors:
-            factory = _Programs(door, self._around)
+            factory = _Programs(door, self._context)
             wrapped = factory if door.tls is None else TLSMemoryBIOFactory(door.tls, False, factory, self._clock)
             try:
                 if door.socket is not None:

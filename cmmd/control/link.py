@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from cmmd.control import commands
 from cmmd.control.errors import BadArgument, CannotConnect, NotUnderstood, OutcomeUnknown
-from cmmd.control.notifications import News
+from cmmd.control.notifications import Notification
 from cmmd.tls.reasons import why
 
 __all__ = ["ALIVE_S", "ATTEMPT_S", "FIRST_RETRY_S", "LONGEST_RETRY_S", "Ask", "Link"]
@@ -48,7 +48,7 @@ class _Protocol(amp.AMP):
 
     transport: Any
 
-    def __init__(self, hear: Callable[[News], object], clock: IReactorTime) -> None:
+    def __init__(self, hear: Callable[[Notification], object], clock: IReactorTime) -> None:
         super().__init__()
         self._hear = hear
         self._clock = clock
@@ -110,7 +110,7 @@ class _Protocol(amp.AMP):
 
     @commands.Event.responder
     def _event(self, **news: Any) -> Deferred[dict[str, object]]:
-        heard = maybeDeferred(self._hear, News(**news))
+        heard = maybeDeferred(self._hear, Notification(**news))
         heard.addErrback(lambda failure: log.failure("while hearing news", failure))
         return heard.addCallback(lambda _: {})
 
@@ -132,7 +132,7 @@ class Link:
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
         *,
-        hear: Callable[[News], object],
+        hear: Callable[[Notification], object],
         greet: Callable[[Ask], Coroutine[Deferred[Any], Any, object]],
     ) -> None:
         self._endpoint = endpoint

@@ -4,10 +4,10 @@ from msgspec import Struct
 
 from cmmd.store.records import Command, Event
 
-__all__ = ["News"]
+__all__ = ["Notification"]
 
 
-class News(Struct, frozen=True, kw_only=True):
+class Notification(Struct, frozen=True, kw_only=True):
     """What has happened since the last news.
 
     :ivar events: in the order of their numbers.

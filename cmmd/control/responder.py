@@ -9,7 +9,7 @@ from cmmd.control import commands
 from cmmd.control.connection import Connection
 from cmmd.control.paging import page_of
 from cmmd.control.watching import Watcher
-from cmmd.fleet.commands.queue import By, Submitted
+from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.service.cursors import cursor_from
 from cmmd.fleet.service.operations import Found, ended, limited
 from cmmd.fleet.service.records import Changes
@@ -146,12 +146,12 @@ class Responder(Connection):
     def _cancel_command(self, commandId: int, requester: str | None) -> dict[str, object]:  # noqa: N803
         return {"command": self._do.cancel(commandId, self._by(requester))}
 
-    def _by(self, said: str | None) -> By:
-        return By(self.who(said), DOOR, admin=True)  # this door knows no roles: every client is an administrator
+    def _by(self, said: str | None) -> Requester:
+        return Requester(self.who(said), DOOR, admin=True)  # this door knows no roles: every client is an administrator
 
-    def _by_person(self, said: str | None) -> By:
+    def _by_person(self, said: str | None) -> Requester:
         """The caller by what outlives the program, so that the next call of cmmctl unlocks what one has locked."""
-        return By(self.who(said, person=True), DOOR, admin=True)
+        return Requester(self.who(said, person=True), DOOR, admin=True)
 
     # --- news --------------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.alarms.event_log import EventLog
 from cmmd.fleet.commands.audit import Audit
-from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
@@ -27,7 +27,7 @@ from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.live import Live
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.fleet.uploads import Uploads
-from cmmd.store.interface import Health, IStore, Kept
+from cmmd.store.interface import Health, IStore, Snapshot
 from cmmd.store.records import ByteOrder, Device
 
 __all__ = ["CommandTerms", "Fleet"]
@@ -65,12 +65,12 @@ class Fleet:
         self,
         *,
         store: IStore,
-        kept: Kept,
+        kept: Snapshot,
         catalog: Catalog,
         passwords: Passwords,
         now: Callable[[], float],
         clock: IReactorTime,
-        tally: Tally,
+        counters: Counters,
         policy: Policy,
         max_devices: int,
         interval_s: float,
@@ -113,10 +113,10 @@ class Fleet:
             interval_s=interval_s,
             versions=kept.profiles,
             last_number=kept.numbers.reading,
-            tally=tally,
+            counters=counters,
         )
         self.uploads = Uploads(
-            telemetry=Telemetry(tally, clock, self._byte_order_decided),
+            telemetry=Telemetry(counters, clock, self._byte_order_decided),
             live=self.live,
             alarms=self.alarms,
             events=self.events,
@@ -128,7 +128,7 @@ class Fleet:
         )
 
         self.uids = Uids(SystemRandom())
-        self.dispatch = Dispatch(
+        self.dispatch = Dispatcher(
             device=self.registry.device,
             live=self.live,
             presence=self.presence,

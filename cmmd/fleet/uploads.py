@@ -13,9 +13,9 @@ from cmmd.fleet.alarms.alarms import Alarms
 from cmmd.fleet.devices.inputs import Input, Origin, Reports
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.history import History
-from cmmd.fleet.telemetry.genset_state import changed, later
+from cmmd.fleet.telemetry.genset_state import differs, merged_state
 from cmmd.fleet.telemetry.live import Live, LiveRecord, Plan
-from cmmd.fleet.telemetry.telemetry import Taken, Telemetry
+from cmmd.fleet.telemetry.telemetry import Telemetry, UploadResult
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
@@ -40,8 +40,8 @@ LOOK_AGAIN_S = 1.0
 
 
 _DAY_MS = 86_400_000
-_WITH_VALUES = (Taken.VALUES, Taken.CHANGES)
-_VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
+_WITH_VALUES = (UploadResult.VALUES, UploadResult.CHANGES)
+_VALUES, _CHANGES = UploadResult.VALUES, UploadResult.CHANGES
 
 
 class WrongTime(ValueError):
@@ -132,16 +132,18 @@ class Uploads:
         doubted = record.doubted
         if not trusted:
             record.doubt()
-        changed = message.reports_inputs and self._take_inputs(record, message, origin)
-        taken = self._telemetry.change(record, message, inputs_changed=changed)
+        differs = message.reports_inputs and self._take_inputs(record, message, origin)
+        taken = self._telemetry.change(record, message, inputs_changed=differs)
         if taken not in _WITH_VALUES:
             record.doubted = doubted  # inputs have a rule of their own
         durable = self._taken(record, taken)
         return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
 
-    def _change_of_the_past(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> Taken:
-        changed = message.reports_inputs and self._take_inputs(record, message, origin)
-        return self._telemetry.change(record, message, inputs_changed=changed)
+    def _change_of_the_past(
+        self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]
+    ) -> UploadResult:
+        differs = message.reports_inputs and self._take_inputs(record, message, origin)
+        return self._telemetry.change(record, message, inputs_changed=differs)
 
     def _take_inputs(self, record: LiveRecord, message: ReqDataChange, origin: Callable[[], Origin]) -> bool:
         """Take over what an upload says of the device's own inputs; tell whether any of them has changed."""
@@ -228,13 +230,13 @@ class Uploads:
             self._looking.cancel()
             self._looking = None
         for record in self._unfinished.values():
-            self._history.make_up(record, None)
+            self._history.flush_pending(record, None)
 
     # --- what follows ------------------------------------------------------------------------------------------------
 
-    def _taken(self, record: LiveRecord, taken: Taken) -> Deferred[None] | None:
+    def _taken(self, record: LiveRecord, taken: UploadResult) -> Deferred[None] | None:
         if taken is not _VALUES and taken is not _CHANGES:
-            if taken is Taken.INPUTS:
+            if taken is UploadResult.INPUTS:
                 return self._inputs_alone(record)
             self._without_values(record, taken)
             return None
@@ -272,9 +274,9 @@ class Uploads:
             self._look_again(record)
         return failure
 
-    def _without_values(self, record: LiveRecord, taken: Taken) -> None:
+    def _without_values(self, record: LiveRecord, taken: UploadResult) -> None:
         """An upload that says nothing of the genset: what is known gets no newer by it."""
-        if taken is Taken.NOTHING:
+        if taken is UploadResult.NOTHING:
             record.fruitless += 1
             if record.fruitless == SILENT_AFTER:
                 self._alarms.controller_silent(record.hostid)
@@ -294,12 +296,12 @@ class Uploads:
     def _look(self, record: LiveRecord) -> bool:
         """See what has happened since the upload before; True: something that a reading is kept for."""
         before = record.situation
-        now = record.situation = later(before, record.watch.situation(record.known))
+        now = record.situation = merged_state(before, record.watch.situation(record.known))
         for kind, details in record.watch.changes(before, now):
             self._events.emit(kind, record.hostid, **details)
         signals = self._alarms.look(record.hostid, record.profile, record.known, record.inputs)
         record.unsettled = self._alarms.unsettled(record.hostid)
-        return signals or changed(before, now)
+        return signals or differs(before, now)
 
     def _look_again(self, record: LiveRecord) -> None:
         """Come back to a device soon, whether it uploads again or not."""
@@ -314,7 +316,7 @@ class Uploads:
         for record in unfinished.values():
             if record.unsettled:
                 self._look(record)
-            self._history.make_up(record, now_ms)
+            self._history.flush_pending(record, now_ms)
             if record.reports is not None and record.reports.unsaved:
                 self._and_inputs(record, None).addErrback(lambda failure: failure.trap(StoreUnavailable))
             if _is_unfinished(record):
@@ -323,7 +325,7 @@ class Uploads:
     # --- history uploads ---------------------------------------------------------------------------------------------
 
     def _to_history(
-        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], Taken]
+        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], UploadResult]
     ) -> Deferred[None] | None:
         """Take an upload in that is about some time in the past; where it does not say which, it is kept as of now."""
         hostid = message.hostid
@@ -337,9 +339,9 @@ class Uploads:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
         taken = take(record)
-        if taken is Taken.NOTHING or taken is Taken.EMPTY:
+        if taken is UploadResult.NOTHING or taken is UploadResult.EMPTY:
             return None
-        if taken is Taken.INPUTS:
+        if taken is UploadResult.INPUTS:
             durable = self._history.take_inputs(record, at, "historic")
         else:
             record.upload += 1

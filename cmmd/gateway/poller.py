@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import GENERIC, Catalog
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
-from cmmd.gateway.link.source import InputStates, OutcomeUnknown, Veto, unopposed
+from cmmd.gateway.link.source import InputStates, OutcomeUnknown, Precondition, unopposed
 from cmmd.gateway.stop import stop_coil, stop_request
 from cmmd.modbus.frames import (
     ExceptionResponse,
@@ -53,7 +53,7 @@ class Exchanges(Protocol):
     def read(self, request: ReadRequest) -> Awaitable[str]:
         """See Bus."""
 
-    def write(self, request: WriteRequest, veto: Veto) -> Awaitable[None]:
+    def write(self, request: WriteRequest, veto: Precondition) -> Awaitable[None]:
         """See Bus."""
 
     def write_first(self, request: WriteRequest, waits_s: float) -> Awaitable[None]:
@@ -71,7 +71,9 @@ class Wiring(Protocol):
     def module_baud(self) -> int:
         """0 9600, 1 19200, 2 115200 bit/s."""
 
-    def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> Awaitable[bool]:
+    def change(
+        self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed
+    ) -> Awaitable[bool]:
         """Be wired like that from now on; None: as it is. False: it cannot be, and all is as it was."""
 
 
@@ -289,7 +291,7 @@ class BusSource:
 
     # --- obeying -----------------------------------------------------------------------------------------------------
 
-    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+    async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
         """See Source. Taken are intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
         why_not = self._inhibition() or veto()
         if why_not is not None:
@@ -331,7 +333,7 @@ class BusSource:
             raise OutcomeUnknown(f"{request.to_hex()}: {error}") from None
         return True
 
-    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """See Source."""
         if self._inhibited:
             return False

@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from cmmd.gateway.atomic_file import write_kept
 from cmmd.gateway.bus import Line, NotSent
-from cmmd.gateway.link.source import Veto, unopposed
+from cmmd.gateway.link.source import Precondition, unopposed
 
-__all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "Wires", "Wiring", "named", "wires_at_start"]
+__all__ = ["BAUD_RATES", "PORT_CODES", "WIRING_FILE", "PortSettings", "Wires", "named", "wires_at_start"]
 
 WIRING_FILE = "wiring.json"
 
@@ -66,7 +66,7 @@ class Rewirable(Protocol):
 def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Logger) -> Wires:
     """What to begin with: what the server ordered last, unless the configuration has been changed since.
 
-    :param file: where a :class:`Wiring` keeps it.
+    :param file: where a :class:`PortSettings` keeps it.
     :param there: codes of the ports that have a URL.
     """
     try:
@@ -86,7 +86,7 @@ def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Lo
     return configured
 
 
-class Wiring:
+class PortSettings:
     """Changes the wiring when the server says so, and keeps it.
 
     :param wires: what the bus begins with.
@@ -126,7 +126,7 @@ class Wiring:
         """``moduleBaud`` now."""
         return self._wires.module_baud
 
-    async def change(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def change(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
 
         It is kept before it is done: whatever happens in between, what is told at login is what is tried. Who cancels
@@ -153,7 +153,7 @@ class Wiring:
         finally:
             waits = False
 
-    async def _change(self, module_port: int | None, module_baud: int | None, veto: Veto) -> bool:
+    async def _change(self, module_port: int | None, module_baud: int | None, veto: Precondition) -> bool:
         port = self.module_port if module_port is None else module_port
         baud = self.module_baud if module_baud is None else module_baud
         if port not in self._there or baud not in range(len(BAUD_RATES)):

@@ -17,12 +17,12 @@ from cmmd.gateway.bus import Bus, port_opener
 from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
 from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
 from cmmd.gateway.inputs import Inputs
-from cmmd.gateway.link.command_log import Witness, names_of
+from cmmd.gateway.link.command_log import CommandLog, names_of
 from cmmd.gateway.link.link import Link
 from cmmd.gateway.link.report import Report
 from cmmd.gateway.link.status import Status
 from cmmd.gateway.poller import BusSource
-from cmmd.gateway.port_settings import WIRING_FILE, Wiring, wires_at_start
+from cmmd.gateway.port_settings import WIRING_FILE, PortSettings, wires_at_start
 from cmmd.gateway.settings import Settings
 from cmmd.gateway.store_and_forward.buffer import Buffer
 from cmmd.gateway.store_and_forward.disk_thread import ThreadWorker
@@ -35,7 +35,7 @@ from cmmd.process import (
     lock_state,
     steady_timers,
 )
-from cmmd.stall_detector import Pulse
+from cmmd.stall_detector import StallDetector
 
 __all__ = ["Gateway", "Options", "makeService"]
 
@@ -130,7 +130,7 @@ class Gateway(Service):
         wires = wires_at_start(kept, configured, self._ports, log)
         random = Random()  # noqa: S311 - jitter
         self._bus = Bus(self._ports.line(wires), clock=clock, random=random, open_port=port_opener(clock), log=log)
-        wiring = Wiring(
+        wiring = PortSettings(
             wires, configured=configured, file=kept, bus=self._bus, there=self._ports, line_of=self._ports.line, log=log
         )
         source = BusSource(
@@ -144,9 +144,9 @@ class Gateway(Service):
             log=log,
         )
         server = settings.server
-        self._pulse = Pulse(clock)
+        self._stall_detector = StallDetector(clock)
         self._link = Link(
-            Witness(source, names_of(self._catalog, params.moduletype), log),
+            CommandLog(source, names_of(self._catalog, params.moduletype), log),
             self._login,
             clock=clock,
             endpoints=self._endpoints,
@@ -157,7 +157,7 @@ class Gateway(Service):
             log=log,
             now=time.time,
             outages=self._outages(),
-            stood_still=self._pulse.stood_still_s,
+            stood_still=self._stall_detector.stood_still_s,
             follow_wiring=server.type == "cmmd",
         )
         report = Report(
@@ -191,7 +191,7 @@ class Gateway(Service):
             how="by TLS" if settings.server.tls.enabled else "without TLS",
             state=str(state),
         )
-        self._pulse.startService()
+        self._stall_detector.startService()
         self._bus.start()
         self._link.startService()
         self._status.startService()
@@ -224,7 +224,7 @@ class Gateway(Service):
                     await stopped
                 await self._bus.stop()
                 self._status.stopService()
-                self._pulse.stopService()
+                self._stall_detector.stopService()
                 self._inputs.close()
         finally:
             self._unlock()

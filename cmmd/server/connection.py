@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.server.flow import Flow, Inbound, Limits, Outbound
 from cmmd.server.sockets import socket_of, tune
 from cmmd.wire.errors import Reason
@@ -31,11 +31,12 @@ class DeviceConnection(Protocol, ABC):
 
     :param limits: how much of the peer is tolerated.
     :param clock: for every timeout.
-    :param tally: counts the bytes that come in.
+    :param counters: counts the bytes that come in.
     """
 
     # Thousands of these are alive: slots take a third of what a dictionary for each takes.
     __slots__ = (
+        "_counters",
         "_flow",
         "_heard_at",
         "_idle",
@@ -45,7 +46,6 @@ class DeviceConnection(Protocol, ABC):
         "_quiet_since",
         "_reading",
         "_socket",
-        "_tally",
         "clock",
         "connected",
         "transport",
@@ -53,10 +53,10 @@ class DeviceConnection(Protocol, ABC):
 
     transport: Connection  # or what offers the same
 
-    def __init__(self, limits: Limits, clock: IReactorTime, tally: Tally) -> None:
+    def __init__(self, limits: Limits, clock: IReactorTime, counters: Counters) -> None:
         self.connected = 0
         self.clock = clock
-        self._tally = tally
+        self._counters = counters
         self._limits = limits
         self._flow = Flow(limits)
         self._socket: socket.socket | None = None  # to send at once; None: everything goes by the transport

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, Protocol
 
-__all__ = ["TRANSITIONS", "Event", "Lived", "Stage"]
+__all__ = ["TRANSITIONS", "ConnectionActions", "Event", "Stage"]
 
 
 class Stage(Enum):
@@ -44,7 +44,7 @@ class Event(Enum):
     """The connection is gone."""
 
 
-class Lived(Protocol):
+class ConnectionActions(Protocol):
     """The actions on a connection at an event, called in the order of the table."""
 
     def started_waiting(self) -> None:

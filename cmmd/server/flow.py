@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from cmmd.server.foreign import ForeignProtocols
-from cmmd.server.send_gap import Apart, Pacing
+from cmmd.server.send_gap import SendGap, UnsolicitedMessage
 from cmmd.wire.splitter import Splitter
 
 __all__ = ["INBOUND", "MOST_UNSENT", "OUTBOUND", "Flow", "Inbound", "Limits", "Outbound", "Received", "Sent"]
@@ -192,7 +192,7 @@ class Flow:
         self.protocols = ForeignProtocols()
         self.inbound = Inbound.BETWEEN
         self.outbound = Outbound.UNUSED
-        self.pacing: Pacing | None = None
+        self.pacing: SendGap | None = None
         self.peer_closed = False
 
     def received(self, event: Received) -> None:
@@ -271,7 +271,7 @@ class Flow:
         self._leaving = len(message)
         return message
 
-    def next_unsolicited(self) -> Apart | None:
+    def next_unsolicited(self) -> UnsolicitedMessage | None:
         """Take the server-initiated message that leaves next, in its pause; None: no such message can leave."""
         return None if self.pacing is None else self.pacing.take()
 
@@ -285,14 +285,14 @@ class Flow:
         """Tell whether answers wait to leave."""
         return bool(self._outbox)
 
-    def hold(self, apart: Apart) -> None:
+    def hold(self, apart: UnsolicitedMessage) -> None:
         """Let a server-initiated message wait for a pause."""
         if self.pacing is None:
-            self.pacing = Pacing(self._limits.gap)
+            self.pacing = SendGap(self._limits.gap)
         self.pacing.add(apart)
         self.sent(Sent.PACING)
 
-    def withdraw(self, apart: Apart) -> None:
+    def withdraw(self, apart: UnsolicitedMessage) -> None:
         """Withdraw a server-initiated message that has not been handed to the transport."""
         if self.pacing is not None:
             self.pacing.withdraw(apart)

@@ -13,10 +13,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-from cmmd.server.session import Session, Surroundings
+from cmmd.server.session import Context, Session
 from cmmd.wire.errors import Reason
 
-__all__ = ["ListenError", "Listener", "Role", "Sessions", "roles_by_endpoint"]
+__all__ = ["DeviceListeners", "ListenError", "Listener", "Role", "roles_by_endpoint"]
 
 log = Logger()
 
@@ -63,7 +63,7 @@ class _DeviceFactory(Factory):
     noisy = False
     port: Any = None
 
-    def __init__(self, sessions: "Sessions", *, carries_commands: bool) -> None:
+    def __init__(self, sessions: "DeviceListeners", *, carries_commands: bool) -> None:
         self._sessions = sessions
         self._carries_commands = carries_commands
 
@@ -74,15 +74,15 @@ class _DeviceFactory(Factory):
         return self._sessions.admit(addr, carries_commands=self._carries_commands) or _Unwanted()
 
 
-class Sessions:
+class DeviceListeners:
     """The way in for devices.
 
     :param around: what the sessions work with.
     :param max_connections: how many may stand at once; one more is closed unanswered.
     """
 
-    def __init__(self, around: Surroundings, max_connections: int) -> None:
-        self._around = around
+    def __init__(self, around: Context, max_connections: int) -> None:
+        self._context = around
         self._max_connections = max_connections
         self._ports: dict[str, IListeningPort] = {}
         self._connections: set[Session] = set()
@@ -134,10 +134,10 @@ class Sessions:
     def admit(self, address: IAddress | None, *, carries_commands: bool) -> Session | None:
         """The session for a connection that has come from an address; None: there are too many."""
         if len(self._connections) >= self._max_connections or self._all_gone is not None:
-            self._around.tally.peer_errors[Reason.TOO_MANY_CONNECTIONS] += 1
-            self._around.peerlog.fault(getattr(address, "host", ""), "closed unanswered: too many connections")
+            self._context.counters.peer_errors[Reason.TOO_MANY_CONNECTIONS] += 1
+            self._context.peer_log.fault(getattr(address, "host", ""), "closed unanswered: too many connections")
             return None
-        session = Session(self._around, carries_commands=carries_commands, gone=self._take_out)
+        session = Session(self._context, carries_commands=carries_commands, gone=self._take_out)
         self._connections.add(session)
         return session
 

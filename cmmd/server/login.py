@@ -5,14 +5,14 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.registry import LoginImpossible, LoginRefused, Registry
 from cmmd.fleet.events import Events, Kind
 from cmmd.store.records import Device
 from cmmd.wire.messages import LoginAnswer, LoginParams, LoginResult
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Advertised", "LoginDesk", "UploadTerms"]
+__all__ = ["Advertised", "LoginHandler", "UploadTerms"]
 
 
 class UploadTerms(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Advertised:
         return self._historic or f"{host}:{_port(port, self.historic_ports)}"
 
 
-class LoginDesk:
+class LoginHandler:
     """Answers logins.
 
     :param registry: decides.
@@ -62,7 +62,7 @@ class LoginDesk:
     :param terms: what every device is told.
     :param advertised: where devices are sent.
     :param now: Unix time in seconds.
-    :param tally: counts refusals by reason.
+    :param counters: counts refusals by reason.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LoginDesk:
         terms: UploadTerms,
         advertised: Advertised,
         now: Callable[[], float],
-        tally: Tally,
+        counters: Counters,
     ) -> None:
         self._registry = registry
         self._logged_in = logged_in
@@ -83,7 +83,7 @@ class LoginDesk:
         self._terms = terms
         self._advertised = advertised
         self._now = now
-        self._tally = tally
+        self._counters = counters
 
     async def answer(
         self, params: LoginParams, peer: str, reached: tuple[str, int], wanted: Callable[[], bool]
@@ -99,7 +99,7 @@ class LoginDesk:
         try:
             device = await self._registry.login(params, peer, wanted)
         except LoginRefused as error:
-            self._tally.peer_errors[error.reason] += 1
+            self._counters.peer_errors[error.reason] += 1
             return self._refused(params.hostid, peer, error.retcode, str(error))
         except LoginImpossible as error:
             return self._refused(params.hostid, peer, Retcode.TRY_AGAIN, str(error))

@@ -10,18 +10,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer, encode
 
-__all__ = ["RoundTrips", "Stray"]
+__all__ = ["PendingRequests", "UnmatchedReply"]
 
 MOST_REMEMBERED = 32
 """Round trips that have ended, of one connection, of which it is still known what became of them."""
 
 Message = WriteConfig | Reset
 Answer = WriteConfigAnswer | ResetAnswer
-SendApart = Callable[[bytes, Callable[[], bool]], Callable[[], None]]
-"""How a message leaves: see ``JSONReceiver.send_apart``."""
+SendUnsolicited = Callable[[bytes, Callable[[], bool]], Callable[[], None]]
+"""How a message leaves: see ``JSONReceiver.send_unsolicited``."""
 
 
-class Stray(Enum):
+class UnmatchedReply(Enum):
     """What an answer is that nobody waits for."""
 
     LATE = auto()
@@ -32,7 +32,7 @@ class Stray(Enum):
     """To nothing that was sent on this connection, as far as is remembered."""
 
 
-class _RoundTrip:
+class _PendingRequest:
     """One message of ours, until it is settled."""
 
     __slots__ = ("answer", "in_flight", "leaves", "message", "timeout_s", "timer", "withdraw")
@@ -48,7 +48,7 @@ class _RoundTrip:
         self.in_flight = False  # it has been handed to the transport; before, it waits
 
 
-class RoundTrips:
+class PendingRequests:
     """What waits to be sent on one connection, and what is in flight. Each ends once, however it ends.
 
     Without uids nobody can tell apart: resets, and writes of the same frames where the device leaves uids out. Where
@@ -63,26 +63,26 @@ class RoundTrips:
     def __init__(self, clock: IReactorTime, ours: Callable[[str | None], bool] = lambda _: False) -> None:
         self._clock = clock
         self._ours = ours
-        self._standing: dict[object, _RoundTrip] = {}
-        self._ended: dict[object, tuple[Message, Stray]] = {}  # and what one more answer is; the newest last
+        self._standing: dict[object, _PendingRequest] = {}
+        self._ended: dict[object, tuple[Message, UnmatchedReply]] = {}  # and what one more answer is; the newest last
 
     def begin(
-        self, message: Message, timeout_s: float, leaves: Callable[[], bool], send_apart: SendApart
+        self, message: Message, timeout_s: float, leaves: Callable[[], bool], send_unsolicited: SendUnsolicited
     ) -> Deferred[Answer]:
         """Send a message and take its answer, as ``Attached.round_trip`` says.
 
-        :param send_apart: must not hand the message over before it returns.
+        :param send_unsolicited: must not hand the message over before it returns.
         """
         key = _key_of(message)
         if key in self._standing:
             return fail(NotSent("one with the same uid, or another reset, is under way on this connection"))
-        trip = self._standing[key] = _RoundTrip(message, timeout_s, leaves)
+        trip = self._standing[key] = _PendingRequest(message, timeout_s, leaves)
         trip.answer = Deferred(lambda _: self._cancelled(trip))
         trip.timer = self._clock.callLater(timeout_s, self._overdue, trip)
-        trip.withdraw = send_apart(encode(message), lambda: self._leaves(trip))
+        trip.withdraw = send_unsolicited(encode(message), lambda: self._leaves(trip))
         return trip.answer
 
-    def _leaves(self, trip: _RoundTrip) -> bool:
+    def _leaves(self, trip: _PendingRequest) -> bool:
         """Ask whether a message may go now; from then on it may have reached the device."""
         if not trip.leaves():
             self._fail(trip, NotSent, "", "it was not to be sent any more")
@@ -91,35 +91,35 @@ class RoundTrips:
         trip.timer.reset(trip.timeout_s)
         return True
 
-    def answered(self, answer: Answer) -> Stray | None:
+    def answered(self, answer: Answer) -> UnmatchedReply | None:
         """Give an answer to whom it is for; None: done. Otherwise it is for nobody."""
         found = self._matching(answer)
-        if isinstance(found, Stray):
+        if isinstance(found, UnmatchedReply):
             return found
-        self._remove(found, Stray.DUPLICATE)
+        self._remove(found, UnmatchedReply.DUPLICATE)
         if not found.answer.called:
             found.answer.callback(answer)
         return None
 
-    def _matching(self, answer: Answer) -> _RoundTrip | Stray:
+    def _matching(self, answer: Answer) -> _PendingRequest | UnmatchedReply:
         """By uid, a reset by its method; by what is echoed where that says nothing and there is no other choice."""
         key = answer.uid if isinstance(answer, WriteConfigAnswer) else Reset
         standing = self._standing.get(key)
         if standing is not None:
-            return standing if standing.in_flight else Stray.FOREIGN
+            return standing if standing.in_flight else UnmatchedReply.FOREIGN
         if key in self._ended:
             return self._ended[key][1]
         if isinstance(answer, ResetAnswer):
-            return Stray.FOREIGN
+            return UnmatchedReply.FOREIGN
         if self._ours(answer.uid):
-            return Stray.LATE  # to a command that went over another connection
+            return UnmatchedReply.LATE  # to a command that went over another connection
         writes = [trip for trip in self._standing.values() if trip.in_flight and isinstance(trip.message, WriteConfig)]
         if len(writes) == 1 and _echoes(answer, writes[0].message):
             return writes[0]
         ended = (stray for message, stray in reversed(self._ended.values()) if _echoes(answer, message))
-        return next(ended, Stray.FOREIGN) if answer.uid is None else Stray.FOREIGN
+        return next(ended, UnmatchedReply.FOREIGN) if answer.uid is None else UnmatchedReply.FOREIGN
 
-    def _overdue(self, trip: _RoundTrip) -> None:
+    def _overdue(self, trip: _PendingRequest) -> None:
         self._fail(trip, NoAnswer, "nothing came in time", "there was no quiet on the connection in time")
 
     def end(self) -> None:
@@ -127,20 +127,22 @@ class RoundTrips:
         for trip in tuple(self._standing.values()):
             self._fail(trip, Lost, "the connection ended", "the connection ended before")
 
-    def _fail(self, trip: _RoundTrip, unknown: type[NoAnswer | Lost | NotSent], why: str, why_not_sent: str) -> None:
+    def _fail(
+        self, trip: _PendingRequest, unknown: type[NoAnswer | Lost | NotSent], why: str, why_not_sent: str
+    ) -> None:
         """Nobody knows what became of what was sent; of what was not, everybody."""
         if self._standing.get(_key_of(trip.message)) is not trip:  # withdrawn by who heard of another one's end
             return
-        self._remove(trip, Stray.LATE)
+        self._remove(trip, UnmatchedReply.LATE)
         if not trip.answer.called:
             trip.answer.errback(unknown(why) if trip.in_flight else NotSent(why_not_sent))
 
-    def _cancelled(self, trip: _RoundTrip) -> None:
+    def _cancelled(self, trip: _PendingRequest) -> None:
         """Withdraw it; once sent, it is still waited for, so that its answer is known for what it is."""
         if not trip.in_flight:
-            self._remove(trip, Stray.LATE)
+            self._remove(trip, UnmatchedReply.LATE)
 
-    def _remove(self, trip: _RoundTrip, further: Stray) -> None:
+    def _remove(self, trip: _PendingRequest, further: UnmatchedReply) -> None:
         """It has ended.
 
         :param further: what one more answer would be.

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from cmmd.server.sockets import unacknowledged, unsent
 
-__all__ = ["PATIENCE_S", "Apart", "Pacing"]
+__all__ = ["PATIENCE_S", "SendGap", "UnsolicitedMessage"]
 
 PATIENCE_S = 1.0
 """How long one of ours waits for a pause that comes by itself; then no more documents are handled until it has gone."""
@@ -24,7 +24,7 @@ TICK_S = 0.001
 """Less is no waiting: rounding."""
 
 
-class Apart(Struct, eq=False):
+class UnsolicitedMessage(Struct, eq=False):
     """A message that waits for a pause. ``leaves`` is asked directly before it goes; False: it must not go any more."""
 
     message: bytes
@@ -32,7 +32,7 @@ class Apart(Struct, eq=False):
     since: float
 
 
-class Pacing:
+class SendGap:
     """The messages of ours of one connection, from when the first one waits until the pause after the last one.
 
     It decides, the receiver does.
@@ -46,16 +46,16 @@ class Pacing:
 
     def __init__(self, gap: float) -> None:
         self._gap = gap
-        self._waiting: deque[Apart] = deque()
+        self._waiting: deque[UnsolicitedMessage] = deque()
         self._may_go = False
         self.holds_answers = False
         self.look: IDelayedCall | None = None
 
-    def add(self, apart: Apart) -> None:
+    def add(self, apart: UnsolicitedMessage) -> None:
         """One more waits."""
         self._waiting.append(apart)
 
-    def withdraw(self, apart: Apart) -> None:
+    def withdraw(self, apart: UnsolicitedMessage) -> None:
         """One waits no more, if it still did."""
         if apart in self._waiting:
             self._waiting.remove(apart)
@@ -95,7 +95,7 @@ class Pacing:
         self._may_go = bool(self._waiting)
         return self._may_go
 
-    def take(self) -> Apart | None:
+    def take(self) -> UnsolicitedMessage | None:
         """The one that goes now, once a pause; None: there is none. Those that must not go any more are left out."""
         if not self._may_go:
             return None

@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NoAnswer, NotSent, Presence
 from cmmd.fleet.devices.registry import Registry
@@ -20,9 +20,9 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.telemetry.live import Plan
 from cmmd.fleet.uploads import Uploads, WrongTime
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
-from cmmd.server.login import LoginDesk
+from cmmd.server.login import LoginHandler
 from cmmd.server.peer_log import PeerLog
-from cmmd.server.pending_requests import RoundTrips, Stray
+from cmmd.server.pending_requests import PendingRequests, UnmatchedReply
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
 from cmmd.server.sockets import socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
@@ -32,12 +32,12 @@ from cmmd.wire.messages import Answer, LoginAnswer, encode
 from cmmd.wire.reading import ANSWERED_AS, read_from_device, read_segment
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Session", "Surroundings"]
+__all__ = ["Context", "Session"]
 
 log = Logger()
 
 
-class Surroundings(Struct, frozen=True, kw_only=True):
+class Context(Struct, frozen=True, kw_only=True):
     """What every session works with. ``now`` is Unix time in seconds; ``ours`` knows the uids of our commands."""
 
     limits: Limits
@@ -47,9 +47,9 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     presence: Presence
     uploads: Uploads
     events: Events
-    desk: LoginDesk
-    tally: Tally
-    peerlog: PeerLog
+    desk: LoginHandler
+    counters: Counters
+    peer_log: PeerLog
     ours: Callable[[str | None], bool]
 
 
@@ -62,7 +62,7 @@ class _Attached(Struct):
 
     plan: Plan
     at: int
-    round_trips: RoundTrips | None = None
+    round_trips: PendingRequests | None = None
 
 
 class Session(JSONReceiver):
@@ -76,9 +76,9 @@ class Session(JSONReceiver):
     """
 
     __slots__ = (
-        "_around",
         "_attached",
         "_carries_commands",
+        "_context",
         "_gone",
         "_last_heartbeat",
         "_stage",
@@ -88,10 +88,10 @@ class Session(JSONReceiver):
     )
 
     def __init__(
-        self, around: Surroundings, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
+        self, around: Context, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
     ) -> None:
-        super().__init__(around.limits, around.clock, around.tally)
-        self._around = around
+        super().__init__(around.limits, around.clock, around.counters)
+        self._context = around
         self._carries_commands = carries_commands
         self._gone = gone
         self._stage = Stage.FRESH
@@ -132,13 +132,13 @@ class Session(JSONReceiver):
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
         begun = self._round_trips(self._attached).begin(
-            message, timeout_s, partial(self._leaves, leaves), self.send_apart
+            message, timeout_s, partial(self._leaves, leaves), self.send_unsolicited
         )
         return begun.addErrback(self._not_answered)
 
-    def _round_trips(self, attached: _Attached) -> RoundTrips:
+    def _round_trips(self, attached: _Attached) -> PendingRequests:
         if attached.round_trips is None:
-            attached.round_trips = RoundTrips(self.clock, self._around.ours)
+            attached.round_trips = PendingRequests(self.clock, self._context.ours)
         return attached.round_trips
 
     def _not_answered(self, failure: Failure) -> Failure:
@@ -169,7 +169,7 @@ class Session(JSONReceiver):
 
     def started_waiting(self) -> None:
         """See Lived."""
-        self._waiting = self.clock.callLater(self._around.limits.login_timeout, self._first_message_overdue)
+        self._waiting = self.clock.callLater(self._context.limits.login_timeout, self._first_message_overdue)
 
     def stopped_waiting(self) -> None:
         """See Lived."""
@@ -180,8 +180,8 @@ class Session(JSONReceiver):
     def joined(self) -> None:
         """See Lived."""
         assert self.hostid is not None
-        self._attached = _Attached(self._around.uploads.plan(self.hostid), int(self._around.now() * 1000))
-        self._around.presence.attach(self.hostid, self)
+        self._attached = _Attached(self._context.uploads.plan(self.hostid), int(self._context.now() * 1000))
+        self._context.presence.attach(self.hostid, self)
 
     def left(self) -> None:
         """See Lived."""
@@ -189,7 +189,7 @@ class Session(JSONReceiver):
         assert self._attached is not None
         attached, self._attached = self._attached, None
         self._last_heartbeat = None
-        self._around.presence.detach(self.hostid, self)  # first: who hears of an end may send to the next one
+        self._context.presence.detach(self.hostid, self)  # first: who hears of an end may send to the next one
         if attached.round_trips is not None:
             attached.round_trips.end()
 
@@ -200,7 +200,7 @@ class Session(JSONReceiver):
         # What a device says that is well and has nothing to report, byte for byte: it means what it meant, as long as
         # the connection is this device's. Gains 0.7 µs.
         if segment == self._last_heartbeat:
-            self._tally.messages["HB"] += 1
+            self._counters.messages["HB"] += 1
             self.send(messages.ANSWER_HB)
             return None
         message = read_segment(segment)
@@ -213,18 +213,18 @@ class Session(JSONReceiver):
 
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Answer one message."""
-        return self._answer(read_from_device(document, self._around.limits.max_depth))
+        return self._answer(read_from_device(document, self._context.limits.max_depth))
 
     def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | None:
         method, answer = _ANSWERS[type(message)]
-        self._tally.messages[method] += 1
+        self._counters.messages[method] += 1
         return answer(self, message)
 
     def _login(self, login: messages.Login) -> Deferred[None]:
         if self.hostid not in (None, login.params.hostid):
             raise _foreign("login", login.params.hostid)
         self._happened(Event.LOGIN_CAME)
-        deciding = self._around.desk.answer(
+        deciding = self._context.desk.answer(
             login.params, self.peer, _host_and_port(self.transport.getHost()), lambda: not self.ending
         )
         return Deferred.fromCoroutine(deciding).addCallback(self._login_decided, login.params.hostid)
@@ -232,13 +232,13 @@ class Session(JSONReceiver):
     def _login_decided(self, answer: LoginAnswer, hostid: str) -> None:
         if self.ending:
             return
-        self._tally.logins[answer.retcode] += 1
+        self._counters.logins[answer.retcode] += 1
         if answer.retcode != Retcode.OK:
-            self._around.peerlog.fault(self.peer, f"login refused with {answer.retcode}", hostid)
+            self._context.peer_log.fault(self.peer, f"login refused with {answer.retcode}", hostid)
         if self._attached is not None:
-            self._attached.plan = self._around.uploads.plan(hostid)  # from the next upload on
+            self._attached.plan = self._context.uploads.plan(hostid)  # from the next upload on
             if answer.retcode == Retcode.OK:
-                self._around.presence.vouched_for(hostid, self)
+                self._context.presence.vouched_for(hostid, self)
         self.send(encode(answer))
         self._happened(Event.LOGIN_ANSWERED)
 
@@ -246,7 +246,7 @@ class Session(JSONReceiver):
         try:
             self._admit("LongCon", message.hostid)
         except MessageError as error:
-            self.peerErred(error)
+            self.peer_error(error)
             if self.hostid is None:
                 self.close()
         else:
@@ -260,11 +260,11 @@ class Session(JSONReceiver):
         if message.hostid != self.hostid:
             self._admit("reqdata", message.hostid)
         assert self._attached is not None, "it has just been admitted"
-        self._tally.uploads["full"] += 1
+        self._counters.uploads["full"] += 1
         plan = self._attached.plan
-        trusted = not self._around.presence.untrusted or self._is_trusted()
+        trusted = not self._context.presence.untrusted or self._is_trusted()
         try:
-            durable = self._around.uploads.full(message, plan, historic=not self._carries_commands, trusted=trusted)
+            durable = self._context.uploads.full(message, plan, historic=not self._carries_commands, trusted=trusted)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
         if durable is None:  # as nearly always: no call for it
@@ -275,10 +275,10 @@ class Session(JSONReceiver):
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
         if message.hostid != self.hostid:
             self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
-        self._tally.uploads["change"] += 1
-        trusted = not self._around.presence.untrusted or self._is_trusted()
+        self._counters.uploads["change"] += 1
+        trusted = not self._context.presence.untrusted or self._is_trusted()
         try:
-            durable = self._around.uploads.change(
+            durable = self._context.uploads.change(
                 message, historic=not self._carries_commands, trusted=trusted, origin=self._origin
             )
         except WrongTime as error:
@@ -291,16 +291,16 @@ class Session(JSONReceiver):
     def _is_trusted(self) -> bool:
         """Tell whether an upload of this session is the device's; presence hears of one that need not be."""
         assert self.hostid is not None, "it is attached"
-        if self not in self._around.presence.untrusted:
+        if self not in self._context.presence.untrusted:
             return True
-        self._around.presence.uploaded(self.hostid, self)
+        self._context.presence.uploaded(self.hostid, self)
         return False
 
     def _origin(self) -> Origin:
         """Say who reports the device's inputs."""
         assert self._attached is not None, "it has just been admitted"
         assert self.hostid is not None, "it is attached"
-        return Origin(self.peer, self._attached.at, self._around.presence.trusts(self.hostid, self))
+        return Origin(self.peer, self._attached.at, self._context.presence.trusts(self.hostid, self))
 
     def _acknowledge(self, durable: Deferred[None]) -> Deferred[None]:
         """Answer an upload that is due for history when it is durable."""
@@ -316,8 +316,8 @@ class Session(JSONReceiver):
 
     def _timing(self, message: messages.Timing) -> None:
         self._admit("timing", message.hostid)
-        self._around.events.emit(Kind.CLOCK_ASKED, message.hostid)
-        self.send(encode(messages.TimingAnswer(result=str(int(self._around.now() * 1000)))))
+        self._context.events.emit(Kind.CLOCK_ASKED, message.hostid)
+        self.send(encode(messages.TimingAnswer(result=str(int(self._context.now() * 1000)))))
 
     def _write_answer(self, message: messages.WriteConfigAnswer) -> None:
         self._admit("writeConfig", message.hostid)
@@ -332,8 +332,8 @@ class Session(JSONReceiver):
         assert self._attached is not None, "answers are taken on attached connections only"
         stray = self._round_trips(self._attached).answered(answer)
         if stray is not None:
-            self._tally.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
-            self._around.peerlog.fault(self.peer, _STRAYS[stray].format(method), said)
+            self._counters.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
+            self._context.peer_log.fault(self.peer, _STRAYS[stray].format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
         """Attach a connection that is nobody's yet to the device that speaks; take nothing of any other device.
@@ -345,7 +345,7 @@ class Session(JSONReceiver):
             return
         if self.hostid is not None:
             raise _foreign(method, hostid)
-        device = self._around.registry.device(hostid)
+        device = self._context.registry.device(hostid)
         if device is None or device.last_login_at is None:  # never heard of, or enrolled and not come yet
             raise _not_admitted(method, hostid, "unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)
         if not device.enabled:
@@ -355,34 +355,34 @@ class Session(JSONReceiver):
 
     # What goes wrong.
 
-    def peerErred(self, error: PeerError) -> None:
+    def peer_error(self, error: PeerError) -> None:
         """Count it, log it, answer it."""
-        self._tally.peer_errors[error.reason] += 1
-        self._around.peerlog.fault(self.peer, str(error), error.said)
+        self._counters.peer_errors[error.reason] += 1
+        self._context.peer_log.fault(self.peer, str(error), error.said)
         method = error.method if isinstance(error, MessageError) else "error"
         if method != "login":
             self.send(encode(Answer(method=method, message=str(error), retcode=error.retcode.value)))
             return
-        self._tally.logins[error.retcode.value] += 1
-        self.send(encode(self._around.desk.refusal(error.retcode, str(error))))
+        self._counters.logins[error.retcode.value] += 1
+        self.send(encode(self._context.desk.refusal(error.retcode, str(error))))
         if self.hostid is None:  # a short connection ends with its answer
             self.close()
 
-    def weErred(self, failure: Failure) -> None:
+    def internal_error(self, failure: Failure) -> None:
         """Log it whole, answer what says nothing."""
         log.failure("while serving {peer}", failure=failure, peer=self.peer)
         self.send(encode(Answer(method="error", message="internal error", retcode=Retcode.TRY_AGAIN.value)))
 
     def dropped(self, reason: Reason) -> None:
         """Count and log it."""
-        self._tally.peer_errors[reason] += 1
-        self._around.peerlog.fault(self.peer, f"dropped: {reason}", self.hostid or "")
+        self._counters.peer_errors[reason] += 1
+        self._context.peer_log.fault(self.peer, f"dropped: {reason}", self.hostid or "")
 
 
 _STRAYS = {
-    Stray.LATE: "answer to a {} came too late",
-    Stray.DUPLICATE: "another answer to a {}",
-    Stray.FOREIGN: "answer to a {} that was not sent on this connection",
+    UnmatchedReply.LATE: "answer to a {} came too late",
+    UnmatchedReply.DUPLICATE: "another answer to a {}",
+    UnmatchedReply.FOREIGN: "answer to a {} that was not sent on this connection",
 }
 
 _NOT_KEPT = encode(Answer(method="reqdata", message="not kept, try again", retcode=Retcode.TRY_AGAIN.value))

@@ -5,7 +5,7 @@ from struct import pack
 from msgspec.structs import replace
 
 from cmmd.gateway.link.changes import change_params, changed_items
-from cmmd.gateway.link.source import NO_INPUTS, InputStates, Veto, unopposed
+from cmmd.gateway.link.source import NO_INPUTS, InputStates, Precondition, unopposed
 from cmmd.gateway.stop import STOP, stop_request
 from cmmd.modbus.frames import (
     Function,
@@ -16,7 +16,7 @@ from cmmd.modbus.frames import (
     parse_request,
     read_response,
 )
-from cmmd.simulator.fault_profiles import Misbehaviour
+from cmmd.simulator.fault_profiles import FaultProfile
 from cmmd.simulator.genset.genset import Genset
 from cmmd.simulator.genset.panel import Picture, panel_of
 from cmmd.wire.messages import ChangeParams, Changes, LoginParams
@@ -42,7 +42,7 @@ class SimulatedDevice:
         every order but a stop is refused, as by a gateway.
     """
 
-    def __init__(self, identity: LoginParams, genset: Genset, misbehaviour: Misbehaviour | None = None) -> None:
+    def __init__(self, identity: LoginParams, genset: Genset, misbehaviour: FaultProfile | None = None) -> None:
         self._identity = identity
         self._genset = genset
         self._misbehaviour = misbehaviour
@@ -86,7 +86,7 @@ class SimulatedDevice:
         """Give the states of its own inputs (section 4.5)."""
         return self.input_states
 
-    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+    async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
         """Carry out a command: function 05, coil on (section 4.6).
 
         :return: whether the controller obeyed; what is no command, it does not.
@@ -120,7 +120,7 @@ class SimulatedDevice:
             return False
         return self._genset.write_coil(request.address)
 
-    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """Be wired like that from now on (section 4.6).
 
         :return: whether there is such a wiring.

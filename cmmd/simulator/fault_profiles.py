@@ -12,7 +12,7 @@ from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_reques
 from cmmd.wire.messages import WriteConfigAnswer
 from cmmd.wire.quoting import quoted
 
-__all__ = ["LATE_S", "MANNERS", "Manner", "Misbehaviour", "Turn", "parse_turns"]
+__all__ = ["LATE_S", "MANNERS", "FaultProfile", "Manner", "Turn", "parse_turns"]
 
 LATE_S = 40.0
 """How late an answer is where nobody says: later than a server waits that has not been told otherwise."""
@@ -153,7 +153,7 @@ def _turn(word: str) -> Turn:
     return Turn(name, seconds)
 
 
-class Misbehaviour:
+class FaultProfile:
     """How one device answers: order by order the next of its turns, and the first again after the last.
 
     :param turns: at least one.

@@ -17,7 +17,7 @@ from cmmd.gateway.link.answers import at_once
 from cmmd.gateway.link.link import Link
 from cmmd.gateway.link.orders import LinkCounters
 from cmmd.simulator.device import SimulatedDevice
-from cmmd.simulator.fault_profiles import Misbehaviour, Turn
+from cmmd.simulator.fault_profiles import FaultProfile, Turn
 from cmmd.simulator.genset.genset import Genset
 from cmmd.wire.messages import LoginParams
 
@@ -135,7 +135,7 @@ class Fleet(MultiService):
                 fault_schedule=not calm,
                 model=model,
             )
-            wrong = Misbehaviour(misbehave, Random(f"misbehaviour {seed} {index}")) if misbehave else None  # noqa: S311
+            wrong = FaultProfile(misbehave, Random(f"misbehaviour {seed} {index}")) if misbehave else None  # noqa: S311
             link = Link(
                 SimulatedDevice(identity, genset, wrong),
                 server,

@@ -13,8 +13,8 @@ __all__ = [
     "DuplicateDevice",
     "Health",
     "IStore",
-    "Kept",
     "SchemaTooNew",
+    "Snapshot",
     "StoreError",
     "StoreTaken",
     "StoreUnavailable",
@@ -54,7 +54,7 @@ class Health(Struct, frozen=True):
     backlog: int = 0
 
 
-class Kept(Struct, kw_only=True):
+class Snapshot(Struct, kw_only=True):
     """What a store has when it is opened, as far as a daemon needs it to go on.
 
     :ivar devices: every device, by number.
@@ -84,7 +84,7 @@ class IStore(Interface):
     carried out later.
     """
 
-    def open() -> Deferred[Kept]:
+    def open() -> Deferred[Snapshot]:
         """Open, bring the schema up to date, and read what is needed to go on.
 
         :raises SchemaTooNew: see there.

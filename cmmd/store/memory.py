@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
-from cmmd.store.interface import DuplicateDevice, IStore, Kept, StoreError
+from cmmd.store.interface import DuplicateDevice, IStore, Snapshot, StoreError
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
 from cmmd.store.records import (
@@ -50,10 +50,10 @@ class MemoryStore:
             old=lambda command: None if command.outcome is None else command.ended_at,
         )
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         """See IStore."""
         return succeed(
-            Kept(
+            Snapshot(
                 devices=[device for _, device in sorted(self._devices.items())],
                 profiles=[profile for _, profile in sorted(self._profiles.items())],
                 uploads=list(self._uploads.values()),

@@ -23,7 +23,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from cmmd.web.http.empty import Empty, only_reading
 from cmmd.web.http.problems import Refused, refuse
-from cmmd.web.http.streaming_body import Gone, Outlet
+from cmmd.web.http.streaming_body import Gone, StreamingBody
 
 __all__ = ["BadTiles", "Console", "Tiles"]
 
@@ -257,7 +257,7 @@ async def _given(request: Any, file: File, clock: IReactorTime) -> None:
         request.write(b"")
         request.finish()
         return
-    outlet = Outlet(request, clock, longest_s=LONGEST_S)
+    outlet = StreamingBody(request, clock, longest_s=LONGEST_S)
     try:
         for start in range(0, len(content), A_PIECE_BYTES):
             await outlet.write(content[start : start + A_PIECE_BYTES])

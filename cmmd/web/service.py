@@ -12,10 +12,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.service.operations import Operations
+from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.tokens import Tokens
-from cmmd.web.api.context import Around
-from cmmd.web.api.event_broker import Feed
+from cmmd.web.api.context import ApiContext
+from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.openapi import document
 from cmmd.web.api.operation import Encoded
@@ -23,7 +23,7 @@ from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import Console, Tiles
 from cmmd.web.http.access import Access, is_loopback
-from cmmd.web.http.browser_sessions import SignIns
+from cmmd.web.http.browser_sessions import BrowserSessions
 from cmmd.web.http.connections import LimitedSite
 from cmmd.web.http.pieces import Pieces
 from cmmd.web.http.site import site
@@ -68,7 +68,7 @@ class Web:
     def __init__(
         self,
         doors: Sequence[WebDoor],
-        operations: Operations,
+        operations: ControlService,
         *,
         catalog: Catalog,
         state: Path,
@@ -84,9 +84,9 @@ class Web:
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
         pieces = self.pieces = pieces or Pieces(reactor)
-        self.feed = Feed(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
-        self.access = Access(Tokens(state), SignIns(reactor), reactor)
-        around = Around(
+        self.feed = EventBroker(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
+        self.access = Access(Tokens(state), BrowserSessions(reactor), reactor)
+        around = ApiContext(
             desk=operations,
             access=self.access,
             catalog=catalog,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from cmmd.fleet.commands.queue import Asked, By, who_text
+from cmmd.fleet.commands.queue import CommandRequest, Requester, who_text
 from cmmd.fleet.counters.histogram import Histogram
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.journal import Journal
@@ -83,7 +83,7 @@ class Audit:
         """The time that records bear: milliseconds since 1970, UTC."""
         return int(self._now() * 1000)
 
-    def accepted(self, hostid: str, asked: Asked, by: By, uid: str) -> Command:
+    def accepted(self, hostid: str, asked: CommandRequest, by: Requester, uid: str) -> Command:
         """The record of a new command, under the next number; it is not kept yet."""
         self.last_number += 1
         return Command(
@@ -107,7 +107,7 @@ class Audit:
         """
         return self._journal.add_durable(command, urgent=True, stays=stays)
 
-    def joined(self, command: Command, by: By) -> None:
+    def joined(self, command: Command, by: Requester) -> None:
         """Record that another caller has asked for a stop that has not left yet: it is the same stop."""
         self._events.emit(
             Kind.STOP_JOINED, command.hostid, command=command.number, requester=who_text(by.requester), door=by.door

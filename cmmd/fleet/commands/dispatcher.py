@@ -16,26 +16,26 @@ from cmmd.fleet.commands.command_results import outcome_of, reply_text
 from cmmd.fleet.commands.interlocks import Interlocks
 from cmmd.fleet.commands.queue import (
     STOP,
-    Asked,
-    By,
-    Line,
+    CommandQueue,
+    CommandRequest,
     NoSuchCommand,
-    Order,
+    PendingCommand,
+    Requester,
     Sort,
     Submitted,
     TooLate,
     who_text,
 )
-from cmmd.fleet.commands.send_rate_limit import Starts
+from cmmd.fleet.commands.send_rate_limit import SendRateLimit
 from cmmd.fleet.commands.uids import Uids
-from cmmd.fleet.commands.verification import Confirmations, Shown, shown_by
+from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
 from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent, Presence
 from cmmd.fleet.telemetry.live import Live
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Device, Outcome
 from cmmd.wire.messages import ResetAnswer, WriteConfigAnswer
 
-__all__ = ["LONGEST_WAIT_S", "OVERTAKEN", "STOP_WAITS_S", "Dispatch"]
+__all__ = ["LONGEST_WAIT_S", "OVERTAKEN", "STOP_WAITS_S", "Dispatcher"]
 
 log = Logger()
 
@@ -55,7 +55,7 @@ LONGEST_AUDIT_S = 5.0
 """Seconds that a caller waits for the record of an outcome that is known."""
 
 
-class Dispatch:
+class Dispatcher:
     """Carries commands out.
 
     Nothing is ever sent twice: whatever becomes of a command, it is not tried again. Of one device one command is in
@@ -100,15 +100,15 @@ class Dispatch:
         self._clock = clock
         self._timeout_s = timeout_s
         self._most_waiting = most_waiting
-        self._lines: dict[str, Line] = {}
-        self._orders: dict[int, Order] = {}
-        self._starts = Starts(clock, self._advance)
-        self.confirmations = Confirmations(clock)
+        self._lines: dict[str, CommandQueue] = {}
+        self._orders: dict[int, PendingCommand] = {}
+        self._starts = SendRateLimit(clock, self._advance)
+        self.confirmations = Verifications(clock)
 
     # --- to ask ------------------------------------------------------------------------------------------------------
 
     async def command(
-        self, hostid: str, name: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+        self, hostid: str, name: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
         """Have a command of the device's profile carried out.
 
@@ -125,12 +125,12 @@ class Dispatch:
         found = profile.command_by_name.get(name)
         if found is None:
             raise validation.UnknownCommand(profile.why_not_offered(name)[:200])
-        asked = Asked("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
+        asked = CommandRequest("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
         self._interlocks.check(hostid, sort, overridden, asked.toggles)
         return await self._submit(hostid, asked, by, timeout_s)
 
     async def write(
-        self, hostid: str, frames: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+        self, hostid: str, frames: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
         """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
 
@@ -142,7 +142,7 @@ class Dispatch:
         checked = validation.checked_frames(frames)
         named = (one for one in self._live[hostid].profile.definition.commands if one.frame in checked.split(";"))
         toggle = next((one.confirmed_by for one in named if isinstance(one.confirmed_by, SignalChanges)), None)
-        asked = Asked("modbus", checked, "command", confirmation=toggle, overridden=overridden)
+        asked = CommandRequest("modbus", checked, "command", confirmation=toggle, overridden=overridden)
         self._interlocks.check(hostid, "command", overridden, asked.toggles)
         return await self._submit(hostid, asked, by, timeout_s)
 
@@ -160,7 +160,7 @@ class Dispatch:
         hostid: str,
         module_port: int,
         module_baud: int,
-        by: By,
+        by: Requester,
         timeout_s: float | None = None,
         overridden: str | None = None,
     ) -> Submitted:
@@ -168,16 +168,18 @@ class Dispatch:
         self._check(hostid, "command", by, overridden)
         validation.checked_port(module_port, module_baud)
         request = f"modulePort={module_port},moduleBaud={module_baud}"
-        return await self._submit(hostid, Asked("port", request, "command", overridden=overridden), by, timeout_s)
+        return await self._submit(
+            hostid, CommandRequest("port", request, "command", overridden=overridden), by, timeout_s
+        )
 
     async def reset(
-        self, hostid: str, by: By, timeout_s: float | None = None, overridden: str | None = None
+        self, hostid: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
         """Restart the module; it is confirmed when it has logged in again."""
         self._check(hostid, "reset", by, overridden)
-        return await self._submit(hostid, Asked("reset", "", "reset", overridden=overridden), by, timeout_s)
+        return await self._submit(hostid, CommandRequest("reset", "", "reset", overridden=overridden), by, timeout_s)
 
-    def _check(self, hostid: str, sort: Sort, by: By, overridden: str | None) -> None:
+    def _check(self, hostid: str, sort: Sort, by: Requester, overridden: str | None) -> None:
         self._interlocks.check_override(overridden, by)
         self._interlocks.check(hostid, sort, overridden)
 
@@ -205,7 +207,7 @@ class Dispatch:
         self._tidy(order.command.hostid)
         return order.command
 
-    def _call_back(self, order: Order, why: str) -> bool:
+    def _call_back(self, order: PendingCommand, why: str) -> bool:
         """End an order that has not been sent, as ``not sent``; False: it has been sent."""
         line = self._lines[order.command.hostid]
         if order not in line.in_flight:
@@ -239,8 +241,8 @@ class Dispatch:
 
     # --- the way of one ----------------------------------------------------------------------------------------------
 
-    async def _submit(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
-        line = self._lines.setdefault(hostid, Line())
+    async def _submit(self, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None) -> Submitted:
+        line = self._lines.setdefault(hostid, CommandQueue())
         if asked.sort == "stop":
             return await self._submit_stop(line, hostid, asked, by, timeout_s)
         if len(line) > self._most_waiting:
@@ -259,7 +261,9 @@ class Dispatch:
         self._audited(order)
         return submitted
 
-    async def _submit_stop(self, line: Line, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Submitted:
+    async def _submit_stop(
+        self, line: CommandQueue, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None
+    ) -> Submitted:
         """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
         unsent = line.unsent_stop
         if unsent is not None:
@@ -286,30 +290,30 @@ class Dispatch:
         self._audited(order)
         return submitted
 
-    def _accept(self, hostid: str, asked: Asked, by: By, timeout_s: float | None) -> Order:
+    def _accept(self, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None) -> PendingCommand:
         command = self.audit.accepted(hostid, asked, by, self._uids.take())
-        order = Order(command, asked, timeout_s or self._timeout_s, self._live[hostid].profile)
+        order = PendingCommand(command, asked, timeout_s or self._timeout_s, self._live[hostid].profile)
         self._orders[command.number] = order
         return order
 
-    def _audited(self, order: Order) -> None:
+    def _audited(self, order: PendingCommand) -> None:
         """Let an order be sent, now that it is recorded, unless it has ended meanwhile."""
         if order.command.number in self._orders and not order.audited:
             order.audited = True
             self.audit.tell(order.command)
             self._advance(order.command.hostid)
 
-    def _stop_is_due(self, order: Order) -> None:
+    def _stop_is_due(self, order: PendingCommand) -> None:
         """Have a stop wait no longer for the answer to what is in flight, nor for its own record."""
         order.overdue = True
         self._audited(order)
         self._advance(order.command.hostid)
 
-    def _call_back_waiting(self, line: Line, why: str) -> None:
+    def _call_back_waiting(self, line: CommandQueue, why: str) -> None:
         for order in tuple(line.waiting):
             self._call_back(order, why)
 
-    def _waited_too_long(self, order: Order) -> None:
+    def _waited_too_long(self, order: PendingCommand) -> None:
         """What could not be sent in its time is not sent when its caller does not expect it any more."""
         self._call_back(order, "it waited too long")
         self._tidy(order.command.hostid)
@@ -336,7 +340,7 @@ class Dispatch:
         if line is not None and len(line) == 0:
             del self._lines[hostid]
 
-    def _send(self, line: Line, order: Order) -> None:
+    def _send(self, line: CommandQueue, order: PendingCommand) -> None:
         line.in_flight.append(order)
         try:
             carrier = order.carrier = self._check_again(order)
@@ -350,7 +354,7 @@ class Dispatch:
             sending.addCallbacks(self._answered, self._failed, callbackArgs=(order,), errbackArgs=(order,))
             sending.addErrback(self._our_bug, order)
 
-    def _check_again(self, order: Order) -> Attached:
+    def _check_again(self, order: PendingCommand) -> Attached:
         """Look anew whether an order may be sent: while it waited, things may have changed.
 
         :return: the session that carries it now.
@@ -362,7 +366,7 @@ class Dispatch:
             raise validation.UnknownCommand("the device has another controller profile by now")
         return carrier
 
-    def _leaves(self, order: Order) -> bool:
+    def _leaves(self, order: PendingCommand) -> bool:
         """Look for the last time, directly before an order is handed to the transport, and note that it was sent."""
         try:
             if self._check_again(order) is not order.carrier:
@@ -383,12 +387,12 @@ class Dispatch:
         if stop is not None and stop.sending is not None and self._other_carrier(stop):
             stop.sending.cancel()
 
-    def _other_carrier(self, order: Order) -> bool:
+    def _other_carrier(self, order: PendingCommand) -> bool:
         """Tell whether there is another session than the one that an order was given to."""
         carrier = self._presence.carrier(order.command.hostid, stop=order.is_stop)
         return carrier is not None and carrier is not order.carrier
 
-    def _is_for_another_controller(self, order: Order) -> bool:
+    def _is_for_another_controller(self, order: PendingCommand) -> bool:
         """Tell whether the device has another profile by now, in which the same frames may mean another thing."""
         profile = self._live[order.command.hostid].profile
         if profile is order.profile or order.command.kind != "modbus":
@@ -396,7 +400,7 @@ class Dispatch:
         stop = profile.command_by_name.get(STOP)
         return not order.is_stop or stop is None or stop.frame != order.command.request
 
-    def _watch(self, order: Order) -> None:
+    def _watch(self, order: PendingCommand) -> None:
         shown: Shown | None = None
         if order.asked.confirmation is not None:
             shown = shown_by(order.asked.confirmation, self._live[order.command.hostid])
@@ -405,20 +409,20 @@ class Dispatch:
                 order.command.hostid, shown, lambda confirmed: self._confirmed(order, confirmed)
             )
 
-    def _confirmed(self, order: Order, confirmed: bool) -> None:
+    def _confirmed(self, order: PendingCommand, confirmed: bool) -> None:
         self._change(order, confirmed=confirmed, confirmed_at=self.audit.now_ms())
 
-    def _change(self, order: Order, **changed: object) -> None:
+    def _change(self, order: PendingCommand, **changed: object) -> None:
         order.command = replace(order.command, **changed)
         self.audit.change(order.command)
 
-    def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: Order) -> None:
+    def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: PendingCommand) -> None:
         reply, address = reply_text(answer), order.command.address
         if not self._presence.at_home(order.command.hostid, address):
             reply += f" (says {address}, which is not where the device logged in from)"
         self._ended(order, outcome_of(order.command, answer), reply)
 
-    def _failed(self, failure: Failure, order: Order) -> None:
+    def _failed(self, failure: Failure, order: PendingCommand) -> None:
         kind = failure.trap(*_OUTCOMES)
         if order.is_stop and _OUTCOMES[kind] == "not sent" and not order.why_not and self._other_carrier(order):
             line = self._lines[order.command.hostid]
@@ -428,13 +432,13 @@ class Dispatch:
             return
         self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
 
-    def _our_bug(self, failure: Failure, order: Order) -> None:
+    def _our_bug(self, failure: Failure, order: PendingCommand) -> None:
         """It may have been sent, or not: nobody knows."""
         log.failure("command {number}", failure=failure, number=order.command.number)
         if order.command.number in self._orders:
             self._ended(order, "lost", "internal error")
 
-    def _ended(self, order: Order, outcome: Outcome, reply: str | None) -> None:
+    def _ended(self, order: PendingCommand, outcome: Outcome, reply: str | None) -> None:
         line = self._lines[order.command.hostid]
         line.in_flight.remove(order)
         self._end(order, outcome, reply)
@@ -442,7 +446,7 @@ class Dispatch:
             self._call_back_waiting(line, "the module restarts")
         self._advance(order.command.hostid)
 
-    def _end(self, order: Order, outcome: Outcome, reply: str | None) -> None:
+    def _end(self, order: PendingCommand, outcome: Outcome, reply: str | None) -> None:
         """The outcome of an order is known."""
         command = replace(order.command, outcome=outcome, reply=reply, ended_at=self.audit.now_ms())
         if order.watched is not None and outcome in ("refused", "not sent"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import inf
 
-from cmmd.fleet.commands.queue import By, Sort
+from cmmd.fleet.commands.queue import Requester, Sort
 from cmmd.fleet.commands.validation import (
     AdminOnly,
     AmbiguousSession,
@@ -111,7 +111,7 @@ class Interlocks:
             raise Stale(f"it turns round whether {title!r} is set, which is not known now{since}")
 
     @staticmethod
-    def check_override(overridden: str | None, by: By) -> None:
+    def check_override(overridden: str | None, by: Requester) -> None:
         """Look whether a caller may override a refusal.
 
         :raises AdminOnly: it needs an administrator. :raises NotAllowed: nobody can override that one.

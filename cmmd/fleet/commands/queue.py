@@ -15,7 +15,18 @@ from cmmd.store.records import Command
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import printable
 
-__all__ = ["STOP", "Asked", "By", "Line", "NoSuchCommand", "Order", "Sort", "Submitted", "TooLate", "who_text"]
+__all__ = [
+    "STOP",
+    "CommandQueue",
+    "CommandRequest",
+    "NoSuchCommand",
+    "PendingCommand",
+    "Requester",
+    "Sort",
+    "Submitted",
+    "TooLate",
+    "who_text",
+]
 
 STOP = "stop"
 """The name that every profile gives to the command that stops the engine."""
@@ -38,7 +49,7 @@ class TooLate(Exception):
     """The command has been sent: it cannot be called back."""
 
 
-class By(Struct, frozen=True):
+class Requester(Struct, frozen=True):
     """Who asks, and through which door.
 
     :ivar admin: whether it is an administrator, as far as the door knows roles.
@@ -49,7 +60,7 @@ class By(Struct, frozen=True):
     admin: bool = False
 
 
-class Asked(Struct, frozen=True):
+class CommandRequest(Struct, frozen=True):
     """What is asked of a device; ``kind``, ``request``, ``name`` and ``overridden`` as in Command.
 
     :ivar sort: as what it is judged, see :mod:`cmmd.fleet.commands.interlocks`.
@@ -86,7 +97,7 @@ class Submitted(Struct):
     ended: Deferred[Command]
 
 
-class Order:
+class PendingCommand:
     """A command under way.
 
     :param command: as it was accepted; later as it is now.
@@ -119,7 +130,7 @@ class Order:
         "why_not",
     )
 
-    def __init__(self, command: Command, asked: Asked, timeout_s: float, profile: Profile) -> None:
+    def __init__(self, command: Command, asked: CommandRequest, timeout_s: float, profile: Profile) -> None:
         self.command = command
         self.asked = asked
         self.timeout_s = timeout_s
@@ -152,7 +163,7 @@ class Order:
             one.callback(self.command)
 
 
-class Line:
+class CommandQueue:
     """The orders of one device.
 
     :ivar in_flight: those being carried out: one, or beside one that is not answered in time a stop.
@@ -163,21 +174,21 @@ class Line:
     __slots__ = ("in_flight", "stop", "waiting")
 
     def __init__(self) -> None:
-        self.in_flight: list[Order] = []
-        self.stop: Order | None = None
-        self.waiting: deque[Order] = deque()
+        self.in_flight: list[PendingCommand] = []
+        self.stop: PendingCommand | None = None
+        self.waiting: deque[PendingCommand] = deque()
 
     def __len__(self) -> int:
         """Count all of them."""
         return len(self.waiting) + len(self.in_flight) + (self.stop is not None)
 
     @property
-    def unsent_stop(self) -> Order | None:
+    def unsent_stop(self) -> PendingCommand | None:
         """The stop that has not left yet, which a further one joins; None: there is none."""
         on_its_way = (one for one in self.in_flight if one.is_stop and one.command.sent_at is None)
         return self.stop or next(on_its_way, None)
 
-    def take_out(self, order: Order) -> None:
+    def take_out(self, order: PendingCommand) -> None:
         """Take an order out whose turn has not come."""
         if order is self.stop:
             self.stop = None

@@ -5,13 +5,13 @@ from itertools import islice
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["STARTS_A_TURN", "Starts"]
+__all__ = ["STARTS_A_TURN", "SendRateLimit"]
 
 STARTS_A_TURN = 4
 """Commands that are sent in one turn of the reactor: where hundreds come at once, answers are looked at in between."""
 
 
-class Starts:
+class SendRateLimit:
     """Lets :data:`STARTS_A_TURN` commands start in a turn of the reactor, and remembers whose have to wait.
 
     :param clock: for the next turn.

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from cmmd.controllers.commands import Confirmation, PointLeaves, SignalChanges, SignalCleared, SignalSet
 from cmmd.fleet.telemetry.live import LiveRecord
 
-__all__ = ["LOGIN_WINDOW_S", "UPLOAD_WINDOW_S", "Confirmations", "Shown", "Watched", "shown_by"]
+__all__ = ["LOGIN_WINDOW_S", "UPLOAD_WINDOW_S", "Shown", "Verifications", "Watched", "shown_by"]
 
 UPLOAD_WINDOW_S = 30.0
 """Seconds after a command's end in which it has to show itself."""
@@ -58,7 +58,7 @@ class Watched:
     __slots__ = ("_call", "_confirmations", "_hostid", "settled", "shown")
 
     def __init__(
-        self, confirmations: "Confirmations", hostid: str, shown: Shown | None, settled: Callable[[bool], None]
+        self, confirmations: "Verifications", hostid: str, shown: Shown | None, settled: Callable[[bool], None]
     ) -> None:
         self.shown = shown
         self.settled = settled
@@ -84,7 +84,7 @@ class Watched:
         self._confirmations.drop(self._hostid, self)
 
 
-class Confirmations:
+class Verifications:
     """Watches devices for commands that are to show themselves.
 
     :param clock: for the windows.

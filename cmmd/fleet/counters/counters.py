@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from cmmd.wire.errors import Reason
 
-__all__ = ["FrameOutcome", "Tally"]
+__all__ = ["Counters", "FrameOutcome"]
 
 
 class FrameOutcome(StrEnum):
@@ -30,7 +30,7 @@ class FrameOutcome(StrEnum):
     __hash__ = str.__hash__  # that of Enum is written in Python: 0.3 µs for each count
 
 
-class Tally:
+class Counters:
     """One daemon's counters since it started. Labels come from fixed sets, never from a peer's text.
 
     :ivar messages: messages understood, by method.

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import provider
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 
 __all__ = ["count_bugs"]
 
 
-def count_bugs(tally: Tally) -> Callable[[], None]:
+def count_bugs(counters: Counters) -> Callable[[], None]:
     """Count every traceback that is logged from now on, whoever logs it: a part of ours, or Twisted on our behalf.
 
     So whoever meets a bug has one thing to do, ``log.failure``, and nobody can forget the other. The log is the
@@ -22,7 +22,7 @@ def count_bugs(tally: Tally) -> Callable[[], None]:
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
         if event.get("log_failure") is not None and event.get("log_level") is LogLevel.critical:
-            tally.bugs += 1
+            counters.bugs += 1
 
     globalLogPublisher.addObserver(observe)
 

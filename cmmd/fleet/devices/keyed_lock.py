@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 
 from twisted.internet.defer import DeferredLock
 
-__all__ = ["TooManyWaiting", "Turns"]
+__all__ = ["KeyedLock", "TooManyWaiting"]
 
 
 class TooManyWaiting(Exception):
     """So many wait for their turn already."""
 
 
-class Turns:
+class KeyedLock:
     """Locks by hostid.
 
     :param most_waiting: how many may wait for one of them.

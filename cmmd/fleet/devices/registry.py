@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.devices.coordinates import wgs84
-from cmmd.fleet.devices.keyed_lock import TooManyWaiting, Turns
+from cmmd.fleet.devices.keyed_lock import KeyedLock, TooManyWaiting
 from cmmd.fleet.devices.locks import UnsavedLocks
 from cmmd.fleet.devices.passwords import Abandoned, Passwords, TooBusy
 from cmmd.fleet.devices.settings import BadSetting, check_lock, check_setting
@@ -115,8 +115,8 @@ class Registry:
         self._now = now
         self._policy = policy
         self._max_devices = max_devices
-        self._deciding = Turns(MOST_WAITING_A_DEVICE)
-        self._writing = Turns(MOST_WAITING_A_DEVICE)
+        self._deciding = KeyedLock(MOST_WAITING_A_DEVICE)
+        self._writing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._registering = 0
         self.unsaved_locks = UnsavedLocks(self._update, clock)
         self._limit = LogLimit(clock)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from cmmd.controllers.profile import Profile
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.certain import CertainRegisters
 from cmmd.fleet.telemetry.live import LiveRecord
@@ -48,7 +48,7 @@ class History:
     :param interval_s: an upload is kept when so much time has passed since the last kept one.
     :param versions: the profile versions that the store has.
     :param last_number: the highest number of a reading so far.
-    :param tally: counts what is kept, by reason.
+    :param counters: counts what is kept, by reason.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class History:
         interval_s: float,
         versions: Iterable[ProfileVersion],
         last_number: int,
-        tally: Tally,
+        counters: Counters,
     ) -> None:
         self._journal = journal
         self._store = store
@@ -67,7 +67,7 @@ class History:
         self._versions = {version.number: version for version in versions}
         self._numbers = {(one.name, one.fingerprint): one.number for one in self._versions.values()}
         self._last_number = last_number
-        self._tally = tally
+        self._counters = counters
 
     # --- to keep -----------------------------------------------------------------------------------------------------
 
@@ -95,11 +95,11 @@ class History:
         last = record.inputs_kept_at
         if reason == "change" and last is not None and 0 <= at - last < CHANGE_GAP_MS:
             record.suppressed += 1
-            self._tally.suppressed += 1
+            self._counters.suppressed += 1
             return None
         return self._keep_inputs(record, at, reason)
 
-    def make_up(self, record: LiveRecord, now_ms: int | None) -> None:
+    def flush_pending(self, record: LiveRecord, now_ms: int | None) -> None:
         """Keep what is owed of a change that came too soon after another: the device may have nothing more to say.
 
         It was acknowledged when it came; where the store does not take it, the next upload is kept in its place.
@@ -126,7 +126,7 @@ class History:
             record.owed = reason
             if changed:
                 record.suppressed += 1
-                self._tally.suppressed += 1
+                self._counters.suppressed += 1
             return None
         return reason or ("interval" if since_ms > self._interval(record) else None)
 
@@ -137,7 +137,7 @@ class History:
     def _keep(self, record: LiveRecord, reason: Reason) -> Deferred[None]:
         if not self._journal.up:
             record.owed = record.owed or reason
-            self._tally.not_kept += 1
+            self._counters.not_kept += 1
             return fail(StoreUnavailable("the store does not take anything now"))
         last = record.to_save()
         version = self._version(record.profile)
@@ -165,14 +165,14 @@ class History:
             self._journal.add(replace(last, kept_at=last.at))
 
         def kept(_: None) -> None:
-            self._tally.readings[reason] += 1
+            self._counters.readings[reason] += 1
 
         def not_kept(failure: Failure) -> Failure:
             if record.kept_at == last.at:
                 record.kept_at = kept_before
             record.owed = record.owed or reason
             record.suppressed += suppressed
-            self._tally.not_kept += 1
+            self._counters.not_kept += 1
             return failure
 
         return durable.addCallbacks(kept, not_kept)
@@ -180,7 +180,7 @@ class History:
     def _keep_inputs(self, record: LiveRecord, at: int, reason: Reason) -> Deferred[None]:
         """Keep a reading in which nothing but the device's inputs is known."""
         if not self._journal.up:
-            self._tally.not_kept += 1
+            self._counters.not_kept += 1
             return fail(StoreUnavailable("the store does not take anything now"))
         version = self._version(record.profile)
         self._last_number += 1
@@ -205,7 +205,7 @@ class History:
                 self._journal.add(record.to_save())
 
         def kept(_: None) -> None:
-            self._tally.readings[reason] += 1
+            self._counters.readings[reason] += 1
 
         def not_kept(failure: Failure) -> Failure:
             if record.inputs_kept_at == at:
@@ -213,7 +213,7 @@ class History:
             if record.inputs_at is None and reason != "historic":
                 record.inputs_at = at
             record.suppressed += suppressed
-            self._tally.not_kept += 1
+            self._counters.not_kept += 1
             return failure
 
         return durable.addCallbacks(kept, not_kept)

@@ -1,7 +1,7 @@
 """The fleet as people and programs are told of it."""
 
 from cmmd import __version__
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import states
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.records import CommandInfo, DeviceDetails, DeviceRow, Lock, RawRun, Settings, StatusNow
@@ -12,7 +12,7 @@ from cmmd.store.records import Device
 __all__ = ["details_of", "lock_of", "raw_of", "row_of", "status_of"]
 
 
-def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNow:
+def status_of(fleet: Fleet, counters: Counters, now: int, started_at: int) -> StatusNow:
     """How the daemon does; times in milliseconds UTC."""
     health = fleet.store_health()
     return StatusNow(
@@ -25,13 +25,13 @@ def status_of(fleet: Fleet, tally: Tally, now: int, started_at: int) -> StatusNo
         alarms=dict(fleet.alarms.counts),
         store_up=health.up,
         backlog=health.backlog,
-        bytes_received=tally.bytes_received,
-        messages=dict(tally.messages),
-        uploads=dict(tally.uploads),
-        readings=dict(tally.readings),
-        logins=dict(tally.logins),
-        peer_errors={str(reason): count for reason, count in tally.peer_errors.items()},
-        bugs=tally.bugs,
+        bytes_received=counters.bytes_received,
+        messages=dict(counters.messages),
+        uploads=dict(counters.uploads),
+        readings=dict(counters.readings),
+        logins=dict(counters.logins),
+        peer_errors={str(reason): count for reason, count in counters.peer_errors.items()},
+        bugs=counters.bugs,
     )
 
 

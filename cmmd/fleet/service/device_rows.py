@@ -10,7 +10,7 @@ from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import Mode, Signal
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.telemetry.register_state import Known
+from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.store.records import Alarm, Device
 
 __all__ = ["COLUMNS", "STATES", "FleetRow", "State", "Summary", "row_of_fleet", "summary_of"]
@@ -141,11 +141,11 @@ def _worst(alarms: list[Alarm]) -> AlarmSeverity | None:
     return next(one for one in _WORST_FIRST if one in there_are)
 
 
-def _value(points: Mapping[str, Point], name: str, known: Known) -> Value:
+def _value(points: Mapping[str, Point], name: str, known: RegisterState) -> Value:
     point = points.get(name)
     return None if point is None else point.believed([known.register(one) for one in point.addresses])
 
 
-def _signal(profile: Profile, signals: Mapping[str, Signal], name: str, known: Known) -> bool | None:
+def _signal(profile: Profile, signals: Mapping[str, Signal], name: str, known: RegisterState) -> bool | None:
     signal = signals.get(name)
     return None if signal is None else profile.signal_state(signal, known)

@@ -1,6 +1,6 @@
 """What people beside the machine rely on: the maintenance lock, and reports of inputs that an administrator clears."""
 
-from cmmd.fleet.commands.queue import By, who_text
+from cmmd.fleet.commands.queue import Requester, who_text
 from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.devices.keyed_lock import TooManyWaiting
 from cmmd.fleet.events import Kind
@@ -16,7 +16,7 @@ LONGEST_REASON = 200
 """Characters of the reason of a maintenance lock."""
 
 
-async def lock(fleet: Fleet, device: Device, reason: str, by: By) -> None:
+async def lock(fleet: Fleet, device: Device, reason: str, by: Requester) -> None:
     """Lock a device: nothing that may set something in motion is sent to it until it is unlocked.
 
     The caller who has locked it may lock it again, with another reason.
@@ -39,7 +39,7 @@ async def lock(fleet: Fleet, device: Device, reason: str, by: By) -> None:
         fleet.events.emit(Kind.DEVICE_LOCKED, device.hostid, by=who, door=by.door, reason=reason)
 
 
-async def unlock(fleet: Fleet, device: Device, by: By) -> None:
+async def unlock(fleet: Fleet, device: Device, by: Requester) -> None:
     """Remove a maintenance lock; where there is none, nothing happens.
 
     :raises AdminOnly: another caller has locked it, and this one is no administrator.
@@ -61,7 +61,7 @@ async def unlock(fleet: Fleet, device: Device, by: By) -> None:
     )
 
 
-async def clear_input(fleet: Fleet, device: Device, name: str, by: By) -> None:
+async def clear_input(fleet: Fleet, device: Device, name: str, by: Requester) -> None:
     """Forget what a device last said of one of its own inputs, until it says it again.
 
     :param name: of the input, such as ``remote_inhibited``. Where nothing was said of it, nothing happens.

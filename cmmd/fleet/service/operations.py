@@ -8,9 +8,9 @@ from msgspec import UNSET, Struct
 from msgspec.structs import asdict, replace
 from twisted.logger import Logger
 
-from cmmd.fleet.commands.dispatcher import Dispatch
-from cmmd.fleet.commands.queue import By, Sort, Submitted, who_text
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.commands.dispatcher import Dispatcher
+from cmmd.fleet.commands.queue import Requester, Sort, Submitted, who_text
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.registry import NoSuchDevice
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service import maintenance
@@ -21,7 +21,7 @@ from cmmd.fleet.telemetry.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
 from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
 
-__all__ = ["Found", "Operations", "Sought", "ended", "limited"]
+__all__ = ["ControlService", "Found", "Sought", "ended", "limited"]
 
 log = Logger()
 
@@ -56,21 +56,21 @@ class Sought(Struct, Generic[_Record], frozen=True):
     following: Cursor | None
 
 
-class Operations:
+class ControlService:
     """Reads and changes what a daemon has. ``by`` is who asks, and by which door he came in.
 
     :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
-    :param tally: what has been counted.
+    :param counters: what has been counted.
     :param now: Unix time in seconds.
     """
 
     def __init__(
-        self, *, fleet: Fleet, dispatch: Dispatch, store: IStore, tally: Tally, now: Callable[[], float]
+        self, *, fleet: Fleet, dispatch: Dispatcher, store: IStore, counters: Counters, now: Callable[[], float]
     ) -> None:
         self.fleet = fleet
         self.dispatch = dispatch
         self._store = store
-        self._tally = tally
+        self._counters = counters
         self._now = now
         self._started_at = int(now() * 1000)
 
@@ -78,7 +78,7 @@ class Operations:
 
     def status(self) -> StatusNow:
         """How the daemon does."""
-        return status_of(self.fleet, self._tally, int(self._now() * 1000), self._started_at)
+        return status_of(self.fleet, self._counters, int(self._now() * 1000), self._started_at)
 
     def devices(self, *, online: bool | None, after: Cursor | None, limit: int) -> Found[DeviceRow]:
         """The devices, by registration number.
@@ -178,7 +178,7 @@ class Operations:
             query = replace(query, after=_place_of(page[-1]))
         return Sought(found, query.after)
 
-    def acknowledge(self, alarm: int, by: By) -> Alarm:
+    def acknowledge(self, alarm: int, by: Requester) -> Alarm:
         """Somebody has seen an open alarm.
 
         :raises NoSuchAlarm: see there.
@@ -187,7 +187,7 @@ class Operations:
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
-    async def set_device(self, hostid: str, changes: Changes, by: By) -> DeviceDetails:
+    async def set_device(self, hostid: str, changes: Changes, by: Requester) -> DeviceDetails:
         """Change an owner's settings of a device.
 
         :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
@@ -198,7 +198,7 @@ class Operations:
         return self.device(hostid)
 
     async def enrol(
-        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, by: By
+        self, hostid: str, *, hostname: str, moduletype: str, password: str | None, by: Requester
     ) -> DeviceDetails:
         """Make a device known ahead of its first login.
 
@@ -210,17 +210,17 @@ class Operations:
 
     # --- people beside the machine -----------------------------------------------------------------------------------
 
-    async def lock(self, hostid: str, reason: str, by: By) -> DeviceDetails:
+    async def lock(self, hostid: str, reason: str, by: Requester) -> DeviceDetails:
         """Lock a device for maintenance, see :func:`cmmd.fleet.service.maintenance.lock`."""
         await maintenance.lock(self.fleet, self._device(hostid), reason, by)
         return self.device(hostid)
 
-    async def unlock(self, hostid: str, by: By) -> DeviceDetails:
+    async def unlock(self, hostid: str, by: Requester) -> DeviceDetails:
         """Remove a maintenance lock, see :func:`cmmd.fleet.service.maintenance.unlock`."""
         await maintenance.unlock(self.fleet, self._device(hostid), by)
         return self.device(hostid)
 
-    async def clear_input(self, hostid: str, name: str, by: By) -> DeviceDetails:
+    async def clear_input(self, hostid: str, name: str, by: Requester) -> DeviceDetails:
         """Forget a report of one of a device's inputs, see :func:`cmmd.fleet.service.maintenance.clear_input`."""
         await maintenance.clear_input(self.fleet, self._device(hostid), name, by)
         return self.device(hostid)
@@ -228,7 +228,7 @@ class Operations:
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
     async def send_command(
-        self, hostid: str, name: str, by: By, timeout_s: float | None, override: str | None = None
+        self, hostid: str, name: str, by: Requester, timeout_s: float | None, override: str | None = None
     ) -> Submitted:
         """Have a command of the device's profile carried out.
 
@@ -246,7 +246,7 @@ class Operations:
         hostid: str,
         result: str,
         datatype: int | None,
-        by: By,
+        by: Requester,
         timeout_s: float | None,
         override: str | None = None,
     ) -> Submitted:
@@ -256,12 +256,14 @@ class Operations:
         return await self.dispatch.write(hostid, result, by, _timeout(timeout_s), override)
 
     async def write_port(
-        self, hostid: str, port: int, baud: int, by: By, timeout_s: float | None, override: str | None = None
+        self, hostid: str, port: int, baud: int, by: Requester, timeout_s: float | None, override: str | None = None
     ) -> Submitted:
         """Change the module's wiring to the controller."""
         return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s), override)
 
-    async def reset(self, hostid: str, by: By, timeout_s: float | None, override: str | None = None) -> Submitted:
+    async def reset(
+        self, hostid: str, by: Requester, timeout_s: float | None, override: str | None = None
+    ) -> Submitted:
         """Restart the module."""
         return await self.dispatch.reset(hostid, by, _timeout(timeout_s), override)
 
@@ -292,7 +294,7 @@ class Operations:
             raise NoSuchCommand(f"no command {number} among the last ones")
         return found
 
-    def cancel(self, number: int, by: By) -> Command:
+    def cancel(self, number: int, by: Requester) -> Command:
         """Take a command back that waits.
 
         :raises NoSuchCommand: see there. :raises TooLate: see there.

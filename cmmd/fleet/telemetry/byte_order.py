@@ -9,8 +9,8 @@ after three the question is open again.
 from msgspec import Struct
 
 from cmmd.controllers.profile import Profile
-from cmmd.fleet.telemetry.genset_state import Watch
-from cmmd.fleet.telemetry.register_state import ENOUGH, OTHER_ORDER, Known
+from cmmd.fleet.telemetry.genset_state import StateDetector
+from cmmd.fleet.telemetry.register_state import ENOUGH, OTHER_ORDER, RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import MAX_VALUE_BYTES, ImageError, ImageFullError
 from cmmd.store.records import ByteOrder
@@ -52,7 +52,7 @@ class Judge:
     :param profile: says what is plausible; :param watch: what matters.
     """
 
-    def __init__(self, known: Known, profile: Profile, watch: Watch) -> None:
+    def __init__(self, known: RegisterState, profile: Profile, watch: StateDetector) -> None:
         self._known = known
         self._profile = profile
         self._watch = watch

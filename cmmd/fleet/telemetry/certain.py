@@ -1,6 +1,6 @@
 """Read all certain registers of a controller at once, to decode all of its points."""
 
-from cmmd.fleet.telemetry.register_state import Known
+from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.modbus.frames import Function
 
 __all__ = ["CertainRegisters"]
@@ -20,7 +20,7 @@ class CertainRegisters:
 
     __slots__ = ("_known", "register")
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: RegisterState) -> None:
         image, undecided = known.image, known.undecided
         registers: dict[int, int | None] = {}
         for run in image.known(_HOLDING_REGISTERS):

@@ -12,13 +12,13 @@ from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses
 from cmmd.store.records import Detail
 
-__all__ = ["Situation", "Watch", "changed", "later"]
+__all__ = ["GensetState", "StateDetector", "differs", "merged_state"]
 
 
 _COILS, _HOLDING_REGISTERS = Function.READ_COILS, Function.READ_HOLDING_REGISTERS
 
 
-class Situation(Struct, frozen=True, gc=False):
+class GensetState(Struct, frozen=True, gc=False):
     """What a genset does. None: not known, likewise where the profile does not say where it stands.
 
     :ivar engine_state: raw, as the profile's enum has it.
@@ -34,12 +34,12 @@ class Situation(Struct, frozen=True, gc=False):
     mains_normal: bool | None = None
 
 
-def later(before: Situation, now: Situation) -> Situation:
+def merged_state(before: GensetState, now: GensetState) -> GensetState:
     """The newest that was ever known of each: what is unknown now stays as it was."""
-    return Situation(*(old if new is None else new for old, new in zip(astuple(before), astuple(now), strict=True)))
+    return GensetState(*(old if new is None else new for old, new in zip(astuple(before), astuple(now), strict=True)))
 
 
-def changed(before: Situation, now: Situation) -> bool:
+def differs(before: GensetState, now: GensetState) -> bool:
     """Whether anything is another that was known and is known."""
     pairs = zip(astuple(before), astuple(now), strict=True)
     return any(_differ(old, new) for old, new in pairs)
@@ -49,7 +49,7 @@ _BREAKERS = (("mains_on_load", "mains"), ("generator_on_load", "generator"))
 _SIGNALS = ("mains_on_load", "generator_on_load", "mains_normal")
 
 
-class Watch:
+class StateDetector:
     """What to look for in the uploads of the devices with one profile. Made once.
 
     :param profile: says where it stands.
@@ -73,12 +73,12 @@ class Watch:
             self.coil_mask |= 1 << signal.address
         self.engine_register = None if self._engine is None else self._engine.address
 
-    def concerns(self, function: Function, changed: ChangedAddresses) -> bool:
+    def concerns(self, function: Function, differs: ChangedAddresses) -> bool:
         """Whether anything that matters is among what a merge has changed."""
         if function is _COILS:
-            return changed.difference << changed.address & self.coil_mask != 0
+            return differs.difference << differs.address & self.coil_mask != 0
         if function is _HOLDING_REGISTERS:
-            return self.engine_register is not None and self.engine_register in changed
+            return self.engine_register is not None and self.engine_register in differs
         return False
 
     def mask(self, request: ReadRequest) -> int:
@@ -90,17 +90,17 @@ class Watch:
             return 0xFFFF << offset * 16 if 0 <= offset < request.count else 0
         return 0
 
-    def situation(self, reader: Reader) -> Situation:
+    def situation(self, reader: Reader) -> GensetState:
         """What is known now."""
         profile = self._profile
-        return Situation(
+        return GensetState(
             profile.engine_state_number(reader),
             profile.engine_turns(reader),
             profile.mode(reader),
             *(None if signal is None else profile.signal_state(signal, reader) for signal in self._signals),
         )
 
-    def changes(self, before: Situation, now: Situation) -> Iterator[tuple[Kind, dict[str, Detail]]]:
+    def changes(self, before: GensetState, now: GensetState) -> Iterator[tuple[Kind, dict[str, Detail]]]:
         """What has happened, as events and their details. What was or is not known has not happened."""
         if _differ(before.mode, now.mode):
             yield Kind.MODE_CHANGED, {"before": before.mode, "after": now.mode}
@@ -113,7 +113,7 @@ class Watch:
             if _differ(getattr(before, name), closed):
                 yield Kind.BREAKER_CHANGED, {"breaker": breaker, "closed": closed}
 
-    def _word(self, now: Situation) -> str | None:
+    def _word(self, now: GensetState) -> str | None:
         return None if self._engine is None else self._profile.word(self._engine, now.engine_state)
 
 

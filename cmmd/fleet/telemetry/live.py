@@ -8,8 +8,8 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.devices.inputs import Reports
-from cmmd.fleet.telemetry.genset_state import Situation, Watch
-from cmmd.fleet.telemetry.register_state import Known
+from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector
+from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.fleet.telemetry.shortcuts import FullUploads
 from cmmd.modbus.frames import Function, ModbusFrameError, parse_plan
 from cmmd.modbus.image import ImageError
@@ -93,7 +93,7 @@ class LiveRecord:
         "watch",
     )
 
-    def __init__(self, device: Device, profile: Profile, plan: Plan, watch: Watch) -> None:
+    def __init__(self, device: Device, profile: Profile, plan: Plan, watch: StateDetector) -> None:
         self.hostid = device.hostid
         self.device = device
         self.profile = profile
@@ -153,10 +153,10 @@ class LiveRecord:
         """
         self._was_locked = was_locked
         settled = self.profile.definition.change_byte_order
-        self.known = Known(self.device.byte_order if settled == "auto" else settled)
+        self.known = RegisterState(self.device.byte_order if settled == "auto" else settled)
         self.packetnum: int | None = None
         self.unplaced: tuple[str, ...] = ()
-        self.situation = Situation()
+        self.situation = GensetState()
         self.unsettled = False
 
     def restore(self, last: LastUpload) -> None:
@@ -165,7 +165,7 @@ class LiveRecord:
         :raises ImageError: it is damaged; the record is as it was.
         """
         self.known.restore(last.image, last.undecided)
-        before = Known(None)
+        before = RegisterState(None)
         before.image = self.known.all_known()
         self.upload = self.saved = last.upload
         self.at, self.unit, self.kept_at = last.at, last.unit, last.kept_at
@@ -232,7 +232,7 @@ class Live(Mapping[str, LiveRecord]):
         self._online = online
         self._catalog = catalog
         self._plans: dict[str, Plan] = {}
-        self._watches = {profile.name: Watch(profile) for profile in catalog}
+        self._watches = {profile.name: StateDetector(profile) for profile in catalog}
         self._records: dict[str, LiveRecord] = {}
         self.made = self._records.get
         for last in uploads:

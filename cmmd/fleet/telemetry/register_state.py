@@ -13,7 +13,7 @@ from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses, ImageFullError, RegisterImage
 from cmmd.store.records import ByteOrder
 
-__all__ = ["ENOUGH", "OTHER_ORDER", "Known"]
+__all__ = ["ENOUGH", "OTHER_ORDER", "RegisterState"]
 
 ENOUGH = 3
 """Uploads that must speak for a byte order, more than for the other one."""
@@ -23,7 +23,7 @@ _OF_REGISTERS = (_HOLDING_REGISTERS, Function.READ_INPUT_REGISTERS)
 OTHER_ORDER: dict[ByteOrder, ByteOrder] = {"little": "big", "big": "little"}
 
 
-class Known:
+class RegisterState:
     """The registers and coils of one controller.
 
     :param byte_order: of registers in change uploads; None: open.

@@ -10,7 +10,7 @@ from enum import Enum
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet.counters.counters import FrameOutcome, Tally
+from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.telemetry.byte_order import Judge
 from cmmd.fleet.telemetry.live import LiveRecord, Plan
@@ -32,7 +32,7 @@ from cmmd.modbus.image import ImageError, ImageFullError
 from cmmd.store.records import ByteOrder
 from cmmd.wire.messages import ChangeParams, ReqDataChange
 
-__all__ = ["MOST_UNPLACED", "Taken", "Telemetry"]
+__all__ = ["MOST_UNPLACED", "Telemetry", "UploadResult"]
 
 log = Logger()
 
@@ -47,7 +47,7 @@ _Item = tuple[Function, str, str]
 _ADDRESS_LENGTH = 2  # bytes: four hex digits
 
 
-class Taken(Enum):
+class UploadResult(Enum):
     """What an upload brought."""
 
     EMPTY = "empty"
@@ -64,47 +64,51 @@ class Taken(Enum):
 
 # Plain names for what nearly every upload needs: looking a member up in its class takes time.
 _TAKEN, _CHANGED = FrameOutcome.TAKEN, FrameOutcome.CHANGED
-_VALUES, _CHANGES = Taken.VALUES, Taken.CHANGES
+_VALUES, _CHANGES = UploadResult.VALUES, UploadResult.CHANGES
 
 
 class Telemetry:
     """Merges uploads into the images of live records.
 
-    :param tally: counts frames by outcome, and gaps between packets.
+    :param counters: counts frames by outcome, and gaps between packets.
     :param clock: for the limit of what is logged.
     :param decided: told the hostid and the byte order of its change uploads, when the evidence has decided it, or has
         opened it again (None).
     """
 
-    def __init__(self, tally: Tally, clock: IReactorTime, decided: Callable[[str, ByteOrder | None], None]) -> None:
-        self._tally = tally
+    def __init__(
+        self, counters: Counters, clock: IReactorTime, decided: Callable[[str, ByteOrder | None], None]
+    ) -> None:
+        self._counters = counters
         self._limit = LogLimit(clock)
         self._decided = decided
 
     # --- full uploads: response frames -------------------------------------------------------------------------------
 
-    def full(self, record: LiveRecord, params: str | None, plan: Plan) -> Taken:
+    def full(self, record: LiveRecord, params: str | None, plan: Plan) -> UploadResult:
         """Take a full upload (section 4.4).
 
         :param params: response frames in hex, separated by ``;``.
         :param plan: what the device had been told to poll.
         """
         if not params:
-            return Taken.EMPTY
+            return UploadResult.EMPTY
         payloads = plan.full.payloads(params)
         if payloads is None:
             texts = split_frames(params)
-            return self._merge_some(record, plan, texts) if texts else Taken.EMPTY
+            return self._merge_some(record, plan, texts) if texts else UploadResult.EMPTY
         if record.unplaced:
             record.unplaced = ()
         concerns = plan.full.overwrite(record.known, record.watch, payloads)
         if concerns is None:
             return self._merge_all(record, plan.requests, payloads)
         record.unit = plan.full.unit
-        self._tally.frames[_TAKEN] += len(payloads)
+        self._counters.frames[_TAKEN] += len(payloads)
         return _CHANGES if concerns else _VALUES
 
-    def _merge_all(self, record: LiveRecord, requests: Sequence[ReadRequest], payloads: Sequence[bytes]) -> Taken:
+    def _merge_all(
+        self, record: LiveRecord, requests: Sequence[ReadRequest], payloads: Sequence[bytes]
+    ) -> UploadResult:
         """Take payloads over that answer these requests."""
         known, watch = record.known, record.watch
         merge = known.image.merge if known.undecided is None and known.older is None else known.take
@@ -122,12 +126,12 @@ class Telemetry:
         if no_room:
             self._refuse(record, {FrameOutcome.NO_ROOM: no_room})
         if not accepted:
-            return Taken.NOTHING
+            return UploadResult.NOTHING
         record.unit = request.unit
-        self._tally.frames[FrameOutcome.TAKEN] += accepted
-        return Taken.CHANGES if changes else Taken.VALUES
+        self._counters.frames[FrameOutcome.TAKEN] += accepted
+        return UploadResult.CHANGES if changes else UploadResult.VALUES
 
-    def _merge_some(self, record: LiveRecord, plan: Plan, texts: Sequence[str]) -> Taken:
+    def _merge_some(self, record: LiveRecord, plan: Plan, texts: Sequence[str]) -> UploadResult:
         """Take over what can be taken over of an upload that is not as it should be; what is missing is outdated."""
         refused = Counter({FrameOutcome.FOREIGN: max(len(texts) - MOST_FRAMES, 0)})
         texts = texts[:MOST_FRAMES]
@@ -160,7 +164,7 @@ class Telemetry:
         what = []
         for outcome, count in refused.items():
             if count:
-                self._tally.frames[outcome] += count
+                self._counters.frames[outcome] += count
                 what.append(f"{count} {outcome}")
         if what and (more := self._limit.allows(record.hostid)) is not None:
             log.warn(
@@ -169,7 +173,7 @@ class Telemetry:
 
     # --- change uploads: values by address ---------------------------------------------------------------------------
 
-    def change(self, record: LiveRecord, message: ReqDataChange, *, inputs_changed: bool = False) -> Taken:
+    def change(self, record: LiveRecord, message: ReqDataChange, *, inputs_changed: bool = False) -> UploadResult:
         """Take a change upload (section 4.5).
 
         :param inputs_changed: whether it changed the device's own inputs, which the record has already.
@@ -186,11 +190,11 @@ class Telemetry:
             overwritten = overwrite_changes(record.known, record.watch, params.f01, params.f03)
             if overwritten is not None:
                 accepted, concerns = overwritten
-                self._tally.frames[_CHANGED] += accepted
+                self._counters.frames[_CHANGED] += accepted
                 return _CHANGES if concerns or inputs_changed else _VALUES
         changes = _items(params)
         if not changes:
-            return Taken.INPUTS if inputs_changed else Taken.EMPTY
+            return UploadResult.INPUTS if inputs_changed else UploadResult.EMPTY
         judge = Judge(record.known, record.profile, record.watch) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
         if judge is not None:
@@ -201,10 +205,10 @@ class Telemetry:
                 self._refuse(record, {FrameOutcome.NO_ROOM: finding.no_room})
             if finding.changed:
                 self._tell_byte_order(record, finding.byte_order)
-        self._tally.frames[FrameOutcome.CHANGED] += accepted
+        self._counters.frames[FrameOutcome.CHANGED] += accepted
         if not accepted:
-            return Taken.INPUTS if inputs_changed else Taken.NOTHING
-        return Taken.CHANGES if concerns or inputs_changed else Taken.VALUES
+            return UploadResult.INPUTS if inputs_changed else UploadResult.NOTHING
+        return UploadResult.CHANGES if concerns or inputs_changed else UploadResult.VALUES
 
     def _merge_changes(self, record: LiveRecord, changes: Sequence[_Item], judge: Judge | None) -> tuple[int, bool]:
         """Take items over.
@@ -243,7 +247,7 @@ class Telemetry:
         if last is None or number in (last, last + 1) or number <= 1:
             return
         record.packet_gaps += 1
-        self._tally.packet_gaps += 1
+        self._counters.packet_gaps += 1
         more = self._limit.allows(("packets", record.hostid))
         if more is not None:
             log.warn(

@@ -9,7 +9,7 @@ from cmmd.controllers.points import Point, Value
 from cmmd.controllers.signals import Mode, Severity
 from cmmd.fleet.devices import inputs
 from cmmd.fleet.telemetry.live import LiveRecord
-from cmmd.fleet.telemetry.register_state import Known
+from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import RegisterImage
 
@@ -100,7 +100,7 @@ def view_of(record: LiveRecord, now: float, *, online: bool) -> View:
     :param online: whether the device is.
     """
     profile, known = record.profile, record.known
-    before = Known(None)
+    before = RegisterState(None)
     before.image = known.older or RegisterImage()
     return View(
         hostid=record.hostid,
@@ -135,7 +135,7 @@ def _input_reports(record: LiveRecord, now_ms: int) -> dict[str, InputReportNow]
     }
 
 
-def _point(record: LiveRecord, point: Point, before: Known, *, online: bool) -> PointNow:
+def _point(record: LiveRecord, point: Point, before: RegisterState, *, online: bool) -> PointNow:
     value, quality = _certain(point, record.known, "good" if online else "stale")
     if value is None:
         value, quality = _uncertain(point, record.known)
@@ -151,14 +151,14 @@ def _point(record: LiveRecord, point: Point, before: Known, *, online: bool) -> 
     )
 
 
-def _certain(point: Point, known: Known, quality: Quality) -> tuple[Value, Quality]:
+def _certain(point: Point, known: RegisterState, quality: Quality) -> tuple[Value, Quality]:
     value = point.value([known.register(address) for address in point.addresses])
     if value is None:
         return None, "unknown"
     return value, quality if point.plausible(value) else "implausible"
 
 
-def _uncertain(point: Point, known: Known) -> tuple[Value, Quality]:
+def _uncertain(point: Point, known: RegisterState) -> tuple[Value, Quality]:
     """A value that is plausible if the device's byte order is little-endian, which is not known."""
     undecided = known.undecided
     if undecided is None:

@@ -10,14 +10,14 @@ from twisted.logger import Logger
 
 from cmmd.gateway.bus.echo_detection import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
-from cmmd.gateway.bus.late_responses import Owed
+from cmmd.gateway.bus.late_responses import LateResponses
 from cmmd.gateway.bus.line import Line
 from cmmd.gateway.bus.port import Port, PortOpener
-from cmmd.gateway.bus.request_queue import Exchange, Exchanges
+from cmmd.gateway.bus.request_queue import Exchange, RequestQueue
 from cmmd.gateway.bus.statistics import Statistics
-from cmmd.gateway.bus.transaction import Wire
+from cmmd.gateway.bus.transaction import Transactions
 from cmmd.gateway.link.backoff import Backoff
-from cmmd.gateway.link.source import Veto, unopposed
+from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
 
 __all__ = ["Bus"]
@@ -41,9 +41,9 @@ class Bus:
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
     is logged once. No request is sent while an answer to another one is owed that would pass for its own, and others go
-    before it meanwhile: see :class:`cmmd.gateway.bus.late_responses.Owed`. What else may be relied on is written at
-    :class:`cmmd.gateway.bus.transaction.Wire` (silence) and :class:`cmmd.gateway.bus.response_matcher.Seeker` (noise,
-    echoes).
+    before it meanwhile: :class:`cmmd.gateway.bus.late_responses.LateResponses`. What else may be relied on is written
+    at :class:`cmmd.gateway.bus.transaction.Transactions` (silence) and
+    :class:`cmmd.gateway.bus.response_matcher.ResponseMatcher` (noise, echoes).
 
     :param line: the line.
     :param clock: all time.
@@ -69,10 +69,10 @@ class Bus:
         self._open_port = open_port
         self._backoff = Backoff(random, FIRST_WAIT_S, LONGEST_WAIT_S)
         self._log = Logger() if log is None else log
-        self._exchanges = Exchanges()
-        self._owed = Owed(clock)
+        self._exchanges = RequestQueue()
+        self._owed = LateResponses(clock)
         self._refusal = "the bus is not started"  # why no request is taken; empty: they are
-        self._wire: Wire | None = None  # while its port is open
+        self._wire: Transactions | None = None  # while its port is open
         self._opening: Deferred[Port] | None = None  # which may be cut short
         self._pause: Deferred[None] | None = None  # between two openings, which may be cut short
         self._rewired: Deferred[None] | None = None  # told how the next opening ends
@@ -100,7 +100,7 @@ class Bus:
         """
         return await self._exchange(Exchange(request, self.line.retries))
 
-    async def write(self, request: WriteRequest, veto: Veto = unopposed) -> None:
+    async def write(self, request: WriteRequest, veto: Precondition = unopposed) -> None:
         """Write; return when the controller has confirmed it. Sent once at most, whatever happens.
 
         Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
@@ -208,7 +208,7 @@ class Bus:
         :param rewired: told whether it could be opened.
         :return: how many seconds to leave it alone then.
         """
-        wire = Wire(
+        wire = Transactions(
             self.line,
             clock=self._clock,
             statistics=self.statistics,
@@ -248,7 +248,7 @@ class Bus:
         self._refuse("no controller answers")
         return self._backoff.next()
 
-    async def _serve(self, wire: Wire) -> None:
+    async def _serve(self, wire: Transactions) -> None:
         """Have exchanges until the wire takes no more."""
         while not wire.over:
             if self._exchanges.first() is None:
@@ -285,7 +285,7 @@ class Bus:
         if timer.active():
             timer.cancel()
 
-    async def _carry_out(self, wire: Wire, exchange: Exchange) -> None:
+    async def _carry_out(self, wire: Transactions, exchange: Exchange) -> None:
         """Have one exchange, once the line is silent."""
         request = exchange.request
         try:
@@ -324,7 +324,7 @@ class Bus:
             self._trouble = ""
             self._log.info("{url}: a controller answers again", url=wire.line.url)
 
-    async def _find_out_echo(self, wire: Wire, exchange: Exchange) -> None:
+    async def _find_out_echo(self, wire: Transactions, exchange: Exchange) -> None:
         """Have it known whether the line echoes. A write that goes first gives that one try, and is sent all the same.
 
         Over a network that try ends the connection where it is not answered: the write is sent on the next one then.

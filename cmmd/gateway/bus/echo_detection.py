@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.response_matcher import is_its_own_answer
-from cmmd.gateway.bus.transaction import Wire
+from cmmd.gateway.bus.transaction import Transactions
 from cmmd.modbus.frames import Function, ReadRequest, Request
 
 __all__ = ["find_out_echo", "needs_echo_known"]
@@ -20,7 +20,7 @@ def needs_echo_known(request: Request) -> bool:
     return not isinstance(request, ReadRequest) and is_its_own_answer(request)
 
 
-async def find_out_echo(wire: Wire, request: Request, attempts: int, wanted: Callable[[], bool]) -> None:
+async def find_out_echo(wire: Transactions, request: Request, attempts: int, wanted: Callable[[], bool]) -> None:
     """Read what the request is to write, until it is known whether the line echoes.
 
     That the controller refuses to give it will do: a refusal comes after the echo too.

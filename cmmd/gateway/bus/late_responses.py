@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 
-from cmmd.gateway.bus.response_matcher import Seeker, answer_shape
+from cmmd.gateway.bus.response_matcher import ResponseMatcher, answer_shape
 from cmmd.modbus.frames import ReadRequest, Request
 
-__all__ = ["Owed", "Sending"]
+__all__ = ["LateResponses", "Sending"]
 
 _EXCEPTION = 0x80
 
@@ -49,7 +49,7 @@ class _Debt:
         before that and has not come then is lost, as far as that can be known.
     """
 
-    def __init__(self, request: Request, seeker: Seeker) -> None:
+    def __init__(self, request: Request, seeker: ResponseMatcher) -> None:
         self.request = request
         self.sendings: list[Sending] = []
         self.seeker = seeker
@@ -70,13 +70,13 @@ class _Debt:
         self.sendings.remove(min(self.sendings, key=lambda sending: sending.until))
 
     def delays_until(self, request: Request, again: bool) -> float:
-        """See :meth:`Owed.wait`."""
+        """See :meth:`LateResponses.wait`."""
         if self.request == request and isinstance(request, ReadRequest):
             return 0.0 if again else min(self.due, self.until)
         return self.until if _alike(self.request, request) else 0.0
 
 
-class Owed:
+class LateResponses:
     """Keeps what is owed, over openings of the port too: a controller does not know of those.
 
     It relies on this: a request is answered once at most, and not after its time and ``late_s``. It does not rely on an
@@ -109,7 +109,7 @@ class Owed:
         """
         return any(debt.request != request and _one_function(debt.request, request) for debt in self._current())
 
-    def put(self, request: Request, sending: Sending, seeker: Seeker) -> None:
+    def put(self, request: Request, sending: Sending, seeker: ResponseMatcher) -> None:
         """A request was not answered in its time.
 
         :param seeker: what has looked for its answer, and may have found the beginning of it.
@@ -183,6 +183,6 @@ def _one_function(one: Request, other: Request) -> bool:
     return (one.unit, one.function) == (other.unit, other.function)
 
 
-def _seeker(request: Request) -> Seeker:
+def _seeker(request: Request) -> ResponseMatcher:
     """Looks for a late answer. Where the line may echo, an echo goes before an answer that is equal to it."""
-    return Seeker(request, echo=None)
+    return ResponseMatcher(request, echo=None)

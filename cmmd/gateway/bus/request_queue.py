@@ -7,13 +7,13 @@ from twisted.internet.defer import Deferred
 
 from cmmd.gateway.bus.errors import BusError, NotSent
 from cmmd.gateway.bus.response_matcher import answer_shape
-from cmmd.gateway.link.source import Veto, unopposed
+from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, Request
 
-__all__ = ["MAX_WAITING", "Exchange", "Exchanges"]
+__all__ = ["MAX_WAITING", "Exchange", "RequestQueue"]
 
 MAX_WAITING = 64
-"""Exchanges that may wait, as many as a plan has requests."""
+"""RequestQueue that may wait, as many as a plan has requests."""
 
 
 class Exchange:
@@ -32,7 +32,7 @@ class Exchange:
     """
 
     def __init__(
-        self, request: Request, retries: int, veto: Veto = unopposed, *, first_until: float | None = None
+        self, request: Request, retries: int, veto: Precondition = unopposed, *, first_until: float | None = None
     ) -> None:
         self.request = request
         self.retries = retries
@@ -59,7 +59,7 @@ class Exchange:
             self.result.errback(error)
 
 
-class Exchanges:
+class RequestQueue:
     """The requests that wait: writes that go first, then writes, then reads, each kind in its order.
 
     A read that has to wait is passed by those that it does not meet.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cmmd.modbus.envelope import crc16
 from cmmd.modbus.frames import ReadRequest, Request, write_response
 
-__all__ = ["GLITCHES", "Seeker", "answer_shape", "is_its_own_answer"]
+__all__ = ["GLITCHES", "ResponseMatcher", "answer_shape", "is_its_own_answer"]
 
 _EXCEPTION = 0x80
 _EXCEPTION_LENGTH = 5  # bytes: unit, function, code, CRC
@@ -56,7 +56,7 @@ def is_its_own_answer(request: Request) -> bool:
     return len(frame) == length and frame.startswith(head)
 
 
-class Seeker:
+class ResponseMatcher:
     """Takes what comes after one request was sent.
 
     What is equal to the request is its echo, and only after that the answer; it is the answer at once only where the

@@ -6,14 +6,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
-from cmmd.gateway.bus.late_responses import Owed, Sending
+from cmmd.gateway.bus.late_responses import LateResponses, Sending
 from cmmd.gateway.bus.line import Line
 from cmmd.gateway.bus.port import Port
-from cmmd.gateway.bus.response_matcher import Seeker, answer_shape
+from cmmd.gateway.bus.response_matcher import ResponseMatcher, answer_shape
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, parse_response
 
-__all__ = ["Wire"]
+__all__ = ["Transactions"]
 
 SETTLE_S = 0.02
 """Silence after bytes that belong to nothing: adapters hand a frame over in pieces, up to 16 ms apart."""
@@ -22,7 +22,7 @@ BABBLE_S = 2.0
 """How long a request waits for silence that does not come."""
 
 
-class Wire:
+class Transactions:
     """Sends requests and recognises their answers. One at a time; takes what the port brings.
 
     - Every request waits until the line is silent: for ``line.silence_s`` after the last byte, for ``quiet_s`` after
@@ -31,9 +31,9 @@ class Wire:
       comes what the kernel had in hand while this process was held up.
     - What comes meanwhile is dropped.
     - What was not answered is owed, and so is one more answer where one was taken that may have been owed: see
-      :class:`cmmd.gateway.bus.late_responses.Owed`. Who asks here sees to it that nothing is owed that would fit. What
-      waiting does not tell is not believed: an exception to a write that may be the one to another; and that the
-      line has no echo, where what came before an echo could may be late.
+      :class:`cmmd.gateway.bus.late_responses.LateResponses`. Who asks here sees to it that nothing is owed that would
+      fit. What waiting does not tell is not believed: an exception to a write that may be the one to another; and that
+      the line has no echo, where what came before an echo could may be late.
     - Over a network a request without an answer ends the connection, and with it what is on its way either way.
 
     :param line: the line.
@@ -49,7 +49,13 @@ class Wire:
     """
 
     def __init__(
-        self, line: Line, *, clock: IReactorTime, statistics: Statistics, owed: Owed, on_news: Callable[[], None]
+        self,
+        line: Line,
+        *,
+        clock: IReactorTime,
+        statistics: Statistics,
+        owed: LateResponses,
+        on_news: Callable[[], None],
     ) -> None:
         self.line = line
         self.echo = line.echo
@@ -64,7 +70,7 @@ class Wire:
         self._heard_at = 0.0  # when the last byte came, or what was sent had left
         self._silent_at = 0.0  # when the line will have been silent for long enough
         self._request: Request | None = None  # in hand
-        self._seeker: Seeker | None = None  # looks for its answer
+        self._seeker: ResponseMatcher | None = None  # looks for its answer
         self._sent_at = 0.0
         self._deadline = 0.0  # of it
         self._echoed_by = 0.0  # when an echo of it has begun, if there is one
@@ -127,7 +133,7 @@ class Wire:
             raise NotSent(self.loss or self._ending)
         frame = bytes.fromhex(request.to_hex())
         exceptions = isinstance(request, ReadRequest) or not self._owed.of_another(request)
-        seeker = Seeker(request, echo=self.echo, exceptions=exceptions)
+        seeker = ResponseMatcher(request, echo=self.echo, exceptions=exceptions)
         self._request, self._seeker = request, seeker
         try:
             self._port.write(frame)
@@ -146,7 +152,7 @@ class Wire:
             self._request = self._seeker = None
         return self._conclude(request, seeker)
 
-    def _conclude(self, request: Request, seeker: Seeker) -> str:
+    def _conclude(self, request: Request, seeker: ResponseMatcher) -> str:
         """Say what came of it, and when the line will be silent."""
         self._statistics.crc_errors += seeker.crc_errors
         self._statistics.bytes_discarded += seeker.discarded

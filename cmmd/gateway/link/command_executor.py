@@ -21,7 +21,7 @@ from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import quoted
 
-__all__ = ["ORDER_PATIENCE_S", "WAITING_COMMANDS", "Obedience", "Say"]
+__all__ = ["ORDER_PATIENCE_S", "WAITING_COMMANDS", "CommandExecutor", "Say"]
 
 WAITING_COMMANDS = 16
 """Orders that can wait for the one under way; more of them are refused at once."""
@@ -57,7 +57,7 @@ class _Order:
     at_once: bool = False
 
 
-class Obedience:
+class CommandExecutor:
     """Carries the orders of one session out, whichever of its connections they come on.
 
     Orders are carried out one after the other, as they came. A stop goes before all orders that wait, and these are

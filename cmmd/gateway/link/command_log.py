@@ -6,13 +6,13 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.gateway.link.source import InputStates, Source, Veto, unopposed
+from cmmd.gateway.link.source import InputStates, Precondition, Source, unopposed
 from cmmd.gateway.port_settings import named
 from cmmd.modbus.frames import ModbusFrameError, ReadRequest, WriteCoilRequest, parse_request
 from cmmd.wire.messages import ChangeParams, LoginParams
 from cmmd.wire.quoting import quoted
 
-__all__ = ["Witness", "names_of"]
+__all__ = ["CommandLog", "names_of"]
 
 Names = Callable[[str], str]
 """What a frame is called."""
@@ -40,7 +40,7 @@ def names_of(catalog: Catalog, moduletype: str) -> Names:
     return name
 
 
-class Witness:
+class CommandLog:
     """A source that hands everything on to another, and tells its orders.
 
     :param source: the other.
@@ -76,7 +76,7 @@ class Witness:
         """See Source."""
         return self._source.inputs()
 
-    async def write(self, frame: str, veto: Veto = unopposed) -> bool:
+    async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
         """See Source."""
         return await self._told(self._name(frame), self._source.write(frame, veto))
 
@@ -88,7 +88,7 @@ class Witness:
         """See Source."""
         return await self._told(self._name(frame), self._source.stop(frame, waits_s), passes_inhibit=True)
 
-    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> bool:
+    async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """See Source."""
         return await self._told(named(module_port, module_baud), self._source.set_port(module_port, module_baud, veto))
 

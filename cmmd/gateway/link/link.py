@@ -21,7 +21,7 @@ from cmmd.gateway.link.connection import LinkError, Standstill, never_stood_stil
 from cmmd.gateway.link.orders import LinkCounters, Orders
 from cmmd.gateway.link.session import Session, SessionTerms
 from cmmd.gateway.link.source import Source
-from cmmd.gateway.store_and_forward.store_and_forward import Outages, OutageTerms
+from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms, StoreAndForward
 from cmmd.gateway.store_and_forward.timestamps import EARLIEST_S
 from cmmd.wire.messages import Login, LoginAnswer, LoginResult
 from cmmd.wire.quoting import quoted
@@ -125,9 +125,9 @@ class Link(Service):
         self._running: Deferred[None] | None = None
         self.clock_offset: float | None = None
         self._offset_told = 0.0
-        self.outages: Outages | None = None
+        self.outages: StoreAndForward | None = None
         if outages is not None:
-            self.outages = Outages(
+            self.outages = StoreAndForward(
                 outages, source, self._connector, clock=clock, now=self._now, random=random, log=self._log
             )
 

@@ -11,7 +11,7 @@ from cmmd.gateway.bus import Bus
 from cmmd.gateway.inputs import Inputs
 from cmmd.gateway.link.link import Link
 from cmmd.gateway.poller import BusSource
-from cmmd.gateway.port_settings import Wiring
+from cmmd.gateway.port_settings import PortSettings
 
 __all__ = ["Report"]
 
@@ -35,7 +35,7 @@ class Report:
         link: Link,
         source: BusSource,
         bus: Bus,
-        wiring: Wiring,
+        wiring: PortSettings,
         inputs: Inputs,
         now: Callable[[], float] = time.time,
     ) -> None:

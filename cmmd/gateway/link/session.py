@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.gateway.link.answers import Answers
-from cmmd.gateway.link.command_executor import WAITING_COMMANDS, Obedience, Say
+from cmmd.gateway.link.command_executor import WAITING_COMMANDS, CommandExecutor, Say
 from cmmd.gateway.link.connection import Command, LinkError, NotAnswered, ServerAnswer, ServerConnection
 from cmmd.gateway.link.orders import LinkCounters, Orders
 from cmmd.gateway.link.source import Source
@@ -89,7 +89,7 @@ class Session:
         self._ended: Deferred[BaseException | None] = Deferred()  # with the reason; None: a reset
         self._tasks: set[Deferred[None]] = set()
         self._uploading = DeferredLock()
-        self._obedience = Obedience(
+        self._obedience = CommandExecutor(
             source,
             hostid=self._hostid,
             answers=terms.answers,

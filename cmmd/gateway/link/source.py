@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 
 from cmmd.wire.messages import ChangeParams, LoginParams
 
-__all__ = ["NO_INPUTS", "InputStates", "OutcomeUnknown", "Source", "Veto", "unopposed"]
+__all__ = ["NO_INPUTS", "InputStates", "OutcomeUnknown", "Precondition", "Source", "unopposed"]
 
-Veto = Callable[[], str | None]
+Precondition = Callable[[], str | None]
 """Why something must not be done; None: nothing speaks against it. Asked directly before it is."""
 
 
@@ -80,7 +80,7 @@ class Source(Protocol):
     def inputs(self) -> InputStates:
         """The device's own inputs as they are now (section 4.5)."""
 
-    def write(self, frame: str, veto: Veto = unopposed) -> Awaitable[bool]:
+    def write(self, frame: str, veto: Precondition = unopposed) -> Awaitable[bool]:
         """Carry one Modbus write out (section 4.6).
 
         :param frame: the request as the server sent it: nothing about it is checked yet.
@@ -103,7 +103,9 @@ class Source(Protocol):
         :return: as with :meth:`write`. :raises OutcomeUnknown: likewise.
         """
 
-    def set_port(self, module_port: int | None, module_baud: int | None, veto: Veto = unopposed) -> Awaitable[bool]:
+    def set_port(
+        self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed
+    ) -> Awaitable[bool]:
         """Change the wiring to the controller (section 4.6), in the codes of 4.1; None: as it is.
 
         :param veto: asked directly before it is begun.

@@ -40,7 +40,7 @@ class Delivered(Protocol):
 
 
 class Keeper(Protocol):
-    """Keeps what the server does not get; see :class:`cmmd.gateway.store_and_forward.upload_tracking.Deliveries`."""
+    """Keeps what the server does not get; see :class:`cmmd.gateway.store_and_forward.upload_tracking.UploadTracker`."""
 
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivered:
         """Something is on its way."""

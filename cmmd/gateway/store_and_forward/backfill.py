@@ -18,7 +18,7 @@ from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.connection import LinkError, ServerAnswer, ServerConnection
 from cmmd.gateway.link.session import NOT_OURS, Session
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept
-from cmmd.gateway.store_and_forward.timestamps import Timekeeper
+from cmmd.gateway.store_and_forward.timestamps import Timestamps
 from cmmd.modbus.frames import ModbusFrameError, ReadRequest, parse_plan
 from cmmd.wire.errors import PeerError
 from cmmd.wire.messages import LongCon, ReqData, ReqDataChange
@@ -26,7 +26,7 @@ from cmmd.wire.quoting import quoted
 from cmmd.wire.reading import read_from_device
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["FIRST_WITHIN_S", "GAP_S", "Historian", "ServerType"]
+__all__ = ["FIRST_WITHIN_S", "GAP_S", "Backfill", "ServerType"]
 
 ServerType = Literal["cmmd", "other"]
 """``cmmd`` knows ``itime``; any other server may take old values for new ones."""
@@ -50,7 +50,7 @@ class _NotNow(Exception):
     """History cannot go on now. The text is fit for a log."""
 
 
-class Historian:
+class Backfill:
     """Sends what is in a buffer, each upload with the time that it is about (``itime``), and takes it out of the buffer
     when the server has it.
 
@@ -65,7 +65,7 @@ class Historian:
     def __init__(
         self,
         buffer: Buffer,
-        timekeeper: Timekeeper,
+        timekeeper: Timestamps,
         connector: Connector,
         *,
         server_type: ServerType,

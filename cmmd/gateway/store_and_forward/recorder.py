@@ -13,7 +13,7 @@ from cmmd.gateway.link.source import NO_INPUTS, InputStates, Source
 from cmmd.gateway.link.uploads import change_packet
 from cmmd.gateway.steps import Steps
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Ordered
-from cmmd.gateway.store_and_forward.timestamps import Stamp, Timekeeper
+from cmmd.gateway.store_and_forward.timestamps import Stamp, Timestamps
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
@@ -74,7 +74,7 @@ class Recorder:
         self,
         source: Source,
         buffer: Buffer,
-        timekeeper: Timekeeper,
+        timekeeper: Timestamps,
         *,
         clock: IReactorTime,
         interval_s: float,

@@ -15,14 +15,14 @@ from cmmd.gateway.link.backoff import Backoff
 from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import Source
-from cmmd.gateway.store_and_forward.backfill import Historian, ServerType
+from cmmd.gateway.store_and_forward.backfill import Backfill, ServerType
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Ordered
 from cmmd.gateway.store_and_forward.recorder import Recorder
-from cmmd.gateway.store_and_forward.timestamps import Timekeeper, boot_id
-from cmmd.gateway.store_and_forward.upload_tracking import Deliveries
+from cmmd.gateway.store_and_forward.timestamps import Timestamps, boot_id
+from cmmd.gateway.store_and_forward.upload_tracking import UploadTracker
 from cmmd.stall_detector import ticks_s
 
-__all__ = ["KEEP_INTERVAL_S", "LONGEST_MENDING_S", "OutageTerms", "Outages"]
+__all__ = ["KEEP_INTERVAL_S", "LONGEST_MENDING_S", "OutageTerms", "StoreAndForward"]
 
 KEEP_INTERVAL_S = 60.0
 """How often an upload is kept: cmmd's own history interval."""
@@ -49,7 +49,7 @@ class OutageTerms(Struct, frozen=True, kw_only=True):
     boot: str = ""
 
 
-class Outages:
+class StoreAndForward:
     """What a link does about them.
 
     :ivar buffer: where uploads wait. :ivar recorder: keeps them. :ivar historian: sends them.
@@ -73,11 +73,11 @@ class Outages:
         self._mending: Deferred[None] | None = None
         self._until_mended = Backoff(random, FIRST_MENDING_S, LONGEST_MENDING_S)
         self._ordered: Ordered | None = None
-        self._timekeeper = Timekeeper(now, terms.ticks, terms.boot or boot_id())
+        self._timekeeper = Timestamps(now, terms.ticks, terms.boot or boot_id())
         self.recorder = Recorder(
             source, terms.buffer, self._timekeeper, clock=clock, interval_s=terms.interval_s, log=log
         )
-        self.historian = Historian(
+        self.historian = Backfill(
             terms.buffer,
             self._timekeeper,
             connector,
@@ -190,7 +190,7 @@ class Outages:
             if self.recorder.unsent and not sending:
                 session.begin(send())
 
-        session.keep(Deliveries(self.recorder, server_takes))
+        session.keep(UploadTracker(self.recorder, server_takes))
         session.begin(send())
 
     def clock_learnt(self, server_zero: float) -> None:

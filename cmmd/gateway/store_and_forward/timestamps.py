@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-__all__ = ["EARLIEST_S", "Stamp", "Timekeeper", "boot_id"]
+__all__ = ["EARLIEST_S", "Stamp", "Timestamps", "boot_id"]
 
 EARLIEST_S = 1_704_067_200.0
 """2024 begins. A clock that shows an earlier time is wrong, ours or a server's."""
@@ -40,7 +40,7 @@ def boot_id() -> str:
         return str(uuid4())
 
 
-class Timekeeper:
+class Timestamps:
     """Stamps moments, and says later when they were by the server's clock.
 
     The server's clock counts, where it has been learnt: what is uploaded live gets its time from there as well.

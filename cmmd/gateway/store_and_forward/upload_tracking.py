@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cmmd.gateway.link.source import InputStates
 from cmmd.gateway.store_and_forward.recorder import KeptRows, Moment, Recorder
 
-__all__ = ["OVERDUE_AFTER", "Deliveries", "Delivery"]
+__all__ = ["OVERDUE_AFTER", "Delivery", "UploadTracker"]
 
 OVERDUE_AFTER = 2
 """Polls while an upload is unanswered, after which it counts as one that does not arrive."""
@@ -35,7 +35,7 @@ class Delivery:
 
     def __init__(
         self,
-        deliveries: "Deliveries",
+        deliveries: "UploadTracker",
         moment: Moment,
         fate: _Fate,
         *,
@@ -62,7 +62,7 @@ class Delivery:
         self._deliveries.settle(self, _Fate.DROPPED)
 
 
-class Deliveries:
+class UploadTracker:
     """The polls of one session, in their order.
 
     Whether a moment is worth keeping depends on what the server had got before it. So what was polled while an upload

@@ -13,8 +13,8 @@ from cmmd.simulator.genset.engine import TURNING, EngineState
 from cmmd.simulator.genset.faults import FAULTS, Fault
 from cmmd.simulator.genset.mains import CONDITIONS, Mains, MainsCondition
 from cmmd.simulator.genset.panel import DEFAULT_MODEL, Picture, panel_of
-from cmmd.simulator.genset.powertrain import Machinery
-from cmmd.simulator.genset.random_faults import Mishaps
+from cmmd.simulator.genset.powertrain import Powertrain
+from cmmd.simulator.genset.random_faults import RandomFaults
 from cmmd.simulator.genset.transfer import Supply
 
 __all__ = ["Genset"]
@@ -55,11 +55,11 @@ class Genset:
         self._now = 0.0  # the genset's own time
         self._lived = 0.0  # until when everything is added up
         self._panel = panel_of(model)
-        self._machinery = Machinery(random, EngineState.RUNNING if running else EngineState.STANDBY)
+        self._powertrain = Powertrain(random, EngineState.RUNNING if running else EngineState.STANDBY)
         self._controller = Controller(running=running, starts=random.randrange(30, 900))
         condition = MainsCondition.BLACKOUT if running else MainsCondition.NORMAL
         self._mains = Mains(random, condition, schedule=mains_schedule)
-        self._mishaps = Mishaps(random, schedule=fault_schedule)
+        self._mishaps = RandomFaults(random, schedule=fault_schedule)
         self._settle(0.0)
 
     # --- what one sees -----------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ class Genset:
     @property
     def rating_kw(self) -> int:
         """What the alternator can give."""
-        return self._machinery.rating_kw
+        return self._powertrain.rating_kw
 
     @property
     def mode(self) -> Mode:
@@ -107,7 +107,7 @@ class Genset:
             **_VERSIONS,
             **self._controller.points(now),
             **self._mains.points(now),
-            **self._machinery.points(now, on_load=self._on_load, sensor_open=sensor_open),
+            **self._powertrain.points(now, on_load=self._on_load, sensor_open=sensor_open),
         }
         coils = self._panel.with_conclusions(self._event_coils, values)
         return Picture(self._panel.registers(values), coils)
@@ -175,14 +175,14 @@ class Genset:
             present.append(fault)
             level = FAULTS[fault].fuel_level
             if level is not None:
-                self._machinery.drain(level)
+                self._powertrain.drain(level)
 
     def _repair(self, fault: Fault) -> None:
         present = self._controller.faults.present
         if fault in present:
             present.remove(fault)
             if FAULTS[fault].fuel_level is not None:
-                self._machinery.refuel()
+                self._powertrain.refuel()
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Genset:
 
     def _live(self, until: float) -> None:
         turning = self._controller.engine.state in TURNING
-        self._machinery.live(self._lived, until, turning=turning, on_load=self._on_load)
+        self._powertrain.live(self._lived, until, turning=turning, on_load=self._on_load)
         self._lived = until
 
     def _settle(self, now: float) -> None:
@@ -223,7 +223,7 @@ class Genset:
         controller = self._controller
         controller.settle(mains_abnormal=self._mains.abnormal, now=now)
         state = controller.engine.state
-        self._machinery.aim(state, controller.faults.effects(state), now)
+        self._powertrain.aim(state, controller.faults.effects(state), now)
         self._on_load = controller.transfer.supply is Supply.GENERATOR
         self._event_coils = self._panel.coils((*controller.signals(), *CONDITIONS[self._mains.condition].signals))
         self._next_event = min(controller.until, self._mains.until, self._mishaps.until)

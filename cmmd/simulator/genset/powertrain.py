@@ -9,7 +9,7 @@ from cmmd.simulator.genset.engine import RATED_SPEED, STEPS, TURNING, EngineStat
 from cmmd.simulator.genset.faults import Effect, Reading
 from cmmd.simulator.genset.threephase import BALANCED, NOMINAL_FREQUENCY, ThreePhase
 
-__all__ = ["Machinery"]
+__all__ = ["Powertrain"]
 
 TANKER_COMES_PERCENT = 8.0
 FILLED_PERCENT = 95.0
@@ -27,7 +27,7 @@ _FULL_EXCITATION_SPEED = 1400.0  # r/min: from here on the regulator holds the v
 _RESIDUAL_SPEED = 30.0  # r/min: less than that is not measured
 
 
-class Machinery:
+class Powertrain:
     """The machinery of one genset.
 
     :param random: decides what it is, how much it has run, and how its values wander.

@@ -5,7 +5,7 @@ from random import Random
 
 from cmmd.simulator.genset.faults import Fault
 
-__all__ = ["WEIGHTS", "Mishaps"]
+__all__ = ["WEIGHTS", "RandomFaults"]
 
 # fmt: off
 WEIGHTS: dict[Fault, tuple[int, int]] = {
@@ -28,7 +28,7 @@ SHORTEST_REPAIR_S, LONGEST_REPAIR_S = 120.0, 480.0
 """The schedule: one fault in two hours, and the first one sooner, so that a demo has something to show."""
 
 
-class Mishaps:
+class RandomFaults:
     """One fault now and then, and its end.
 
     :param random: decides when, which, and how long.

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.store.interface import Kept
+from cmmd.store.interface import Snapshot
 from cmmd.store.outbox.overlay import highest
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
 from cmmd.store.sqlite.rows import Key, delete, insert, key
@@ -73,7 +73,7 @@ class Known:
         self._reserved = Numbers()
         self._removed = False
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         """Open the file.
 
         :return: what the store had, as far as it was copied. Its numbers are those that were reserved, its ``writer``
@@ -83,12 +83,12 @@ class Known:
         self._removed = False
         return self._file.open().addCallback(self._opened)
 
-    def _opened(self, kept: Kept) -> Kept:
+    def _opened(self, kept: Snapshot) -> Snapshot:
         self._reserved = kept.numbers
         self._given = asdict(kept.numbers)
         return kept
 
-    def take_over(self, before: Kept, now: Kept) -> None:
+    def take_over(self, before: Snapshot, now: Snapshot) -> None:
         """Have the copy be what the store has.
 
         :param before: what :meth:`open` gave. :param now: what the store has.
@@ -195,7 +195,7 @@ def _is_over(row: Row) -> bool:
     return False
 
 
-def _state(kept: Kept) -> Iterator[Row]:
+def _state(kept: Snapshot) -> Iterator[Row]:
     parts: Iterable[Sequence[Row]] = (kept.devices, kept.profiles, kept.uploads, kept.alarms, kept.unfinished)
     for part in parts:
         yield from part

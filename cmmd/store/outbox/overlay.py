@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 from msgspec.structs import asdict, replace
 from twisted.logger import Logger
 
-from cmmd.store.interface import Kept, StoreError
+from cmmd.store.interface import Snapshot, StoreError
 from cmmd.store.records import Alarm, Command, Device, LastUpload, Numbers, ProfileVersion, Row
 
 __all__ = ["Absent", "NumbersTaken", "highest", "with_rows"]
@@ -16,7 +16,7 @@ log = Logger()
 N = TypeVar("N", Device, ProfileVersion, Alarm, Command)
 
 
-def with_rows(kept: Kept, rows: Iterable[Row]) -> Kept:
+def with_rows(kept: Snapshot, rows: Iterable[Row]) -> Snapshot:
     """What a store has, as it would be with these rows written to it."""
     devices = {device.number: device for device in kept.devices}
     profiles = {profile.number: profile for profile in kept.profiles}
@@ -66,11 +66,11 @@ class Absent(NamedTuple):
     :ivar identities: of the spool where that waits.
     """
 
-    known: Kept
-    kept: Kept
+    known: Snapshot
+    kept: Snapshot
     identities: frozenset[str]
 
-    def check(self, now: Kept) -> None:
+    def check(self, now: Snapshot) -> None:
         """Look at it when it is there.
 
         :raises StoreError: it is not the one that is known, or not as it was left. :raises NumbersTaken: see there.

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from cmmd.store.corruption import DamagedRow
-from cmmd.store.interface import Kept, StoreError, StoreUnavailable
+from cmmd.store.corruption import CorruptRow
+from cmmd.store.interface import Snapshot, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, ProfileVersion, Reading, Row
 from cmmd.store.sqlite.rows import KINDS, Key, delete, first, highest_numbers, insert, key
 from cmmd.store.sqlite.store import MIB, SQLiteStore, look_for_space
@@ -124,7 +124,7 @@ class Spool(SQLiteStore):
         """Put rows of those that :meth:`oldest` gave last aside, for good; and what the matter is with each."""
         return self._submit(partial(self._refuse, list(rows))).addCallback(self._count)
 
-    def _take_in(self, connection: sqlite3.Connection) -> Kept:
+    def _take_in(self, connection: sqlite3.Connection) -> Snapshot:
         connection.execute("PRAGMA auto_vacuum = FULL")  # in time: before there are tables
         identity, self._owner = self._prepare(connection)
         connection.execute(_REFUSED)
@@ -135,7 +135,7 @@ class Spool(SQLiteStore):
         self._count(_backlog(connection))
         numbers = highest_numbers(connection)
         self._state = [numbers, *(row for kind in _STATE for row in self._first(kind, _EVERYTHING, connection))]
-        return Kept(
+        return Snapshot(
             devices=[], profiles=[], uploads=[], alarms=[], numbers=numbers, identity=identity, writer=self._owner
         )
 
@@ -169,9 +169,9 @@ class Spool(SQLiteStore):
         limit = most
         while True:
             found = list(first(kind, limit, connection))
-            rows = [one for one in found if not isinstance(one, DamagedRow)]
+            rows = [one for one in found if not isinstance(one, CorruptRow)]
             for one in found:
-                if isinstance(one, DamagedRow):
+                if isinstance(one, CorruptRow):
                     self._say(str(one))
             if len(rows) >= most or len(found) < limit:
                 return rows[:most]

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.store.interface import Health, IStore, Kept, StoreError, StoreTaken, StoreUnavailable
+from cmmd.store.interface import Health, IStore, Snapshot, StoreError, StoreTaken, StoreUnavailable
 from cmmd.store.outbox.handover import Handover
 from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.overlay import Absent, NumbersTaken, with_rows
@@ -74,14 +74,14 @@ class SpooledStore:
 
     # --- open and close ----------------------------------------------------------------------------------------------
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         """See IStore. What waits in the spool counts as kept.
 
         :raises StoreError: also where the spool has rows, and somebody else has written to the store meanwhile.
         """
         return Deferred.fromCoroutine(self._open())
 
-    async def _open(self) -> Kept:
+    async def _open(self) -> Snapshot:
         self._router.route = Route.STORE
         self._up, self._why, self._absent, self._closing, self._taken_away = True, "", None, False, False
         try:
@@ -93,7 +93,7 @@ class SpooledStore:
             await self._close()
             raise
 
-    async def _opened(self, spool: Kept, known: Kept | None) -> Kept:
+    async def _opened(self, spool: Snapshot, known: Snapshot | None) -> Snapshot:
         try:
             kept = await self._store.open()
         except StoreUnavailable as error:
@@ -113,7 +113,7 @@ class SpooledStore:
             self._router.route = Route.SPOOL
         return with_rows(kept, self._spool.take_state())
 
-    def _take_up(self, store: str, spool: Kept) -> None:
+    def _take_up(self, store: str, spool: Snapshot) -> None:
         if self._spool.backlog and spool.writer != store:
             raise self._refusal("they are for another store, or their numbers may be taken")
         self._spool.belong_to(store)
@@ -131,7 +131,7 @@ class SpooledStore:
         first_steps, self._first_steps, self._starting = self._first_steps, None, None
         first_steps()
 
-    def _settle_in(self, known: Kept | None, kept: Kept) -> None:
+    def _settle_in(self, known: Snapshot | None, kept: Snapshot) -> None:
         waits = self._router.route is Route.SPOOL
         claimed = self._store.claim(self._identity)  # now: before any row
         if not waits:

@@ -22,7 +22,7 @@ from txpostgres.txpostgres import Connection, Cursor
 
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres.address import Address
-from cmmd.store.postgres.errors import Away, as_store_error, one_line
+from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
 
 __all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Rows"]
 
@@ -72,7 +72,7 @@ class Link(Connection):  # type: ignore[misc]
         self._address = address
         self._greet = greet
         self._state = _State.NEW
-        self._trouble: StoreError = Away(f"{address.name}: not open")
+        self._trouble: StoreError = Unavailable(f"{address.name}: not open")
         self._waiting: list[Deferred[None]] = []
         self._resolving: Deferred[dict[str, Any]] | None = None
         self._line: int | None = None
@@ -108,7 +108,7 @@ class Link(Connection):  # type: ignore[misc]
 
     def _meaning(self, error: Exception) -> StoreError:
         if isinstance(error, CancelledError):  # txpostgres says so when the server has given a statement up
-            return Away(f"{self._address.name}: it took the server too long", "57014")
+            return Unavailable(f"{self._address.name}: it took the server too long", "57014")
         if isinstance(error, psycopg2.Error):
             return as_store_error(error, self._address.name)
         return self._trouble  # the connection was dropped, by us
@@ -202,7 +202,7 @@ class Link(Connection):  # type: ignore[misc]
 
     def _drop(self, why: str) -> None:
         """Close the connection, whatever it is about to do."""
-        self._trouble = Away(f"{self._address.name}: {why}")
+        self._trouble = Unavailable(f"{self._address.name}: {why}")
         if self._resolving is not None:
             self._resolving.cancel()
         self.close()
@@ -226,7 +226,7 @@ class Link(Connection):  # type: ignore[misc]
 
     def failed(self, error: object) -> None:
         """Told by the detector: an attempt has failed."""
-        self._trouble = error if isinstance(error, Away) else Away(f"{self._address.name}: {error}")
+        self._trouble = error if isinstance(error, Unavailable) else Unavailable(f"{self._address.name}: {error}")
         self.close()
         if self._state is _State.COMING:
             self._state = _State.DOWN
@@ -290,7 +290,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
             self._link.came()
 
     def _failed(self, failure: Failure) -> None:
-        if not failure.check(Away):
+        if not failure.check(Unavailable):
             log.failure("while connecting", failure=failure)
         self._link.failed(failure.value)
         if not self._stopped:

@@ -4,7 +4,7 @@ import psycopg2
 
 from cmmd.store.interface import StoreError, StoreTaken, StoreUnavailable
 
-__all__ = ["Away", "Rejected", "Taken", "as_store_error", "one_line"]
+__all__ = ["NotOwner", "Rejected", "Unavailable", "as_store_error", "one_line"]
 
 
 class Rejected(StoreError):
@@ -18,7 +18,7 @@ class Rejected(StoreError):
         self.sqlstate = sqlstate
 
 
-class Away(StoreUnavailable):
+class Unavailable(StoreUnavailable):
     """The database did not take it now.
 
     :ivar sqlstate: PostgreSQL's code for why; empty: it did not say.
@@ -29,7 +29,7 @@ class Away(StoreUnavailable):
         self.sqlstate = sqlstate
 
 
-class Taken(Away, StoreTaken):
+class NotOwner(Unavailable, StoreTaken):
     """It takes nothing from us any more."""
 
 
@@ -37,14 +37,14 @@ _OF_VALUES = ("22", "23", "54")
 """Classes of codes: data exceptions, violated constraints, more than an index can take."""
 
 
-def as_store_error(error: Exception, name: str) -> Rejected | Away:
+def as_store_error(error: Exception, name: str) -> Rejected | Unavailable:
     """What an error of psycopg2 or of the system means.
 
     :param name: of the database, for the message.
     """
     sqlstate = (error.pgcode if isinstance(error, psycopg2.Error) else None) or ""
     message = f"{name}: {one_line(error)}"
-    return Rejected(message, sqlstate) if sqlstate.startswith(_OF_VALUES) else Away(message, sqlstate)
+    return Rejected(message, sqlstate) if sqlstate.startswith(_OF_VALUES) else Unavailable(message, sqlstate)
 
 
 def one_line(error: Exception) -> str:

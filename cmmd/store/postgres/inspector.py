@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 
-from cmmd.store.corruption import DamagedRow
+from cmmd.store.corruption import CorruptRow
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.postgres.address import Address
 from cmmd.store.postgres.errors import as_store_error
@@ -17,7 +17,7 @@ from cmmd.store.postgres.opening import check_server, connect
 from cmmd.store.postgres.schema import migrate, missing_schemas, schemas, version
 from cmmd.store.postgres.sessions import WHO_HOLDS_IT, held
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS
-from cmmd.store.tools.stats import FEWEST, Check, Counts, Partition, StoreFacts, first_and_more, whole
+from cmmd.store.tools.stats import FEWEST, Check, Counts, Partition, StoreStats, first_and_more, whole
 
 __all__ = ["PostgresInspector"]
 
@@ -123,7 +123,7 @@ class PostgresInspector:
         with self._session() as session:
             return version(session.connection) == 0
 
-    def facts(self) -> StoreFacts:
+    def facts(self) -> StoreStats:
         """See Inspector. Of a table that is large, rows are an estimate of PostgreSQL's."""
         with self._session() as session:
             missing_schemas(session.connection, self.shown)
@@ -138,7 +138,7 @@ class PostgresInspector:
                 about.add("readings")
             identity, writer = _one_of([*session.ask("SELECT identity, writer FROM store"), (None, None)])
             oldest, newest = _one_of(session.ask(_SPAN))
-            return StoreFacts(
+            return StoreStats(
                 store=self.shown,
                 server=_server(session),
                 schema=has,
@@ -305,7 +305,7 @@ def _damaged(session: _Session) -> list[str]:
         *((ALARMS, "WHERE cleared_at IS NULL"), (COMMANDS, "WHERE outcome IS NULL")),
     ):
         found += table.records(session.ask(table.select(rest)))
-    return [str(one) for one in found if isinstance(one, DamagedRow)]
+    return [str(one) for one in found if isinstance(one, CorruptRow)]
 
 
 def _low_numbers(session: _Session, highest_reading: int | None) -> list[str]:

@@ -12,10 +12,10 @@ import psycopg2
 from msgspec import convert
 from twisted.logger import Logger
 
-from cmmd.store.corruption import DamagedRow, undamaged
-from cmmd.store.interface import Kept, StoreError
+from cmmd.store.corruption import CorruptRow, undamaged
+from cmmd.store.interface import Snapshot, StoreError
 from cmmd.store.postgres.address import Address
-from cmmd.store.postgres.errors import Away, as_store_error, one_line
+from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
 from cmmd.store.postgres.partitions import partitions_ahead
 from cmmd.store.postgres.schema import migrate, missing_schemas
 from cmmd.store.postgres.sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
@@ -39,7 +39,7 @@ _LOOK_AGAIN_S = 0.25
 class Opened(NamedTuple):
     """What a database has, and how often somebody had begun to write to it."""
 
-    kept: Kept
+    kept: Snapshot
     openings: int
 
 
@@ -109,7 +109,7 @@ def _bounded(connection: Any, name: str, seconds: float) -> Iterator[None]:
         yield
     except psycopg2.Error:
         if is_cut.is_set():
-            raise Away(f"{name}: no answer within {seconds:g} s") from None
+            raise Unavailable(f"{name}: no answer within {seconds:g} s") from None
         raise
     finally:
         timer.cancel()
@@ -158,7 +158,7 @@ def _take_in(connection: Any, name: str) -> Opened:
         return undamaged(table.records(_ask(connection, table.select(rest))), name, log)
 
     numbers = dict(_ask(connection, "SELECT kind, highest FROM counter WHERE kind <> 'device'"))
-    kept = Kept(
+    kept = Snapshot(
         devices=read(DEVICES, "ORDER BY device.number"),
         profiles=undamaged(_profiles(connection), name, log),
         uploads=read(LAST_UPLOADS),
@@ -185,7 +185,7 @@ FROM profile LEFT JOIN point ON profile = number GROUP BY number ORDER BY number
 """
 
 
-def _profiles(connection: Any) -> Iterator[ProfileVersion | DamagedRow]:
+def _profiles(connection: Any) -> Iterator[ProfileVersion | CorruptRow]:
     """Every profile version, by number. Its columns and their types leave no room for damage."""
     for (profile,) in _ask(connection, _PROFILES):
         yield convert(profile, ProfileVersion)

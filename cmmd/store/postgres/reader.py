@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from txpostgres.txpostgres import ConnectionPool
 
-from cmmd.store.corruption import DamagedRow, all_or_damage
+from cmmd.store.corruption import CorruptRow, all_or_corruption
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres.connection import Link, Rows
 from cmmd.store.postgres.tables import TimedTable
@@ -76,8 +76,8 @@ class Reader:
     async def _found(self, table: TimedTable[Any], query: Query) -> list[Any]:
         rows = await self._links.runQuery(table.page(query))
         try:
-            return all_or_damage(table.records(rows))
-        except DamagedRow as error:
+            return all_or_corruption(table.records(rows))
+        except CorruptRow as error:
             raise StoreError(f"{self._name}: {error}") from None
 
     def _settle(self, outcome: Any, answered: Deferred[list[Any]]) -> None:

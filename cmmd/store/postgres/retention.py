@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger, LogLevel
 
 from cmmd.store.postgres.connection import Link
-from cmmd.store.postgres.errors import Away
+from cmmd.store.postgres.errors import Unavailable
 from cmmd.store.postgres.partitions import bite, drop, older, partitions_ahead
 from cmmd.store.postgres.reader import Links
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, EVENTS, moment
 
-__all__ = ["Forgetting", "Old"]
+__all__ = ["Old", "Retention"]
 
 log = Logger()
 
@@ -37,7 +37,7 @@ class Old(NamedTuple):
     rows: int | None
 
 
-class Forgetting:
+class Retention:
     """Deletes for IStore.forget.
 
     :param readers: which count.
@@ -88,7 +88,7 @@ class Forgetting:
     async def _drop(self, link: Link, partition: str, rows: int) -> int:
         try:
             await link.runQuery(drop(partition, LOCK_TIMEOUT_S))
-        except Away as error:
+        except Unavailable as error:
             if error.sqlstate not in _STAYS:
                 raise
             self._no_drop_before = self._clock.seconds() + TRY_AGAIN_S

@@ -6,10 +6,10 @@ from typing import Any
 from txpostgres.txpostgres import Cursor
 
 from cmmd.store.postgres.batches import PREPARE
-from cmmd.store.postgres.errors import Away, Taken
+from cmmd.store.postgres.errors import NotOwner, Unavailable
 from cmmd.store.postgres.schema import LOCKS, newest_schema
 
-__all__ = ["SETTINGS", "TAKE_LOCK", "WHO_HOLDS_IT", "Seat", "greet_reader", "held"]
+__all__ = ["SETTINGS", "TAKE_LOCK", "WHO_HOLDS_IT", "WriterLease", "greet_reader", "held"]
 
 STATEMENT_TIMEOUT_S = 10
 
@@ -58,7 +58,7 @@ async def greet_reader(cursor: Cursor) -> None:
     await cursor.execute(f"{SETTINGS} SET default_transaction_read_only = on")
 
 
-class Seat:
+class WriterLease:
     """The place of the one that writes, to which the same one comes back.
 
     Whoever takes it for the first time says so in ``store.openings``: all that opened the store before him, and come
@@ -104,21 +104,21 @@ class Seat:
         await cursor.execute("SELECT kind, highest FROM counter")
         there = dict(cursor.fetchall())
         if any(there.get(kind, 0) < number for kind, number in self._highest.items()):
-            raise Taken(f"{self._name}: it lacks rows that it had confirmed; start cmmd again to go on")
+            raise NotOwner(f"{self._name}: it lacks rows that it had confirmed; start cmmd again to go on")
         await cursor.execute("SELECT max(number) FROM schema_version")
         ((version,),) = cursor.fetchall()
         if version > newest_schema():
-            raise Taken(f"{self._name}: its schema has become version {version}; use a newer cmmd")
+            raise NotOwner(f"{self._name}: its schema has become version {version}; use a newer cmmd")
 
     async def _check_openings(self, cursor: Cursor) -> None:
         await cursor.execute("SELECT openings FROM store")
         if cursor.fetchall() != [(self._openings,)]:
-            raise Taken(f"{self._name}: another cmmd has written to it since; start cmmd again")
+            raise NotOwner(f"{self._name}: another cmmd has written to it since; start cmmd again")
 
     async def _refused(self, cursor: Cursor) -> None:
         await cursor.execute(WHO_HOLDS_IT)
         holders = cursor.fetchall()
         if [pid for pid, *_ in holders] == [self._pid]:  # ours, which was cut off, and does not know it yet
             await cursor.execute(f"SELECT pg_terminate_backend({self._pid})")
-            raise Away(f"{self._name}: the last connection is still open there")
-        raise Away(f"{self._name}: {held(holders)}")
+            raise Unavailable(f"{self._name}: the last connection is still open there")
+        raise Unavailable(f"{self._name}: {held(holders)}")

@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from cmmd.store.interface import IStore, Kept, StoreUnavailable
+from cmmd.store.interface import IStore, Snapshot, StoreUnavailable
 from cmmd.store.postgres.address import Address
 from cmmd.store.postgres.connection import Link
 from cmmd.store.postgres.opening import Opened, open_database
 from cmmd.store.postgres.reader import Links, Reader
-from cmmd.store.postgres.retention import Forgetting
-from cmmd.store.postgres.sessions import Seat, greet_reader
+from cmmd.store.postgres.retention import Retention
+from cmmd.store.postgres.sessions import WriterLease, greet_reader
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable, text
 from cmmd.store.postgres.writer import Writer
 from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
@@ -31,7 +31,7 @@ class _Links(NamedTuple):
     writer: Writer
     links: Links
     reader: Reader
-    forgetting: Forgetting
+    forgetting: Retention
 
     def end(self) -> None:
         self.link.end()
@@ -60,7 +60,7 @@ class PostgresStore:
         self._reactor = reactor
         self._links: _Links | None = None
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         """See IStore.
 
         :raises StoreError: another cmmd writes to it, or it is no database for us.
@@ -82,12 +82,12 @@ class PostgresStore:
         Thread(target=work, daemon=True, name="store-opening").start()
         return opened
 
-    def _is_open(self, opened: Opened) -> Kept:
-        seat = Seat(self._address.name, opened.openings)
+    def _is_open(self, opened: Opened) -> Snapshot:
+        seat = WriterLease(self._address.name, opened.openings)
         link = Link(self._address, seat.greet, self._reactor)
         links = Links(READERS, lambda: Link(self._address, greet_reader, self._reactor), self._reactor)
         reader = Reader(links, self._address.name, self._reactor)
-        self._links = _Links(link, Writer(link, seat.has_taken), links, reader, Forgetting(links, self._reactor))
+        self._links = _Links(link, Writer(link, seat.has_taken), links, reader, Retention(links, self._reactor))
         return opened.kept
 
     def add_device(self, device: Device) -> Deferred[Device]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from msgspec import MsgspecError, Struct, json
 from msgspec.structs import fields
 
-from cmmd.store.corruption import DamagedRow
+from cmmd.store.corruption import CorruptRow
 from cmmd.store.paging import page_length, span
 from cmmd.store.postgres.errors import Rejected
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Query, Reading
@@ -137,15 +137,15 @@ class Table(Generic[R]):
         """
         return f"SELECT row_to_json(found)::text FROM (SELECT {self._found} FROM {self.name} {rest}) AS found"  # noqa: S608
 
-    def records(self, rows: Iterable[Sequence[Any]]) -> Iterator[R | DamagedRow]:
+    def records(self, rows: Iterable[Sequence[Any]]) -> Iterator[R | CorruptRow]:
         """What rows that were found stand for, and what is the matter with those that are no record."""
         return (self._record_of(row) for (row,) in rows)
 
-    def _record_of(self, row: str) -> R | DamagedRow:
+    def _record_of(self, row: str) -> R | CorruptRow:
         try:
             return self._decoder.decode(row)
         except MsgspecError as error:
-            return DamagedRow(f"{self.name} {json.decode(row)[self._key]!r} is damaged: {error}")
+            return CorruptRow(f"{self.name} {json.decode(row)[self._key]!r} is damaged: {error}")
 
 
 class TimedTable(Table[R]):

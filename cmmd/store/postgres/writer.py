@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from cmmd.store.interface import DuplicateDevice, StoreUnavailable
 from cmmd.store.postgres.batches import adding, as_kept, highest_numbers, writing
 from cmmd.store.postgres.connection import Link
-from cmmd.store.postgres.errors import Away, Rejected
+from cmmd.store.postgres.errors import Rejected, Unavailable
 from cmmd.store.postgres.partitions import partitions_for
 from cmmd.store.postgres.tables import moment, text
 from cmmd.store.records import Device, Reading, Row
@@ -153,7 +153,7 @@ class Writer:
         except Rejected as error:
             if error.sqlstate not in remedies:
                 if error.sqlstate == _NO_PARTITION and not any(_is_endless(row) for row in rows):
-                    raise Away(f"{error}; see docs/storage.md, Partitions", error.sqlstate) from None
+                    raise Unavailable(f"{error}; see docs/storage.md, Partitions", error.sqlstate) from None
                 raise
             if error.sqlstate == _OUT_OF_RANGE:
                 rows = as_kept(rows)

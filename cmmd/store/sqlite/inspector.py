@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cmmd.store.corruption import DamagedRow
+from cmmd.store.corruption import CorruptRow
 from cmmd.store.interface import SchemaTooNew, StoreUnavailable
 from cmmd.store.sqlite.rows import read_profiles
 from cmmd.store.sqlite.schema import migrate, missing_schemas, schemas
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS
-from cmmd.store.tools.stats import FEWEST, Check, Counts, StoreFacts, first_and_more, whole
+from cmmd.store.tools.stats import FEWEST, Check, Counts, StoreStats, first_and_more, whole
 
 __all__ = ["SQLiteInspector", "named"]
 
@@ -70,7 +70,7 @@ class SQLiteInspector:
         with self._reading():
             return False
 
-    def facts(self) -> StoreFacts:
+    def facts(self) -> StoreStats:
         """See Inspector. ``reading_size`` is the file, without what is free in it, by the number of readings."""
         with self._reading() as connection:
             missing_schemas(connection, self.path)
@@ -78,7 +78,7 @@ class SQLiteInspector:
             counts = _counts(connection, tables)
             identity, writer = _one(connection, "SELECT identity, writer FROM store", "store" in tables)
             oldest, newest = _one(connection, "SELECT min(at), max(at) FROM reading", "reading" in tables)
-            return StoreFacts(
+            return StoreStats(
                 store=self.shown,
                 server=f"SQLite {sqlite3.sqlite_version}",
                 schema=_version(connection),
@@ -274,7 +274,7 @@ def _damaged(connection: sqlite3.Connection) -> list[str]:
         *COMMANDS.read(connection, "WHERE outcome IS NULL"),
         *read_profiles(connection),
     ]
-    return [str(one) for one in found if isinstance(one, DamagedRow)]
+    return [str(one) for one in found if isinstance(one, CorruptRow)]
 
 
 def _strange_profiles(connection: sqlite3.Connection) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from msgspec import MsgspecError, convert
 from msgspec.structs import asdict, astuple, fields, replace
 
-from cmmd.store.corruption import DamagedRow
+from cmmd.store.corruption import CorruptRow
 from cmmd.store.interface import DuplicateDevice
 from cmmd.store.records import (
     Alarm,
@@ -78,7 +78,7 @@ def add_profile(connection: sqlite3.Connection, profile: ProfileVersion) -> None
         )
 
 
-def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | DamagedRow]:
+def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | CorruptRow]:
     """Every profile version, by number, and what is the matter with those that are none.
 
     Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings bear.
@@ -94,7 +94,7 @@ def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | D
             yield convert(values, ProfileVersion)
         except MsgspecError as error:
             yield ProfileVersion(number=number, name=str(name), fingerprint="", points=())
-            yield DamagedRow(f"profile {number} is damaged: {error}")
+            yield CorruptRow(f"profile {number} is damaged: {error}")
 
 
 KINDS: dict[type[Row], Table[Any]] = {
@@ -156,8 +156,8 @@ def delete(keys: Iterable[Key], connection: sqlite3.Connection) -> int:
     return gone + sum(KINDS[kind].delete(connection, some) for kind, some in by_kind.items() if kind in KINDS)
 
 
-def first(kind: type[Row], limit: int, connection: sqlite3.Connection) -> Iterator[Row | DamagedRow]:
+def first(kind: type[Row], limit: int, connection: sqlite3.Connection) -> Iterator[Row | CorruptRow]:
     """The first records of a kind, in order, and what is the matter with those that are none."""
     if kind is not ProfileVersion:
         return KINDS[kind].first(connection, limit)
-    return (one for one in read_profiles(connection) if isinstance(one, DamagedRow) or one.fingerprint)
+    return (one for one in read_profiles(connection) if isinstance(one, CorruptRow) or one.fingerprint)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from cmmd.store.corruption import undamaged
-from cmmd.store.interface import IStore, Kept, StoreError, StoreUnavailable
+from cmmd.store.interface import IStore, Snapshot, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
 from cmmd.store.sqlite.checkpoints import Checkpoints
 from cmmd.store.sqlite.reader import Reader
@@ -65,7 +65,7 @@ class SQLiteStore:
         """Have it take nothing more where less than this of its disk is free, in MiB."""
         self._spare_mib = spare_mib
 
-    def open(self) -> Deferred[Kept]:
+    def open(self) -> Deferred[Snapshot]:
         """See IStore."""
         connections: list[sqlite3.Connection] = []
         try:
@@ -153,11 +153,11 @@ class SQLiteStore:
         identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
         return identity, writer
 
-    def _take_in(self, connection: sqlite3.Connection) -> Kept:
+    def _take_in(self, connection: sqlite3.Connection) -> Snapshot:
         """Read what is needed to go on."""
         identity, writer = self._prepare(connection)
         name = str(self._path)
-        return Kept(
+        return Snapshot(
             devices=undamaged(DEVICES.read(connection, "ORDER BY number"), name, log),
             profiles=undamaged(read_profiles(connection), name, log),
             uploads=undamaged(LAST_UPLOADS.read(connection), name, log),

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from msgspec import MsgspecError, Struct, convert
 from msgspec.structs import astuple, fields
 
-from cmmd.store.corruption import DamagedRow, all_or_damage
+from cmmd.store.corruption import CorruptRow, all_or_corruption
 from cmmd.store.packing import pack_details, pack_points, unpack_details, unpack_points
 from cmmd.store.paging import page_length, span
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Query, Reading
@@ -75,11 +75,11 @@ class Table(Generic[R]):
 
     def read(
         self, connection: sqlite3.Connection, rest: str = "", values: Sequence[Any] = ()
-    ) -> Iterator[R | DamagedRow]:
+    ) -> Iterator[R | CorruptRow]:
         """The records of the rows that ``rest`` selects, and what is the matter with those that are none."""
         return map(self._read, connection.execute(f"{self.select} {rest}", values).fetchall())
 
-    def first(self, connection: sqlite3.Connection, limit: int) -> Iterator[R | DamagedRow]:
+    def first(self, connection: sqlite3.Connection, limit: int) -> Iterator[R | CorruptRow]:
         """Its first records, in order."""
         return self.read(connection, f"ORDER BY {self._order} LIMIT ?", (limit,))
 
@@ -92,14 +92,14 @@ class Table(Generic[R]):
             gone += connection.execute(f"DELETE FROM {self.name} WHERE {self._key} IN ({places})", some).rowcount  # noqa: S608
         return gone
 
-    def _read(self, row: Sequence[Any]) -> R | DamagedRow:
+    def _read(self, row: Sequence[Any]) -> R | CorruptRow:
         values = list(row)
         try:
             for place, form in self._forms:
                 values[place] = form.read(values[place])
             return convert(dict(zip(self._columns, values, strict=True)), self._record)
         except (MsgspecError, TypeError, ValueError) as error:
-            return DamagedRow(f"{self.name} {row[0]!r} is damaged: {error}")
+            return CorruptRow(f"{self.name} {row[0]!r} is damaged: {error}")
 
     def _row(self, record: R) -> Sequence[Any]:
         values = astuple(record)
@@ -140,7 +140,7 @@ class TimedTable(Table[R]):
 
         :raises DamagedRow: one of them is damaged.
         """
-        return all_or_damage(self.read(connection, *self.page_statement(query)))
+        return all_or_corruption(self.read(connection, *self.page_statement(query)))
 
     def page_statement(self, query: Query) -> tuple[str, list[Any]]:
         """What stands behind the SELECT of such a page, and the values for its places."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, msgpack
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults, succeed
 
-from cmmd.store.interface import MOST_A_PAGE, IStore, Kept, StoreError
+from cmmd.store.interface import MOST_A_PAGE, IStore, Snapshot, StoreError
 from cmmd.store.packing import pack_points
 from cmmd.store.records import Cursor, Event, Numbers, Query, Reading, Row
 
@@ -103,7 +103,7 @@ _TIMED = (
 
 
 def source_of(writer: str) -> str | None:
-    """Of which store this is an unfinished copy, by ``Kept.writer``; None: it is none."""
+    """Of which store this is an unfinished copy, by ``Snapshot.writer``; None: it is none."""
     return writer.removeprefix(_MARK) if writer.startswith(_MARK) else None
 
 
@@ -154,7 +154,7 @@ def _passed_on(result: Any, waiting: Deferred[None]) -> Any:
     return result
 
 
-def _is_continued(kept: Kept, there: Kept) -> bool:
+def _is_continued(kept: Snapshot, there: Snapshot) -> bool:
     """Whether the target is a copy that was begun before; if not, it is empty."""
     if kept.identity == there.identity:
         raise CopyRefused(_SAME)
@@ -173,7 +173,7 @@ def _is_continued(kept: Kept, there: Kept) -> bool:
 # --- bringing --------------------------------------------------------------------------------------------------------
 
 
-async def _bring_kept(kept: Kept, target: IStore, tell: Tell) -> None:
+async def _bring_kept(kept: Snapshot, target: IStore, tell: Tell) -> None:
     """What is there all at once."""
     for kind, rows in _kinds_of(kept):
         for first in range(0, len(rows), MOST_A_PAGE):
@@ -182,7 +182,7 @@ async def _bring_kept(kept: Kept, target: IStore, tell: Tell) -> None:
             tell(Step("copying", kind, len(some)))
 
 
-def _kinds_of(kept: Kept) -> tuple[tuple[str, Sequence[Row]], ...]:
+def _kinds_of(kept: Snapshot) -> tuple[tuple[str, Sequence[Row]], ...]:
     return (
         ("numbers", [kept.numbers]),
         ("profiles", sorted(kept.profiles, key=attrgetter("number"))),
@@ -215,7 +215,7 @@ async def _both(one: Deferred[Any], other: Deferred[Any]) -> list[Any]:
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
-async def compare(source: IStore, kept: Kept, target: IStore, there: Kept, tell: Tell) -> list[Compared]:
+async def compare(source: IStore, kept: Snapshot, target: IStore, there: Snapshot, tell: Tell) -> list[Compared]:
     """Compare two stores, kind by kind.
 
     :param kept: what the source had when it was opened; :param there: likewise the target.

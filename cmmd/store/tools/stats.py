@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from cmmd.store.tools.copying import source_of
 
-__all__ = ["FEWEST", "Check", "Counts", "Inspector", "Partition", "StoreFacts", "first_and_more", "whole"]
+__all__ = ["FEWEST", "Check", "Counts", "Inspector", "Partition", "StoreStats", "first_and_more", "whole"]
 
 FEWEST = 1000
 """Readings, below which their room on the disk says nothing about one of them."""
@@ -34,7 +34,7 @@ class Partition(Struct, frozen=True, kw_only=True):
     size: int
 
 
-class StoreFacts(Struct, frozen=True, kw_only=True):
+class StoreStats(Struct, frozen=True, kw_only=True):
     """What a store is and has.
 
     :ivar store: its URL, without a password.
@@ -115,7 +115,7 @@ class Inspector(Protocol):
         :raises StoreUnavailable: it cannot be reached, or something else is there.
         """
 
-    def facts(self) -> StoreFacts:
+    def facts(self) -> StoreStats:
         """What it is and has.
 
         :raises SchemaTooNew: see there.

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cmmd.fleet.commands.queue import STOP, Submitted, TooLate
 from cmmd.fleet.service.cursors import cursor_text
 from cmmd.store.records import Command
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.keys import Unkeyed
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
@@ -98,7 +98,7 @@ class CommandPage(Struct, frozen=True):
     next: str | None
 
 
-async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
+async def post_command(around: ApiContext, call: Call[Wait, CommandBody]) -> Answer:
     """Ask for one."""
     key = call.request.getHeader(KEY.lower())
     if key is None:
@@ -124,7 +124,7 @@ async def post_command(around: Around, call: Call[Wait, CommandBody]) -> Answer:
     return Answer(body=command, status=202 if command.outcome is None else 200, headers=headers)
 
 
-def _is_stop(around: Around, call: Call[Wait, CommandBody]) -> bool:
+def _is_stop(around: ApiContext, call: Call[Wait, CommandBody]) -> bool:
     match call.body:
         case Named(name=name):
             return name == STOP
@@ -133,7 +133,7 @@ def _is_stop(around: Around, call: Call[Wait, CommandBody]) -> bool:
     return False
 
 
-async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
+async def _submit(around: ApiContext, call: Call[Wait, CommandBody]) -> Submitted:
     desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
     if body.not_after is not None and around.now() * 1000 > body.not_after and not _is_stop(around, call):
         raise Refused("expired", "this came too late: nothing was sent", field="body.not_after")
@@ -148,12 +148,12 @@ async def _submit(around: Around, call: Call[Wait, CommandBody]) -> Submitted:
             return await desk.reset(hostid, by, body.timeout, body.override)
 
 
-async def get_command(around: Around, call: Call[Wait, None]) -> Answer:
+async def get_command(around: ApiContext, call: Call[Wait, None]) -> Answer:
     """One, now or when it has ended."""
     return Answer(body=await _settled(around, call.number, call.query.wait, call.request))
 
 
-async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer:
+async def list_commands(around: ApiContext, call: Call[CommandList, None]) -> Answer:
     """The audit."""
     if call.query.key is not None:
         return Answer(body=CommandPage(await _under(around, call, call.query.key), None))
@@ -164,7 +164,7 @@ async def list_commands(around: Around, call: Call[CommandList, None]) -> Answer
     return Answer(body=CommandPage(newest, following))
 
 
-async def _under(around: Around, call: Call[CommandList, None], key: str) -> list[Command]:
+async def _under(around: ApiContext, call: Call[CommandList, None], key: str) -> list[Command]:
     """Return the caller's command under a key, where it fits the other filters; at most one."""
     wanted = call.query
     if wanted.after is not None:
@@ -183,7 +183,7 @@ async def _under(around: Around, call: Call[CommandList, None], key: str) -> lis
     return [command] if fits else []
 
 
-async def cancel_command(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def cancel_command(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Take one back."""
     try:
         return Answer(body=around.desk.cancel(call.number, call.caller.by))
@@ -197,7 +197,7 @@ async def cancel_command(around: Around, call: Call[NoQuery, None]) -> Answer:
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 
-async def _settled(around: Around, number: int, wait_s: float, request: Any) -> Command:
+async def _settled(around: ApiContext, number: int, wait_s: float, request: Any) -> Command:
     """A command when its outcome is known, or the time is over."""
     changed: Deferred[None] = Deferred()
 
@@ -224,7 +224,7 @@ async def _settled(around: Around, number: int, wait_s: float, request: Any) -> 
     return command
 
 
-async def _now(around: Around, number: int) -> Command:
+async def _now(around: ApiContext, number: int) -> Command:
     """A command as it is now.
 
     :raises NoSuchCommand: see there.

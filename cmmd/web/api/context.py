@@ -7,17 +7,17 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.service.operations import Operations
-from cmmd.web.api.event_broker import Feed
+from cmmd.fleet.service.operations import ControlService
+from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.operation import Encoded
 from cmmd.web.http.access import Access
 from cmmd.web.http.pieces import Pieces
 
-__all__ = ["Around"]
+__all__ = ["ApiContext"]
 
 
-class Around(Struct, frozen=True, kw_only=True):
+class ApiContext(Struct, frozen=True, kw_only=True):
     """What the operations of the API work with.
 
     :ivar desk: does it. :ivar access: who may. :ivar catalog: the controller profiles.
@@ -27,12 +27,12 @@ class Around(Struct, frozen=True, kw_only=True):
     :ivar document: what the API is, in OpenAPI.
     """
 
-    desk: Operations
+    desk: ControlService
     access: Access
     catalog: Catalog
     clock: IReactorTime
     now: Callable[[], float]
-    feed: Feed
+    feed: EventBroker
     keys: Keys
     pieces: Pieces
     scans: DeferredSemaphore

@@ -8,7 +8,7 @@ from msgspec import Struct
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import Mode, Severity
 from cmmd.fleet.service.records import CommandInfo
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Call, NoQuery
 from cmmd.web.http.problems import Refused
 
@@ -68,7 +68,7 @@ class Controller(Struct, frozen=True, kw_only=True):
     commands: list[CommandInfo]
 
 
-async def list_controllers(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def list_controllers(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """All profiles."""
     del call
     counts: dict[str, int] = {}
@@ -95,7 +95,7 @@ def _row(profile: Profile, counts: Mapping[str, int]) -> ControllerRow:
     )
 
 
-def get_controller(around: Around, call: Call[NoQuery, None]) -> Answer:
+def get_controller(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """One profile."""
     profile = around.catalog.profile(call.path["name"])
     if profile is None:

@@ -12,7 +12,7 @@ from cmmd.fleet.service.maintenance import LONGEST_REASON
 from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun
 from cmmd.fleet.telemetry.view import InputReportNow, PointNow, SignalNow
 from cmmd.store.records import ByteOrder
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
 from cmmd.web.api.reading import HostId, ProfileName
 from cmmd.web.http.problems import WrongField
@@ -113,12 +113,12 @@ class LockBody(Body, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)]
 
 
-def get_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+def get_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """One device."""
     return Answer(body=around.desk.device(call.hostid))
 
 
-def get_live(around: Around, call: Call[LiveQuery, None]) -> Answer:
+def get_live(around: ApiContext, call: Call[LiveQuery, None]) -> Answer:
     """What it reports."""
     now = around.desk.live(call.hostid, raw=call.query.raw)
     view = {name: getattr(now.view, name) for name in now.view.__struct_fields__ if name != "freshness_s"}
@@ -126,7 +126,7 @@ def get_live(around: Around, call: Call[LiveQuery, None]) -> Answer:
     return Answer(body=LiveAnswer(**beside, **view))
 
 
-async def enrol_device(around: Around, call: Call[NoQuery, Enrolment]) -> Answer:
+async def enrol_device(around: ApiContext, call: Call[NoQuery, Enrolment]) -> Answer:
     """Make one known."""
     body = call.body
     device = await around.desk.enrol(
@@ -140,7 +140,7 @@ async def enrol_device(around: Around, call: Call[NoQuery, Enrolment]) -> Answer
     return Answer(body=device, status=201, headers={"Location": f"/api/v1/devices/{quote(body.hostid, safe='')}"})
 
 
-async def change_settings(around: Around, call: Call[NoQuery, SettingsPatch]) -> Answer:
+async def change_settings(around: ApiContext, call: Call[NoQuery, SettingsPatch]) -> Answer:
     """Change the owner's settings."""
     try:
         device = await around.desk.set_device(call.hostid, Changes(**asdict(call.body)), call.caller.by)
@@ -151,17 +151,17 @@ async def change_settings(around: Around, call: Call[NoQuery, SettingsPatch]) ->
     return Answer(body=device)
 
 
-async def disable_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def disable_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Refuse it from now on."""
     return await _enable(around, call, enabled=False)
 
 
-async def enable_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def enable_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Take it again."""
     return await _enable(around, call, enabled=True)
 
 
-async def _enable(around: Around, call: Call[NoQuery, None], *, enabled: bool) -> Answer:
+async def _enable(around: ApiContext, call: Call[NoQuery, None], *, enabled: bool) -> Answer:
     device = await around.desk.set_device(call.hostid, Changes(enabled=enabled), call.caller.by)
     around.feed.touch(call.hostid)
     return Answer(body=device)
@@ -170,16 +170,16 @@ async def _enable(around: Around, call: Call[NoQuery, None], *, enabled: bool) -
 # --- people beside the machine ----------------------------------------------------------------------------------------
 
 
-async def lock_device(around: Around, call: Call[NoQuery, LockBody]) -> Answer:
+async def lock_device(around: ApiContext, call: Call[NoQuery, LockBody]) -> Answer:
     """Lock it for maintenance."""
     return Answer(body=await around.desk.lock(call.hostid, call.body.reason, call.caller.by))
 
 
-async def unlock_device(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def unlock_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Remove the lock."""
     return Answer(body=await around.desk.unlock(call.hostid, call.caller.by))
 
 
-async def clear_input(around: Around, call: Call[NoQuery, None]) -> Answer:
+async def clear_input(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Forget what the device last said of one of its inputs."""
     return Answer(body=await around.desk.clear_input(call.hostid, call.path["input"], call.caller.by))

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet.commands.dispatcher import Dispatch
+from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.device_rows import FleetRow, row_of_fleet
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.web.http.pieces import Pieces
 
-__all__ = ["MOST_EVENTS", "TICK_S", "Feed", "Watching"]
+__all__ = ["MOST_EVENTS", "TICK_S", "EventBroker", "Watching"]
 
 log = Logger()
 
@@ -47,7 +47,7 @@ class Watching(Protocol):
         """Whether he wants rows of devices."""
 
     def event(self, event: Event) -> None:
-        """Something has happened; :meth:`Feed.events_after` has it."""
+        """Something has happened; :meth:`EventBroker.events_after` has it."""
 
     def command(self, command: Command) -> None:
         """A command has changed."""
@@ -59,13 +59,13 @@ class Watching(Protocol):
         """The daemon stops."""
 
 
-class Feed:
+class EventBroker:
     """Follows the fleet, and tells everybody who watches.
 
     :param pieces: for making rows. :param clock: for the pace.
     """
 
-    def __init__(self, fleet: Fleet, dispatch: Dispatch, pieces: Pieces, clock: IReactorTime, now_ms: int) -> None:
+    def __init__(self, fleet: Fleet, dispatch: Dispatcher, pieces: Pieces, clock: IReactorTime, now_ms: int) -> None:
         self._fleet = fleet
         self._pieces = pieces
         self._clock = clock

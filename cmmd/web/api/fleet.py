@@ -12,12 +12,12 @@ from cmmd.controllers.signals import Mode
 from cmmd.fleet.service.cursors import cursor_text
 from cmmd.fleet.service.device_rows import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
 from cmmd.store.records import Device
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, NoQuery, Query, Streamed
 from cmmd.web.api.parameters import After, Limit, Order, Search
 from cmmd.web.api.reading import ProfileName
 from cmmd.web.http.problems import WrongField
-from cmmd.web.http.streaming_body import Outlet
+from cmmd.web.http.streaming_body import StreamingBody
 
 __all__ = ["DeviceList", "DevicePage", "FleetNow", "get_fleet", "list_devices"]
 
@@ -60,7 +60,7 @@ class FleetNow(Struct, frozen=True):
     rows: list[FleetRow]
 
 
-async def list_devices(around: Around, call: Call[DeviceList, None]) -> Answer:
+async def list_devices(around: ApiContext, call: Call[DeviceList, None]) -> Answer:
     """A page of devices."""
     wanted = call.query
     after = None if wanted.after is None else _place_from(wanted.after)
@@ -148,11 +148,11 @@ def _place_from(text: str) -> tuple[Any, int]:
     return key, number
 
 
-async def get_fleet(around: Around, call: Call[NoQuery, None]) -> Streamed:
+async def get_fleet(around: ApiContext, call: Call[NoQuery, None]) -> Streamed:
     """All devices, in pieces."""
     del call
 
-    async def pour(outlet: Outlet) -> None:
+    async def pour(outlet: StreamingBody) -> None:
         fleet = around.desk.fleet
         head = FleetNow(list(COLUMNS), int(around.now() * 1000), cursor_text(around.feed.place), [])
         between = msgspec.json.encode(head).removesuffix(b"]}")

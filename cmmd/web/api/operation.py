@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cmmd.fleet.service.tokens import Role
 from cmmd.web.http.access import Caller
-from cmmd.web.http.streaming_body import Outlet
+from cmmd.web.http.streaming_body import StreamingBody
 
 __all__ = ["JSON_TYPE", "PATCH_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query"]
 __all__ += ["Streamed"]
@@ -94,7 +94,7 @@ class Streamed(Struct, frozen=True, kw_only=True):
     :ivar pour: writes all of it; whether it has ended well is seen by whether it raises.
     """
 
-    pour: Callable[[Outlet], Awaitable[None]]
+    pour: Callable[[StreamingBody], Awaitable[None]]
     media_type: str
     headers: Mapping[str, str] = {}
 

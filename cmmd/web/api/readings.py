@@ -15,11 +15,11 @@ from cmmd.store.interface import MOST_A_PAGE
 from cmmd.store.records import Cursor
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.buckets import Stretches
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Query, Streamed
 from cmmd.web.api.parameters import After, Moment, Order
 from cmmd.web.http.problems import WrongField
-from cmmd.web.http.streaming_body import Outlet
+from cmmd.web.http.streaming_body import StreamingBody
 
 __all__ = ["CSV_TYPE", "LINES_TYPE", "MOST_SCANNED", "BucketQuery", "ReadingList", "ReadingPage"]
 __all__ += ["get_buckets", "list_readings"]
@@ -72,7 +72,7 @@ _FORMATS = {"json": JSON_TYPE, "csv": CSV_TYPE, "jsonl": LINES_TYPE}
 _Turn = Callable[[Wanted], Awaitable[Found[ReadingRow]]]
 
 
-async def list_readings(around: Around, call: Call[ReadingList, None]) -> Answer | Streamed:
+async def list_readings(around: ApiContext, call: Call[ReadingList, None]) -> Answer | Streamed:
     """A page of readings, or all of them as a stream."""
     asked = call.query
     media_type = call.accept if asked.format is None else _FORMATS[asked.format]
@@ -92,7 +92,7 @@ async def list_readings(around: Around, call: Call[ReadingList, None]) -> Answer
         return Answer(body=ReadingPage(rows, following))
     names = asked.points or [one.name for one in around.desk.fleet.live[call.hostid].profile.definition.points]
 
-    async def pour(outlet: Outlet) -> None:
+    async def pour(outlet: StreamingBody) -> None:
         page, left, query = rows, asked.limit, wanted
         head = _csv_head(names) if media_type == CSV_TYPE else b""
         while True:
@@ -136,7 +136,7 @@ def _lines(rows: Sequence[ReadingRow]) -> bytes:
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
-async def get_buckets(around: Around, call: Call[BucketQuery, None]) -> Answer:
+async def get_buckets(around: ApiContext, call: Call[BucketQuery, None]) -> Answer:
     """Lowest, mean and highest values of stretches of time."""
     asked = call.query
     until = int(around.now() * 1000) if asked.until is None else asked.until

@@ -13,7 +13,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.cursors import cursor_from, cursor_text
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Call, NoQuery, Query, Streamed
 from cmmd.web.api.parameters import After, Limit, Moment, Order
 from cmmd.web.api.reading import HostId
@@ -111,7 +111,7 @@ def wanted_of(asked: RecordList) -> Wanted:
 # --- alarms and events -----------------------------------------------------------------------------------------------
 
 
-async def list_alarms(around: Around, call: Call[AlarmList, None]) -> Answer:
+async def list_alarms(around: ApiContext, call: Call[AlarmList, None]) -> Answer:
     """A page of alarms."""
     asked = call.query
     if asked.open:
@@ -154,7 +154,7 @@ class _Fits:
         return all(word in text for word in self._words)
 
 
-async def _open_ones(around: Around, asked: AlarmList) -> AlarmPage:
+async def _open_ones(around: ApiContext, asked: AlarmList) -> AlarmPage:
     """A page of open alarms. There may be thousands: others get their turn in between."""
     everything = await around.desk.alarms(Wanted(hostid=asked.hostid, limit=sys.maxsize), ended=False)
     urgent, back = asked.sort == "urgency", asked.order == "desc"
@@ -218,12 +218,12 @@ def _place_from(text: str | None, urgent: bool) -> _Place | None:
     return (found[1] == "1", int(found[2]), at) if found else (False, 0, at)
 
 
-def acknowledge_alarm(around: Around, call: Call[NoQuery, None]) -> Answer:
+def acknowledge_alarm(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Somebody has seen one."""
     return Answer(body=around.desk.acknowledge(call.number, call.caller.by))
 
 
-async def list_events(around: Around, call: Call[EventList, None]) -> Answer | Streamed:
+async def list_events(around: ApiContext, call: Call[EventList, None]) -> Answer | Streamed:
     """A page of events, or all that happens from now on."""
     asked = call.query
     if call.accept == EVENT_STREAM:
@@ -246,13 +246,13 @@ def _check_given(call: Call[EventList, None], without: Sequence[str], why: str) 
 # --- the daemon ------------------------------------------------------------------------------------------------------
 
 
-def get_status(around: Around, call: Call[NoQuery, None]) -> Answer:
+def get_status(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """How the daemon does."""
     del call
     return Answer(body=around.desk.status())
 
 
-def get_openapi(around: Around, call: Call[NoQuery, None]) -> Answer:
+def get_openapi(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """What the API is, in OpenAPI 3.1."""
     del call
     return Answer(body=around.document)

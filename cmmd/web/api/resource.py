@@ -19,7 +19,7 @@ from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, 
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.http.access import NOBODY, Access, Caller, WrongToken, address_of
 from cmmd.web.http.problems import Forbidden, Refused, WrongField, problem_of, refuse
-from cmmd.web.http.streaming_body import Gone, Outlet
+from cmmd.web.http.streaming_body import Gone, StreamingBody
 from cmmd.wire.quoting import quoted
 
 __all__ = ["ApiResource"]
@@ -47,7 +47,7 @@ class ApiResource(Resource):
 
     def __init__(self, operations: Sequence[Operation], around: Any, access: Access, clock: IReactorTime) -> None:
         super().__init__()
-        self._around = around
+        self._context = around
         self._access = access
         self._clock = clock
         self._log_limit = LogLimit(clock)
@@ -141,7 +141,7 @@ class ApiResource(Resource):
             request=request,
         )
         try:
-            answer = operation.run(self._around, call)
+            answer = operation.run(self._context, call)
             if inspect.isawaitable(answer):
                 answer = await answer
         except Exception as error:
@@ -195,7 +195,7 @@ class ApiResource(Resource):
         if request.method == b"HEAD":
             request.finish()
             return
-        outlet = Outlet(request, self._clock)
+        outlet = StreamingBody(request, self._clock)
         try:
             await answer.pour(outlet)
         except Gone:

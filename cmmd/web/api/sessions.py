@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from cmmd.fleet.service.tokens import Role
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery
 from cmmd.web.http.access import Caller, WrongToken
 from cmmd.web.http.browser_sessions import COOKIE, LONGEST_S
@@ -32,7 +32,7 @@ class SessionNow(Struct, frozen=True, kw_only=True):
     csrf: str | None
 
 
-async def sign_in(around: Around, call: Call[NoQuery, SignInBody]) -> Answer:
+async def sign_in(around: ApiContext, call: Call[NoQuery, SignInBody]) -> Answer:
     """Begin a session. A wrong token is answered late, as everywhere."""
     access = around.access
     token = access.of_token(call.body.token)
@@ -44,7 +44,7 @@ async def sign_in(around: Around, call: Call[NoQuery, SignInBody]) -> Answer:
     return Answer(body=now, status=201, headers={"Set-Cookie": _cookie(cookie, int(LONGEST_S), call.request)})
 
 
-def get_session(around: Around, call: Call[NoQuery, None]) -> Answer:
+def get_session(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Who asks, and what his writes need. A page asks before anybody has signed in, which is nothing wrong."""
     try:
         caller: Caller = around.access.caller(call.request)
@@ -56,7 +56,7 @@ def get_session(around: Around, call: Call[NoQuery, None]) -> Answer:
     return Answer(body=SessionNow(name=caller.name, role=caller.role, csrf=csrf))
 
 
-def sign_out(around: Around, call: Call[NoQuery, None]) -> Answer:
+def sign_out(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """End the session, if there is one."""
     shown = call.request.received_cookies.get(COOKIE.encode())
     if shown is not None and call.caller.session is not None:

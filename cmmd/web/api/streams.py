@@ -19,11 +19,11 @@ from cmmd.fleet.service.errors import BadArgument
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.context import Around
+from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Call, Streamed
 from cmmd.web.http.access import Caller, address_of
 from cmmd.web.http.problems import Refused, WrongField
-from cmmd.web.http.streaming_body import Outlet
+from cmmd.web.http.streaming_body import StreamingBody
 
 __all__ = ["EVENT_STREAM", "HEARTBEAT_S", "MOST_STREAMS", "MOST_STREAMS_EACH", "stream_events"]
 
@@ -75,7 +75,7 @@ class Slow(Struct, frozen=True):
 
 
 def stream_events(
-    around: Around, call: Call[Any, None], hostid: str | None, after: str | None, *, live: bool, commands: bool
+    around: ApiContext, call: Call[Any, None], hostid: str | None, after: str | None, *, live: bool, commands: bool
 ) -> Streamed:
     """The stream.
 
@@ -110,9 +110,9 @@ class Stream:
     """
 
     def __init__(
-        self, around: Around, caller: Caller, who: str, hostid: str | None, *, live: bool, commands: bool
+        self, around: ApiContext, caller: Caller, who: str, hostid: str | None, *, live: bool, commands: bool
     ) -> None:
-        self._around = around
+        self._context = around
         self._clock = around.clock
         self._caller = caller
         self._checked = around.clock.seconds()
@@ -156,13 +156,13 @@ class Stream:
 
     # --- what is written ---------------------------------------------------------------------------------------------
 
-    async def pour(self, outlet: Outlet, place: Cursor | None) -> None:
+    async def pour(self, outlet: StreamingBody, place: Cursor | None) -> None:
         """Write until the reader goes, is too slow, or the daemon stops."""
-        feed = self._around.feed
+        feed = self._context.feed
         unwatch = feed.watch(self)
         outlet.when_gone(self._wake)
         try:
-            ready = Ready(int(self._around.now() * 1000), COLUMNS)
+            ready = Ready(int(self._context.now() * 1000), COLUMNS)
             head = f"retry: {RETRY_MS}\n".encode() + _message("ready", ready, place or feed.place)
             self._number = (place or feed.place).number
             await outlet.write(head)
@@ -186,12 +186,12 @@ class Stream:
         now = self._clock.seconds()
         if now - self._checked >= HEARTBEAT_S:
             self._checked = now
-            self._closed = self._closed or not self._around.access.counts(self._caller)
+            self._closed = self._closed or not self._context.access.counts(self._caller)
         return not self._closed
 
-    async def _replay(self, outlet: Outlet, place: Cursor) -> None:
+    async def _replay(self, outlet: StreamingBody, place: Cursor) -> None:
         """What has happened since a place: as far as it is not held any more, from the store."""
-        feed = self._around.feed
+        feed = self._context.feed
         if not await self._stands(place):
             place = await self._last_until(place.at)
             self._number = place.number
@@ -199,7 +199,7 @@ class Stream:
         replayed = 0
         query = Wanted(hostid=self._hostid, after=place, limit=A_PAGE)
         while self._number + 1 < feed.first and replayed < MOST_REPLAYED and self._may():
-            found = list((await self._around.desk.events(query)).records)
+            found = list((await self._context.desk.events(query)).records)
             fresh = [one for one in found if self._number < one.number]
             if fresh:
                 self._number = max(one.number for one in fresh)
@@ -220,7 +220,7 @@ class Stream:
         Events are told before they are durable: a power cut takes the last ones, and others get their numbers. So does
         a store that was put back, or is another daemon's.
         """
-        feed = self._around.feed
+        feed = self._context.feed
         if place.number > feed.place.number:
             return False
         if place.number >= feed.first:
@@ -231,7 +231,7 @@ class Stream:
 
     async def _last_until(self, at: int) -> Cursor:
         """The place of the last event that there is up to a time; before all events, where there is none."""
-        held = self._around.feed.last_until(at)
+        held = self._context.feed.last_until(at)
         if held is not None:
             return _place(held)
         found = await self._stored(Wanted(after=Cursor(at, _GREATEST), limit=1, newest_first=True))
@@ -240,14 +240,14 @@ class Stream:
     async def _stored(self, query: Wanted) -> Cursor | None:
         """The place of the first event that the store finds; None: there is none, or the store is away."""
         try:
-            found = list((await self._around.desk.events(query)).records)
+            found = list((await self._context.desk.events(query)).records)
         except StoreUnavailable:
             return None
         return _place(found[0]) if found else None
 
     def _text(self) -> bytes | None:
         """What there is to tell now; None: so much was there that some is not held any more."""
-        feed = self._around.feed
+        feed = self._context.feed
         if self._number + 1 < feed.first:
             return None
         parts: list[bytes] = []
@@ -266,7 +266,7 @@ class Stream:
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    async def _wait(self, outlet: Outlet) -> None:
+    async def _wait(self, outlet: StreamingBody) -> None:
         """Until there is news; a comment, where there is none for long."""
         self._stop_timer()
         self._timer = self._clock.callLater(HEARTBEAT_S, self._wake)

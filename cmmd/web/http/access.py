@@ -7,10 +7,10 @@ from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from cmmd.fleet.commands.queue import By
+from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.devices.throttle import Throttle, Throttled
 from cmmd.fleet.service.tokens import Role, Token, Tokens, may
-from cmmd.web.http.browser_sessions import COOKIE, SignIn, SignIns
+from cmmd.web.http.browser_sessions import COOKIE, BrowserSessions, SignIn
 from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
 
 __all__ = ["CSRF", "DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
@@ -52,9 +52,9 @@ class Caller(Struct, frozen=True):
     sha256: str = ""
 
     @property
-    def by(self) -> By:
+    def by(self) -> Requester:
         """For the audit."""
-        return By(f"token {self.name}", DOOR, admin=self.role == "admin")
+        return Requester(f"token {self.name}", DOOR, admin=self.role == "admin")
 
 
 NOBODY = Caller("nobody", "viewer")
@@ -67,7 +67,7 @@ class Access:
     :param tokens: those that there are. :param sign_ins: sessions of browsers. :param clock: for delays.
     """
 
-    def __init__(self, tokens: Tokens, sign_ins: SignIns, clock: IReactorTime) -> None:
+    def __init__(self, tokens: Tokens, sign_ins: BrowserSessions, clock: IReactorTime) -> None:
         self.tokens = tokens
         self.sign_ins = sign_ins
         self._throttle = Throttle(clock)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "MOST_OF_TOKEN", "MOST_SESSIONS", "SignIn", "SignIns"]
+__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "MOST_OF_TOKEN", "MOST_SESSIONS", "BrowserSessions", "SignIn"]
 
 COOKIE = "cmmd_session"
 
@@ -44,7 +44,7 @@ class SignIn(Struct):
         return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
 
 
-class SignIns:
+class BrowserSessions:
     """All sessions. They end with the process.
 
     :param clock: for their ends.

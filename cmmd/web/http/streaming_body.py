@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-__all__ = ["STALLED_S", "Gone", "Outlet"]
+__all__ = ["STALLED_S", "Gone", "StreamingBody"]
 
 STALLED_S = 60.0
 """Seconds that nobody takes anything, after which he is gone."""
@@ -18,7 +18,7 @@ class Gone(Exception):
 
 
 @implementer(IPushProducer)
-class Outlet:
+class StreamingBody:
     """The body of an answer. Whoever writes it waits in :meth:`write` while it is not taken.
 
     :param request: its status and headers are set. :param clock: for readers that stall.

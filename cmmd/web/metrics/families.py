@@ -8,7 +8,7 @@ from msgspec import Struct
 
 import twisted
 from cmmd import __version__
-from cmmd.fleet.counters.counters import FrameOutcome, Tally
+from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.counters.histogram import Histogram
 from cmmd.fleet.fleet import Fleet
 from cmmd.store.records import Command, Outcome
@@ -29,7 +29,7 @@ class Watched(Struct, frozen=True, kw_only=True):
     """
 
     fleet: Fleet
-    tally: Tally
+    counters: Counters
     connections: Callable[[], Mapping[str, int]]
     lag: ReactorLag
     started_at: float
@@ -77,15 +77,15 @@ def _events(watched: Watched) -> dict[str, float]:
 
 
 def _logins(watched: Watched) -> dict[str, float]:
-    return {code.name.lower(): watched.tally.logins.get(code.value, 0) for code in Retcode}
+    return {code.name.lower(): watched.counters.logins.get(code.value, 0) for code in Retcode}
 
 
 def _peer_errors(watched: Watched) -> dict[str, float]:
-    return {reason.value: watched.tally.peer_errors.get(reason, 0) for reason in Reason}
+    return {reason.value: watched.counters.peer_errors.get(reason, 0) for reason in Reason}
 
 
 def _frames(watched: Watched) -> dict[str, float]:
-    return {outcome.value: watched.tally.frames.get(outcome, 0) for outcome in FrameOutcome}
+    return {outcome.value: watched.counters.frames.get(outcome, 0) for outcome in FrameOutcome}
 
 
 def _commands(watched: Watched) -> dict[tuple[str, ...], float]:
@@ -115,12 +115,12 @@ FAMILIES: tuple[Family, ...] = (
         "Long connections that are attached to a device.",
         lambda w: w.fleet.presence.session_count,
     ),
-    Family("cmmd_bytes_received", "counter", "Bytes received from devices.", lambda w: w.tally.bytes_received),
+    Family("cmmd_bytes_received", "counter", "Bytes received from devices.", lambda w: w.counters.bytes_received),
     Family(
         "cmmd_messages",
         "counter",
         "Messages of devices that were understood, by method.",
-        lambda w: _all(w.tally.messages, _METHODS),
+        lambda w: _all(w.counters.messages, _METHODS),
         ("method",),
     ),
     Family(
@@ -136,7 +136,7 @@ FAMILIES: tuple[Family, ...] = (
         "cmmd_uploads",
         "counter",
         "Uploads of devices, by kind.",
-        lambda w: _all(w.tally.uploads, ("full", "change")),
+        lambda w: _all(w.counters.uploads, ("full", "change")),
         ("kind",),
     ),
     Family(
@@ -150,27 +150,27 @@ FAMILIES: tuple[Family, ...] = (
         "cmmd_packet_gaps",
         "counter",
         "How often change uploads of a device were missing.",
-        lambda w: w.tally.packet_gaps,
+        lambda w: w.counters.packet_gaps,
     ),
     # history and the store
     Family(
         "cmmd_history_rows",
         "counter",
         "Readings that are durable, by why the upload was kept.",
-        lambda w: _all(w.tally.readings, get_args(KeptReason)),
+        lambda w: _all(w.counters.readings, get_args(KeptReason)),
         ("reason",),
     ),
     Family(
         "cmmd_history_suppressed",
         "counter",
         "Uploads with changes that were left out of history, because the device had too many.",
-        lambda w: w.tally.suppressed,
+        lambda w: w.counters.suppressed,
     ),
     Family(
         "cmmd_history_refused",
         "counter",
         "Uploads that should have been kept and could not; the devices were told so.",
-        lambda w: w.tally.not_kept,
+        lambda w: w.counters.not_kept,
     ),
     Family(
         "cmmd_history_backlog_rows",
@@ -227,7 +227,10 @@ FAMILIES: tuple[Family, ...] = (
         lambda w: w.lag.observed,
     ),
     Family(
-        "cmmd_bugs", "counter", "Failures that were nobody's fault but ours; the log has them.", lambda w: w.tally.bugs
+        "cmmd_bugs",
+        "counter",
+        "Failures that were nobody's fault but ours; the log has them.",
+        lambda w: w.counters.bugs,
     ),
 )
 """All of them, in the order in which they are shown."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IReactorTime
 
-from cmmd.fleet.counters.counters import Tally
+from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.fleet import Fleet
 from cmmd.web.metrics.device_metrics import DeviceMetricsResource
 from cmmd.web.metrics.families import Watched
@@ -17,7 +17,7 @@ __all__ = ["Monitoring"]
 class Monitoring:
     """What Prometheus asks for.
 
-    :param fleet: all devices. :param tally: what has been counted.
+    :param fleet: all devices. :param counters: what has been counted.
     :param connections: how many of devices stand, by role.
     :param now: Unix time in seconds. :param monotonic: seconds that go on evenly. :param clock: the reactor.
     :param max_age_s: see :class:`~cmmd.web.metrics.device_metrics.DeviceMetricsResource`.
@@ -28,7 +28,7 @@ class Monitoring:
         self,
         *,
         fleet: Fleet,
-        tally: Tally,
+        counters: Counters,
         connections: Callable[[], Mapping[str, int]],
         now: Callable[[], float],
         monotonic: Callable[[], float],
@@ -36,7 +36,7 @@ class Monitoring:
         max_age_s: float,
     ) -> None:
         self._lag = ReactorLag(clock, monotonic)
-        watched = Watched(fleet=fleet, tally=tally, connections=connections, lag=self._lag, started_at=now())
+        watched = Watched(fleet=fleet, counters=counters, connections=connections, lag=self._lag, started_at=now())
         self.metrics = MetricsResource(new_registry(watched))
         self.device_metrics = DeviceMetricsResource(
             fleet, now=now, monotonic=monotonic, clock=clock, max_age_s=max_age_s
