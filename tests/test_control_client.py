@@ -1,6 +1,7 @@
 """The client: nothing is asked twice, and what is not known is said to be so."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -17,7 +18,7 @@ from zope.interface import implementer
 from cmmd.control import commands, errors
 from cmmd.control.client import ControlClient
 from cmmd.control.control_server import ControlServer
-from cmmd.control.link import ALIVE_S, ATTEMPT_S, FIRST_RETRY_S, LONGEST_RETRY_S, Ask, Link
+from cmmd.control.link import ALIVE_S, ATTEMPT_S, LONGEST_RETRY_S, RETRY, Ask, Link
 from cmmd.control.listeners import unix_doors
 from cmmd.control.notifications import Notification
 from cmmd.fleet.events import Kind
@@ -31,6 +32,7 @@ from tests.world import HOSTID
 
 reactor: Any = _reactor
 OTHER = "AAAAAAAAAAAAAAAAAAAAAAAA"
+RETRY_S = 1.0
 
 
 @implementer(IStreamClientEndpoint)
@@ -79,8 +81,11 @@ STATUS = _status()
 class LinkTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.endpoint = Clock(), _Endpoint()
-        self.news: list[Notification] = []
-        self.link = Link(self.endpoint, self.clock, hear=self.news.append, greet=self.greet)
+        self.news: list[News] = []
+        self.link = self.made(lambda _: RETRY_S)
+
+    def made(self, retry: Callable[[int], float]) -> Link:
+        return Link(self.endpoint, self.clock, hear=self.news.append, greet=self.greet, retry=retry)
 
     async def greet(self, ask: Ask) -> None:
         await ask(commands.Status)
@@ -95,15 +100,81 @@ class LinkTests(SynchronousTestCase):
     def test_not_started(self) -> None:
         self.failureResultOf(self.ask(), errors.CannotConnect)
 
-    def test_waits_for_the_attempt_in_progress(self) -> None:
-        self.link.start()
+    def test_unanswered_at_the_end(self) -> None:
+        self.connected()
         asked = self.ask()
-        self.assertEqual(self.endpoint.asked(), [b"Status"])
         self.assertEqual(self.endpoint.asked(), [b"Reset"])
         self.assertNoResult(asked)
         now(self.link.stop())
         self.failureResultOf(asked, errors.OutcomeUnknown)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_request_waits_for_a_connection(self) -> None:
+        """Whatever the link is doing: an old start must not be sent when the daemon comes back."""
+        self.endpoint.hangs = True
+        self.link.start()
+        self.failureResultOf(self.ask(), errors.CannotConnect)
+        self.endpoint.hangs, self.endpoint.refuses = False, True
+        self.clock.advance(ATTEMPT_S)
+        self.failureResultOf(self.ask(), errors.CannotConnect)
+        self.endpoint.refuses = False
+        self.clock.advance(RETRY_S)
+        self.failureResultOf(self.ask(), errors.CannotConnect)  # it is greeted
+        self.assertEqual(self.endpoint.asked(), [b"Status"])
+        self.assertEqual(self.endpoint.asked(), [])
+        asked = self.ask()
+        self.endpoint.transports[-1].lose()
+        self.failureResultOf(asked, errors.OutcomeUnknown)
+        self.failureResultOf(self.ask(), errors.CannotConnect)
+        self.clock.advance(RETRY_S)
+        self.assertEqual(self.endpoint.asked(), [b"Status"])
+        self.assertEqual(self.endpoint.asked(), [])
+
+    def outcome(self) -> Deferred[None]:
+        """What becomes of waiting for the first attempt, as far as it is known now."""
+        connected = self.link.connected()
+        self.clock.advance(0)
+        return connected
+
+    def test_waiting_for_the_first_attempt(self) -> None:
+        self.failureResultOf(self.outcome(), errors.CannotConnect)
+        self.link.start()
+        waiting = self.outcome()
+        self.assertNoResult(waiting)
+        self.assertEqual(self.endpoint.asked(), [b"Status"])
+        self.clock.advance(0)
+        self.successResultOf(waiting)
+        self.successResultOf(self.outcome())
+        self.endpoint.refuses = True
+        self.endpoint.transports[-1].lose()
+        self.failureResultOf(self.outcome(), errors.CannotConnect)
+        self.clock.advance(RETRY_S)
+        self.failureResultOf(self.outcome(), errors.CannotConnect)
+        now(self.link.stop())
+
+    def test_who_is_told_of_the_connection_may_stop_it(self) -> None:
+        self.link.start()
+        stopped = self.link.connected().addCallback(lambda _: self.link.stop())
+        self.endpoint.asked()
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertTrue(self.endpoint.transports[-1].lost)
+
+    def test_thousands_of_failed_attempts(self) -> None:
+        """About three hours without a daemon: 2.0 ** 1024 is too large for a float."""
+        self.link = self.made(RETRY)
+        self.endpoint.refuses = True
+        self.link.start()
+        for attempts in range(1, 1200):
+            self.assertEqual(self.endpoint.attempts, attempts)
+            self.clock.advance(LONGEST_RETRY_S + 1)
+        self.endpoint.refuses = False
+        self.clock.advance(LONGEST_RETRY_S + 1)
+        self.assertEqual(self.endpoint.asked(), [b"Status"])
+        asked = self.ask()
+        self.assertEqual(self.endpoint.asked(), [b"Reset"])
+        now(self.link.stop())
+        self.failureResultOf(asked, errors.OutcomeUnknown)
 
     def test_nothing_is_sent_later(self) -> None:
         self.endpoint.refuses = True
@@ -115,12 +186,11 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(self.endpoint.asked(), [b"Status"])
         self.assertEqual(self.endpoint.asked(), [])
 
-    def test_waiting_ones_fail_with_the_attempt(self) -> None:
+    def test_an_attempt_that_takes_too_long(self) -> None:
         self.endpoint.hangs = True
         self.link.start()
-        asked = self.ask()
         self.clock.advance(ATTEMPT_S)
-        error = self.failureResultOf(asked, errors.CannotConnect)
+        error = self.failureResultOf(self.ask(), errors.CannotConnect)
         self.assertEqual(str(error.value), "no answer in time")
 
     def test_lost_in_flight_is_not_asked_again(self) -> None:
@@ -130,7 +200,7 @@ class LinkTests(SynchronousTestCase):
         self.endpoint.transports[-1].lose()
         self.failureResultOf(asked, errors.OutcomeUnknown)
         self.failureResultOf(self.ask(), errors.CannotConnect)
-        self.clock.advance(FIRST_RETRY_S)
+        self.clock.advance(RETRY_S)
         self.assertEqual(self.endpoint.asked(), [b"Status"])
         self.assertEqual((self.endpoint.asked(), self.endpoint.attempts), ([], 2))
         self.assertNoResult(self.ask())
@@ -138,26 +208,26 @@ class LinkTests(SynchronousTestCase):
 
     def test_lost_while_greeting(self) -> None:
         self.link.start()
-        asked = self.ask()
+        connected = self.link.connected()
         self.endpoint.transports[-1].lose()
-        self.failureResultOf(asked, errors.CannotConnect)
-        self.clock.advance(2 * FIRST_RETRY_S)
+        self.clock.advance(0)
+        self.failureResultOf(connected, errors.CannotConnect)
+        self.clock.advance(RETRY_S)
         self.assertEqual(self.endpoint.asked(), [b"Status"])
 
     def test_greeting_that_is_not_answered(self) -> None:
         self.link.start()
-        asked = self.ask()
         self.clock.advance(ATTEMPT_S)
-        self.failureResultOf(asked, errors.CannotConnect)
+        self.failureResultOf(self.ask(), errors.CannotConnect)
         self.assertTrue(self.endpoint.transports[-1].lost)
 
     def test_back_off(self) -> None:
+        self.link = self.made(RETRY)
         self.endpoint.refuses = True
         self.link.start()
         attempts = []
         for _ in range(8):
-            self.clock.advance(5)
-            self.clock.advance(5)
+            self.clock.advance(LONGEST_RETRY_S + 1)  # the back-off adds up to a second at random
             attempts.append(self.endpoint.attempts)
         self.assertEqual([after - before for before, after in pairwise(attempts[3:])], [1] * 4)
 
@@ -243,8 +313,18 @@ class ClientTests(TestCase):
     async def started(self) -> ControlClient:
         client = self.client()
         client.start()
-        await client.status()
+        await client.connected()
         return client
+
+    async def back(self, client: ControlClient) -> None:
+        """Wait until a client has found the daemon again."""
+        while True:
+            try:
+                await client.status()
+            except errors.CannotConnect:
+                await deferLater(reactor, 0.01)
+            else:
+                return
 
     def obey(self, outcome: int = 1) -> Deferred[None]:
         async def obeyed() -> None:
@@ -324,7 +404,7 @@ class ClientTests(TestCase):
         await self.assertFailure(Deferred.fromCoroutine(client.send_command(HOSTID, "start")), errors.CannotConnect)
         again = await self.open()
         await until(lambda: len(again))
-        await client.status()
+        await self.back(client)
         self.assertEqual(len(self.control.sent), 1)
 
     async def test_watch(self) -> None:

@@ -248,7 +248,7 @@ class UnixTests(TestCase):
         stranger = await self.stranger()
         client = ControlClient(self.state, reactor)
         client.start()
-        await client.status()
+        await client.connected()
         await programs.stop()
         self.assertEqual(len(programs), 0)
         await until(lambda: stranger.lost)

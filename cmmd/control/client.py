@@ -49,6 +49,13 @@ class ControlClient:
         """Connect, and stay connected."""
         self._link.start()
 
+    async def connected(self) -> None:
+        """Wait for the end of the first attempt after ``start``: requests never wait for a connection.
+
+        :raises CannotConnect: it has failed, or a later one has.
+        """
+        await self._link.connected()
+
     def stop(self) -> Deferred[None]:
         """End the connection; fires when it has ended."""
         return self._link.stop()
@@ -60,7 +67,7 @@ class ControlClient:
         """
         self.start()
         try:
-            await self.status()
+            await self.connected()
         except CannotConnect:
             await self.stop()
             raise

@@ -1,25 +1,31 @@
-"""The client's connection: made, looked after, and made again when it is lost. Nothing is ever asked twice."""
+"""Keep the client's connection to the daemon: made, checked, and made again when it is lost.
+
+Nothing is sent twice, and no request waits for a connection: without one it fails at once. A request that waited could
+start an engine when the daemon comes back, long after the operator has gone to the machine.
+"""
 
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet import protocol as twisted_protocol
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as NotInTime
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from cmmd.control import commands
 from cmmd.control.errors import BadArgument, CannotConnect, NotUnderstood, OutcomeUnknown
 from cmmd.control.notifications import Notification
 from cmmd.tls.reasons import why
 
-__all__ = ["ALIVE_S", "ATTEMPT_S", "FIRST_RETRY_S", "LONGEST_RETRY_S", "Ask", "Link"]
+__all__ = ["ALIVE_S", "ATTEMPT_S", "FIRST_RETRY_S", "LONGEST_RETRY_S", "RETRY", "Ask", "Link"]
 
 log = Logger()
 
@@ -30,6 +36,11 @@ ALIVE_S = 20.0
 """Seconds of silence before the daemon is asked whether it lives, and how long it may take to say so."""
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
+
+RETRY = backoffPolicy(FIRST_RETRY_S / 2, LONGEST_RETRY_S, factor=2.0)
+"""Seconds before the next attempt: doubling from FIRST_RETRY_S to LONGEST_RETRY_S, and up to one more at random."""
+
+CONNECTING = "no connection yet"
 
 
 class Ask(Protocol):
@@ -56,6 +67,7 @@ class _Protocol(amp.AMP):
         self.standing = False
         self.lost = ""
         self.heard = False
+        self.told: IProtocol | None = None  # of ClientService: is told of the end
 
     def makeConnection(self, transport: Any) -> None:
         self.standing = True
@@ -72,6 +84,8 @@ class _Protocol(amp.AMP):
         self.transport = None
         if self._waiting is not None:
             self._waiting.callback(False)
+        if self.told is not None:
+            self.told.connectionLost(reason)
 
     def stands_for(self, seconds: float) -> Deferred[bool]:
         """Fires with True after so many seconds, or with False as soon as the connection is lost."""
@@ -119,12 +133,26 @@ class _Protocol(amp.AMP):
         return super().locateResponder(name) if name == commands.Event.commandName else None
 
 
-class Link:
-    """Keeps a connection while it runs.
+class _Transport:
+    """What ClientService may do with a connection: end it, at once."""
 
-    :param endpoint: where to.
-    :param hear: is given the news that the daemon sends; the next ones come when its result has fired.
-    :param greet: called with each new connection before others may use it.
+    def __init__(self, protocol: _Protocol) -> None:
+        self._protocol = protocol
+
+    def loseConnection(self) -> None:
+        if self._protocol.transport is not None:
+            self._protocol.transport.abortConnection()
+
+
+@implementer(IStreamClientEndpoint)
+class _GreetingEndpoint:
+    """Makes connections on which the daemon has answered a greeting; others are failed attempts.
+
+    A greeting in ``prepareConnection`` would not do: ClientService knows no transition for a connection that is lost
+    meanwhile. Therefore it hears of a connection only after the greeting.
+
+    :param ready: called with each such connection.
+    :param failed: called with the reason of a failed attempt.
     """
 
     def __init__(
@@ -134,108 +162,156 @@ class Link:
         *,
         hear: Callable[[Notification], object],
         greet: Callable[[Ask], Coroutine[Deferred[Any], Any, object]],
+        ready: Callable[[_Protocol], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._factory = Factory.forProtocol(partial(_Protocol, hear, clock))
         self._factory.noisy = False
         self._greet = greet
+        self._ready = ready
+        self._failed = failed
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        protocol: Any = None
+        try:
+            protocol = await self._endpoint.connect(self._factory).addTimeout(ATTEMPT_S, self._clock)
+            await in_time(self._greet(protocol.ask), ATTEMPT_S, self._clock)
+            if not protocol.standing:
+                raise CannotConnect(protocol.lost)
+        except Exception as error:
+            reason = why(error) if protocol is None or protocol.standing else protocol.lost
+            if protocol is not None:
+                await protocol.end()
+            self._failed(reason)
+            raise
+        told = factory.buildProtocol(None)  # type: ignore[arg-type]  # the address: nobody looks at it
+        assert told is not None
+        told.makeConnection(_Transport(protocol))  # type: ignore[arg-type]
+        protocol.told = told
+        self._ready(protocol)
+        return told
+
+
+class Link:
+    """Keeps a connection while it runs.
+
+    :param endpoint: where to.
+    :param hear: is given the news that the daemon sends; the next ones come when its result has fired.
+    :param greet: called with each new connection before others may use it.
+    :param retry: seconds before an attempt, by how many have failed.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        *,
+        hear: Callable[[News], object],
+        greet: Callable[[Ask], Coroutine[Deferred[Any], Any, object]],
+        retry: Callable[[int], float] = RETRY,
+    ) -> None:
+        self._clock = clock
         self._protocol: _Protocol | None = None
-        self._running: Deferred[None] | None = None
-        self._waiting: list[Deferred[_Protocol]] = []
-        self._failed: str | None = "not started"
-        self._stopping = False
-        self._telling = False
+        self._missing = "not started"  # why there is no connection
+        self._waiting: list[Deferred[None]] = []
+        greeting = _GreetingEndpoint(endpoint, clock, hear=hear, greet=greet, ready=self._ready, failed=self._failed)
+        factory = Factory.forProtocol(twisted_protocol.Protocol)
+        factory.noisy = False
+        self._service = ClientService(greeting, factory, retry, clock)
 
     async def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
-        """See Ask. While a connection is being made it waits for that; between two attempts it fails at once.
+        """Send a command once, on the connection that stands now.
 
-        :raises CannotConnect: nothing was sent.
+        :return: its answer.
+        :raises CannotConnect: there is no connection: nothing was sent, and nothing will be.
         :raises OutcomeUnknown: the connection was lost before the answer.
         """
         protocol = self._protocol
-        if protocol is not None and not protocol.standing:
-            raise CannotConnect(protocol.lost)
         if protocol is None:
-            if self._failed is not None:
-                raise CannotConnect(self._failed)
-            waiting: Deferred[_Protocol] = Deferred()
-            self._waiting.append(waiting)
-            protocol = await waiting
+            raise CannotConnect(self._missing)
+        if not protocol.standing:
+            raise CannotConnect(protocol.lost)
         return await protocol.ask(command, **arguments)
 
     def start(self) -> None:
         """Connect, now and whenever the connection is lost."""
-        if self._running is None:
-            self._failed, self._stopping = None, False
-            self._running = Deferred.fromCoroutine(self._run())
-            self._running.addErrback(lambda failure: failure.trap(CancelledError))
+        if not self._service.running:
+            self._missing = CONNECTING
+            self._service.startService()
+
+    def connected(self) -> Deferred[None]:
+        """Wait for the end of the first attempt after a start.
+
+        :return: fires when there is a connection; fails with CannotConnect where there is none by then, at once where
+            an attempt has failed before.
+        """
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        if self._protocol is not None or self._missing != CONNECTING:
+            self._tell()
+        return waiting
 
     def stop(self) -> Deferred[None]:
         """End the connection, and make no other. What is unanswered fails with OutcomeUnknown.
 
         :return: fires when it has ended.
         """
-        running, self._running, self._stopping = self._running, None, True
-        if running is None:
+        if not self._service.running:
             return succeed(None)
-        if self._telling:  # whoever is told stops us, and what tells him is still at it
-            self._clock.callLater(0, running.cancel)
-        else:
-            running.cancel()
-        return running
+        self._protocol, self._missing = None, "stopped"
+        self._tell()
+        return self._service.stopService()
 
-    async def _run(self) -> None:
-        failures = 0
-        while True:
-            protocol: Any = None
+    def _ready(self, protocol: _Protocol) -> None:
+        self._protocol = protocol
+        self._tell()
+        Deferred.fromCoroutine(self._look_after(protocol)).addErrback(
+            lambda failure: log.failure("while a connection is looked after", failure)
+        )
+
+    def _failed(self, reason: str) -> None:
+        if self._service.running:
+            self._missing = reason
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell who waits for a connection how things are, in a turn of the reactor of its own: he may stop the link."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if self._protocol is not None:
+                self._clock.callLater(0, one.callback, None)
+            else:
+                self._clock.callLater(0, one.errback, CannotConnect(self._missing))
+
+    async def _look_after(self, protocol: _Protocol) -> None:
+        """Make sure, time and again, that the daemon answers, and end a connection on which it does not."""
+        reason = ""
+        while await protocol.stands_for(ALIVE_S):
             try:
-                protocol = await self._endpoint.connect(self._factory).addTimeout(ATTEMPT_S, self._clock)
-                await self._in_time(self._greet(protocol.ask), ATTEMPT_S)
-                failures = 0
-                self._ready(protocol)
-                while await protocol.stands_for(ALIVE_S):
-                    await self._still_alive(protocol)
-                self._unready(protocol.lost)
-            except GeneratorExit:  # nobody runs us any more, and nothing can be waited for
-                protocol = None
-                raise
+                await self._still_alive(protocol)
             except Exception as error:
-                failures += 1
-                self._unready(why(error) if protocol is None or protocol.standing else protocol.lost)
-            finally:
-                if protocol is not None:
+                if protocol.standing:
+                    reason = why(error)
                     await protocol.end()
-            if self._stopping:
-                return
-            await deferLater(self._clock, min(FIRST_RETRY_S * 2**failures, LONGEST_RETRY_S))
-            self._failed = None
+        if self._protocol is protocol:
+            self._protocol, self._missing = None, reason or protocol.lost
 
     async def _still_alive(self, protocol: _Protocol) -> None:
         """Make sure that the daemon answers. Whatever comes from it says so: it may have much to do."""
         if not protocol.heard:
             try:
-                await self._in_time(protocol.ask(commands.Status), ALIVE_S)
+                await in_time(protocol.ask(commands.Status), ALIVE_S, self._clock)
             except NotInTime:
                 if not protocol.heard:
                     raise
         protocol.heard = False
 
-    def _in_time(self, asking: Coroutine[Deferred[Any], Any, Any], seconds: float) -> Deferred[Any]:
-        return Deferred.fromCoroutine(asking).addTimeout(seconds, self._clock)
 
-    def _ready(self, protocol: _Protocol) -> None:
-        self._protocol = protocol
-        self._tell(lambda one: one.callback(protocol))
-
-    def _unready(self, reason: str) -> None:
-        self._protocol = None
-        failed = self._failed = "stopped" if self._stopping else reason
-        self._tell(lambda one: one.errback(CannotConnect(failed)))
-
-    def _tell(self, tell: Callable[[Deferred[_Protocol]], None]) -> None:
-        waiting, self._waiting = self._waiting, []
-        self._telling = True
-        for one in waiting:
-            tell(one)
-        self._telling = False
+def in_time(asking: Coroutine[Deferred[Any], Any, Any], seconds: float, clock: IReactorTime) -> Deferred[Any]:
+    """Give up waiting for something after so many seconds: a TimeoutError of Twisted's."""
+    return Deferred.fromCoroutine(asking).addTimeout(seconds, clock)
