@@ -5,12 +5,20 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VECTORS = Path(__file__).resolve().parent / "vectors"
+
+
+class Longest(Random):
+    """No randomness: a back-off with it waits whole steps."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return max(a, b)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ STATUS = _status()
 class LinkTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.endpoint = Clock(), _Endpoint()
-        self.news: list[News] = []
+        self.news: list[Notification] = []
         self.link = self.made(lambda _: RETRY_S)
 
     def made(self, retry: Callable[[int], float]) -> Link:

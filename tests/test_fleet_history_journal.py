@@ -12,6 +12,7 @@ from cmmd.fleet.history.journal import BATCH_S, FIRST_RETRY_S, LONGEST_RETRY_S, 
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Alarm, Event, LastUpload, ProfileVersion, Reading, Row
+from tests.support import Longest
 
 
 def event(number: int) -> Event:
@@ -61,7 +62,7 @@ class JournalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = Recorder()
-        self.journal = Journal(self.store, self.clock)
+        self.journal = Journal(self.store, self.clock, Longest())
 
     def numbers(self) -> list[list[int]]:
         return [
@@ -290,7 +291,7 @@ class JournalTests(SynchronousTestCase):
                 return written
 
         self.store = Leaves()
-        self.journal = Journal(self.store, self.clock)
+        self.journal = Journal(self.store, self.clock, Longest())
         self.store.poison = event(2)
         for number in (1, 2, 3, 4):
             self.journal.add(event(number))

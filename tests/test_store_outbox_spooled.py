@@ -6,11 +6,13 @@ from typing import Any
 from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 
+from cmmd.backoff import Backoff
 from cmmd.store.interface import DuplicateDevice, StoreError, StoreUnavailable
 from cmmd.store.outbox import handover, known, spooled
 from cmmd.store.records import Alarm, Device, Event, Numbers, Query, Reading, Row
 from tests.shaky_store import AWAY, LOST, WELL, ShakyStore
 from tests.spool_world import SpoolWorld
+from tests.support import Longest
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -99,6 +101,7 @@ class OutageTests(_Away):
         self.assertEqual(self.shaky.writes, [[PROFILE, ALARM], [COMMAND, EVENT], [first, second], [third, UPLOAD]])
 
     def test_attempts_become_rarer(self) -> None:
+        self.patch(spooled, "Backoff", lambda first, cap: Backoff(first, cap, Longest()))
         self.up()
         self.away(READING)
         asked: list[float] = []

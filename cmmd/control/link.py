@@ -211,7 +211,7 @@ class Link:
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
         *,
-        hear: Callable[[News], object],
+        hear: Callable[[Notification], object],
         greet: Callable[[Ask], Coroutine[Deferred[Any], Any, object]],
         retry: Callable[[int], float] = RETRY,
     ) -> None:

@@ -3,12 +3,14 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from random import Random
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from cmmd.backoff import Backoff
 from cmmd.fleet.counters.histogram import Histogram
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.store.interface import IStore, StoreUnavailable
@@ -60,12 +62,13 @@ class Journal:
 
     :param store: where rows go.
     :param clock: for the pace.
+    :param random: for the pauses between attempts.
     :ivar up: whether the store took the last batch.
     :ivar lost: events that were given up because too many rows waited.
     :ivar write_seconds: how long the store took over each batch, whether it took it or not.
     """
 
-    def __init__(self, store: IStore, clock: IReactorTime) -> None:
+    def __init__(self, store: IStore, clock: IReactorTime, random: Random | None = None) -> None:
         self._store = store
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
@@ -73,7 +76,7 @@ class Journal:
         self._timer: IDelayedCall | None = None
         self._writing = False
         self._urgent = False
-        self._retry_s = FIRST_RETRY_S
+        self._backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S, random)
         self._drained: list[Deferred[None]] = []
         self._limit = LogLimit(clock)
         self.up = True
@@ -235,7 +238,7 @@ class Journal:
     def _is_up(self) -> None:
         if not self.up:
             self.up = True
-            self._retry_s = FIRST_RETRY_S
+            self._backoff.reset()
             log.info("the store takes rows again; {waiting} wait", waiting=len(self))
 
     def _is_down(self, error: StoreUnavailable) -> None:
@@ -251,8 +254,7 @@ class Journal:
                 self._newest.setdefault(key, one.row)  # unless a newer one has come meanwhile
             elif one.stays:
                 self._waiting.append(_Waiting(one.row))
-        self._timer = self._clock.callLater(self._retry_s, self._due)
-        self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
+        self._timer = self._clock.callLater(self._backoff.next(), self._due)
         _settle(waiting, StoreUnavailable("the store does not take anything now"))
         self._tell_drained()
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from cmmd.backoff import Backoff
 from cmmd.gateway.bus.echo_detection import find_out_echo, needs_echo_known
 from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
 from cmmd.gateway.bus.late_responses import LateResponses
@@ -16,7 +17,6 @@ from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.request_queue import Exchange, RequestQueue
 from cmmd.gateway.bus.statistics import Statistics
 from cmmd.gateway.bus.transaction import Transactions
-from cmmd.gateway.link.backoff import Backoff
 from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
 
@@ -67,7 +67,7 @@ class Bus:
         self.statistics = Statistics()
         self._clock = clock
         self._open_port = open_port
-        self._backoff = Backoff(random, FIRST_WAIT_S, LONGEST_WAIT_S)
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random)
         self._log = Logger() if log is None else log
         self._exchanges = RequestQueue()
         self._owed = LateResponses(clock)

@@ -13,9 +13,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address, EndpointFactory, parse_address
 from cmmd.gateway.link.answers import Answers, at_once
-from cmmd.gateway.link.backoff import Backoff
 from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.connection import LinkError, Standstill, never_stood_still
 from cmmd.gateway.link.orders import LinkCounters, Orders
@@ -29,6 +29,8 @@ from cmmd.wire.quoting import quoted
 __all__ = ["HEARTBEAT_INTERVAL_S", "Link"]
 
 HEARTBEAT_INTERVAL_S = 60.0
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.5, 30.0
 
 GOOD_SESSION_S = 30.0
 """A session that lasted as long as this starts the back-off over."""
@@ -120,7 +122,7 @@ class Link(Service):
             clock_learnt=self._clock_learnt,
             stops=set(),
         )
-        self._backoff = Backoff(random)
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random)
         self._last_reason = ""
         self._running: Deferred[None] | None = None
         self.clock_offset: float | None = None

@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address
 from cmmd.gateway.link.answers import OrderAnswer
-from cmmd.gateway.link.backoff import Backoff
 from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.connection import LinkError, ServerAnswer, ServerConnection
 from cmmd.gateway.link.session import NOT_OURS, Session
@@ -91,7 +91,7 @@ class Backfill:
         :param session: it stands. :param plan: what the device has been told to poll in it.
         :raises LinkError: the session has to end.
         """
-        backoff = Backoff(self._random, FIRST_WAIT_S, LONGEST_WAIT_S)
+        backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, self._random)
         before = self.sent
         wait = self._random.uniform(0, FIRST_WITHIN_S)
         with suppress(BufferFailed):

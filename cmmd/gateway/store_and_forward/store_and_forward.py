@@ -10,8 +10,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address
-from cmmd.gateway.link.backoff import Backoff
 from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import Source
@@ -71,7 +71,7 @@ class StoreAndForward:
         self._clock = clock
         self._log = log
         self._mending: Deferred[None] | None = None
-        self._until_mended = Backoff(random, FIRST_MENDING_S, LONGEST_MENDING_S)
+        self._until_mended = Backoff(FIRST_MENDING_S, LONGEST_MENDING_S, random)
         self._ordered: Ordered | None = None
         self._timekeeper = Timestamps(now, terms.ticks, terms.boot or boot_id())
         self.recorder = Recorder(

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cmmd.backoff import Backoff
 from cmmd.store.interface import Health, IStore, Snapshot, StoreError, StoreTaken, StoreUnavailable
 from cmmd.store.outbox.handover import Handover
 from cmmd.store.outbox.known import Known
@@ -141,7 +142,7 @@ class SpooledStore:
             self._known.take_over(known, kept)
         if waits:
             log.info("{backlog} rows wait in the spool, and go to the store now", backlog=self._spool.backlog)
-            self._recover(0)
+            self._recover(at_once=True)
 
     def _claim_failed(self, failure: Failure) -> None:
         if self._closing or failure.check(CancelledError):
@@ -260,16 +261,18 @@ class SpooledStore:
         self._has_taken(rows)
         return self._follow(rows)
 
-    def _recover(self, delay_s: float = FIRST_RETRY_S) -> None:
+    def _recover(self, *, at_once: bool = False) -> None:
         if not self._closing:
-            self._recovering = Deferred.fromCoroutine(self._until_it_is_back(delay_s))
+            self._recovering = Deferred.fromCoroutine(self._until_it_is_back(at_once))
             self._recovering.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
-    async def _until_it_is_back(self, delay_s: float) -> None:
+    async def _until_it_is_back(self, at_once: bool) -> None:
         """Try until the store has all that was in the spool."""
+        backoff = Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
+        pause_s = 0.0 if at_once else backoff.next()
         said = ""
         while True:
-            await deferLater(self._clock, delay_s)
+            await deferLater(self._clock, pause_s)
             try:
                 await self._reach()
                 await self._handover.run(to_the_end=False)
@@ -288,7 +291,7 @@ class SpooledStore:
                     said = str(error)
                     _log_obstacle(error)
             self._router.take(Route.SPOOL)
-            delay_s = min(max(2 * delay_s, FIRST_RETRY_S), LONGEST_RETRY_S)
+            pause_s = backoff.next()
         self._recovering = None
         self._taken_away = False
         self._router.take(Route.STORE)

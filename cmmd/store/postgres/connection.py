@@ -5,7 +5,7 @@ libpq closes, and its cancelling may block. All that is seen to here.
 """
 
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from enum import IntEnum, auto
 from typing import Any
 
@@ -17,9 +17,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
-from txpostgres.retrying import simpleBackoffIterator
 from txpostgres.txpostgres import Connection, Cursor
 
+from cmmd.backoff import Backoff
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres.address import Address
 from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
@@ -34,7 +34,7 @@ CONNECT_S = 8.0
 PATIENCE_S = 15.0
 """How long a call may stay without an answer; the server gives it up earlier, see ``statement_timeout``."""
 
-LONGEST_PAUSE_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.8, 5.0
 
 Rows = list[tuple[Any, ...]]
 Greet = Callable[[Cursor], Coroutine[Deferred[Any], Any, None]]
@@ -247,7 +247,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
     def __init__(self, reactor: Any, link: Link) -> None:
         super().__init__(deathChecker=self._is_fatal, reactor=reactor)
         self._link = link
-        self._pauses: Iterator[float] = iter(())
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._timer: IDelayedCall | None = None
         self._stopped = False
         self.connectionIsDead = True
@@ -269,8 +269,8 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
             return
         if failure is not None:
             self._link.lost(failure.value)
-        self._pauses = simpleBackoffIterator(initialDelay=0.5, maxDelay=LONGEST_PAUSE_S, factor=1.7, maxRetries=0)
-        self._after(next(self._pauses))
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._after(0.0)
 
     def stop(self) -> None:
         """Try no more."""
@@ -294,4 +294,4 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
             log.failure("while connecting", failure=failure)
         self._link.failed(failure.value)
         if not self._stopped:
-            self._after(next(self._pauses))
+            self._after(self._backoff.next())

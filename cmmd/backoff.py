@@ -1,4 +1,7 @@
-"""How long to wait before the next attempt."""
+"""Choose how long to wait before the next attempt: one rule for database, journal and gateway.
+
+``js/backoff.js`` of the console waits by the same rule; the control client has Twisted's ``backoffPolicy``.
+"""
 
 from random import Random
 
@@ -8,13 +11,13 @@ __all__ = ["Backoff"]
 class Backoff:
     """Jittered exponential back-off: each wait is between half a step and a step, and steps double up to a cap.
 
-    :param random: where the jitter comes from.
     :param first: the first step, in seconds.
     :param cap: the longest step, in seconds.
+    :param random: where the jitter comes from; None: a generator of its own.
     """
 
-    def __init__(self, random: Random, first: float = 1.5, cap: float = 30.0) -> None:
-        self._random = random
+    def __init__(self, first: float, cap: float, random: Random | None = None) -> None:
+        self._random = Random() if random is None else random  # noqa: S311  # nothing is secret about a pause
         self._first = first
         self._cap = cap
         self._step = first
