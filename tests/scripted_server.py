@@ -197,7 +197,7 @@ class ScriptedSource:
         self.obey: Callable[[str], bool | Deferred[bool]] = lambda frame: False
         self.stops: set[str] = set()
         self.port_works = False
-        self.wires: tuple[int, int] = (2, 0)
+        self.wires: tuple[int, int | None] = (2, 0)
 
     def identity(self) -> LoginParams:
         port, baud = self.wires

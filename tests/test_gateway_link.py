@@ -145,6 +145,16 @@ class WayTests(LinkTestCase):
             run(self.clock, 5)
             self.assertEqual(len(self.source.ports), times)
 
+    def test_a_speed_that_was_not_told(self) -> None:
+        """It has no code, and what the server repeats is from another time."""
+        self.prepare(follow_wiring=True)
+        self.source.port_works = True
+        self.source.wires = (2, None)
+        self.server.replies["login"] = login_answer(modulePort=2, moduleBaud=0)
+        self.start(3)
+        self.assertEqual(self.source.ports, [])
+        self.assertNotIn("moduleBaud", self.server.connections[0].of("login")[0]["params"])
+
     def test_another_wiring_of_a_server_that_is_not_ours(self) -> None:
         self.server.replies["login"] = login_answer(moduleBaud=1, modulePort=4)
         self.attached()

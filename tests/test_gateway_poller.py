@@ -155,6 +155,31 @@ class FullTests(PollerTestCase):
         self.assertEqual(self.full(), [self.answer(COILS), exception, self.answer(SECOND)])
         self.assertEqual((self.source.exceptions, self.source.unanswered, self.source.silent), (1, 0, False))
 
+    def test_what_is_refused_is_unknown_and_the_rest_is_uploaded(self) -> None:
+        self.source.follow(PLAN, 0)
+        self.assertEqual(len(self.full()), 3)
+        self.assertEqual(self.source.unread, [])
+        self.bus.troubles = {FIRST.to_hex(): refusal(FIRST, 2)}
+        self.bus.registers[50] = 0x0107
+        with capturedLogs() as events:
+            changes = self.changes()
+            self.assertEqual(changes, ChangeParams(f03=[{"0032": "0107"}]))
+            self.assertIsNone(self.changes())
+            full = self.do(self.source.change_upload())  # it has been refused for three rounds
+            self.assertIsNone(self.changes())
+        assert isinstance(full, str)
+        exception = ExceptionResponse(1, Function.READ_HOLDING_REGISTERS, 2).to_hex()
+        self.assertEqual(full.split(";"), [self.answer(COILS), exception, self.answer(SECOND)])
+        self.assertEqual(self.source.unread, ["registers 0 to 44: exception 2, illegal data address"])
+        self.assertEqual([event["unread"] for event in events if "unread" in event], self.source.unread)
+        self.bus.troubles = {}
+        changes = self.changes()
+        assert changes is not None
+        self.assertEqual((len(changes.f03), self.source.unread), (45, []))
+        self.bus.troubles = {COILS.to_hex(): no_answer()}
+        self.full()
+        self.assertEqual(self.source.unread, ["coils 0 to 89: no valid answer"])
+
 
 class AmbiguityTests(PollerTestCase):
     """What a server makes of an upload that lacks frames (section 4.4)."""
@@ -198,7 +223,7 @@ class AmbiguityTests(PollerTestCase):
         assert changes is not None
         told = {place: value for item in changes.f03 for place, value in item.items()}
         self.assertEqual(set(told), {f"{one.address + place:04X}" for one in ALIKE for place in range(4)})
-        self.assertEqual((told["0064"], changes.f01), ("0200", []))
+        self.assertEqual((told["0064"], changes.f01), ("0002", []))
         self.bus.troubles = {}
         changes = self.changes()
         assert changes is not None
@@ -246,7 +271,7 @@ class ChangeTests(PollerTestCase):
         self.bus.registers[0] = 0x00EF
         self.bus.coils = 1 << 41
         self.bus.registers[50] = 5000
-        self.assertEqual(self.changes(), ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "EF00"}, {"0032": "8813"}]))
+        self.assertEqual(self.changes(), ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "00EF"}, {"0032": "1388"}]))
         self.assertIsNone(self.changes())
         self.full()
         self.assertIsNone(self.changes())
@@ -259,7 +284,7 @@ class ChangeTests(PollerTestCase):
             for _ in range(MISSED_BEFORE_SAID - 1):
                 self.assertIsNone(self.changes())
             self.bus.troubles = {}
-            self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": f"{self.bus.registers[0]:02X}00"}]))
+            self.assertEqual(self.changes(), ChangeParams(f03=[{"0000": f"{self.bus.registers[0]:04X}"}]))
 
     def test_a_block_that_is_not_read_any_more_is_told_once_in_a_full_set(self) -> None:
         """Else the server would take its last values for true for ever; then they come back, all of them."""
@@ -269,7 +294,7 @@ class ChangeTests(PollerTestCase):
             self.bus.troubles = {COILS.to_hex(): trouble}
             self.bus.registers[50] += 1
             said = [self.do(self.source.change_upload()) for _ in range(10)]
-            self.assertEqual(said[0], ChangeParams(f03=[{"0032": f"{self.bus.registers[50]:02X}00"}]))
+            self.assertEqual(said[0], ChangeParams(f03=[{"0032": f"{self.bus.registers[50]:04X}"}]))
             self.assertEqual(said[1], None)
             self.assertEqual(said[2], ";".join([*told, self.answer(FIRST), self.answer(SECOND)]))
             self.assertEqual(said[3:], [None] * 7)
@@ -350,15 +375,15 @@ class ChangeTests(PollerTestCase):
         self.assertEqual(len(changes.f03), 55)
 
     def test_byte_order_of_the_profile(self) -> None:
-        big = Profile(
+        little = Profile(
             "own",
             parse_definition(
-                'title = "Own"\nmodels = ["OWN1"]\nchange_byte_order = "big"\n'
+                'title = "Own"\nmodels = ["OWN1"]\nchange_byte_order = "little"\n'
                 "polls = [{unit = 1, function = 3, address = 0, count = 4}]\n"
             ),
         )
-        self.source = self.made(Catalog(CATALOG, [big]))
-        for moduletype, value in (("OWN1", "00EF"), ("HGM6120N", "EF00"), ("HGM4020N", "EF00"), ("?", "EF00")):
+        self.source = self.made(Catalog(CATALOG, [little]))
+        for moduletype, value in (("OWN1", "EF00"), ("HGM6120N", "00EF"), ("HGM4020N", "00EF"), ("?", "00EF")):
             self.moduletype = moduletype
             self.source.follow(plan_of(FIRST), 0)
             self.bus.registers[0] = 0

@@ -55,7 +55,7 @@ class WiringTests(SynchronousTestCase):
             log=log,
         )
 
-    def codes(self, wiring: PortSettings | None = None) -> tuple[int, int]:
+    def codes(self, wiring: PortSettings | None = None) -> tuple[int, int | None]:
         wiring = wiring or self.wiring
         return wiring.module_port, wiring.module_baud
 
@@ -72,8 +72,26 @@ class WiringTests(SynchronousTestCase):
             ((None, 2), "115200 bit/s"),
             ((0, 9), "modulePort 0? at moduleBaud 9?"),
             ((None, -1), "moduleBaud -1?"),
+            ((None, 3), "moduleBaud 3?"),
         ):
             self.assertEqual(module.named(*codes), name)
+
+    def test_speeds_without_a_code(self) -> None:
+        """They can be configured, and nobody can order them; an order for another port keeps them."""
+        for baud, speed in ((3, 2400), (4, 4800)):
+            with self.subTest(speed=speed):
+                slow = Wires(2, baud)
+                self.assertEqual(str(slow), f"RS485 at {speed} bit/s")
+                self.bus.lines.clear()
+                self.wiring = self.started(slow)
+                self.assertEqual(self.codes(), (2, None))
+                self.assertFalse(self.change(None, baud))
+                self.assertTrue(self.change(3, None))
+                self.assertEqual(self.wired(), [("/dev/ttyS0", speed)])
+                self.assertEqual(self.codes(self.started(slow)), (3, None))
+                self.assertTrue(self.change(2, 0))
+                self.assertEqual((self.codes(), self.wired()[-1]), ((2, 0), ("/dev/ttyUSB0", 9600)))
+                self.assertEqual(self.codes(self.started()), (2, 0))  # another one is configured now
 
     def test_as_configured(self) -> None:
         self.assertEqual(self.codes(), (2, 0))

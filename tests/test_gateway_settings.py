@@ -42,7 +42,7 @@ class SettingsTests(SynchronousTestCase):
             ("[server]\ndata_mode = 2", "server.data_mode: "),
             ("[server]\nheartbeat = 0", "server.heartbeat: "),
             ('[server.tls]\nenabled = "yes"', "server.tls.enabled: "),
-            ("[serial]\nbaud_rate = 4800", "serial.baud_rate: "),
+            ("[serial]\nbaud_rate = 1200", "serial.baud_rate: "),
             ('[serial]\nuse = "rs422"', "serial.use: "),
             ("[serial]\ntimeout = 0.001", "serial.timeout: "),
             ("[serial]\necho = 1", "serial.echo: "),

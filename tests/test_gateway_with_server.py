@@ -39,7 +39,7 @@ class GatewayTestCase(SynchronousTestCase):
 
     def byte_order_known(self, world: GatewayWorld) -> None:
         """Have the server know how to read change uploads, as of a gateway that has reported before."""
-        world.server.fleet.uploads.byte_order_decided(HOSTID, "little")
+        world.server.fleet.uploads.byte_order_decided(HOSTID, "big")
 
     def outage(self, seconds: float) -> None:
         self.world.network.cut()
@@ -89,7 +89,7 @@ class UploadTests(GatewayTestCase):
             world.genset.registers[6] = frequency
             world.run(7)
             self.assertEqual(self.unknown(), unknown)
-        self.assertEqual(world.known.byte_order, "little")
+        self.assertEqual(world.known.byte_order, "big")
         self.assert_known()
 
     def test_an_answer_that_does_not_come_makes_nothing_wrong(self) -> None:

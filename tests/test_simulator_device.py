@@ -117,7 +117,7 @@ class SimulatedDeviceTests(DeviceTestCase):
         self.genset.coils = 1 << 41 | 0b101
         self.assertEqual(
             self.change_upload(),
-            ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "EF00"}, {"0032": "8813"}]),
+            ChangeParams(f01=[{"0028": "02"}], f03=[{"0000": "00EF"}, {"0032": "1388"}]),
         )
         self.assertIsNone(self.change_upload())
 
@@ -153,7 +153,7 @@ class SimulatedDeviceTests(DeviceTestCase):
                 for change in changes.f03:
                     for address, value in change.items():
                         images[Function.READ_HOLDING_REGISTERS][int(address, 16)] = int.from_bytes(
-                            bytes.fromhex(value), "little"
+                            bytes.fromhex(value), "big"
                         )
         for request in plan:
             image = images[request.function]
@@ -273,7 +273,7 @@ class OrderTests(DeviceTestCase):
         changes = self.change_upload()
         assert changes is not None
         self.assertIn({"0028": "01"}, changes.f01)
-        self.assertIn({"0022": "0100"}, changes.f03)
+        self.assertIn({"0022": "0001"}, changes.f03)
 
     def test_wiring(self) -> None:
         self.assertEqual(self.wiring(), (2, 0))

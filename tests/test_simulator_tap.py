@@ -36,7 +36,7 @@ class OptionsTests(SynchronousTestCase):
         options = self.options(*SERVER)
         self.assertEqual(options.server, Address("127.0.0.1", 21318))
         self.assertEqual((options.devices, options.seed, options.model, options.data_mode), (1, 1, "HGM6120N", None))
-        self.assertEqual(options.misbehave, ())
+        self.assertEqual((options.misbehave, options.byte_order), ((), "big"))
 
     def test_all(self) -> None:
         options = self.options(
@@ -62,6 +62,7 @@ class OptionsTests(SynchronousTestCase):
             ([*SERVER, "--model", "M" * 31], "--model"),
             ([*SERVER, "--model", "a\nb"], "--model"),
             ([*SERVER, "--data-mode", "2"], "--data-mode"),
+            ([*SERVER, "--byte-order", "middle"], "--byte-order"),
             ([*SERVER, "--misbehave", "rude"], "--misbehave"),
             ([*SERVER, "--misbehave", ""], "--misbehave"),
             ([*SERVER, "--misbehave", "none,late=soon"], "--misbehave"),

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import GENERIC, Catalog
+from cmmd.gateway.blocks import Block, alike, joined, nothing, told_apart, unread
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.link.source import InputStates, OutcomeUnknown, Precondition, unopposed
@@ -68,24 +69,13 @@ class Wiring(Protocol):
         """0 off, 1 LINK, 2 RS485, 3 RS232, 4 USB."""
 
     @property
-    def module_baud(self) -> int:
-        """0 9600, 1 19200, 2 115200 bit/s."""
+    def module_baud(self) -> int | None:
+        """0 9600, 1 19200, 2 115200 bit/s; None: another speed, for which the protocol has no code."""
 
     def change(
         self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed
     ) -> Awaitable[bool]:
         """Be wired like that from now on; None: as it is. False: it cannot be, and all is as it was."""
-
-
-class _Block(NamedTuple):
-    """What became of one request of the plan.
-
-    :ivar frame: the response as read, or the exception; None: there was no answer.
-    :ivar payload: the values in it; None: there are none.
-    """
-
-    frame: str | None
-    payload: bytes | None
 
 
 class BusSource:
@@ -110,7 +100,7 @@ class BusSource:
     :param identity: who the device is; its wiring is put in here.
     :param inputs: the device's own inputs. While remote control is inhibited, every order but a stop is refused.
     :param catalog: knows the stop command and the byte order of change uploads by ``moduletype``; where the byte order
-        is open, they are little-endian, as in the field.
+        is open, they are big-endian, as most servers read them.
     :param unit: the controller's Modbus unit: of writes to unit 00.
     :param byte_order: goes before what the catalog says; None: nothing does.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
@@ -141,14 +131,15 @@ class BusSource:
         self._plan: tuple[ReadRequest, ...] = ()
         self._alike: frozenset[ReadRequest] = frozenset()
         self._given_byte_order = byte_order
-        self._byte_order: ByteOrder = byte_order or "little"
+        self._byte_order: ByteOrder = byte_order or "big"
         self._uploaded: dict[int, bytes] = {}  # values that the server has, by the place of their request in the plan
         self._missed: Counter[int] = Counter()  # cycles in a row without values that the server has, by the same
-        self._last: tuple[Sequence[ReadRequest], Sequence[_Block]] = (), ()  # the plan, and what became of it
+        self._last: tuple[Sequence[ReadRequest], Sequence[Block]] = (), ()  # the plan, and what became of it
         self._polling = DeferredLock()
         self.cycles = self.unanswered = self.exceptions = self.withheld = 0
         self.silent: bool | None = None
         self._silent_cycles = 0  # in a row
+        self._refused: frozenset[tuple[ReadRequest, int]] = frozenset()  # with the code; each is said once
         self._warned = False  # of a byte order that nobody has told
 
     def identity(self) -> LoginParams:
@@ -165,18 +156,17 @@ class BusSource:
         :raises cmmd.modbus.frames.ModbusFrameError: it is no plan.
         """
         self._plan = parse_plan(plan)
-        shapes = Counter(map(_shape, self._plan))
-        self._alike = frozenset(request for request in self._plan if shapes[_shape(request)] > 1)
+        self._alike = alike(self._plan)
         moduletype = self._identity().moduletype
         profile = self._catalog.for_moduletype(moduletype)
         if data_mode == 0 and self._given_byte_order is None and profile.name == GENERIC and not self._warned:
             self._warned = True
             self._log.warn(
-                "no profile of {moduletype} is known here: registers in change uploads are little-endian; if the server"
+                "no profile of {moduletype} is known here: registers in change uploads are big-endian; if the server"
                 " expects otherwise, set controllers.path or controller.byte_order",
                 moduletype=moduletype,
             )
-        of_profile: ByteOrder = "big" if profile.definition.change_byte_order == "big" else "little"
+        of_profile: ByteOrder = "little" if profile.definition.change_byte_order == "little" else "big"
         self._byte_order = self._given_byte_order or of_profile
         self._uploaded = {}
         self._missed.clear()
@@ -192,37 +182,28 @@ class BusSource:
     def reading(self) -> str:
         """See Source."""
         plan, blocks = self._last
-        return "" if _nothing(blocks) else _joined(blocks, self._told_apart(plan, blocks))
+        return "" if nothing(blocks) else joined(blocks, told_apart(plan, blocks, self._alike))
 
-    def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> str:
+    def _full(self, plan: Sequence[ReadRequest], blocks: Sequence[Block]) -> str:
         """A full upload of what was read; from now on the server has these values and no others."""
         self._missed.clear()
-        if _nothing(blocks):
+        if nothing(blocks):
             self._uploaded = {}
             return ";".join(ExceptionResponse(one.unit, one.function, TARGET_SILENT).to_hex() for one in plan)
-        places = self._told_apart(plan, blocks)
+        places = told_apart(plan, blocks, self._alike)
         for place, (request, block) in enumerate(zip(plan, blocks, strict=True)):
             if block.frame is not None and place not in places:
                 self._withhold(request)
         payloads = {place: blocks[place].payload for place in places}
         self._uploaded = {place: payload for place, payload in payloads.items() if payload is not None}
-        return _joined(blocks, places)
-
-    def _told_apart(self, plan: Sequence[ReadRequest], blocks: Sequence[_Block]) -> list[int]:
-        """Which blocks a full upload has a frame of: where one is missing, none that could be taken for another's."""
-        incomplete = any(block.frame is None for block in blocks)
-        return [
-            place
-            for place, (request, block) in enumerate(zip(plan, blocks, strict=True))
-            if block.frame is not None and not (incomplete and block.payload is not None and request in self._alike)
-        ]
+        return joined(blocks, places)
 
     async def change_upload(self) -> ChangeParams | str | None:
         """See Source."""
         plan = self._plan
         was_silent = self.silent
         blocks = await self._poll(plan)
-        if _nothing(blocks):
+        if nothing(blocks):
             due = self._silent_cycles <= SAID_AT_ONCE or self._silent_cycles % SAID_EVERY == 0
             return self._full(plan, blocks) if due else None
         if was_silent or self._is_overdue(blocks):  # changes cannot take back what the server takes for true
@@ -239,7 +220,7 @@ class BusSource:
                 self._uploaded[place] = block.payload
         return change_params(changes)
 
-    def _is_overdue(self, blocks: Sequence[_Block]) -> bool:
+    def _is_overdue(self, blocks: Sequence[Block]) -> bool:
         """Whether values that the server has could not be read for so long that it must not take them for true."""
         for place in self._uploaded:
             if blocks[place].payload is None:
@@ -248,7 +229,7 @@ class BusSource:
                 self._missed.pop(place, None)
         return any(count >= MISSED_BEFORE_SAID for count in self._missed.values())
 
-    async def _poll(self, plan: Sequence[ReadRequest]) -> list[_Block]:
+    async def _poll(self, plan: Sequence[ReadRequest]) -> list[Block]:
         """Go through a plan once, in its order; never twice at the same time."""
         await self._polling.acquire()
         try:
@@ -257,19 +238,21 @@ class BusSource:
             self._polling.release()
         self._last = plan, blocks
         self.cycles += 1
-        self._notice(silent=_nothing(blocks))
+        self._notice(silent=nothing(blocks))
+        self._notice_unread()
         return blocks
 
-    async def _read(self, request: ReadRequest) -> _Block:
+    async def _read(self, request: ReadRequest) -> Block:
         try:
             frame = await self._bus.read(request)
         except ExceptionAnswer as error:
             self.exceptions += 1
-            return _Block(ExceptionResponse(request.unit, request.function, error.code).to_hex(), None)
+            exception = ExceptionResponse(request.unit, request.function, error.code)
+            return Block(exception.to_hex(), None, exception)
         except BusError:
             self.unanswered += 1
-            return _Block(None, None)
-        return _Block(frame, ExpectedResponse(request).payload(frame))
+            return Block(None, None)
+        return Block(frame, ExpectedResponse(request).payload(frame))
 
     def _notice(self, *, silent: bool) -> None:
         self._silent_cycles = self._silent_cycles + 1 if silent else 0
@@ -279,6 +262,26 @@ class BusSource:
                 self._log.warn("no controller answers; until one does, the server is told that")
             else:
                 self._log.info("the controller answers")
+
+    @property
+    def unread(self) -> list[str]:
+        """Which values of the plan were not read in the last round, and why."""
+        return unread(*self._last)
+
+    def _notice_unread(self) -> None:
+        """Say once which blocks are refused, as long as they stay the same; what is not answered is counted only."""
+        plan, blocks = self._last
+        refused = frozenset(
+            (request, block.exception.code)
+            for request, block in zip(plan, blocks, strict=True)
+            if block.exception is not None
+        )
+        if refused - self._refused:
+            self._log.warn(
+                "the controller refuses some of the plan, the rest is uploaded; unknown: {unread}",
+                unread="; ".join(self.unread),
+            )
+        self._refused |= refused
 
     def _withhold(self, request: ReadRequest) -> None:
         self.withheld += 1
@@ -345,18 +348,3 @@ class BusSource:
     @property
     def _inhibited(self) -> bool:
         return self._inputs().inhibit_remote == 1
-
-
-def _nothing(blocks: Sequence[_Block]) -> bool:
-    """Whether a whole cycle was without an answer."""
-    return bool(blocks) and all(block.frame is None for block in blocks)
-
-
-def _joined(blocks: Sequence[_Block], places: Sequence[int]) -> str:
-    """``params`` of a full upload with these blocks."""
-    return ";".join(blocks[place].frame or "" for place in places)
-
-
-def _shape(request: ReadRequest) -> tuple[int, Function, int]:
-    """By what a server can tell the response to a request (section 4.4)."""
-    return request.unit, request.function, request.payload_length

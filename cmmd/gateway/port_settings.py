@@ -22,8 +22,11 @@ WIRING_FILE = "wiring.json"
 PORT_CODES = {"link": 1, "rs485": 2, "rs232": 3, "usb": 4}
 """``modulePort`` of section 4.1, by the names of the configuration; 0 is off."""
 
-BAUD_RATES = (9600, 19200, 115200)
-"""Bit/s, by ``moduleBaud`` of section 4.1."""
+BAUD_RATES = (9600, 19200, 115200, 2400, 4800)
+"""Bit/s, by ``moduleBaud`` of section 4.1; behind those with a code there, those that can only be configured."""
+
+CODED = 3
+"""Baud rates that have a code in the protocol."""
 
 _PORT_TITLES = {1: "LINK", 2: "RS485", 3: "RS232", 4: "USB"}
 
@@ -31,19 +34,19 @@ _PORT_TITLES = {1: "LINK", 2: "RS485", 3: "RS232", 4: "USB"}
 def named(module_port: int | None, module_baud: int | None) -> str:
     """What people call a port and a speed; None: not said, ``?`` behind a code that means nothing."""
     port = _PORT_TITLES.get(module_port, f"modulePort {module_port}?") if module_port is not None else ""
-    rates = dict(enumerate(BAUD_RATES))
+    rates = dict(enumerate(BAUD_RATES[:CODED]))
     baud = f"{rates[module_baud]} bit/s" if module_baud in rates else f"moduleBaud {module_baud}?"
     return " at ".join(part for part in (port, "" if module_baud is None else baud) if part)
 
 
 class Wires(Struct, frozen=True, forbid_unknown_fields=True):
-    """A port and its speed, in the codes of section 4.1."""
+    """A port and its speed, in the codes of section 4.1; ``module_baud``: as in :data:`BAUD_RATES`."""
 
     module_port: int
     module_baud: int
 
     def __str__(self) -> str:
-        return named(self.module_port, self.module_baud)
+        return f"{named(self.module_port, None)} at {BAUD_RATES[self.module_baud]} bit/s"
 
 
 class _Kept(Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,9 +125,9 @@ class PortSettings:
         return self._wires.module_port
 
     @property
-    def module_baud(self) -> int:
-        """``moduleBaud`` now."""
-        return self._wires.module_baud
+    def module_baud(self) -> int | None:
+        """``moduleBaud`` now; None: the speed has no code."""
+        return self._wires.module_baud if self._wires.module_baud < CODED else None
 
     async def change(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
@@ -155,8 +158,8 @@ class PortSettings:
 
     async def _change(self, module_port: int | None, module_baud: int | None, veto: Precondition) -> bool:
         port = self.module_port if module_port is None else module_port
-        baud = self.module_baud if module_baud is None else module_baud
-        if port not in self._there or baud not in range(len(BAUD_RATES)):
+        baud = self._wires.module_baud if module_baud is None else module_baud
+        if port not in self._there or module_baud not in (None, *range(CODED)):
             return self._refused(port, baud, "there is no such port here, or no such baud rate")
         why_not = veto()
         if why_not is not None:

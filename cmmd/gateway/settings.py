@@ -83,7 +83,7 @@ class Serial(Section, frozen=True, kw_only=True):
     usb: str = ""
     link: str = ""
     use: Literal["", "rs485", "rs232", "usb", "link"] = ""
-    baud_rate: Literal[9600, 19200, 115200] = 9600
+    baud_rate: Literal[2400, 4800, 9600, 19200, 115200] = 9600
     parity: Literal["none", "even", "odd"] = "none"
     stop_bits: Literal[1, 2] = 1
     timeout: Annotated[float, Meta(ge=0.01, le=60)] = 1.0

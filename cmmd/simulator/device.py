@@ -4,7 +4,7 @@ from struct import pack
 
 from msgspec.structs import replace
 
-from cmmd.gateway.link.changes import change_params, changed_items
+from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.link.source import NO_INPUTS, InputStates, Precondition, unopposed
 from cmmd.gateway.stop import STOP, stop_request
 from cmmd.modbus.frames import (
@@ -38,14 +38,22 @@ class SimulatedDevice:
 
     :param identity: how it logs in.
     :param misbehaviour: what is wrong with it; None: nothing.
+    :param byte_order: of registers in change uploads.
     :ivar input_states: its own four inputs; a module without any until they are set. While remote control is inhibited,
         every order but a stop is refused, as by a gateway.
     """
 
-    def __init__(self, identity: LoginParams, genset: Genset, misbehaviour: FaultProfile | None = None) -> None:
+    def __init__(
+        self,
+        identity: LoginParams,
+        genset: Genset,
+        misbehaviour: FaultProfile | None = None,
+        byte_order: ByteOrder = "big",
+    ) -> None:
         self._identity = identity
         self._genset = genset
         self._misbehaviour = misbehaviour
+        self._byte_order = byte_order
         self._plan: tuple[ReadRequest, ...] = ()
         self._uploaded: list[bytes] = []  # values of each request of the plan, as last uploaded
         self.input_states: InputStates = NO_INPUTS
@@ -68,14 +76,14 @@ class SimulatedDevice:
         return ";".join(map(read_response, self._plan, self._uploaded))
 
     async def change_upload(self) -> ChangeParams | None:
-        """Read everything and tell what changed since the last upload (section 4.5); registers little-endian."""
+        """Read everything and tell what changed since the last upload (section 4.5)."""
         values = self._read()
         before = self._uploaded or [bytes(len(payload)) for payload in values]
         self._uploaded = values
         changes: dict[Function, Changes] = {}
         for request, old, new in zip(self._plan, before, values, strict=True):
             if old != new:
-                changes.setdefault(request.function, []).extend(changed_items(request, old, new))
+                changes.setdefault(request.function, []).extend(changed_items(request, old, new, self._byte_order))
         return change_params(changes)
 
     def reading(self) -> str:

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from cmmd.gateway.link.address import Address, EndpointFactory
 from cmmd.gateway.link.answers import at_once
+from cmmd.gateway.link.changes import ByteOrder
 from cmmd.gateway.link.link import Link
 from cmmd.gateway.link.orders import LinkCounters
 from cmmd.simulator.device import SimulatedDevice
@@ -94,6 +95,7 @@ class Fleet(MultiService):
     :param model: their controllers'; one that no profile describes shows what the default shows.
     :param data_mode: 0 or 1 overrides what the server orders.
     :param misbehave: how they answer orders, in turn; empty: as they should.
+    :param byte_order: of registers in change uploads.
     :param calm: neither mains nor engines fail by themselves, and all gensets stand by at first.
     :param observer: takes the log.
     :ivar counters: what all links together have done.
@@ -111,6 +113,7 @@ class Fleet(MultiService):
         endpoints: EndpointFactory,
         misbehave: Sequence[Turn] = (),
         calm: bool = False,
+        byte_order: ByteOrder = "big",
         observer: ILogObserver = globalLogPublisher,
     ) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class Fleet(MultiService):
             )
             wrong = FaultProfile(misbehave, Random(f"misbehaviour {seed} {index}")) if misbehave else None  # noqa: S311
             link = Link(
-                SimulatedDevice(identity, genset, wrong),
+                SimulatedDevice(identity, genset, wrong, byte_order),
                 server,
                 clock=clock,
                 endpoints=endpoints,

@@ -4,6 +4,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from cmmd.gateway.link.address import Address, parse_address, tcp_endpoints
+from cmmd.gateway.link.changes import ByteOrder
 from cmmd.process import (
     CommandLine,
     end_orderly_on_signals,
@@ -36,6 +37,7 @@ class Options(CommandLine):
     :ivar devices: how many.
     :ivar seed: decides who they are.
     :ivar data_mode: 0 or 1 overrides what the server orders; None: as it orders.
+    :ivar byte_order: of registers in change uploads.
     :ivar misbehave: how the devices answer orders, in turn; empty: as they should.
     :ivar calm: nothing fails by itself.
     """
@@ -48,6 +50,7 @@ class Options(CommandLine):
         ["model", None, "HGM6120N", "controller model; one that cmmd does not know shows what an HGM6120N shows"],
         ["seed", None, "1", "a number: the same one gives the same devices"],
         ["data-mode", None, None, "0 upload changes, 1 upload everything (default: as the server says)"],
+        ["byte-order", None, "big", "of registers in change uploads: big or little"],
         ["misbehave", None, None, "how all devices answer orders: KIND, or KIND,KIND,... in turn (see below)"],
     ]
     optFlags = [  # noqa: RUF012
@@ -60,6 +63,7 @@ class Options(CommandLine):
             "model": usage.Completer(),
             "seed": usage.Completer(),
             "data-mode": usage.CompleteList(["0", "1"]),
+            "byte-order": usage.CompleteList(["big", "little"]),
             "misbehave": usage.CompleteMultiList(list(MANNERS)),
         }
     )
@@ -73,6 +77,7 @@ class Options(CommandLine):
     seed: int
     model: str
     data_mode: int | None
+    byte_order: ByteOrder
     misbehave: tuple[Turn, ...]
     calm: bool
 
@@ -92,6 +97,9 @@ class Options(CommandLine):
         self.devices = self._number("devices", 1, MAX_DEVICES)
         self.seed = self._number("seed", 0, 2**63 - 1)
         self.data_mode = None if self["data-mode"] is None else self._number("data-mode", 0, 1)
+        if self["byte-order"] not in ("big", "little"):
+            raise usage.UsageError(f"--byte-order {quoted(self['byte-order'])}: neither big nor little")
+        self.byte_order = self["byte-order"]
         self.calm = bool(self["calm"])
         self.model = self["model"]
         if not (self.model.isprintable() and 1 <= len(self.model) <= MAX_MODEL):
@@ -129,4 +137,5 @@ def makeService(options: Options) -> Fleet:
         endpoints=tcp_endpoints(reactor),
         misbehave=options.misbehave,
         calm=options.calm,
+        byte_order=options.byte_order,
     )

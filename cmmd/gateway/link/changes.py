@@ -14,7 +14,7 @@ ByteOrder = Literal["little", "big"]
 _FORMATS: dict[ByteOrder, str] = {"little": "<H", "big": ">H"}
 
 
-def changed_items(request: ReadRequest, before: bytes | None, now: bytes, byte_order: ByteOrder = "little") -> Changes:
+def changed_items(request: ReadRequest, before: bytes | None, now: bytes, byte_order: ByteOrder = "big") -> Changes:
     """One object for each register that differs, or for each byte of eight coils.
 
     :param before: the values uploaded last, as they stand in a response frame; None: none, and all are told.

@@ -210,7 +210,8 @@ class Link(Service):
         """
         told = self._source.identity()
         port = None if result.modulePort in (UNSET, told.modulePort) else result.modulePort
-        baud = None if result.moduleBaud in (UNSET, told.moduleBaud) else result.moduleBaud
+        # A speed that was not told has no code; what the server says of it is what it was told long ago.
+        baud = None if result.moduleBaud in (UNSET, told.moduleBaud) or told.moduleBaud is None else result.moduleBaud
         if (port, baud) == (None, None) or self._source.inputs().inhibit_remote == 1:
             return False
         if (port, baud) == self._wiring_refused and self._clock.seconds() < self._rewire_from:

@@ -96,9 +96,11 @@ class Report:
             "port": bus.line.url,
             "module_port": self._wiring.module_port,
             "module_baud": self._wiring.module_baud,
+            "baud_rate": bus.line.baud_rate,
             "open": bus.is_open,
             "answers": None if source.silent is None else not source.silent,
             **{name: getattr(source, name) for name in _COUNTED_OF_SOURCE},
+            "unread": source.unread,
             "bus": asdict(bus.statistics),
         }
 
