@@ -30,7 +30,7 @@ from cmmd.control import commands
 from cmmd.control.connection import ConnectionContext
 from cmmd.control.responder import Responder
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.service.errors import Coded
+from cmmd.fleet.errors import Coded
 from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.tokens import ROLES, Role
 from cmmd.web.service import Web

@@ -43,14 +43,10 @@ MAY_IMPORT_AS_WELL = {
 }
 
 FLEET_LAYERS = (
-    *("counters", "events", "devices", "telemetry", "alarms", "history"),
+    *("errors", "counters", "events", "devices", "telemetry", "alarms", "history"),
     *("uploads", "commands", "fleet", "service"),
 )
 """The parts of the domain from the lowest to the highest. A part imports itself and what is below it."""
-FLEET_MAY_IMPORT_AS_WELL = {
-    # The codes of refused commands, of which one is what a maintenance lock says to a change of settings, too.
-    Path("cmmd/fleet/devices/settings.py"): {"commands"},
-}
 
 AT_HOME = {"prometheus_client": "web"}
 """Libraries that only one part may know. What counts on the way of a message counts in plain integers."""
@@ -152,7 +148,7 @@ def imports_up_within_the_fleet(module: Module) -> Iterator[str]:
     if part not in FLEET_LAYERS:
         yield f"{module.path}: give {part} a place in FLEET_LAYERS of tests/test_architecture.py"
         return
-    allowed = {*FLEET_LAYERS[: FLEET_LAYERS.index(part) + 1], *FLEET_MAY_IMPORT_AS_WELL.get(module.path, ())}
+    allowed = {*FLEET_LAYERS[: FLEET_LAYERS.index(part) + 1]}
     for one in module.imports:
         names = one.name.split(".")
         if names[:2] == ["cmmd", "fleet"] and len(names) > 2 and names[2] not in allowed:

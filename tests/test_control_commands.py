@@ -7,8 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, errors
 from cmmd.control.commands import JSON
-from cmmd.fleet.commands.validation import NotAllowed
-from cmmd.fleet.service.error_mapping import refusal
+from cmmd.fleet.errors import NotAllowed, refusal
 from tests.support import REPOSITORY
 
 CODES = (

@@ -9,8 +9,9 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import ALARMING
-from cmmd.fleet.alarms.alarms import BURST, LONGEST_BY, PROFILE_CHANGED, REFILL_S, Alarms, NoSuchAlarm
+from cmmd.fleet.alarms.alarms import BURST, LONGEST_BY, PROFILE_CHANGED, REFILL_S, Alarms
 from cmmd.fleet.devices.inputs import INPUTS
+from cmmd.fleet.errors import NoSuchAlarm
 from cmmd.fleet.events import Events
 from cmmd.store.records import Alarm, Event
 from tests.test_fleet_telemetry_genset_state import Known

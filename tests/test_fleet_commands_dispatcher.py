@@ -10,13 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.commands import validation
+from cmmd.fleet import errors
 from cmmd.fleet.commands.dispatcher import LONGEST_WAIT_S
 from cmmd.fleet.commands.interlocks import FRESH_S
-from cmmd.fleet.commands.queue import NoSuchCommand, Requester, Submitted, TooLate
+from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN
 from cmmd.fleet.commands.verification import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
+from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.store.interface import StoreUnavailable
@@ -130,10 +131,10 @@ class DispatchTestCase(SynchronousTestCase):
         self.world.write_batch()
         return self.successResultOf(Deferred.fromCoroutine(self.dispatch.audit.page(Query(limit=1000))))
 
-    def assert_not_allowed(self, kind: type[validation.NotAllowed], asked: Any = None, hostid: str = HOSTID) -> None:
+    def assert_not_allowed(self, kind: type[errors.NotAllowed], asked: Any = None, hostid: str = HOSTID) -> None:
         before = len(self.carrier.asked)
         failure = self.failureResultOf(
-            Deferred.fromCoroutine(asked or self.dispatch.command(hostid, "auto", ALICE)), validation.NotAllowed
+            Deferred.fromCoroutine(asked or self.dispatch.command(hostid, "auto", ALICE)), errors.NotAllowed
         )
         self.assertIs(failure.type, kind)
         self.assertEqual(len(self.carrier.asked), before)
@@ -201,7 +202,7 @@ class OutcomeTests(DispatchTestCase):
         ):
             asked = self.dispatch.write(HOSTID, given, ALICE)
             if sent is None:
-                self.assert_not_allowed(validation.BadFrame, asked)
+                self.assert_not_allowed(errors.BadFrame, asked)
                 continue
             submitted = self.successResultOf(Deferred.fromCoroutine(asked))
             self.assertEqual(submitted.command.request, sent)
@@ -307,7 +308,7 @@ class TakenBackTests(DispatchTestCase):
         asking = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
         self.assertNoResult(asking)
         self.world.clock.advance(LONGEST_WAIT_S)
-        self.failureResultOf(asking, validation.NotAudited)
+        self.failureResultOf(asking, errors.NotAudited)
         while store.held:
             store.held.pop(0).callback(None)
         self.world.clock.pump([1.0] * 10)
@@ -358,7 +359,7 @@ class TakenBackTests(DispatchTestCase):
         refused = [one for one in asking if one.called]
         self.assertEqual(len(refused), 20 - 6)
         for one in refused:
-            self.failureResultOf(one, validation.QueueFull)
+            self.failureResultOf(one, errors.QueueFull)
         for one in asking:
             one.addErrback(lambda _: None)
 
@@ -366,13 +367,13 @@ class TakenBackTests(DispatchTestCase):
 class LockedTests(DispatchTestCase):
     def lock(self) -> None:
         self.world.fleet.uploads.change(change_upload({}, {0: 1 << 4}), historic=False)
-        self.assert_not_allowed(validation.RemoteLocked)
+        self.assert_not_allowed(errors.RemoteLocked)
 
     def test_a_lock_outlasts_a_restart(self) -> None:
         self.lock()
         self.successResultOf(self.world.fleet.save())
         self.prepare(World(store=self.world.store, start_s=self.world.clock.seconds() + 60))
-        self.assert_not_allowed(validation.RemoteLocked)
+        self.assert_not_allowed(errors.RemoteLocked)
         self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
         self.submit()
 
@@ -381,36 +382,36 @@ class LockedTests(DispatchTestCase):
         for profile in ("hgm4000n", None):
             self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", profile=profile)))
             self.world.fleet.uploads.change(change_upload({6: 0x0101}), historic=False)
-            self.assert_not_allowed(validation.RemoteLocked)
+            self.assert_not_allowed(errors.RemoteLocked)
         self.world.fleet.uploads.change(change_upload({}, {0: 0}), historic=False)
         self.submit()
 
 
 class AllowedTests(DispatchTestCase):
     def test_interlocks(self) -> None:
-        self.assert_not_allowed(validation.UnknownDevice, hostid="nobody")
-        self.assert_not_allowed(validation.UnknownCommand, self.dispatch.command(HOSTID, "explode", ALICE))
-        self.assert_not_allowed(validation.BadFrame, self.dispatch.write(HOSTID, "01030000002D85D7", ALICE))
-        self.assert_not_allowed(validation.BadFrame, self.dispatch.write(HOSTID, "00050003FF007DEC", ALICE))
-        self.assert_not_allowed(validation.BadFrame, self.dispatch.write(HOSTID, ";".join([AUTO] * 17), ALICE))
-        self.assert_not_allowed(validation.BadFrame, self.dispatch.write(HOSTID, "", ALICE))
-        self.assert_not_allowed(validation.BadPort, self.dispatch.port(HOSTID, 5, 0, ALICE))
-        self.assert_not_allowed(validation.BadPort, self.dispatch.port(HOSTID, 0, 3, ALICE))
+        self.assert_not_allowed(errors.UnknownDevice, hostid="nobody")
+        self.assert_not_allowed(errors.UnknownCommand, self.dispatch.command(HOSTID, "explode", ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "01030000002D85D7", ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "00050003FF007DEC", ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, ";".join([AUTO] * 17), ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "", ALICE))
+        self.assert_not_allowed(errors.BadPort, self.dispatch.port(HOSTID, 5, 0, ALICE))
+        self.assert_not_allowed(errors.BadPort, self.dispatch.port(HOSTID, 0, 3, ALICE))
         uploads = self.world.fleet.uploads
         uploads.change(change_upload(InhbitRemote=1), historic=False)
-        self.assert_not_allowed(validation.RemoteInhibited)
-        self.assert_not_allowed(validation.RemoteInhibited, self.dispatch.reset(HOSTID, ALICE))
+        self.assert_not_allowed(errors.RemoteInhibited)
+        self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.reset(HOSTID, ALICE))
         uploads.change(change_upload({}, {0: 1 << 4}, InhbitRemote=0), historic=False)
-        self.assert_not_allowed(validation.RemoteLocked)
+        self.assert_not_allowed(errors.RemoteLocked)
         uploads.change(change_upload({}, {0: 0}), historic=False)
         self.submit()
         self.world.presence.detach(HOSTID, self.carrier)
-        self.assert_not_allowed(validation.DeviceOffline)
+        self.assert_not_allowed(errors.DeviceOffline)
         self.assertEqual(len(self.audit()), 1, "what is not allowed is not in the audit")
 
     def test_commands_disabled(self) -> None:
         self.prepare(World(commands=CommandTerms(enabled=False)))
-        self.assert_not_allowed(validation.CommandsDisabled)
+        self.assert_not_allowed(errors.CommandsDisabled)
 
     def test_after_a_standstill(self) -> None:
         """Neither what comes then, which may have waited to be read, nor what has waited for its turn."""
@@ -419,7 +420,7 @@ class AllowedTests(DispatchTestCase):
         self.submit("manual")
         waiting = self.submit("auto")
         stood_still_s = 12.0
-        self.assert_not_allowed(validation.Expired)
+        self.assert_not_allowed(errors.Expired)
         self.carrier.answer()
         self.assertEqual(self.ended(waiting).outcome, "not sent")
         stood_still_s = 0.0
@@ -428,12 +429,12 @@ class AllowedTests(DispatchTestCase):
 
     def test_a_disabled_device(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "admin", enabled=False)))
-        self.assert_not_allowed(validation.DeviceDisabled)
+        self.assert_not_allowed(errors.DeviceDisabled)
 
     def test_without_an_audit_nothing_is_sent(self) -> None:
         self.patch(self.world.store, "write", lambda _: fail(StoreUnavailable("disk full")))
-        self.assert_not_allowed(validation.NotAudited)
-        self.assert_not_allowed(validation.NotAudited)
+        self.assert_not_allowed(errors.NotAudited)
+        self.assert_not_allowed(errors.NotAudited)
         self.patch(self.world.store, "write", lambda _: succeed(None))
         self.world.clock.pump([1.0] * 3)
         self.submit()
@@ -442,8 +443,8 @@ class AllowedTests(DispatchTestCase):
     def test_codes_are_stable(self) -> None:
         kinds = {
             one.code: one
-            for one in vars(validation).values()
-            if isinstance(one, type) and issubclass(one, validation.NotAllowed)
+            for one in vars(errors).values()
+            if isinstance(one, type) and issubclass(one, errors.NotAllowed)
         }
         self.assertEqual(
             sorted(kinds),
@@ -469,10 +470,10 @@ class QueueTests(DispatchTestCase):
     def test_the_queue_is_bounded(self) -> None:
         for _ in range(6):
             self.submit()
-        self.assert_not_allowed(validation.QueueFull)
+        self.assert_not_allowed(errors.QueueFull)
         self.carrier.answer()
         self.submit()
-        self.assert_not_allowed(validation.QueueFull)
+        self.assert_not_allowed(errors.QueueFull)
 
     def test_other_devices_do_not_wait(self) -> None:
         self.submit()
@@ -513,7 +514,7 @@ class QueueTests(DispatchTestCase):
         self.carrier.send()
         self.dispatch.stop()
         self.assertEqual(self.ended(second).outcome, "not sent")
-        self.assert_not_allowed(validation.CommandsDisabled)
+        self.assert_not_allowed(errors.CommandsDisabled)
         self.carrier.fail(Lost())
         self.assertEqual(self.ended(first).outcome, "lost")
         self.assertEqual(len(self.carrier.asked), 1)
@@ -603,17 +604,17 @@ class ConfirmationTests(DispatchTestCase):
         def toggle() -> Any:
             return self.dispatch.command(HOSTID, "generator_breaker_toggle", ALICE)
 
-        self.assert_not_allowed(validation.Stale, toggle())
+        self.assert_not_allowed(errors.Stale, toggle())
         self.upload({}, set(AT_REST))
         self.world.clock.advance(FRESH_S)
         self.submit("generator_breaker_toggle")
         self.carrier.answer()
         self.world.clock.advance(1)
-        self.assert_not_allowed(validation.Stale, toggle())
+        self.assert_not_allowed(errors.Stale, toggle())
         self.upload({}, set(AT_REST))
         self.world.write_batch()
         self.prepare(World(store=self.world.store, start_s=self.world.clock.seconds() + 1))
-        self.assert_not_allowed(validation.Stale, toggle())
+        self.assert_not_allowed(errors.Stale, toggle())
 
     def test_what_waited_has_become_stale(self) -> None:
         self.upload({}, set(AT_REST))
@@ -733,7 +734,7 @@ class Interleaving(RuleBasedStateMachine):
         submitted.ended.addCallback(lambda command: outcomes.append(command.outcome))
 
     def was_refused(self, failure: Any) -> None:
-        failure.trap(validation.NotAllowed)
+        failure.trap(errors.NotAllowed)
         self.refused += 1
 
     @rule(how=st.sampled_from(["done", "refused", "junk"]))

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER
-from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
 from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.devices.presence import REATTACH_S
@@ -63,7 +63,7 @@ class DoubtTestCase(SynchronousTestCase):
         codes: list[str] = []
 
         def refused(failure: Failure) -> None:
-            failure.trap(validation.NotAllowed)
+            failure.trap(errors.NotAllowed)
             codes.append(failure.value.code)  # type: ignore[union-attr]
 
         asked.addErrback(refused)
@@ -107,7 +107,7 @@ class TwoAddressesTests(DoubtTestCase):
         self.came(HOME)
         self.attach(ELSEWHERE)
         blocked = self.world.fleet.dispatch.blocked(HOSTID)
-        assert isinstance(blocked, validation.AmbiguousSession)
+        assert isinstance(blocked, errors.AmbiguousSession)
         self.assertIn(HOME, str(blocked))
         self.assertIn(ELSEWHERE, str(blocked))
 

@@ -2,11 +2,12 @@
 
 from twisted.internet.defer import Deferred, fail
 
-from cmmd.fleet.commands import validation
+from cmmd.fleet import errors
 from cmmd.fleet.commands.dispatcher import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
-from cmmd.fleet.commands.queue import Requester, Submitted, TooLate
+from cmmd.fleet.commands.queue import Requester, Submitted
 from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
+from cmmd.fleet.errors import TooLate
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire.messages import WriteConfig
@@ -35,7 +36,7 @@ class FirstTests(StopTestCase):
         in_flight = self.submit("auto")
         self.carrier.send()
         waiting = [self.submit(name) for name in ("manual", "start", "manual", "start", "auto")]
-        self.assert_not_allowed(validation.QueueFull)
+        self.assert_not_allowed(errors.QueueFull)
         stop = self.stop()
         self.assertEqual([self.end_of(one) for one in waiting], [("not sent", OVERTAKEN)] * 5)
         self.carrier.answer()
@@ -97,7 +98,7 @@ class FirstTests(StopTestCase):
             self.assertEqual(written.command.name, "stop")
             self.carrier.answer()
         for frames in (f"{STOP};{STOP}", "00050000FF00"):
-            self.assert_not_allowed(validation.RemoteInhibited, self.dispatch.write(HOSTID, frames, ALICE))
+            self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.write(HOSTID, frames, ALICE))
 
     def test_after_a_reset(self) -> None:
         """A stop that waits for the answer to a reset is sent all the same; whether it arrives is another matter."""
@@ -197,38 +198,38 @@ class UnhinderedTests(StopTestCase):
 
     def test_inhibited_at_the_device(self) -> None:
         self.world.fleet.uploads.change(change_upload(InhbitRemote=1), historic=False)
-        self.assert_not_allowed(validation.RemoteInhibited)
+        self.assert_not_allowed(errors.RemoteInhibited)
         self.assert_stops()
 
     def test_locked_at_the_panel(self) -> None:
         self.world.fleet.uploads.change(change_upload({}, {0: 1 << 4}), historic=False)
-        self.assert_not_allowed(validation.RemoteLocked)
+        self.assert_not_allowed(errors.RemoteLocked)
         self.assert_stops()
 
     def test_locked_for_maintenance(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.world.registry.lock(HOSTID, "bob", "belt")))
-        self.assert_not_allowed(validation.Locked)
+        self.assert_not_allowed(errors.Locked)
         self.assert_stops()
 
     def test_after_a_standstill(self) -> None:
         self.prepare(World(commands=CommandTerms(stood_still=lambda: 7.0)))
-        self.assert_not_allowed(validation.Expired)
+        self.assert_not_allowed(errors.Expired)
         self.assert_stops()
 
     def test_a_session_from_elsewhere(self) -> None:
         stranger = Carrier()
         stranger.peer = "198.51.100.9"
         self.world.presence.attach(HOSTID, stranger)
-        self.assert_not_allowed(validation.AmbiguousSession)
+        self.assert_not_allowed(errors.AmbiguousSession)
         self.assert_stops()
         self.assertEqual(stranger.asked, [])
 
     def test_what_makes_it_impossible(self) -> None:
         self.world.presence.detach(HOSTID, self.carrier)
-        self.assert_not_allowed(validation.DeviceOffline, self.dispatch.command(HOSTID, "stop", ALICE))
+        self.assert_not_allowed(errors.DeviceOffline, self.dispatch.command(HOSTID, "stop", ALICE))
         self.prepare(World(commands=CommandTerms(enabled=False)))
-        self.assert_not_allowed(validation.CommandsDisabled, self.dispatch.command(HOSTID, "stop", ALICE))
-        self.assert_not_allowed(validation.UnknownDevice, self.dispatch.command("X", "stop", ALICE), "X")
+        self.assert_not_allowed(errors.CommandsDisabled, self.dispatch.command(HOSTID, "stop", ALICE))
+        self.assert_not_allowed(errors.UnknownDevice, self.dispatch.command("X", "stop", ALICE), "X")
 
 
 class UnrecordedTests(StopTestCase):
@@ -274,7 +275,7 @@ class UnrecordedTests(StopTestCase):
     def test_others_are_not_sent_without_a_record(self) -> None:
         starting = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
         self.confirm(error=True)
-        self.failureResultOf(starting, validation.NotAudited)
+        self.failureResultOf(starting, errors.NotAudited)
         self.assertEqual(self.frames(), [])
 
     def test_a_store_that_fails_at_once(self) -> None:
@@ -292,9 +293,9 @@ class OverrideTests(StopTestCase):
         self.world.fleet.uploads.change(change_upload(InhbitRemote=1), historic=False)
         admin = Requester("carol", "http", admin=True)
         for by, override, kind in (
-            (ALICE, "remote_inhibited", validation.AdminOnly),
-            (admin, "locked", validation.NotAllowed),
-            (admin, None, validation.RemoteInhibited),
+            (ALICE, "remote_inhibited", errors.AdminOnly),
+            (admin, "locked", errors.NotAllowed),
+            (admin, None, errors.RemoteInhibited),
         ):
             self.assert_not_allowed(kind, self.dispatch.command(HOSTID, "start", by, None, override))
         overridden = self.successResultOf(
@@ -302,6 +303,6 @@ class OverrideTests(StopTestCase):
         )
         self.carrier.answer()
         self.assertEqual(self.ended(overridden).outcome, "done")
-        self.assert_not_allowed(validation.RemoteInhibited)
+        self.assert_not_allowed(errors.RemoteInhibited)
         (command,) = self.audit()
         self.assertEqual((command.overridden, command.requester), ("remote_inhibited", "carol"))

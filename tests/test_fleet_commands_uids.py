@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.commands.uids import FIRST, LAST, NoUidLeft, Uids
+from cmmd.fleet.commands.uids import FIRST, LAST, Uids
+from cmmd.fleet.errors import QueueFull
 
 SEEDS = st.integers(0, 2**32)
 
@@ -37,11 +38,11 @@ class UidsTests(SynchronousTestCase):
         uids = Uids(Random(1))
         taken = {uids.take() for _ in range(LAST - FIRST + 1)}
         self.assertEqual((min(taken), max(taken), len(taken)), (str(FIRST), str(LAST), LAST - FIRST + 1))
-        self.assertRaises(NoUidLeft, uids.take)
+        self.assertRaises(QueueFull, uids.take)
         for uid in ("123456", "999999"):
             uids.give_back(uid)
         self.assertEqual({uids.take(), uids.take()}, {"123456", "999999"})
-        self.assertRaises(NoUidLeft, uids.take)
+        self.assertRaises(QueueFull, uids.take)
 
     def test_two_daemons_begin_elsewhere(self) -> None:
         self.assertNotEqual(Uids(Random(1)).take(), Uids(Random(2)).take())

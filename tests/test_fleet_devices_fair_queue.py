@@ -8,7 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.fair_queue import FairQueue, TooBusy
+from cmmd.fleet.devices.fair_queue import FairQueue
+from cmmd.fleet.errors import TooBusy
 
 FLEET, FLOOD = "192.0.2.7", "192.0.2.66"
 

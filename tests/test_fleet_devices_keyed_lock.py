@@ -3,7 +3,8 @@
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.keyed_lock import KeyedLock, TooManyWaiting
+from cmmd.fleet.devices.keyed_lock import KeyedLock
+from cmmd.fleet.errors import TooManyWaiting
 
 
 class TurnsTests(SynchronousTestCase):

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.commands.validation import Locked
-from cmmd.fleet.devices.keyed_lock import TooManyWaiting
 from cmmd.fleet.devices.locks import WRITE_AGAIN_S
 from cmmd.fleet.devices.registry import MOST_WAITING_A_DEVICE
+from cmmd.fleet.errors import Locked, TooManyWaiting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device

@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.devices import passwords
-from cmmd.fleet.devices.passwords import Abandoned, Passwords, TooBusy
+from cmmd.fleet.devices.passwords import Abandoned, Passwords
+from cmmd.fleet.errors import TooBusy
 
 ADDRESS = "192.0.2.7"
 

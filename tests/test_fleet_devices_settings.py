@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.registry import AlreadyEnrolled, BadSetting, HostIdInvalid, NoSuchDevice, RegistryFull
+from cmmd.fleet.errors import AlreadyEnrolled, BadArgument, BadSetting, NoSuchDevice, RegistryFull
 from cmmd.server.login import UploadTerms
 from cmmd.store.records import Detail, Device
 from tests.plain_device import login
@@ -46,7 +46,7 @@ class EnrolTests(SynchronousTestCase):
 
     def test_what_cannot_be_enrolled(self) -> None:
         for hostid in ("", "A B", "Ä", "X" * 25, "a\n"):
-            self.failureResultOf(self.enrol(hostid), HostIdInvalid)
+            self.failureResultOf(self.enrol(hostid), BadArgument)
         self.successResultOf(self.enrol("A"))
         self.failureResultOf(self.enrol("A"), AlreadyEnrolled)
         self.successResultOf(gatherResults([self.enrol("B"), self.enrol("C")]))

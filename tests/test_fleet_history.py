@@ -4,7 +4,8 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.history.history import NoSuchPoint, Page
+from cmmd.fleet.errors import NoSuchPoint
+from cmmd.fleet.history.history import Page
 from cmmd.store.records import Cursor, Query
 from tests.uploads import HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID, World
@@ -66,7 +67,7 @@ class PageTests(SynchronousTestCase):
         error = self.failureResultOf(
             Deferred.fromCoroutine(self.world.fleet.history.page(Query(), ["speed"])), NoSuchPoint
         )
-        self.assertEqual(str(error.value), "speed")
+        self.assertEqual(str(error.value), "there was never a point speed")
 
     def test_whole_numbers_stay_whole(self) -> None:
         voltage = self.page(limit=1).readings[0].points["mains_voltage_l1_n"]

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.service.cursors import cursor_from, cursor_text
-from cmmd.fleet.service.errors import BadArgument
 from cmmd.store.records import Cursor
 from tests import support  # noqa: F401 - hypothesis' settings
 

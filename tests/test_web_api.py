@@ -12,9 +12,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.web.static import Data
 
 from cmmd.controllers.signals import Signal
+from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import AlarmSeverity
-from cmmd.fleet.devices.settings import _NUMBERS, BadSetting, check_setting
-from cmmd.fleet.service import errors, operations
+from cmmd.fleet.devices.settings import _NUMBERS, check_setting
+from cmmd.fleet.errors import BadSetting
+from cmmd.fleet.service import operations
 from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.store.interface import StoreUnavailable
 from cmmd.web.api import devices, records

@@ -8,7 +8,7 @@ import msgspec
 from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.service.errors import BY_CODE
+from cmmd.fleet.errors import BY_CODE
 from cmmd.web.api.openapi import document
 from cmmd.web.api.reading import HostId
 from cmmd.web.api.table import OPERATIONS, PREFIX, errors_of

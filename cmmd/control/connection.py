@@ -17,7 +17,7 @@ from cmmd.control import commands, errors
 from cmmd.control.peers import person_of, requester
 from cmmd.fleet.commands.queue import STOP
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.service.error_mapping import refusal
+from cmmd.fleet.errors import refusal
 from cmmd.fleet.service.operations import ControlService
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted

@@ -1,9 +1,9 @@
 """Why something was not done: one exception for each code, the same ones on both sides of the connection.
 
-Most are the desk's (:mod:`cmmd.fleet.service.errors`): the daemon answers with them. On the wire codes are in capitals.
+Most are the desk's (:mod:`cmmd.fleet.errors`): the daemon answers with them. On the wire codes are in capitals.
 """
 
-from cmmd.fleet.service.errors import (
+from cmmd.fleet.errors import (
     BY_CODE,
     AdminOnly,
     AlreadyEnrolled,

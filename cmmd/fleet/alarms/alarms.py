@@ -9,11 +9,12 @@ from cmmd.controllers.profile import Profile, Reader
 from cmmd.controllers.signals import Severity, Signal
 from cmmd.fleet.counters.log_throttle import Allowance
 from cmmd.fleet.devices.inputs import INPUTS, Input
+from cmmd.fleet.errors import NoSuchAlarm
 from cmmd.fleet.events import Events, Kind
 from cmmd.store.records import Alarm
 from cmmd.wire.quoting import printable
 
-__all__ = ["PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms", "NoSuchAlarm"]
+__all__ = ["PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms"]
 
 BURST, REFILL_S = 100, 10.0
 """How often alarms of one device are raised and cleared as they come. Beyond that clearing waits, never raising."""
@@ -46,10 +47,6 @@ _OWN = frozenset((CONTROLLER_SILENT.name, SESSION_TAKEN_OVER.name))
 
 _NOT_OF_PROFILES = _OWN.union(_INPUTS)
 _ALARMING_INPUTS = tuple(one for one in INPUTS if one.severity in _ALARMING)
-
-
-class NoSuchAlarm(LookupError):
-    """No alarm with this number is open."""
 
 
 class _Device:
@@ -270,7 +267,7 @@ class Alarms:
         """
         alarm = self._open.get(number)
         if alarm is None:
-            raise NoSuchAlarm(number)
+            raise NoSuchAlarm(f"no alarm {number} is open")
         if alarm.acknowledged_at is not None:
             return alarm
         name = printable(by[:LONGEST_BY]).strip()

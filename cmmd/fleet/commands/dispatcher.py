@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.controllers.commands import SignalChanges
+from cmmd.fleet import errors
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.command_results import outcome_of, reply_text
@@ -18,18 +19,17 @@ from cmmd.fleet.commands.queue import (
     STOP,
     CommandQueue,
     CommandRequest,
-    NoSuchCommand,
     PendingCommand,
     Requester,
     Sort,
     Submitted,
-    TooLate,
     who_text,
 )
 from cmmd.fleet.commands.send_rate_limit import SendRateLimit
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
 from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent, Presence
+from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.telemetry.live import Live
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Device, Outcome
@@ -124,7 +124,7 @@ class Dispatcher:
         profile = self._live[hostid].profile
         found = profile.command_by_name.get(name)
         if found is None:
-            raise validation.UnknownCommand(profile.why_not_offered(name)[:200])
+            raise errors.UnknownCommand(profile.why_not_offered(name)[:200])
         asked = CommandRequest("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
         self._interlocks.check(hostid, sort, overridden, asked.toggles)
         return await self._submit(hostid, asked, by, timeout_s)
@@ -152,7 +152,7 @@ class Dispatcher:
         stop = None if device is None else device.profile.command_by_name.get(STOP)
         try:
             return stop is not None and validation.checked_frames(frames) == stop.frame
-        except validation.BadFrame:
+        except errors.BadFrame:
             return False
 
     async def port(
@@ -183,11 +183,11 @@ class Dispatcher:
         self._interlocks.check_override(overridden, by)
         self._interlocks.check(hostid, sort, overridden)
 
-    def blocked(self, hostid: str, sort: Sort = "command") -> validation.NotAllowed | None:
+    def blocked(self, hostid: str, sort: Sort = "command") -> errors.NotAllowed | None:
         """What speaks against sending this sort of command to a device now; None: nothing."""
         try:
             self._interlocks.check(hostid, sort)
-        except validation.NotAllowed as error:
+        except errors.NotAllowed as error:
             return error
         return None
 
@@ -201,9 +201,9 @@ class Dispatcher:
         """
         order = self._orders.get(number)
         if order is None:
-            raise NoSuchCommand(number)
+            raise NoSuchCommand(f"no command {number} is under way")
         if order.is_stop or not self._call_back(order, f"cancelled by {who_text(who)}"):
-            raise TooLate(number)
+            raise TooLate(f"command {number} has been sent")
         self._tidy(order.command.hostid)
         return order.command
 
@@ -246,7 +246,7 @@ class Dispatcher:
         if asked.sort == "stop":
             return await self._submit_stop(line, hostid, asked, by, timeout_s)
         if len(line) > self._most_waiting:
-            raise validation.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
+            raise errors.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
         order = self._accept(hostid, asked, by, timeout_s)
         line.waiting.append(order)
         order.patience = self._clock.callLater(LONGEST_WAIT_S, self._waited_too_long, order)
@@ -257,7 +257,7 @@ class Dispatcher:
             if order.command.number in self._orders:
                 self._call_back(order, "it could not be audited")  # it may be in the store all the same
                 self._advance(hostid)
-            raise validation.NotAudited(str(error) or "the store does not answer") from None
+            raise errors.NotAudited(str(error) or "the store does not answer") from None
         self._audited(order)
         return submitted
 
@@ -345,7 +345,7 @@ class Dispatcher:
         try:
             carrier = order.carrier = self._check_again(order)
             sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._leaves(order))
-        except validation.NotAllowed as error:
+        except errors.NotAllowed as error:
             self._ended(order, "not sent", str(error))
         except Exception:
             self._our_bug(Failure(), order)
@@ -363,15 +363,15 @@ class Dispatcher:
         asked = order.asked
         carrier = self._interlocks.check(order.command.hostid, asked.sort, asked.overridden, asked.toggles)
         if self._is_for_another_controller(order):
-            raise validation.UnknownCommand("the device has another controller profile by now")
+            raise errors.UnknownCommand("the device has another controller profile by now")
         return carrier
 
     def _leaves(self, order: PendingCommand) -> bool:
         """Look for the last time, directly before an order is handed to the transport, and note that it was sent."""
         try:
             if self._check_again(order) is not order.carrier:
-                raise validation.DeviceOffline("another session of the device carries commands by now")
-        except validation.NotAllowed as error:
+                raise errors.DeviceOffline("another session of the device carries commands by now")
+        except errors.NotAllowed as error:
             if not order.is_stop:
                 order.why_not = str(error)
             return False

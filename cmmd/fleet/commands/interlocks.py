@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from math import inf
 
 from cmmd.fleet.commands.queue import Requester, Sort
-from cmmd.fleet.commands.validation import (
+from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
+from cmmd.fleet.devices.presence import Attached, Presence
+from cmmd.fleet.errors import (
     AdminOnly,
     AmbiguousSession,
     CommandsDisabled,
@@ -21,8 +23,6 @@ from cmmd.fleet.commands.validation import (
     Stale,
     UnknownDevice,
 )
-from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
-from cmmd.fleet.devices.presence import Attached, Presence
 from cmmd.fleet.telemetry.live import Live
 from cmmd.store.records import Device
 

@@ -19,12 +19,10 @@ __all__ = [
     "STOP",
     "CommandQueue",
     "CommandRequest",
-    "NoSuchCommand",
     "PendingCommand",
     "Requester",
     "Sort",
     "Submitted",
-    "TooLate",
     "who_text",
 ]
 
@@ -39,14 +37,6 @@ DATATYPE_MODBUS = 1
 
 LONGEST_WHO = 100
 """Characters kept of who asked."""
-
-
-class NoSuchCommand(LookupError):
-    """No command with this number is under way."""
-
-
-class TooLate(Exception):
-    """The command has been sent: it cannot be called back."""
 
 
 class Requester(Struct, frozen=True):

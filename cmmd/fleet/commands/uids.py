@@ -3,14 +3,12 @@
 from collections import OrderedDict
 from random import Random
 
-__all__ = ["NoUidLeft", "Uids"]
+from cmmd.fleet.errors import QueueFull
+
+__all__ = ["Uids"]
 
 FIRST, LAST = 100_000, 999_999
 REMEMBERED = 20_000
-
-
-class NoUidLeft(Exception):
-    """All are in flight."""
 
 
 class Uids:
@@ -30,10 +28,10 @@ class Uids:
     def take(self) -> str:
         """A uid, until it is given back.
 
-        :raises NoUidLeft: see there.
+        :raises QueueFull: see there.
         """
         if len(self._in_flight) > LAST - FIRST:
-            raise NoUidLeft
+            raise QueueFull("too many commands are under way")
         while True:
             uid = str(self._next)
             self._next = self._next + 1 if self._next < LAST else FIRST

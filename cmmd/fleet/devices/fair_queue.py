@@ -7,14 +7,14 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["FairQueue", "TooBusy"]
+from cmmd.fleet.errors import TooBusy
+
+__all__ = ["FairQueue"]
+
+BUSY = "too many passwords are being computed"
 
 _SUBSCRIBER_PREFIX_BITS = 64
 """The part of an IPv6 address that names a subscriber, who can use all addresses behind it: they share one lane."""
-
-
-class TooBusy(Exception):
-    """Refusal of work that could not be done in time, as too much is waiting already."""
 
 
 class FairQueue:
@@ -62,11 +62,11 @@ class FairQueue:
         self._lanes.setdefault(lane, deque()).append(turn)
         self._resized(len(self._lanes[lane]), 1)
         if refused is not None:
-            refused.errback(TooBusy())  # last, as this can call enter again
+            refused.errback(TooBusy(BUSY))  # last, as this can call enter again
         try:
             await turn
         except defer.TimeoutError:
-            raise TooBusy from None
+            raise TooBusy(BUSY) from None
 
     def leave(self) -> None:
         """End a job and admit the next ones."""
@@ -93,7 +93,7 @@ class FairQueue:
         :raises TooBusy: this lane is about as long as the longest one.
         """
         if len(self._lanes.get(lane, ())) + 1 >= self._longest:
-            raise TooBusy
+            raise TooBusy(BUSY)
         longest = next(one for one, waiting in self._lanes.items() if len(waiting) == self._longest)
         newest = self._lanes[longest][-1]
         self._remove(longest, newest)

@@ -5,11 +5,9 @@ from contextlib import asynccontextmanager
 
 from twisted.internet.defer import DeferredLock
 
-__all__ = ["KeyedLock", "TooManyWaiting"]
+from cmmd.fleet.errors import TooManyWaiting
 
-
-class TooManyWaiting(Exception):
-    """So many wait for their turn already."""
+__all__ = ["KeyedLock"]
 
 
 class KeyedLock:
@@ -34,7 +32,7 @@ class KeyedLock:
         """
         lock = self._locks.setdefault(hostid, DeferredLock())
         if len(lock.waiting) >= self._most_waiting:
-            raise TooManyWaiting
+            raise TooManyWaiting("too much waits for this device")
         await lock.acquire()
         try:
             yield

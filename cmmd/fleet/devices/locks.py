@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet.devices.keyed_lock import TooManyWaiting
+from cmmd.fleet.errors import TooManyWaiting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Device
 

@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from cmmd.fleet.devices.fair_queue import FairQueue, TooBusy
+from cmmd.fleet.devices.fair_queue import FairQueue
+from cmmd.fleet.errors import TooBusy
 
 __all__ = ["Abandoned", "Passwords", "TooBusy"]
 

@@ -12,11 +12,20 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.devices.coordinates import wgs84
-from cmmd.fleet.devices.keyed_lock import KeyedLock, TooManyWaiting
+from cmmd.fleet.devices.keyed_lock import KeyedLock
 from cmmd.fleet.devices.locks import UnsavedLocks
-from cmmd.fleet.devices.passwords import Abandoned, Passwords, TooBusy
-from cmmd.fleet.devices.settings import BadSetting, check_lock, check_setting
+from cmmd.fleet.devices.passwords import Abandoned, Passwords
+from cmmd.fleet.devices.settings import check_lock, check_setting
 from cmmd.fleet.devices.throttle import Throttle, Throttled
+from cmmd.fleet.errors import (
+    AlreadyEnrolled,
+    BadArgument,
+    BadSetting,
+    NoSuchDevice,
+    RegistryFull,
+    TooBusy,
+    TooManyWaiting,
+)
 from cmmd.fleet.events import Events, Kind
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
@@ -26,15 +35,11 @@ from cmmd.wire.quoting import printable
 from cmmd.wire.retcodes import Retcode
 
 __all__ = [
-    "AlreadyEnrolled",
     "BadSetting",
-    "HostIdInvalid",
     "LoginImpossible",
     "LoginRefused",
-    "NoSuchDevice",
     "Policy",
     "Registry",
-    "RegistryFull",
 ]
 
 log = Logger()
@@ -50,22 +55,6 @@ LONGEST_NAME, LONGEST_MODEL = 20, 30  # characters (protocol section 4.1)
 
 class LoginRefused(PeerError):
     """A login is not taken, for a reason on the device's side; ``retcode`` says which."""
-
-
-class HostIdInvalid(ValueError):
-    """No device can have this hostid."""
-
-
-class AlreadyEnrolled(Exception):
-    """A device with this hostid is there already."""
-
-
-class RegistryFull(Exception):
-    """There are as many devices as there may be."""
-
-
-class NoSuchDevice(LookupError):
-    """No device with this hostid is registered or enrolled."""
 
 
 class LoginImpossible(Exception):
@@ -285,17 +274,17 @@ class Registry:
         """Make a device known before it logs in.
 
         :param password: the one it will log in with; None: the one of its first login.
-        :raises HostIdInvalid: see there.
+        :raises BadArgument: see there.
         :raises AlreadyEnrolled: see there.
         :raises RegistryFull: see there.
         :raises StoreUnavailable: see IStore.
         """
         if HOSTID.fullmatch(hostid) is None:
-            raise HostIdInvalid("a hostid has 1 to 24 printable ASCII characters, no blanks")
+            raise BadArgument("hostid: a hostid has 1 to 24 printable ASCII characters, no blanks")
         if hostid in self._devices:
             raise AlreadyEnrolled(f"{hostid} is registered or enrolled already")
         if len(self._devices) + self._registering >= self._max_devices:
-            raise RegistryFull(f"there may be {self._max_devices} devices")
+            raise RegistryFull("no more devices are taken")
         self._registering += 1
         try:
             hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
@@ -327,7 +316,7 @@ class Registry:
         :raises StoreUnavailable: see IStore.
         """
         if hostid not in self._devices:
-            raise NoSuchDevice(f"{hostid} is not registered")
+            raise NoSuchDevice("no such device is registered")
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
         device = self._devices[hostid]

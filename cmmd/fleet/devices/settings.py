@@ -4,14 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.commands.validation import Locked
+from cmmd.fleet.errors import BadSetting, Locked
 from cmmd.store.records import Device
 
-__all__ = ["BadSetting", "check_lock", "check_setting"]
-
-
-class BadSetting(ValueError):
-    """There is no such setting, or it cannot be this."""
+__all__ = ["check_lock", "check_setting"]
 
 
 _NUMBERS: dict[str, tuple[float, float]] = {

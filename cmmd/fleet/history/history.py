@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.errors import NoSuchPoint
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.certain import CertainRegisters
 from cmmd.fleet.telemetry.live import LiveRecord
@@ -16,14 +17,10 @@ from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import MOST_A_PAGE, IStore, StoreUnavailable
 from cmmd.store.records import Cursor, PointColumn, ProfileVersion, Query, Reading, Reason
 
-__all__ = ["CHANGE_GAP_MS", "History", "NamedReading", "NoSuchPoint", "Page"]
+__all__ = ["CHANGE_GAP_MS", "History", "NamedReading", "Page"]
 
 CHANGE_GAP_MS = 1000
 """Between a kept upload and the next one that is kept because something changed: what flaps must not fill a disk."""
-
-
-class NoSuchPoint(ValueError):
-    """No profile that ever made a reading has a point of this name."""
 
 
 class NamedReading(Struct, frozen=True, kw_only=True):
@@ -255,7 +252,7 @@ class History:
             there_are = {column.name for version in self._versions.values() for column in version.points}
             for name in points:
                 if name not in there_are:
-                    raise NoSuchPoint(name)
+                    raise NoSuchPoint(f"there was never a point {name}")
         limit = min(max(query.limit, 1), MOST_A_PAGE)
         readings = await self._store.readings(replace(query, limit=limit))
         more = len(readings) == limit
@@ -295,7 +292,7 @@ class History:
             for column in version.points:
                 if column.name == name:
                     return column
-        raise NoSuchPoint(name)
+        raise NoSuchPoint(f"there was never a point {name}")
 
     def _named(self, reading: Reading, wanted: Sequence[str] | None) -> dict[str, float | None]:
         version = self._versions.get(reading.profile)

@@ -2,7 +2,7 @@
 
 import re
 
-from cmmd.fleet.service.errors import BadArgument
+from cmmd.fleet.errors import BadArgument
 from cmmd.store.records import Cursor
 
 __all__ = ["cursor_from", "cursor_text"]

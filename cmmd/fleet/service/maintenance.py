@@ -2,10 +2,9 @@
 
 from cmmd.fleet.commands.queue import Requester, who_text
 from cmmd.fleet.devices.inputs import INPUTS
-from cmmd.fleet.devices.keyed_lock import TooManyWaiting
+from cmmd.fleet.errors import AdminOnly, BadArgument, Locked, TooManyWaiting, Unavailable
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.service.errors import AdminOnly, BadArgument, Locked, Unavailable
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Device
 from cmmd.wire.quoting import printable

@@ -11,11 +11,10 @@ from twisted.logger import Logger
 from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.queue import Requester, Sort, Submitted, who_text
 from cmmd.fleet.counters.counters import Counters
-from cmmd.fleet.devices.registry import NoSuchDevice
+from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service import maintenance
 from cmmd.fleet.service.describe import details_of, lock_of, raw_of, row_of, status_of
-from cmmd.fleet.service.errors import BadArgument, NoSuchCommand
 from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.telemetry.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
@@ -101,7 +100,7 @@ class ControlService:
     def _device(self, hostid: str) -> Device:
         device = self.fleet.registry.device(hostid)
         if device is None:
-            raise NoSuchDevice(f"{hostid} is not registered")
+            raise NoSuchDevice("no such device is registered")
         return device
 
     def live(self, hostid: str, *, raw: bool) -> LiveNow:

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 
-from cmmd.fleet.commands.queue import STOP, Submitted, TooLate
+from cmmd.fleet.commands.queue import STOP, Submitted
+from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.service.cursors import cursor_text
 from cmmd.store.records import Command
 from cmmd.web.api.context import ApiContext
@@ -187,10 +188,10 @@ async def cancel_command(around: ApiContext, call: Call[NoQuery, None]) -> Answe
     """Take one back."""
     try:
         return Answer(body=around.desk.cancel(call.number, call.caller.by))
-    except LookupError:
+    except NoSuchCommand:
         command = await _now(around, call.number)  # is there one?
         if command.outcome != "not sent":
-            raise TooLate(call.number) from None
+            raise TooLate(f"command {call.number} has been sent") from None
         return Answer(body=command)  # perhaps because the answer to a first DELETE was lost
 
 

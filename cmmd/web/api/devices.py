@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.devices.settings import BadSetting
+from cmmd.fleet.errors import BadSetting
 from cmmd.fleet.service.maintenance import LONGEST_REASON
 from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun
 from cmmd.fleet.telemetry.view import InputReportNow, PointNow, SignalNow

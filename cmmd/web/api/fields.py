@@ -5,8 +5,7 @@ from typing import Any, get_args
 
 from msgspec.structs import fields
 
-from cmmd.fleet.service.error_mapping import refusal
-from cmmd.fleet.service.errors import BadArgument
+from cmmd.fleet.errors import BadArgument, refusal
 from cmmd.web.api.operation import Operation
 from cmmd.web.http.problems import WrongField
 

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.service.errors import Coded, NotAllowed
+from cmmd.fleet.errors import Coded, NotAllowed
 from cmmd.web.api.fields import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query

@@ -9,8 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.fleet.service.error_mapping import refusal
-from cmmd.fleet.service.errors import BY_CODE, Coded, InternalError
+from cmmd.fleet.errors import BY_CODE, Coded, InternalError, refusal
 
 __all__ = [
     "HEADERS",
