@@ -3,9 +3,10 @@
 A device says little, but there are thousands of them: for a heartbeat the reactor's own work around one read took as
 long as everything that cmmd does with it. Twisted sets up a context for its old log for each event and asks each
 descriptor whether it is open. An accepted TCP connection needs neither: it logs with namespaces, and it leaves the
-reactor before its descriptor is closed.
+reactor before its descriptor is closed. Nor does it need the two methods of Twisted's between the reactor and its
+protocol, which read from the socket as is done here.
 
-Measured: 6.5 to 8 of 29 µs a heartbeat.
+Measured: 6.5 to 8 of 29 µs a heartbeat, and 0.7 of 12 for the two methods.
 """
 
 from functools import partial
@@ -13,6 +14,7 @@ from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python.log import callWithLogger
@@ -57,9 +59,19 @@ def _poll(reactor: Any, timeout: float | None) -> None:
         if event != EPOLLIN or selectable.__class__ is not Server:
             callWithLogger(selectable, reactor._doReadOrWrite, selectable, descriptor, event)
             continue
-        why: BaseException | None
+        why: Any
         try:
-            why = selectable.doRead()
+            segment = selectable.socket.recv(selectable.bufferSize)
+        except BlockingIOError:
+            continue
+        except OSError:
+            segment = b""
+            why = CONNECTION_LOST
+        else:
+            why = CONNECTION_DONE
+        try:
+            if segment:
+                why = selectable.protocol.dataReceived(segment)  # type: ignore[func-returns-value]
         except BaseException as error:  # as in Twisted: logged, and the connection ends with it
             log.failure("while reading from {selectable}", selectable=selectable)
             why = error

@@ -46,10 +46,11 @@ class JSONReceiver(DeviceConnection):
 
     # What a subclass says.
 
-    def segmentReceived(self, segment: bytes) -> Deferred[None] | object | None:  # noqa: ARG002
+    def segmentReceived(self, segment: bytes) -> Deferred[None] | bytes | object | None:  # noqa: ARG002
         """Handle a segment that is one message, see documentReceived.
 
-        :return: NOT_WHOLE: nothing was done, the documents in the stream have to be found.
+        :return: bytes: the answer, which is to be sent. NOT_WHOLE: nothing was done, the documents in the stream have
+            to be found.
         """
         return NOT_WHOLE
 
@@ -84,6 +85,21 @@ class JSONReceiver(DeviceConnection):
             except Exception:
                 outcome = None
                 self._erred(Failure())
+            if isinstance(outcome, bytes):
+                # As in send, without the call: 0.5 µs.
+                if flow.inbound is _ANSWERING and flow.outbound is _CLEAR and self._socket is not None:
+                    try:
+                        count = self._socket.send(outcome)
+                    except OSError:
+                        count = 0
+                    if count == len(outcome):
+                        self._heard_at = self._quiet_since = self.clock.seconds()
+                        flow.inbound = _BETWEEN
+                        return
+                    self._send_later(outcome[count:])
+                else:
+                    self.send(outcome)
+                outcome = None
             if outcome is None:
                 if flow.inbound is not _ENDED:
                     self._heard_at = self._quiet_since if flow.inbound is _ANSWERED else self.clock.seconds()
@@ -220,6 +236,11 @@ class JSONReceiver(DeviceConnection):
             message = message[count:]
         elif flow.inbound is _ENDED:
             return
+        self._send_later(message)
+
+    def _send_later(self, message: bytes) -> None:
+        """Write what the kernel does not take, or must not get yet, by way of the transport."""
+        flow = self._flow
         if not flow.queue(message):
             self.drop(Reason.UNREAD_OUTPUT)
         elif flow.may_start:

@@ -195,14 +195,13 @@ class Session(JSONReceiver):
 
     # What comes in.
 
-    def segmentReceived(self, segment: bytes) -> Deferred[None] | object | None:
+    def segmentReceived(self, segment: bytes) -> Deferred[None] | bytes | object | None:
         """Answer a segment that is one message."""
         # What a device says that is well and has nothing to report, byte for byte: it means what it meant, as long as
         # the connection is this device's. Gains 0.7 µs.
         if segment == self._last_heartbeat:
             self._counters.messages["HB"] += 1
-            self.send(messages.ANSWER_HB)
-            return None
+            return _ANSWER_HEARTBEAT
         message = read_segment(segment)
         if message is None:
             return NOT_WHOLE
@@ -213,9 +212,13 @@ class Session(JSONReceiver):
 
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Answer one message."""
-        return self._answer(read_from_device(document, self._context.limits.max_depth))
+        outcome = self._answer(read_from_device(document, self._context.limits.max_depth))
+        if isinstance(outcome, bytes):
+            self.send(outcome)
+            return None
+        return outcome
 
-    def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | None:
+    def _answer(self, message: messages.DeviceMessage) -> Deferred[None] | bytes | None:
         method, answer = _ANSWERS[type(message)]
         self._counters.messages[method] += 1
         return answer(self, message)
@@ -252,27 +255,24 @@ class Session(JSONReceiver):
         else:
             self.send(messages.ANSWER_LONGCON)
 
-    def _heartbeat(self, message: messages.Heartbeat) -> None:
+    def _heartbeat(self, message: messages.Heartbeat) -> bytes:
         self._admit("HB", message.hostid)
-        self.send(messages.ANSWER_HB)
+        return _ANSWER_HEARTBEAT
 
-    def _full_upload(self, message: messages.ReqData) -> Deferred[None] | None:
+    def _full_upload(self, message: messages.ReqData) -> Deferred[None] | bytes:
         if message.hostid != self.hostid:
             self._admit("reqdata", message.hostid)
-        assert self._attached is not None, "it has just been admitted"
         self._counters.uploads["full"] += 1
+        assert self._attached is not None, "it has just been admitted"
         plan = self._attached.plan
         trusted = not self._context.presence.untrusted or self._is_trusted()
         try:
             durable = self._context.uploads.full(message, plan, historic=not self._carries_commands, trusted=trusted)
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
-        if durable is None:  # as nearly always: no call for it
-            self.send(messages.ANSWER_REQDATA)
-            return None
-        return self._acknowledge(durable)
+        return _ANSWER_UPLOAD if durable is None else self._acknowledge(durable)
 
-    def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | None:
+    def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | bytes:
         if message.hostid != self.hostid:
             self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._counters.uploads["change"] += 1
@@ -283,10 +283,7 @@ class Session(JSONReceiver):
             )
         except WrongTime as error:
             raise _wrong_time(error, message.itime) from None
-        if durable is None:
-            self.send(messages.ANSWER_REQDATA)
-            return None
-        return self._acknowledge(durable)
+        return _ANSWER_UPLOAD if durable is None else self._acknowledge(durable)
 
     def _is_trusted(self) -> bool:
         """Tell whether an upload of this session is the device's; presence hears of one that need not be."""
@@ -304,7 +301,7 @@ class Session(JSONReceiver):
 
     def _acknowledge(self, durable: Deferred[None]) -> Deferred[None]:
         """Answer an upload that is due for history when it is durable."""
-        return durable.addCallbacks(lambda _: self._upload_ends(messages.ANSWER_REQDATA), self._not_kept)
+        return durable.addCallbacks(lambda _: self._upload_ends(_ANSWER_UPLOAD), self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
         failure.trap(StoreUnavailable)
@@ -385,9 +382,10 @@ _STRAYS = {
     UnmatchedReply.FOREIGN: "answer to a {} that was not sent on this connection",
 }
 
+_ANSWER_HEARTBEAT, _ANSWER_UPLOAD = messages.ANSWER_HB, messages.ANSWER_REQDATA
 _NOT_KEPT = encode(Answer(method="reqdata", message="not kept, try again", retcode=Retcode.TRY_AGAIN.value))
 
-_ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | None]]] = {
+_ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | bytes | None]]] = {
     messages.Login: ("login", Session._login),
     messages.LongCon: ("LongCon", Session._long_connection),
     messages.Heartbeat: ("HB", Session._heartbeat),
