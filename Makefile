@@ -83,7 +83,7 @@ check-types: $(CAN_TEST)
 	$(BIN)/mypy
 
 check-architecture: $(CAN_TEST)
-	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture tests.test_seeded_faults
+	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture tests.test_seeded_faults tests.test_fleet_service_table
 
 check-console: $(CAN_CHECK_CONSOLE) ## the console's sources: types and lint; needs npm
 	$(CONSOLE_BIN)/tsc --project $(CONSOLE)

@@ -344,7 +344,7 @@ class ConnectionTests(_TestCase):
         async def fails(*_: object) -> Ended:
             raise ZeroDivisionError
 
-        self.control.operations.send_command = fails  # type: ignore[method-assign,assignment]
+        self.control.operations.submit = fails  # type: ignore[method-assign,assignment]
         called = await self.call("send", HOSTID, "auto")
         self.assertEqual((called.status, called.out), (3, ""))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -2,10 +2,10 @@
 
 from typing import get_args
 
+from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.interlocks import OVERRIDABLE
 from cmmd.fleet.devices.inputs import FRESH_S
 from cmmd.fleet.service.tokens import Role
-from cmmd.web.api import commands
 from cmmd.web.api import keys as keys_module
 from tests.web_world import Answered, WebTestCase
 from tests.world import HOSTID
@@ -140,7 +140,7 @@ class InputTests(PeopleTestCase):
         answer = self.post({**START, "override": "locked"}, "admin")
         self.assertEqual((answer.status, answer.json["field"]), (400, "body.override"))
         self.assertEqual(self.post({**START, "override": "remote_inhibited"}, "admin").code, "locked")
-        self.assertEqual(set(get_args(get_args(commands.Override)[0])), OVERRIDABLE)
+        self.assertEqual(set(get_args(get_args(requests.Override)[0])), OVERRIDABLE)
 
 
 class StopTests(PeopleTestCase):

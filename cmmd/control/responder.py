@@ -9,7 +9,9 @@ from cmmd.control import commands
 from cmmd.control.connection import Connection
 from cmmd.control.paging import page_of
 from cmmd.control.watching import Watcher
-from cmmd.fleet.commands.queue import Requester, Submitted
+from cmmd.fleet.commands import requests
+from cmmd.fleet.commands.queue import DATATYPE_MODBUS, Requester, Submitted
+from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.service.cursors import cursor_from
 from cmmd.fleet.service.operations import Found, ended, limited
 from cmmd.fleet.service.records import Changes
@@ -110,29 +112,28 @@ class Responder(Connection):
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
     @commands.SendCommand.responder
-    async def _send_command(
-        self, hostid: str, name: str, requester: str | None, timeout: float | None, override: str | None
-    ) -> dict[str, object]:
-        return await _ended(await self._do.send_command(hostid, name, self._by(requester), timeout, override))
+    async def _send_command(self, hostid: str, requester: str | None, **request: Any) -> dict[str, object]:
+        return await self._submit(hostid, requester, requests.Named(**request))
 
     @commands.WriteConfig.responder
-    async def _write_config(self, hostid: str, result: str, requester: str | None, **more: Any) -> dict[str, object]:
-        datatype, timeout, override = more["datatype"], more["timeout"], more["override"]
-        by = self._by(requester)
-        return await _ended(await self._do.write_config(hostid, result, datatype, by, timeout, override))
+    async def _write_config(
+        self, hostid: str, requester: str | None, result: str, datatype: int | None, **terms: Any
+    ) -> dict[str, object]:
+        if datatype not in (None, DATATYPE_MODBUS):
+            raise BadArgument(f"datatype: {DATATYPE_MODBUS} (Modbus) is all that is sent")
+        return await self._submit(hostid, requester, requests.Modbus(frames=result, **terms))
 
     @commands.WritePort.responder
-    async def _write_port(
-        self, hostid: str, requester: str | None, timeout: float | None, override: str | None, **wiring: int
-    ) -> dict[str, object]:
-        port, baud = wiring["modulePort"], wiring["moduleBaud"]
-        return await _ended(await self._do.write_port(hostid, port, baud, self._by(requester), timeout, override))
+    async def _write_port(self, hostid: str, requester: str | None, **request: Any) -> dict[str, object]:
+        port, baud = request.pop("modulePort"), request.pop("moduleBaud")
+        return await self._submit(hostid, requester, requests.Port(port=port, baud=baud, **request))
 
     @commands.Reset.responder
-    async def _reset(
-        self, hostid: str, requester: str | None, timeout: float | None, override: str | None
-    ) -> dict[str, object]:
-        return await _ended(await self._do.reset(hostid, self._by(requester), timeout, override))
+    async def _reset(self, hostid: str, requester: str | None, **terms: Any) -> dict[str, object]:
+        return await self._submit(hostid, requester, requests.Reset(**terms))
+
+    async def _submit(self, hostid: str, requester: str | None, request: requests.Request) -> dict[str, object]:
+        return await _ended(await self._do.submit(hostid, request, self._by(requester)))
 
     @commands.ListCommands.responder
     async def _list_commands(self, **span: Any) -> dict[str, object]:

@@ -25,6 +25,7 @@ from cmmd.fleet.commands.queue import (
     Submitted,
     who_text,
 )
+from cmmd.fleet.commands.requests import Modbus, Named, Port, Request, Reset
 from cmmd.fleet.commands.send_rate_limit import SendRateLimit
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
@@ -107,6 +108,21 @@ class Dispatcher:
 
     # --- to ask ------------------------------------------------------------------------------------------------------
 
+    async def submit(self, hostid: str, request: Request, by: Requester) -> Submitted:
+        """Have a device do what a caller requests.
+
+        :raises NotAllowed: one of its kinds; nothing was sent.
+        """
+        match request:
+            case Named():
+                return await self.command(hostid, request.name, by, request.timeout, request.override)
+            case Modbus():
+                return await self.write(hostid, request.frames, by, request.timeout, request.override)
+            case Port():
+                return await self.port(hostid, request.port, request.baud, by, request.timeout, request.override)
+            case Reset():
+                return await self.reset(hostid, by, request.timeout, request.override)
+
     async def command(
         self, hostid: str, name: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
@@ -167,10 +183,9 @@ class Dispatcher:
         """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
         self._check(hostid, "command", by, overridden)
         validation.checked_port(module_port, module_baud)
-        request = f"modulePort={module_port},moduleBaud={module_baud}"
-        return await self._submit(
-            hostid, CommandRequest("port", request, "command", overridden=overridden), by, timeout_s
-        )
+        text = f"modulePort={module_port},moduleBaud={module_baud}"
+        asked = CommandRequest("port", text, "command", overridden=overridden, wiring=(module_port, module_baud))
+        return await self._submit(hostid, asked, by, timeout_s)
 
     async def reset(
         self, hostid: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None

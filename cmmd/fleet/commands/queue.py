@@ -16,6 +16,7 @@ from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswe
 from cmmd.wire.quoting import printable
 
 __all__ = [
+    "DATATYPE_MODBUS",
     "STOP",
     "CommandQueue",
     "CommandRequest",
@@ -55,6 +56,7 @@ class CommandRequest(Struct, frozen=True):
 
     :ivar sort: as what it is judged, see :mod:`cmmd.fleet.commands.interlocks`.
     :ivar confirmation: how it shows itself; None: that cannot be told.
+    :ivar wiring: port and baud rate, of the kind ``port``.
     """
 
     kind: Literal["modbus", "port", "reset"]
@@ -63,6 +65,7 @@ class CommandRequest(Struct, frozen=True):
     name: str | None = None
     confirmation: Confirmation | None = None
     overridden: str | None = None
+    wiring: tuple[int, int] | None = None
 
     @property
     def toggles(self) -> str | None:
@@ -125,7 +128,7 @@ class PendingCommand:
         self.asked = asked
         self.timeout_s = timeout_s
         self.profile = profile
-        self.message = _message_of(command)
+        self.message = _message_of(command, asked)
         self.audited = False
         self.overdue = False
         self.carrier: Attached | None = None
@@ -186,11 +189,12 @@ class CommandQueue:
             self.waiting.remove(order)
 
 
-def _message_of(command: Command) -> WriteConfig | Reset:
+def _message_of(command: Command, asked: CommandRequest) -> WriteConfig | Reset:
     """What a device is sent for a command (protocol sections 4.6 and 4.8)."""
     if command.kind == "reset":
         return Reset()
     if command.kind == "modbus":
         return WriteConfig(result=command.request, datatype=DATATYPE_MODBUS, uid=command.uid)
-    port, baud = (int(item.partition("=")[2]) for item in command.request.split(","))
+    assert asked.wiring is not None, "a request of the kind port says which"
+    port, baud = asked.wiring
     return WriteConfig(modulePort=port, moduleBaud=baud, datatype=DATATYPE_MODBUS, uid=command.uid)

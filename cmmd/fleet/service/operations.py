@@ -9,7 +9,8 @@ from msgspec.structs import asdict, replace
 from twisted.logger import Logger
 
 from cmmd.fleet.commands.dispatcher import Dispatcher
-from cmmd.fleet.commands.queue import Requester, Sort, Submitted, who_text
+from cmmd.fleet.commands.queue import STOP, Requester, Sort, Submitted, who_text
+from cmmd.fleet.commands.requests import LONGEST_TIMEOUT_S, Modbus, Named, Request
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
@@ -26,12 +27,10 @@ log = Logger()
 
 _Record = TypeVar("_Record")
 
-MODBUS = 1
 """``datatype`` of Modbus frames (protocol section 4.6)."""
 
 PAGE_OF_READINGS = 200
 PAGES_SEARCHED = 10
-LONGEST_TIMEOUT_S = 300.0
 
 
 class Found(Struct, Generic[_Record], frozen=True):
@@ -226,45 +225,25 @@ class ControlService:
 
     # --- what goes to a device ---------------------------------------------------------------------------------------
 
-    async def send_command(
-        self, hostid: str, name: str, by: Requester, timeout_s: float | None, override: str | None = None
-    ) -> Submitted:
-        """Have a command of the device's profile carried out.
+    async def submit(self, hostid: str, request: Request, by: Requester) -> Submitted:
+        """Have a device do what a caller requests, at most once.
 
-        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
-        :param override: the code of a refusal, ``remote_inhibited``, that an administrator overrides for this command;
-            None: none. The same for all below.
-        :return: when it is accepted; :func:`ended` waits for its end. The same for all below.
-        :raises NotAllowed: nothing was sent. The same for all below.
-        :raises BadArgument: a timeout that cannot be. The same for all below.
+        :return: when it is accepted; :func:`ended` waits for its end.
+        :raises NotAllowed: nothing was sent.
+        :raises BadArgument: a timeout that cannot be.
         """
-        return await self.dispatch.command(hostid, name, by, _timeout(timeout_s), override)
+        if request.timeout is not None and not 1.0 <= request.timeout <= LONGEST_TIMEOUT_S:
+            raise BadArgument(f"timeout: 1 to {LONGEST_TIMEOUT_S:g} seconds")
+        return await self.dispatch.submit(hostid, request, by)
 
-    async def write_config(
-        self,
-        hostid: str,
-        result: str,
-        datatype: int | None,
-        by: Requester,
-        timeout_s: float | None,
-        override: str | None = None,
-    ) -> Submitted:
-        """Have Modbus writes carried out: frames in hex, separated by ``;``."""
-        if datatype not in (None, MODBUS):
-            raise BadArgument(f"datatype: {MODBUS} (Modbus) is all that is sent")
-        return await self.dispatch.write(hostid, result, by, _timeout(timeout_s), override)
-
-    async def write_port(
-        self, hostid: str, port: int, baud: int, by: Requester, timeout_s: float | None, override: str | None = None
-    ) -> Submitted:
-        """Change the module's wiring to the controller."""
-        return await self.dispatch.port(hostid, port, baud, by, _timeout(timeout_s), override)
-
-    async def reset(
-        self, hostid: str, by: Requester, timeout_s: float | None, override: str | None = None
-    ) -> Submitted:
-        """Restart the module."""
-        return await self.dispatch.reset(hostid, by, _timeout(timeout_s), override)
+    def is_stop(self, hostid: str, request: Request) -> bool:
+        """Tell whether a request is a device's stop, by its name or by its very frame."""
+        match request:
+            case Named(name=name):
+                return name == STOP
+            case Modbus(frames=frames):
+                return self.dispatch.is_stop(hostid, frames)
+        return False
 
     async def commands(self, query: Query) -> Found[Command]:
         """The audit, of a device or of all."""
@@ -307,12 +286,6 @@ class ControlService:
 
 def _place_of(alarm: Alarm) -> Cursor:
     return Cursor(alarm.raised_at, alarm.number)
-
-
-def _timeout(seconds: float | None) -> float | None:
-    if seconds is None or 1.0 <= seconds <= LONGEST_TIMEOUT_S:
-        return seconds
-    raise BadArgument(f"timeout: 1 to {LONGEST_TIMEOUT_S:g} seconds")
 
 
 async def ended(submitted: Submitted) -> Ended:

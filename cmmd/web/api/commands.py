@@ -1,18 +1,19 @@
 """Operations on commands: ask for one, at most once for each key; wait for it; take it back; the audit."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 from twisted.internet.defer import Deferred
 
-from cmmd.fleet.commands.queue import STOP, Submitted
+from cmmd.fleet.commands import requests
+from cmmd.fleet.commands.queue import Submitted
 from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.service.cursors import cursor_text
 from cmmd.store.records import Command
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.keys import Unkeyed
-from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
+from cmmd.web.api.operation import Answer, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
 from cmmd.web.http.problems import Refused, WrongField
 
@@ -31,47 +32,30 @@ NotAfter = Annotated[
         " It does not count for `stop`, which a browser's wrong clock must not refuse.",
     ),
 ]
-Timeout = Annotated[float, Meta(ge=1, le=300, description="Seconds to wait for the device; null: as configured.")]
-Override = Annotated[
-    Literal["remote_inhibited", "stale"],
-    Meta(description="A refusal that does not count for this one command; needs the role admin. Null: none."),
-]
 
 
-class Named(Body, frozen=True, kw_only=True, tag_field="kind", tag="named"):
+class Named(requests.Named, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="named"):
     """A command of the device's profile, such as ``auto``."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    timeout: Timeout | None = None
     not_after: NotAfter | None = None
-    override: Override | None = None
 
 
-class Modbus(Body, frozen=True, kw_only=True, tag_field="kind", tag="modbus"):
+class Modbus(requests.Modbus, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="modbus"):
     """Modbus writes in hex, separated by ``;``, each with its CRC or without."""
 
-    frames: Annotated[str, Meta(min_length=1, max_length=8000)]
-    timeout: Timeout | None = None
     not_after: NotAfter | None = None
-    override: Override | None = None
 
 
-class Port(Body, frozen=True, kw_only=True, tag_field="kind", tag="port"):
+class Port(requests.Port, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="port"):
     """The module's wiring: port 0 off, 1 LINK, 2 RS485, 3 RS232, 4 USB; baud rate 0 9600, 1 19200, 2 115200 bit/s."""
 
-    port: Annotated[int, Meta(ge=0, le=4)]
-    baud: Annotated[int, Meta(ge=0, le=2)]
-    timeout: Timeout | None = None
     not_after: NotAfter | None = None
-    override: Override | None = None
 
 
-class Reset(Body, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
+class Reset(requests.Reset, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reset"):
     """Restart the module."""
 
-    timeout: Timeout | None = None
     not_after: NotAfter | None = None
-    override: Override | None = None
 
 
 CommandBody = Named | Modbus | Port | Reset
@@ -126,27 +110,14 @@ async def post_command(around: ApiContext, call: Call[Wait, CommandBody]) -> Ans
 
 
 def _is_stop(around: ApiContext, call: Call[Wait, CommandBody]) -> bool:
-    match call.body:
-        case Named(name=name):
-            return name == STOP
-        case Modbus(frames=frames):
-            return around.desk.dispatch.is_stop(call.hostid, frames)
-    return False
+    return around.desk.is_stop(call.hostid, call.body)
 
 
 async def _submit(around: ApiContext, call: Call[Wait, CommandBody]) -> Submitted:
-    desk, hostid, body, by = around.desk, call.hostid, call.body, call.caller.by
+    body = call.body
     if body.not_after is not None and around.now() * 1000 > body.not_after and not _is_stop(around, call):
         raise Refused("expired", "this came too late: nothing was sent", field="body.not_after")
-    match body:
-        case Named():
-            return await desk.send_command(hostid, body.name, by, body.timeout, body.override)
-        case Modbus():
-            return await desk.write_config(hostid, body.frames, None, by, body.timeout, body.override)
-        case Port():
-            return await desk.write_port(hostid, body.port, body.baud, by, body.timeout, body.override)
-        case Reset():
-            return await desk.reset(hostid, by, body.timeout, body.override)
+    return await around.desk.submit(call.hostid, body, call.caller.by)
 
 
 async def get_command(around: ApiContext, call: Call[Wait, None]) -> Answer:
