@@ -37,6 +37,7 @@ class Server(Section, frozen=True, kw_only=True):
     advertise_historic: HostPort = ""
     idle_timeout: Seconds = 180.0
     login_timeout: Seconds = 30.0
+    reconnect_grace: Annotated[float, Meta(ge=0, le=86_400)] = 180.0
     max_frame: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = 65536
     max_depth: Annotated[int, Meta(ge=4, le=64)] = 16
     max_frame_errors: Annotated[int, Meta(ge=1, le=1000)] = 3

@@ -193,6 +193,7 @@ class Server(Service):
             max_devices=settings.enrolment.max_devices,
             interval_s=settings.history.interval,
             retention_days=settings.history.retention_days,
+            reconnect_grace_s=settings.server.reconnect_grace,
             commands=CommandTerms(
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,
@@ -303,6 +304,7 @@ class Server(Service):
             if self._web is not None:
                 await self._web.stop()
             if self.fleet is not None:
+                self.fleet.presence.stop()
                 self.fleet.events.emit(Kind.SERVER_STOPPED, "")
                 await self.fleet.save()
         finally:

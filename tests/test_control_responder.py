@@ -208,7 +208,7 @@ class ReadingTests(_TestCase):
         self.control.fleet.events.emit(
             Kind.LOGIN_REFUSED, HOSTID, address="192.0.2.1", retcode="000004", reason="x" * 200_000
         )
-        self.control.fleet.events.emit(Kind.OFFLINE, HOSTID)
+        self.control.fleet.events.emit(Kind.OFFLINE, HOSTID, since=1)
         self.control.world.write_batch()
         found = self.all_of(commands.ListEvents, "events")
         self.assertEqual([len(str(one.details.get("reason", ""))) for one in found], [200_000, 0])

@@ -191,7 +191,7 @@ class LimitTests(EventsTestCase):
     def test_each_kind(self) -> None:
         for _ in range(BURST + 1):
             self.ask()
-        self.events.emit(Kind.OFFLINE, "A")
+        self.events.emit(Kind.OFFLINE, "A", since=1)
         self.assertEqual(self.kept[-1].kind, "offline")
 
     def test_whom_it_is_about(self) -> None:

@@ -66,6 +66,7 @@ class World:
         interval_s: float = 60.0,
         commands: CommandTerms | None = None,
         start_s: float = START_S,
+        reconnect_grace_s: float = 0.0,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(start_s)
@@ -87,6 +88,7 @@ class World:
             interval_s=interval_s,
             retention_days=RETENTION_DAYS,
             commands=commands or CommandTerms(),
+            reconnect_grace_s=reconnect_grace_s,
         )
         self.throttle = self.fleet.throttle
         self.registry = self.fleet.registry

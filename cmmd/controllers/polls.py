@@ -17,12 +17,17 @@ REGISTERS_PER_POLL = 125
 
 
 class Poll(Entry, frozen=True, kw_only=True):
-    """``[[polls]]``: ``count`` coils or registers from ``address`` on, by Modbus function 1, 2, 3 or 4."""
+    """``[[polls]]``: ``count`` coils or registers from ``address`` on, by Modbus function 1, 2, 3 or 4.
+
+    ``known_counts``: how many other servers poll from the same address. A device that was theirs goes on with that for
+    a while, and its answers are understood.
+    """
 
     unit: Unit
     function: Literal[1, 2, 3, 4]
     address: Address
     count: Annotated[int, Meta(ge=1)]
+    known_counts: tuple[Annotated[int, Meta(ge=1)], ...] = ()
 
     @property
     def addresses(self) -> range:
@@ -33,6 +38,13 @@ class Poll(Entry, frozen=True, kw_only=True):
     def most(self) -> int:
         """How many coils or registers Modbus lets one request have."""
         return COILS_PER_POLL if Function(self.function).reads_bits else REGISTERS_PER_POLL
+
+    @property
+    def known_requests(self) -> tuple[ReadRequest, ...]:
+        """The requests of other servers, by ``known_counts``."""
+        return tuple(
+            ReadRequest(self.unit, Function(self.function), self.address, count) for count in self.known_counts
+        )
 
     @property
     def request(self) -> ReadRequest:

@@ -43,6 +43,8 @@ def _polls(definition: Definition) -> Iterator[str]:
     for number, poll in enumerate(definition.polls):
         if poll.count > poll.most:
             yield f"polls[{number}].count: {poll.count} is more than {poll.most}, the most for function {poll.function}"
+        if any(count >= poll.count for count in poll.known_counts):
+            yield f"polls[{number}].known_counts: all have to be below count"
         if poll.addresses[-1] >= REGISTER_VALUES:
             yield f"polls[{number}]: address and count reach beyond {REGISTER_VALUES - 1}"
     for function in (1, 2, 3, 4):

@@ -78,7 +78,9 @@ _OF_AN_ALARM = ("alarm", "signal", "title", "severity")
 CATALOGUE: dict[Kind, Entry] = {
     Kind.DEVICE_REGISTERED: Entry("a device's first login", ("number", "hostname", "moduletype", "address")),
     Kind.ONLINE: Entry("a device that had no live session has one", ("address",), limited=True),
-    Kind.OFFLINE: Entry("a device's last live session has ended", limited=True),
+    Kind.OFFLINE: Entry(
+        "a device's last live session has ended, and none came within the grace", ("since",), limited=True
+    ),
     Kind.LOGIN_REFUSED: Entry("a login was not taken", ("address", "retcode", "reason"), limited=True),
     Kind.ALARM_RAISED: Entry("a signal with a severity is active", _OF_AN_ALARM),
     Kind.ALARM_ACKNOWLEDGED: Entry("somebody has seen it", (*_OF_AN_ALARM, "by")),

@@ -20,11 +20,12 @@ from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
 from cmmd.fleet.devices.registry import Policy, Registry
+from cmmd.fleet.devices.relogin import Relogin
 from cmmd.fleet.devices.throttle import Throttle
 from cmmd.fleet.events import Events
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
-from cmmd.fleet.telemetry.live import Live
+from cmmd.fleet.telemetry.live import Live, LiveRecord
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.fleet.uploads import Uploads
 from cmmd.store.interface import Health, IStore, Snapshot
@@ -58,6 +59,7 @@ class Fleet:
     :param policy: who may register; :param max_devices: how many.
     :param interval_s: of history, in seconds; :param retention_days: how long it is kept.
     :param commands: whether and how commands are sent.
+    :param reconnect_grace_s: seconds that a device may be without a session before there is an event of it.
     :param store_health: tells how the store is, where it may be away.
     """
 
@@ -76,6 +78,7 @@ class Fleet:
         interval_s: float,
         retention_days: int,
         commands: CommandTerms,
+        reconnect_grace_s: float = 0.0,
         store_health: Callable[[], Health] = Health,
     ) -> None:
         self._store_health = store_health
@@ -103,7 +106,9 @@ class Fleet:
             policy=policy,
             max_devices=max_devices,
         )
-        self.presence = Presence(clock, self.events, self._home, self._doubtful, self._moved)
+        self.presence = Presence(
+            clock, self.events, self._home, self._doubtful, self._moved, grace_s=reconnect_grace_s, now=now
+        )
         self.live = Live(
             device=self.registry.device, online=self.presence.online, catalog=catalog, uploads=kept.uploads
         )
@@ -116,7 +121,7 @@ class Fleet:
             counters=counters,
         )
         self.uploads = Uploads(
-            telemetry=Telemetry(counters, clock, self._byte_order_decided),
+            telemetry=Telemetry(counters, clock, self._byte_order_decided, self._other_plan),
             live=self.live,
             alarms=self.alarms,
             events=self.events,
@@ -124,6 +129,7 @@ class Fleet:
             now=now,
             clock=clock,
             retention_days=retention_days,
+            moved=self.registry.places.said,
             keep_inputs=lambda hostid, text: Deferred.fromCoroutine(self.registry.keep_inputs(hostid, text)),
         )
 
@@ -147,6 +153,7 @@ class Fleet:
             most_waiting=commands.most_waiting,
             stood_still=commands.stood_still,
         )
+        self.relogin = Relogin(self.presence, clock, self.dispatch.busy)
         confirmations = self.dispatch.confirmations
         self.uploads.watch_values(confirmations.uploaded, confirmations.watched)
 
@@ -159,6 +166,7 @@ class Fleet:
         """A device has logged in: it may have another controller now, or another plan; and it has restarted."""
         self.uploads.registered(device)
         self.presence.logged_in(device.hostid)
+        self.relogin.logged_in(device.hostid)
         self.dispatch.confirmations.logged_in(device.hostid)
 
     def may_set_port(self, hostid: str) -> bool:
@@ -201,18 +209,26 @@ class Fleet:
         settled = Deferred.fromCoroutine(self.registry.settle_byte_order(hostid, byte_order))
         settled.addErrback(lambda failure: log.failure("byte order of {hostid}", failure=failure, hostid=hostid))
 
+    def _other_plan(self, record: LiveRecord) -> None:
+        """Lead a device to a new login that answers another plan; what a stranger says, or history, leads nowhere."""
+        if not record.doubted and self.live.made(record.hostid) is record:
+            self.relogin.lead(record.hostid)
+
     def save(self) -> Deferred[None]:
         """At an orderly end: hand what is not in the store yet to it.
 
         :return: fires when that is done, or the store does not take it.
         """
         self.uploads.stop()
+        self.relogin.stop()
+        places = self.registry.places.stop()
         self.registry.unsaved_locks.stop()
         self.history.save(self.live.values())
         unsaved_locks = set(self.registry.unsaved_locks)
         for device in self.registry.devices():
             record = self.live.made(device.hostid)
             known = device.input_reports if record is None or record.reports is None else record.reports.to_text()
-            if known != device.input_reports or device.hostid in unsaved_locks:
-                self.journal.add(replace(device, input_reports=known))
+            place = places.get(device.hostid, {})
+            if known != device.input_reports or device.hostid in unsaved_locks or place:
+                self.journal.add(replace(device, input_reports=known, **place))
         return self.journal.stop()

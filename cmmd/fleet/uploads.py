@@ -56,6 +56,7 @@ class Uploads:
     :param retention_days: what is older is not kept.
     :param keep_inputs: makes the reports of a device's inputs durable, given its hostid and their text; fails with
         StoreUnavailable.
+    :param moved: told the hostid, and longitude, latitude and altitude as a device has said them.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Uploads:
         clock: IReactorTime,
         retention_days: int,
         keep_inputs: Callable[[str, str], Deferred[None]],
+        moved: Callable[[str, object, object, object], None],
     ) -> None:
+        self._moved = moved
         self._keep_inputs = keep_inputs
         self._telemetry = telemetry
         self._live = live
@@ -132,6 +135,8 @@ class Uploads:
         doubted = record.doubted
         if not trusted:
             record.doubt()
+        elif message.params.longitude is not None:
+            self._moved(message.hostid, message.params.longitude, message.params.latitude, message.params.altitude)
         differs = message.reports_inputs and self._take_inputs(record, message, origin)
         taken = self._telemetry.change(record, message, inputs_changed=differs)
         if taken not in _WITH_VALUES:

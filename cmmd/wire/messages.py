@@ -47,6 +47,7 @@ Port = Annotated[int, Meta(ge=0, le=99)]
 Baud = Annotated[int, Meta(ge=0, le=9_999_999)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Flag = Annotated[int, Meta(ge=0, le=1)]
+Scalar = str | int | float | None
 Changes = list[dict[str, str]]
 
 
@@ -111,9 +112,15 @@ class ReqData(FromDevice, frozen=True, kw_only=True, tag="reqdata"):
 
 
 class ChangeParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """``reqdatachange.params`` (4.5): by Modbus function, lists of objects {start address in hex: value in hex}."""
+    """``reqdatachange.params`` (4.5): by Modbus function, lists of objects {start address in hex: value in hex}.
+
+    Where the device is comes as text or number of any length: a place that is none must not cost the values beside it.
+    """
 
     packetnum: Count | None = None
+    longitude: Scalar = None
+    latitude: Scalar = None
+    altitude: Scalar = None
     f01: Changes = field(name="01", default_factory=list)
     f02: Changes = field(name="02", default_factory=list)
     f03: Changes = field(name="03", default_factory=list)

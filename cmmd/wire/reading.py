@@ -138,19 +138,26 @@ def _plain(message: str) -> str:
     return re.sub(r" matching regex '.*'(?= - at )", " of printable ASCII characters without blanks", message)
 
 
+_Content = Literal["text", "number", "scalar", "other"]
+
+
 class _Shape:
     """What the tolerant way needs to know of a struct: wire key in lower case -> wire key and what belongs there."""
 
     def __init__(self, info: inspect.StructType) -> None:
-        self.fields: dict[str, tuple[str, Literal["text", "number", "other"] | _Shape]] = {}
+        self.fields: dict[str, tuple[str, _Content | _Shape]] = {}
         if info.tag_field is not None:
             self.fields[info.tag_field.lower()] = (info.tag_field, "other")
         for one in info.fields:
             self.fields[one.encode_name.lower()] = (one.encode_name, _Shape._content(one.type))
 
     @staticmethod
-    def _content(info: inspect.Type) -> "Literal['text', 'number', 'other'] | _Shape":
+    def _content(info: inspect.Type) -> "_Content | _Shape":
         options = info.types if isinstance(info, inspect.UnionType) else (info,)
+        if any(isinstance(option, inspect.FloatType) for option in options) and any(
+            isinstance(option, inspect.StrType) for option in options
+        ):
+            return "scalar"
         for option in options:
             if isinstance(option, inspect.StrType):
                 return "text"
@@ -187,6 +194,10 @@ def _number(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _scalar(value: object) -> object:
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
 def _object(value: object, shape: _Shape) -> object:
     if isinstance(value, str):
         try:
@@ -196,7 +207,12 @@ def _object(value: object, shape: _Shape) -> object:
     return _fitted(value, shape) if isinstance(value, dict) else value
 
 
-_FIT: dict[str, Callable[[object], object]] = {"text": _text, "number": _number, "other": lambda value: value}
+_FIT: dict[str, Callable[[object], object]] = {
+    "text": _text,
+    "number": _number,
+    "scalar": _scalar,
+    "other": lambda value: value,
+}
 _SHAPES = {
     kind: _Shape(cast("inspect.StructType", inspect.type_info(kind)))
     for kind in {*_FROM_DEVICE.values(), *_FROM_SERVER.values()}

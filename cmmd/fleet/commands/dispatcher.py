@@ -235,6 +235,10 @@ class Dispatcher:
         order.sending.cancel()
         return True
 
+    def busy(self, hostid: str) -> bool:
+        """Tell whether a command of a device waits or is in flight."""
+        return hostid in self._lines
+
     def __len__(self) -> int:
         """Commands under way: waiting, or in flight."""
         return len(self._orders)

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.devices.online_events import OnlineEvents
 from cmmd.fleet.events import Events, Kind
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 
@@ -83,6 +84,7 @@ class Presence:
     :param home: gives the address of a device's latest password login; None: not known, then no session is foreign.
     :param doubtful: told the hostid, and whether a foreign session of it stands.
     :param moved: told the hostid when another session may carry its commands from now on.
+    :param grace_s: seconds without a session before there is an event of it; :param now: Unix time in seconds.
     :ivar untrusted: sessions that are foreign, or superseded and from elsewhere: what they upload need not be of the
         device. One that uploads is to be handed to :meth:`uploaded`; nearly always there are none.
     """
@@ -94,8 +96,12 @@ class Presence:
         home: Callable[[str], str | None] = lambda _: None,
         doubtful: Callable[[str, bool], None] = lambda *_: None,
         moved: Callable[[str], None] = lambda _: None,
+        *,
+        grace_s: float = 0.0,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._clock = clock
+        self._online_events = OnlineEvents(events, clock, grace_s, clock.seconds if now is None else now)
         self._sessions: dict[str, list[Attached]] = {}
         self._online = 0
         self._limit = LogLimit(clock)
@@ -200,7 +206,7 @@ class Presence:
         if session.carries_commands and not was_online:
             self._online += 1
             self._say(f"online: {hostid} at {session.peer}", hostid)
-            self._events.emit(Kind.ONLINE, hostid, address=session.peer)
+            self._online_events.came(hostid, session.peer)
             self._tell(hostid)
         if self.at_home(hostid, session.peer):
             self._doubtful(hostid, hostid in self._foreign)
@@ -236,8 +242,12 @@ class Presence:
         if session.carries_commands and not self.online(hostid):
             self._online -= 1
             self._say(f"offline: {hostid}", hostid)
-            self._events.emit(Kind.OFFLINE, hostid)
+            self._online_events.went(hostid)
             self._tell(hostid)
+
+    def stop(self) -> None:
+        """Tell of all devices that have gone."""
+        self._online_events.flush()
 
     def _is_foreign(self, hostid: str, session: Attached) -> None:
         home = self._home(hostid)

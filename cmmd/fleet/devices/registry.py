@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.devices.coordinates import wgs84
 from cmmd.fleet.devices.keyed_lock import KeyedLock
 from cmmd.fleet.devices.locks import UnsavedLocks
 from cmmd.fleet.devices.passwords import Abandoned, Passwords
+from cmmd.fleet.devices.places import Places, told_at_login
 from cmmd.fleet.devices.settings import check_lock, check_setting
 from cmmd.fleet.devices.throttle import Throttle, Throttled
 from cmmd.fleet.errors import (
@@ -76,6 +76,7 @@ class Registry:
     :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
     :param max_devices: how many there may be.
     :ivar unsaved_locks: maintenance locks that the store does not have yet; all records here have them.
+    :ivar places: takes the places that devices upload.
     :ivar wrong_passwords: wrong passwords since the start, by hostid.
     """
 
@@ -108,6 +109,7 @@ class Registry:
         self._writing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._registering = 0
         self.unsaved_locks = UnsavedLocks(self._update, clock)
+        self.places = Places(self._update, self.device, clock)
         self._limit = LogLimit(clock)
         self.wrong_passwords: MutableMapping[str, int] = Counter()
 
@@ -243,18 +245,11 @@ class Registry:
 
     def _said(self, device: Device, params: LoginParams, address: str) -> Device:
         """The record with what the device says now; what it leaves out stays as it was."""
-        said = {
-            "longitude": params.longitude,
-            "latitude": params.latitude,
-            "altitude": params.altitude,
-            "gpsen": params.gpsen,
-            "module_port": params.modulePort,
-            "module_baud": params.moduleBaud,
-        }
+        said = {"module_port": params.modulePort, "module_baud": params.moduleBaud}
         moduletype = printable(params.moduletype).strip()
         profile = self._catalog.of(moduletype, device.profile)
         same_profile = profile.whole is self._catalog.of(device.moduletype, device.profile).whole
-        updated = replace(
+        return replace(
             device,
             hostname=printable(params.hostname).strip(),
             moduletype=moduletype,
@@ -263,10 +258,8 @@ class Registry:
             last_login_at=self._now_ms(),
             last_login_address=address,
             **{name: value for name, value in said.items() if value is not None},
+            **told_at_login(device, params),
         )
-        place = wgs84(updated.longitude, updated.latitude, updated.gpsen)
-        longitude, latitude = (None, None) if place is None else place
-        return replace(updated, wgs84_longitude=longitude, wgs84_latitude=latitude)
 
     async def enrol(
         self, hostid: str, *, hostname: str = "", moduletype: str = "", password: str | None = None

@@ -72,13 +72,19 @@ class Telemetry:
 
     :param counters: counts frames by outcome, and gaps between packets.
     :param clock: for the limit of what is logged.
+    :param other_plan: told the record of a device whose upload answers another plan, where its profile knows that.
     :param decided: told the hostid and the byte order of its change uploads, when the evidence has decided it, or has
         opened it again (None).
     """
 
     def __init__(
-        self, counters: Counters, clock: IReactorTime, decided: Callable[[str, ByteOrder | None], None]
+        self,
+        counters: Counters,
+        clock: IReactorTime,
+        decided: Callable[[str, ByteOrder | None], None],
+        other_plan: Callable[[LiveRecord], None] = lambda _: None,
     ) -> None:
+        self._other_plan = other_plan
         self._counters = counters
         self._limit = LogLimit(clock)
         self._decided = decided
@@ -139,7 +145,7 @@ class Telemetry:
         asked = plan.requests
         placed: Sequence[ReadRequest | FrameOutcome] = asked
         if not _in_order(asked, responses):
-            placed = _only_ones(asked, responses)
+            placed = _only_ones(asked, responses, _of_other_plans(record, asked))
         requests, payloads, unplaced = [], [], []
         for response, request, text in zip(responses, placed, texts, strict=True):
             if isinstance(response, FrameOutcome):
@@ -157,6 +163,8 @@ class Telemetry:
         for request in asked:
             if request not in requests:
                 record.known.outdate(request.function, request.address, request.count)
+        if any(request not in asked for request in requests):
+            self._other_plan(record)
         return self._merge_all(record, requests, payloads)
 
     def _refuse(self, record: LiveRecord, refused: Mapping[FrameOutcome, int]) -> None:
@@ -287,9 +295,14 @@ def _in_order(plan: Sequence[ReadRequest], responses: Sequence[Response | FrameO
 
 
 def _only_ones(
-    plan: Sequence[ReadRequest], responses: Sequence[Response | FrameOutcome]
+    plan: Sequence[ReadRequest],
+    responses: Sequence[Response | FrameOutcome],
+    others: Mapping[ReadRequest, ReadRequest],
 ) -> list[ReadRequest | FrameOutcome]:
-    """For each response the only request of its shape, where it is the only response of that shape, too; or why not."""
+    """For each response the only request of its shape, where it is the only response of that shape, too; or why not.
+
+    :param others: requests of other plans, and those of this plan that they stand for.
+    """
     shapes = [
         (one.unit, one.function, len(one.payload)) if isinstance(one, ReadResponse) else None for one in responses
     ]
@@ -298,7 +311,22 @@ def _only_ones(
     for request in plan:
         shape = (request.unit, request.function, request.payload_length)
         asked[shape] = FrameOutcome.AMBIGUOUS if shape in asked or answered[shape] > 1 else request
+    for request, instead_of in others.items():
+        shape = (request.unit, request.function, request.payload_length)
+        own = (instead_of.unit, instead_of.function, instead_of.payload_length)
+        if answered[shape] == 1 and shape not in asked and not answered[own]:
+            asked[shape] = request
     return [asked.get(shape, FrameOutcome.FOREIGN) for shape in shapes]
+
+
+def _of_other_plans(record: LiveRecord, plan: Sequence[ReadRequest]) -> dict[ReadRequest, ReadRequest]:
+    """The requests of other servers' plans that the profile knows, and those of this plan that they stand for."""
+    return {
+        other: poll.request
+        for poll in record.profile.definition.polls
+        if poll.known_counts and plan.count(poll.request) == 1
+        for other in poll.known_requests
+    }
 
 
 def _what_else(response: Response) -> FrameOutcome:
