@@ -39,7 +39,7 @@ FOR_TAP_ONLY = {"config", "process", "stall_detector"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.
-    Path("cmmd/cli/store_access.py"): FOR_TAP_ONLY,
+    Path("cmmd/cli/store_commands.py"): FOR_TAP_ONLY,
 }
 
 FLEET_LAYERS = (
@@ -307,7 +307,7 @@ class RuleTests(SynchronousTestCase):
             "from cmmd import config",
             "cmmd/cli/output.py:1 imports cmmd.config: cli may not know config",
         )
-        self.assert_caught("cmmd/cli/store_access.py", "from cmmd import config, process\n")
+        self.assert_caught("cmmd/cli/store_commands.py", "from cmmd import config, process\n")
         self.assert_caught("cmmd/tap.py", "from cmmd import config, web\n")
         self.assert_caught("cmmd/gateway/tap.py", "from cmmd import config\n")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from cmmd.cli.formatting import COMMANDS, command_line, text_lines
 from cmmd.cli.send import OVERRIDES
-from cmmd.cli.tables import COMMANDS, command_line, text_lines
 from cmmd.fleet.commands.interlocks import OVERRIDABLE
 from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.devices.inputs import FRESH_S

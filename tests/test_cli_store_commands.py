@@ -15,11 +15,10 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.cli import progress
+from cmmd.cli import output
 from cmmd.cli.formatting import size_text
 from cmmd.cli.main import cli
-from cmmd.cli.output import Output
-from cmmd.cli.progress import CopyProgress
+from cmmd.cli.output import CopyProgress, Output
 from cmmd.process import lock_state
 from cmmd.store.records import Event, Row
 from cmmd.store.sqlite.inspector import SQLiteInspector, named
@@ -556,7 +555,7 @@ class CopyTests(CopyingTestCase):
 
     async def test_lines_elsewhere(self) -> None:
         await self.prepare()
-        self.patch(progress, "BETWEEN_LINES_S", 0.0)
+        self.patch(output, "BETWEEN_LINES_S", 0.0)
         called = await self.call("store", "copy", HERE, THERE)
         self.assertEqual(called.status, 0)
         self.assertRegex(called.err, r"(?m)^cmmctl: copying readings: 50 of 50, [0-9,]+ a second, 0 s left$")

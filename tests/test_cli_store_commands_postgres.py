@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.cli import store_access
+from cmmd.cli import store_commands
 from cmmd.store.postgres import inspector
 from cmmd.store.postgres.schema import schemas
 from cmmd.store.postgres.store import PostgresStore
@@ -36,7 +36,7 @@ class PostgresTestCase(StoreTestCase):
         self.url = self.database()
         parts = urlsplit(self.url)
         self.shown = f"postgresql://{parts.hostname}:{parts.port}{parts.path}"
-        self.patch(store_access, "ENDING_S", 0.0)
+        self.patch(store_commands, "ENDING_S", 0.0)
 
     def database(self) -> str:
         return cluster().new_database()

@@ -10,11 +10,10 @@ import click
 from click.core import ParameterSource
 
 from cmmd import __version__
-from cmmd.cli import edit, people, read, send, store_commands, tokens, watch
-from cmmd.cli.exit_status import Ends, ExitStatus
+from cmmd.cli import edit, read, send, store_commands, tokens, watch
 from cmmd.cli.options import where_of
 from cmmd.cli.output import Output
-from cmmd.cli.session import CliContext, CliSession, run_reactor
+from cmmd.cli.session import CliContext, CliSession, Ends, ExitStatus, run_reactor
 
 __all__ = ["cli", "command_line", "main"]
 
@@ -65,7 +64,7 @@ def cli(context: click.Context, /, json: bool, **options: Any) -> None:
     context.obj = CliSession(around, where)
 
 
-for _part in (read, send, people, edit, watch, store_commands, tokens):
+for _part in (read, send, edit, watch, store_commands, tokens):
     _part.add_to(cli)
 
 

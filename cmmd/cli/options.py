@@ -1,18 +1,39 @@
-"""What the commands of cmmctl share: the options that several have, and completion that asks the daemon."""
+"""Options and arguments that several commands of cmmctl share, and those of the commands that go to a device."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
+from rich.text import Text
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
 
-from cmmd.cli.formatting import moment
-from cmmd.cli.session import CliSession, Where, run_reactor
+from cmmd.cli.formatting import moment, plain
+from cmmd.cli.session import ADVICE, BY_OUTCOME, CliSession, ExitStatus, Where, once, run_reactor
 from cmmd.control.client import ControlClient
+from cmmd.control.errors import ControlError
+from cmmd.control.notifications import Notification
+from cmmd.fleet.service.records import Ended
 
-__all__ = ["Span", "command", "hostid_argument", "maybe_hostid", "name_argument", "span_options", "where_of"]
+__all__ = [
+    "Order",
+    "Result",
+    "Span",
+    "carry_out",
+    "carry_out_at_once",
+    "command",
+    "hostid_argument",
+    "maybe_hostid",
+    "name_argument",
+    "span_options",
+    "where_of",
+]
+
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -140,3 +161,144 @@ def span_options(function: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(options):
         spanned = option(spanned)
     return spanned
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """``cmmctl --json send``, ``write``, ``port`` and ``reset``; docs/control.md says what the outcomes mean.
+
+    :ivar commandId: its number in the audit.
+    :ivar name: of a command of the profile; None: it is another kind.
+    :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or nobody can tell.
+    """
+
+    commandId: int
+    hostid: str
+    kind: str
+    name: str | None
+    uid: str
+    outcome: str
+    reply: str
+    seconds: float
+    confirmed: bool | None
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is to be sent.
+
+    :ivar kind: as in the audit; :ivar name: likewise.
+    :ivar title: what people call it.
+    :ivar send: sends it, once.
+    :ivar confirm_s: seconds to wait for it to show itself after it was done; 0: nobody waits.
+    """
+
+    hostid: str
+    kind: str
+    name: str | None = None
+    title: str
+    send: Callable[[], Coroutine[Deferred[Any], Any, Ended]]
+    confirm_s: float
+
+
+class _Confirmations:
+    """Hears which commands have shown themselves."""
+
+    def __init__(self) -> None:
+        self._settled: dict[int, bool] = {}
+        self._waiting: dict[int, Deferred[bool]] = {}
+
+    def hear(self, news: Notification) -> None:
+        for one in news.commands:
+            if one.confirmed is not None:
+                self._settled[one.number] = one.confirmed
+                waiting = self._waiting.pop(one.number, None)
+                if waiting is not None:
+                    waiting.callback(one.confirmed)
+
+    async def of(self, number: int, within_s: float, reactor: Any) -> bool | None:
+        """Whether a command has shown itself; None: that has not come out in time, or nobody waits any more."""
+        if number in self._settled:
+            return self._settled[number]
+        waiting = self._waiting[number] = Deferred()
+        try:
+            return await waiting.addTimeout(within_s, reactor)
+        except (defer.TimeoutError, CancelledError):
+            return None
+
+
+async def carry_out(session: CliSession, client: ControlClient, order: Order) -> int:
+    """Send it, wait for its outcome, and for it to show itself, and say all that.
+
+    :return: the exit status.
+    :raises Ends: nobody knows what became of it. :raises ControlError: it was not sent.
+    """
+    confirmations = _Confirmations()
+    if order.confirm_s:
+        await client.watch(confirmations.hear, hostid=order.hostid, commands=True)
+    with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
+        ended = await once(order.send(), ADVICE.format(hostid=order.hostid))
+        confirmed = await _confirmed(session, order, ended, confirmations)
+    return _tell(session, order, ended, confirmed)
+
+
+async def carry_out_at_once(session: CliSession, client: ControlClient, order: Order) -> int:
+    """Do the same with a stop: it is the first thing that the daemon is asked, and waits for nothing else."""
+    confirmations = _Confirmations()
+    with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
+        sending = Deferred.fromCoroutine(order.send())
+        if order.confirm_s:  # what this call cannot be told later costs it the confirmation, never the stop
+            watching = client.watch(confirmations.hear, hostid=order.hostid, commands=True)
+            Deferred.fromCoroutine(watching).addErrback(lambda _: None)
+        ended = await once(sending, ADVICE.format(hostid=order.hostid))
+        if not await _shows_itself(client, order):
+            order = replace(order, confirm_s=0.0)
+        confirmed = await _confirmed(session, order, ended, confirmations)
+    return _tell(session, order, ended, confirmed)
+
+
+async def _shows_itself(client: ControlClient, order: Order) -> bool:
+    """Whether later uploads can show a command of the profile."""
+    try:
+        commands = (await client.device(order.hostid)).commands
+    except (ControlError, CancelledError):
+        return False
+    return any(one.name == order.name and one.confirmable for one in commands)
+
+
+async def _confirmed(session: CliSession, order: Order, ended: Ended, confirmations: _Confirmations) -> bool | None:
+    if ended.outcome != "done" or not order.confirm_s:
+        return None
+    return await confirmations.of(ended.number, order.confirm_s, session.reactor)
+
+
+def _tell(session: CliSession, order: Order, ended: Ended, confirmed: bool | None) -> int:
+    """Say how it has ended; the exit status."""
+    result = Result(
+        commandId=ended.number,
+        hostid=order.hostid,
+        kind=order.kind,
+        name=order.name,
+        uid=ended.uid,
+        outcome=ended.outcome,
+        reply=ended.reply,
+        seconds=ended.seconds,
+        confirmed=confirmed,
+    )
+    status = BY_OUTCOME.get(ended.outcome, ExitStatus.UNKNOWN)
+    with suppress(OSError):  # whoever does not read the outcome is still told it by the status
+        session.output.show(result, lambda: Text(plain(_sentence(order, result))))
+    if status is ExitStatus.UNKNOWN:
+        session.output.note(ADVICE.format(hostid=order.hostid))
+    return status
+
+
+def _sentence(order: Order, result: Result) -> str:
+    shown = {
+        True: ", confirmed",
+        False: ", but later uploads do not show it",
+        None: f", not confirmed within {order.confirm_s:g} s" if order.confirm_s and result.outcome == "done" else "",
+    }[result.confirmed]
+    reply = f": {result.reply}" if result.reply and result.outcome != "done" else ""
+    return (
+        f"{order.title} to {order.hostid}: {result.outcome}{shown}{reply}"
+        f" (command {result.commandId}, {result.seconds:.1f} s)"
+    )

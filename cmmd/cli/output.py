@@ -1,20 +1,27 @@
-"""What cmmctl says: tables for people, JSON for programs, and one line where something is the matter."""
+"""Write to the terminal or as JSON, show the progress of a copy, and ask the operator."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+import termios
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import msgspec
 from msgspec import Struct
 from rich.console import Console, RenderableType
-from rich.progress import Progress, ProgressColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.text import Text
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from cmmd.cli.exit_status import Ends
-from cmmd.cli.formatting import plain
-from cmmd.cli.tables import Columns, table, text_lines
+from cmmd.cli.formatting import Columns, duration, plain, table, text_lines
+from cmmd.cli.session import Ends, ExitStatus
+from cmmd.store.tools.copying import Step
 
-__all__ = ["Output"]
+__all__ = ["CopyProgress", "Output", "ask", "can_ask"]
+
 
 WIDEST = 10_000
 """Columns of what is no terminal: nothing is cut or folded there."""
@@ -175,3 +182,158 @@ async def _first(found: AsyncIterator[Any], limit: int | None) -> AsyncIterator[
             left -= 1
             if not left:
                 return
+
+
+BETWEEN_LINES_S = 10.0
+BETWEEN_REFRESHES_S = 0.1
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.fields[count]}", justify="right"),
+    TextColumn("{task.fields[pace]}", justify="right"),
+)
+
+
+class _Part:
+    """One kind of record in one phase."""
+
+    def __init__(self, step: Step, total: int, done: int, now: float) -> None:
+        self.title = f"{step.phase} {step.kind}"
+        self.total = total
+        self.done = done
+        self._begun = done
+        self._since = now
+
+    @property
+    def count(self) -> str:
+        return f"{self.done:,} of {self.total:,}"
+
+    def pace(self, now: float) -> str:
+        """How many in a second, and how long it takes yet; empty where nobody can tell yet."""
+        if now <= self._since or self.done == self._begun:
+            return ""
+        rate = (self.done - self._begun) / (now - self._since)
+        return f"{rate:,.0f} a second, {duration(max(self.total - self.done, 0) / rate)} left"
+
+
+class CopyProgress:
+    """Hears of the steps of a copy, and shows them.
+
+    :param totals: how many records of each kind there are.
+    :param begun: how many of them were copied before.
+    :param now: seconds, from any moment on.
+    """
+
+    def __init__(
+        self, output: Output, totals: Mapping[str, int], begun: Mapping[str, int], now: Callable[[], float]
+    ) -> None:
+        self._output = output
+        self._totals = totals
+        self._begun = begun
+        self._now = now
+        self._parts: dict[tuple[str, str], _Part] = {}
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._told_at = self._shown_at = now()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While this lasts."""
+        with self._output.bars(*_COLUMNS) as self._bars:
+            yield
+
+    def tell(self, step: Step) -> None:
+        """Something has been done."""
+        total = self._totals.get(step.kind)
+        if not total:
+            return
+        part = self._parts.get((step.phase, step.kind))
+        if part is None:
+            done = self._begun.get(step.kind, 0) if step.phase == "copying" else 0
+            part = self._parts[step.phase, step.kind] = _Part(step, total, done, self._told_at)
+        part.done += step.records
+        now = self._told_at = self._now()
+        if self._bars is None:
+            if now >= self._shown_at + BETWEEN_LINES_S:
+                self._shown_at = now
+                self._output.note(f"{part.title}: {part.count}, {part.pace(now)}")
+        else:
+            self._draw(self._bars, part, now)
+
+    def _draw(self, bars: Progress, part: _Part, now: float) -> None:
+        if part.title not in self._tasks:
+            self._tasks[part.title] = bars.add_task(part.title, total=part.total, count="", pace="")
+        task = self._tasks[part.title]
+        bars.update(task, completed=part.done, count=part.count, pace=part.pace(now))
+        if now >= self._shown_at + BETWEEN_REFRESHES_S or part.done >= part.total:
+            self._shown_at = now
+            bars.refresh()
+
+
+LONGEST_LINE = 4096
+
+
+def can_ask(output: Output, inp: TextIO) -> bool:
+    """Whether somebody is there who sees questions and can answer them."""
+    return output.can_show_questions and inp.isatty()
+
+
+async def ask(
+    lines: Sequence[str],
+    output: Output,
+    inp: TextIO,
+    reactor: Any,
+    *,
+    question: str = "Send it?",
+    refused: str = "nothing was sent",
+) -> None:
+    """Have something allowed by the person at the terminal. What was typed before the question does not count.
+
+    :param lines: what exactly will happen.
+    :param refused: what is said where the answer is anything but yes.
+    :raises Ends: the answer is anything but yes.
+    """
+    with suppress(termios.error):
+        termios.tcflush(inp.fileno(), termios.TCIFLUSH)
+    output.question([*lines, f"{question} [y/N]"])
+    answer = await _line(inp.fileno(), reactor)
+    if answer.strip().lower() not in (b"y", b"yes"):
+        raise Ends(ExitStatus.FAILED, "not_confirmed", refused)
+
+
+def _line(descriptor: int, reactor: Any) -> Deferred[bytes]:
+    """The next line of a terminal, which hands out whole lines; empty at its end."""
+    reader = _Line(descriptor, reactor)
+    reactor.addReader(reader)
+    return reader.line
+
+
+@implementer(IReadDescriptor)
+class _Line:
+    def __init__(self, descriptor: int, reactor: Any) -> None:
+        self._descriptor = descriptor
+        self._reactor = reactor
+        self.line: Deferred[bytes] = Deferred(self._stop)
+
+    def _stop(self, _: object = None) -> None:
+        self._reactor.removeReader(self)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def doRead(self) -> None:
+        self._stop()
+        try:
+            line = os.read(self._descriptor, LONGEST_LINE)
+        except OSError:  # the terminal has gone
+            line = b""
+        self.line.callback(line)
+
+    def connectionLost(self, _: Failure) -> None:
+        self._stop()
+        if not self.line.called:
+            self.line.callback(b"")
+
+    def logPrefix(self) -> str:
+        return "terminal"

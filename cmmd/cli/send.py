@@ -6,14 +6,12 @@ import click
 from msgspec.structs import replace
 from rich.text import Text
 
-from cmmd.cli import tables
-from cmmd.cli.details import said_text
-from cmmd.cli.exit_status import Ends, ExitStatus, once
+from cmmd.cli import formatting
 from cmmd.cli.formatting import BAUDS, PORTS, code_of, plain
-from cmmd.cli.options import command, hostid_argument, name_argument
-from cmmd.cli.prompts import ask, can_ask
-from cmmd.cli.send_options import Order, carry_out, carry_out_at_once
-from cmmd.cli.session import CliSession
+from cmmd.cli.options import Order, carry_out, carry_out_at_once, command, hostid_argument, name_argument
+from cmmd.cli.output import ask, can_ask
+from cmmd.cli.read import said_text
+from cmmd.cli.session import CliSession, Ends, ExitStatus, once
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import RemoteInhibited, Stale, UnknownCommand
 from cmmd.fleet.commands.queue import STOP
@@ -216,7 +214,7 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             unknown = f"outcome unknown, command {number} may have been cancelled: look at `cmmctl commands`"
             cancelled = await once(client.cancel(number), unknown)
-            what = f"{tables.command_text(cancelled)} to {cancelled.hostid}: cancelled, nothing was sent"
+            what = f"{formatting.command_text(cancelled)} to {cancelled.hostid}: cancelled, nothing was sent"
             session.output.show(cancelled, lambda: Text(plain(what)))
             return ExitStatus.DONE
 
