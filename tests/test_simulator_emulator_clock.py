@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator.clock import WorldClock
+from cmmd.simulator.emulator.line import WorldClock
 
 
 class WorldClockTests(SynchronousTestCase):

@@ -13,12 +13,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
+from cmmd.simulator.genset.controller import Supply
 from cmmd.simulator.genset.engine import EngineState
 from cmmd.simulator.genset.faults import Fault
 from cmmd.simulator.genset.genset import LONGEST_PAUSE_S, Genset
 from cmmd.simulator.genset.mains import MainsCondition
 from cmmd.simulator.genset.panel import Panel, Picture, Values
-from cmmd.simulator.genset.transfer import Supply
 from tests.watched_genset import WatchedGenset, coils_of, long_of
 
 # The table of the HGM6120N: register -> what is plausible, and for most of them a little narrower, what is usual.

@@ -3,8 +3,15 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.simulator.genset.controller import _COMMANDS, Mode
-from cmmd.simulator.genset.delays import MAINS_ABNORMAL_S, MAINS_NORMAL_S, START_DELAY_S, STOP_DELAY_S, TRANSFER_S
+from cmmd.simulator.genset.controller import (
+    _COMMANDS,
+    MAINS_ABNORMAL_S,
+    MAINS_NORMAL_S,
+    START_DELAY_S,
+    STOP_DELAY_S,
+    TRANSFER_S,
+    Mode,
+)
 from cmmd.simulator.genset.engine import STEPS, EngineState
 from tests.watched_genset import WatchedGenset
 

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.genset.delays import MAINS_ABNORMAL_S, START_DELAY_S
+from cmmd.simulator.genset.controller import MAINS_ABNORMAL_S, START_DELAY_S
 from cmmd.simulator.genset.engine import CRANK_ATTEMPTS
 from cmmd.simulator.genset.faults import FAULTS, Fault
 from cmmd.simulator.genset.panel import DEFAULT_MODEL, panel_of

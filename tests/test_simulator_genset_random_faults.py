@@ -1,4 +1,4 @@
-"""``cmmd.simulator.genset.random_faults``: faults that come by themselves, rarely, and go again."""
+"""``cmmd.simulator.genset.faults``: faults that come by themselves, rarely, and go again."""
 
 from collections import Counter
 from math import inf
@@ -7,15 +7,15 @@ from random import Random
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.genset.faults import Fault
-from cmmd.simulator.genset.genset import Genset
-from cmmd.simulator.genset.random_faults import (
+from cmmd.simulator.genset.faults import (
     FIRST_WITHIN_S,
     LONGEST_REPAIR_S,
     SHORTEST_REPAIR_S,
     WEIGHTS,
+    Fault,
     RandomFaults,
 )
+from cmmd.simulator.genset.genset import Genset
 from tests.watched_genset import WatchedGenset, coils_of
 
 COMMON_ALARM, COMMON_SHUTDOWN = 0, 2

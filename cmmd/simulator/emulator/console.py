@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from cmmd.simulator.emulator.clock import WorldClock
 from cmmd.simulator.emulator.controller import EmulatedController
-from cmmd.simulator.emulator.line import Line
+from cmmd.simulator.emulator.line import Line, WorldClock
 from cmmd.simulator.emulator.port import SPEEDS, PortError
 from cmmd.simulator.genset.faults import Fault
 from cmmd.simulator.genset.genset import LONGEST_PAUSE_S, Genset

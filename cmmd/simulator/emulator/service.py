@@ -7,10 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from cmmd.simulator.emulator.clock import WorldClock
 from cmmd.simulator.emulator.console import World, obey
 from cmmd.simulator.emulator.controller import EmulatedController
-from cmmd.simulator.emulator.line import Line
+from cmmd.simulator.emulator.line import Line, WorldClock
 from cmmd.simulator.genset.genset import Genset
 from cmmd.simulator.genset.panel import panel_of
 

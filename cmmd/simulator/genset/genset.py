@@ -7,15 +7,12 @@ So it makes no difference how often somebody looks, and a look costs the same af
 from collections.abc import Callable
 from random import Random
 
-from cmmd.simulator.genset.controller import Controller, Mode
-from cmmd.simulator.genset.delays import CLOCK_TOLERANCE_S
+from cmmd.simulator.genset.controller import CLOCK_TOLERANCE_S, Controller, Mode, Supply
 from cmmd.simulator.genset.engine import TURNING, EngineState
-from cmmd.simulator.genset.faults import FAULTS, Fault
+from cmmd.simulator.genset.faults import FAULTS, Fault, RandomFaults
 from cmmd.simulator.genset.mains import CONDITIONS, Mains, MainsCondition
 from cmmd.simulator.genset.panel import DEFAULT_MODEL, Picture, panel_of
 from cmmd.simulator.genset.powertrain import Powertrain
-from cmmd.simulator.genset.random_faults import RandomFaults
-from cmmd.simulator.genset.transfer import Supply
 
 __all__ = ["Genset"]
 

@@ -5,8 +5,7 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
-from cmmd.simulator.genset.curves import Wave
-from cmmd.simulator.genset.threephase import BALANCED, DEAD, NOMINAL_FREQUENCY, Shares, ThreePhase
+from cmmd.simulator.genset.curves import BALANCED, DEAD, NOMINAL_FREQUENCY, Shares, ThreePhase, Wave
 
 __all__ = ["CONDITIONS", "Condition", "Mains", "MainsCondition"]
 

@@ -7,7 +7,7 @@ from functools import cache
 from cmmd.controllers.catalog import GENERIC, load_catalog
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import Function
-from cmmd.simulator.genset.threephase import NOMINAL_VOLTAGE
+from cmmd.simulator.genset.curves import NOMINAL_VOLTAGE
 
 __all__ = ["DEFAULT_MODEL", "Panel", "Picture", "panel_of"]
 

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from math import exp, sqrt
 from random import Random
 
-from cmmd.simulator.genset.curves import Approach, Wave
+from cmmd.simulator.genset.curves import BALANCED, NOMINAL_FREQUENCY, Approach, ThreePhase, Wave
 from cmmd.simulator.genset.engine import RATED_SPEED, STEPS, TURNING, EngineState
 from cmmd.simulator.genset.faults import Effect, Reading
-from cmmd.simulator.genset.threephase import BALANCED, NOMINAL_FREQUENCY, ThreePhase
 
 __all__ = ["Powertrain"]
 
