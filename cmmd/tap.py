@@ -54,7 +54,7 @@ from cmmd.store.tools.copying import source_of
 from cmmd.store.urls import store_at
 from cmmd.tls.files import TLSFiles
 from cmmd.web.console import BadTiles, Tiles
-from cmmd.web.metrics.monitoring import Monitoring
+from cmmd.web.metrics.metrics import Monitoring
 from cmmd.web.service import Web, WebDoor, WebError
 
 __all__ = ["Options", "Server", "makeService"]

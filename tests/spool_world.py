@@ -18,7 +18,7 @@ from cmmd.store.interface import Snapshot, StoreError, StoreUnavailable
 from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.spool import Spool
 from cmmd.store.outbox.spooled import SpooledStore
-from cmmd.store.sqlite import reader, store, writer
+from cmmd.store.sqlite import store, threads
 from tests.shaky_store import ShakyStore
 
 __all__ = ["HandThreads", "SpoolWorld", "Start"]
@@ -48,9 +48,8 @@ class HandThreads:
     def __init__(self, test: SynchronousTestCase) -> None:
         self.at_once = True
         self._works: deque[Callable[[], object]] = deque()
-        for module in (reader, writer):
-            test.patch(module, "ThreadPool", _NoThread)
-            test.patch(module, "deferToThreadPool", self._defer)
+        test.patch(threads, "ThreadPool", _NoThread)
+        test.patch(threads, "deferToThreadPool", self._defer)
         test.patch(store, "_SETTINGS", ("synchronous = OFF", "temp_store = MEMORY"))  # no power fails in here
 
     def __len__(self) -> int:

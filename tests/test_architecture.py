@@ -99,7 +99,7 @@ class Module:
         inside_functions = {
             id(node)
             for function in ast.walk(self.tree)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _is_for_types(function)
             for node in ast.walk(function)
         }
         for node in ast.walk(self.tree):
@@ -117,6 +117,10 @@ class Module:
             return node.module or ""
         package = self.path.with_suffix("").parts[: -node.level]
         return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def modules(root: Path) -> list[Module]:
@@ -195,6 +199,40 @@ def _is_empty_container(value: ast.expr | None) -> bool:
     return (isinstance(value, ast.Dict) and not value.keys) or (isinstance(value, ast.List) and not value.elts)
 
 
+def circles(every: list[Module]) -> list[str]:
+    """Find modules that import each other at import time, on whatever way round.
+
+    :return: one line for each circle that a search meets, with the modules in the order of their imports.
+    """
+    names = {".".join(module.path.with_suffix("").parts): module for module in every}
+    below = {
+        name: sorted(
+            {
+                found
+                for one in module.imports
+                if one.at_import_time
+                for found in (one.name, one.name.rpartition(".")[0])
+                if found in names and found != name
+            }
+        )
+        for name, module in names.items()
+    }
+    found: list[str] = []
+    finished: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        if name in way:
+            found.append(" imports ".join([*way[way.index(name) :], name]))
+        elif name not in finished:
+            for other in below[name]:
+                visit(other, (*way, name))
+            finished.add(name)
+
+    for name in names:
+        visit(name, ())
+    return found
+
+
 RULES = (
     imports_that_do_not_go_down,
     imports_up_within_the_fleet,
@@ -216,6 +254,10 @@ class LayerTests(SynchronousTestCase):
     def test_the_rules_hold(self) -> None:
         self.assertNotEqual(modules(REPOSITORY), [])
         found = violations(REPOSITORY)
+        self.assertEqual(found, [], "\n" + "\n".join(found))
+
+    def test_no_circles(self) -> None:
+        found = circles(modules(REPOSITORY))
         self.assertEqual(found, [], "\n" + "\n".join(found))
 
     def test_setup_cfg_lists_the_packages_that_exist(self) -> None:
@@ -256,6 +298,20 @@ class RuleTests(SynchronousTestCase):
             "def read():\n    import cmmd.server.session\n",
             "cmmd/fleet/telemetry/live.py:2 imports cmmd.server.session: fleet may not know server",
         )
+
+    def test_circles(self) -> None:
+        with TemporaryDirectory() as folder:
+            for name, source in (
+                ("a", "from cmmd import b"),
+                ("b", "from cmmd.c import Thing"),
+                ("c", "import cmmd.a"),
+                ("d", "if TYPE_CHECKING:\n    from cmmd.e import Thing"),
+                ("e", "import cmmd.d\ndef f():\n    import cmmd.d"),
+            ):
+                file = Path(folder, "cmmd", f"{name}.py")
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(source, encoding="utf-8")
+            self.assertEqual(circles(modules(Path(folder))), ["cmmd.a imports cmmd.b imports cmmd.c imports cmmd.a"])
 
     def test_sideways(self) -> None:
         for part, other in (
@@ -318,7 +374,7 @@ class RuleTests(SynchronousTestCase):
             "cmmd/fleet/telemetry/live.py:1 imports cmmd.fleet.service.records: fleet.service is above fleet.telemetry",
             "cmmd/fleet/telemetry/live.py:2 imports cmmd.fleet.alarms.alarms: fleet.alarms is above fleet.telemetry",
         )
-        self.assert_caught("cmmd/fleet/service/describe.py", "from cmmd.fleet.service import records\n")
+        self.assert_caught("cmmd/fleet/service/device_rows.py", "from cmmd.fleet.service import records\n")
         self.assert_caught("cmmd/fleet/uploads.py", "from cmmd.fleet.history.journal import Journal\n")
         self.assert_caught("cmmd/web/live.py", "from cmmd.fleet.service import records\n")
 

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd import __version__
+from cmmd.cli.exit_status import ADVICE, ExitStatus
 from cmmd.cli.formatting import KEYS
 from cmmd.cli.main import cli
-from cmmd.cli.session import ADVICE, ExitStatus
 from cmmd.control.listeners import TLSSettings, tls_doors
 from cmmd.fleet.devices.presence import Lost
 from tests.cli_world import Called, CmmctlTestCase, reactor

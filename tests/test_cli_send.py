@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from cmmd.cli.session import ADVICE, BY_OUTCOME
+from cmmd.cli.exit_status import ADVICE, BY_OUTCOME
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.service.records import Ended
 from cmmd.wire.messages import WriteConfigAnswer

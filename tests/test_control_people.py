@@ -6,7 +6,7 @@ from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, connection, errors
-from cmmd.control.peers import person_of
+from cmmd.control.listeners import person_of
 from cmmd.fleet.service import records
 from tests.control_world import ControlWorld, Plain
 from tests.world import HOSTID

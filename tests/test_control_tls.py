@@ -20,8 +20,7 @@ from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
 from cmmd.control.control_server import ControlServer
 from cmmd.control.errors import CannotConnect
-from cmmd.control.listeners import TLSSettings, tls_doors
-from cmmd.control.tls import ServerTLS
+from cmmd.control.listeners import ServerTLS, TLSSettings, tls_doors
 from cmmd.tls.files import TLSFiles, TLSFilesError
 from tests.control_world import Authority, ControlWorld, folder, opened, until
 from tests.world import HOSTID

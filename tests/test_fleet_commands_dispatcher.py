@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet import errors
 from cmmd.fleet.commands.dispatcher import LONGEST_WAIT_S
 from cmmd.fleet.commands.interlocks import FRESH_S
-from cmmd.fleet.commands.queue import Requester, Submitted
-from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN
+from cmmd.fleet.commands.queue import STARTS_A_TURN, Requester, Submitted
 from cmmd.fleet.commands.verification import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.errors import NoSuchCommand, TooLate

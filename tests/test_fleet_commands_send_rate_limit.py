@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.commands.send_rate_limit import STARTS_A_TURN, SendRateLimit
+from cmmd.fleet.commands.queue import STARTS_A_TURN, SendRateLimit
 
 
 class StartsTests(SynchronousTestCase):

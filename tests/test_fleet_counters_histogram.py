@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.counters.counters import Histogram
 
 
 class HistogramTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.errors import BadArgument
-from cmmd.fleet.service.cursors import cursor_from, cursor_text
+from cmmd.fleet.service.records import cursor_from, cursor_text
 from cmmd.store.records import Cursor
 from tests import support  # noqa: F401 - hypothesis' settings
 

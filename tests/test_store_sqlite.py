@@ -18,11 +18,10 @@ from zope.interface import provider
 
 from cmmd.store.interface import SchemaTooNew, StoreError, StoreUnavailable
 from cmmd.store.records import Cursor, Numbers, Query, Row
-from cmmd.store.sqlite import reader, schema
-from cmmd.store.sqlite.reader import Reader
+from cmmd.store.sqlite import schema, threads
 from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable
-from cmmd.store.sqlite.writer import Work, Writer
+from cmmd.store.sqlite.threads import Reader, Work, Writer
 from tests.test_store_contract import (
     ALARM,
     COMMAND,
@@ -465,7 +464,7 @@ class ReaderTests(_Stores):
         self.assertIn("readonly", str(failure))
 
     async def test_the_end_does_not_wait_for_ever(self) -> None:
-        self.patch(reader, "PATIENCE_S", 0.01)
+        self.patch(threads, "PATIENCE_S", 0.01)
         await self.store.open()
         endless = (
             "WITH RECURSIVE endless (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless) SELECT max(n) FROM endless"

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from cmmd.web.http.sliced import LONGEST_S, SLICE_S, SlicedBody
+from cmmd.web.http.streaming_body import LONGEST_S, SLICE_S, SlicedBody
 from tests.transports import MemoryTransport
 
 

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from cmmd.web.metrics.lag import PERIOD_S
-from cmmd.web.metrics.monitoring import Monitoring
+from cmmd.web.metrics.metrics import Monitoring
 from tests.world import World
 
 

@@ -8,8 +8,7 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
 from cmmd.web.metrics.device_families import OWN
-from cmmd.web.metrics.quantities import FALLBACK, PREFIX, RESERVED, Number, States, columns_of
-from cmmd.web.metrics.units import UNITS
+from cmmd.web.metrics.quantities import FALLBACK, PREFIX, RESERVED, UNITS, Number, States, columns_of
 
 CATALOG = load_catalog()
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import PointColumn, ProfileVersion, Reading
 from cmmd.web.api import readings as readings_module
-from cmmd.web.api.buckets import Stretches
+from cmmd.web.api.readings import Stretches
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.web_world import WebTestCase
 from tests.world import HOSTID

@@ -8,11 +8,12 @@ import click
 from msgspec import Struct
 from rich.text import Text
 
+from cmmd.cli.exit_status import Ends, ExitStatus, ending, once
 from cmmd.cli.formatting import KEYS, Columns, changes, plain
 from cmmd.cli.options import command, hostid_argument
 from cmmd.cli.output import ask, can_ask
 from cmmd.cli.read import device_facts, lock_text, said_text
-from cmmd.cli.session import CliSession, Ends, ExitStatus, ending, once
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import AdminOnly, ControlError, NotAllowed, RemoteInhibited
 from cmmd.fleet.devices.inputs import INPUTS

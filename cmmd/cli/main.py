@@ -11,9 +11,10 @@ from click.core import ParameterSource
 
 from cmmd import __version__
 from cmmd.cli import edit, read, send, store_commands, tokens, watch
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.options import where_of
 from cmmd.cli.output import Output
-from cmmd.cli.session import CliContext, CliSession, Ends, ExitStatus, run_reactor
+from cmmd.cli.session import CliContext, CliSession, run_reactor
 
 __all__ = ["cli", "command_line", "main"]
 

@@ -13,8 +13,9 @@ from rich.text import Text
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 
+from cmmd.cli.exit_status import ADVICE, BY_OUTCOME, ExitStatus, once
 from cmmd.cli.formatting import moment, plain
-from cmmd.cli.session import ADVICE, BY_OUTCOME, CliSession, ExitStatus, Where, once, run_reactor
+from cmmd.cli.session import CliSession, Where, run_reactor
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
 from cmmd.control.notifications import Notification

@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import Columns, duration, plain, table, text_lines
-from cmmd.cli.session import Ends, ExitStatus
 from cmmd.store.tools.copying import Step
 
 __all__ = ["CopyProgress", "Output", "ask", "can_ask"]

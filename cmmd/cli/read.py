@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmmd.cli import formatting
+from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.formatting import (
     BAUDS,
     PORTS,
@@ -30,7 +31,7 @@ from cmmd.cli.formatting import (
 )
 from cmmd.cli.options import Span, command, hostid_argument, maybe_hostid, span_options
 from cmmd.cli.output import Output
-from cmmd.cli.session import CliSession, ExitStatus
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.controllers.signals import Severity
 from cmmd.fleet.service.records import Blocked, DeviceDetails, DeviceRow, LiveNow, Lock, ReadingRow, StatusNow

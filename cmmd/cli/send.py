@@ -7,11 +7,12 @@ from msgspec.structs import replace
 from rich.text import Text
 
 from cmmd.cli import formatting
+from cmmd.cli.exit_status import Ends, ExitStatus, once
 from cmmd.cli.formatting import BAUDS, PORTS, code_of, plain
 from cmmd.cli.options import Order, carry_out, carry_out_at_once, command, hostid_argument, name_argument
 from cmmd.cli.output import ask, can_ask
 from cmmd.cli.read import said_text
-from cmmd.cli.session import CliSession, Ends, ExitStatus, once
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import RemoteInhibited, Stale, UnknownCommand
 from cmmd.fleet.commands.queue import STOP

@@ -15,10 +15,11 @@ from rich.text import Text
 from twisted.internet.defer import CancelledError
 
 from cmmd import config
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import Columns, duration, facts, moment_text, plain, size_text, table
 from cmmd.cli.options import command
 from cmmd.cli.output import CopyProgress
-from cmmd.cli.session import CliSession, Ends, ExitStatus
+from cmmd.cli.session import CliSession
 from cmmd.process import StateInUse, lock_state
 from cmmd.store.interface import IStore
 from cmmd.store.tools.copying import Compared, CopyRefused, copy, source_of

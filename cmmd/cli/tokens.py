@@ -8,9 +8,10 @@ from msgspec import Struct
 from rich.text import Text
 from twisted.internet.defer import Deferred
 
+from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import Columns, moment_text, plain
 from cmmd.cli.options import command
-from cmmd.cli.session import CliSession, Ends, ExitStatus
+from cmmd.cli.session import CliSession
 from cmmd.fleet.service.tokens import ROLES, BadTokenName, NoSuchToken, Role, Tokens, TokensUnusable
 
 __all__ = ["TokenMade", "TokenRow", "add_to"]

@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.text import Text
 from twisted.internet.defer import CancelledError, Deferred
 
+from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.formatting import DEVICES, command_line, duration, event_line, moment_text, plain, table
 from cmmd.cli.options import command, maybe_hostid
 from cmmd.cli.output import Output
 from cmmd.cli.read import doubt_text, live_parts
-from cmmd.cli.session import CliSession, ExitStatus
+from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
 from cmmd.control.notifications import Notification

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.control import commands, errors
-from cmmd.control.peers import person_of, requester
+from cmmd.control.listeners import person_of, requester
 from cmmd.fleet.commands.queue import STOP
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import refusal

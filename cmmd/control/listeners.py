@@ -1,21 +1,139 @@
-"""Where programs come in, from endpoint strings: UNIX sockets for this machine, TLS for others, nothing else."""
+"""Who may come in over a network: certificates, on both sides, against the owner's own CA."""
 
+import re
 import socket
 import stat
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from OpenSSL import SSL
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
+from twisted.internet.ssl import CertificateOptions, trustRootFromCertificates
+from twisted.logger import Logger
+from zope.interface import implementer
 
-from cmmd.control.peers import tls_peer, unix_peer
-from cmmd.control.tls import ServerTLS
 from cmmd.endpoints import split_endpoint
-from cmmd.tls.files import TLSFiles
+from cmmd.tls.files import LOWEST, TLSFiles, TLSFilesError, load_own, load_trusted
+from cmmd.tls.reasons import why
+from cmmd.wire.quoting import printable
 
-__all__ = ["Door", "SocketInUse", "TLSSettings", "clear_stale", "tls_doors", "unix_doors"]
+__all__ = [
+    "LONGEST_REQUESTER",
+    "Door",
+    "ServerTLS",
+    "SocketInUse",
+    "TLSSettings",
+    "clear_stale",
+    "person_of",
+    "requester",
+    "tls_doors",
+    "tls_peer",
+    "unix_doors",
+    "unix_peer",
+]
+
+
+log = Logger()
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """The daemon's side of TLS: TLS 1.2 or later, and nobody without a certificate of the owner's CA.
+
+    :param files: read now.
+    :raises TLSFilesError: see there.
+    """
+
+    def __init__(self, files: TLSFiles) -> None:
+        self._files = files
+        self._options = _server_options(files)
+
+    def reload(self) -> bool:
+        """Read the files again, for connections that come from now on; those that stand go on.
+
+        :return: whether they can be used. If not, all is as it was, and the log says why.
+        """
+        try:
+            self._options = _server_options(self._files)
+        except TLSFilesError as error:
+            log.error("control.tls: {error}; the certificates from before stay in use", error=str(error))
+            return False
+        log.info("control.tls: certificates read again from {file}", file=str(self._files.certificate))
+        return True
+
+    def serverConnectionForTLS(self, _: object) -> SSL.Connection:
+        """The TLS side of a new connection."""
+        return SSL.Connection(self._options.getContext(), None)
+
+
+def _server_options(files: TLSFiles) -> CertificateOptions:
+    own, trusted = load_own(files), load_trusted(files.ca)
+    try:
+        options = CertificateOptions(
+            privateKey=own.key,
+            certificate=own.certificate.original,
+            extraCertChain=own.between,
+            trustRoot=trustRootFromCertificates(trusted),
+            raiseMinimumTo=LOWEST,
+        )
+        options.getContext()
+    except SSL.Error as error:
+        raise TLSFilesError(f"{files.certificate}: {why(error)}") from None
+    return options
+
+
+LONGEST_REQUESTER = 64
+"""Characters. What the door knows is never cut for what the client says."""
+
+LONGEST_NAME = 48
+
+_PROCESS = re.compile(r"\A(uid [0-9]+) pid [0-9]+\Z", re.ASCII)
+
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+
+
+def unix_peer(transport: Any) -> str:
+    """The user at the other end of a UNIX socket, from the kernel (SO_PEERCRED)."""
+    credentials = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    return f"uid {uid} pid {pid}"
+
+
+def tls_peer(transport: Any) -> str:
+    """The common name of the certificate at the other end, which has been checked against the CA."""
+    from cryptography.x509.oid import NameOID
+
+    certificate = transport.getPeerCertificate().to_cryptography()
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if names:
+        return f"CN {_plain(str(names[0].value))[:LONGEST_NAME]}"
+    return f"certificate {certificate.serial_number:x}"[:LONGEST_NAME]
+
+
+def person_of(known: str) -> str:
+    """Leave out of what a door knows which process it was: the next one of the same user is the same person."""
+    return _PROCESS.sub(r"\1", known)
+
+
+def requester(said: str | None, known: str) -> str:
+    """What the audit has: ``alice (uid 1000 pid 4711)``.
+
+    :param said: what the client says; nothing in it looks like what the door knows.
+    :param known: what the door knows.
+    """
+    room = LONGEST_REQUESTER - len(known) - len(" ()")
+    text = _plain(said or "")[: max(room, 0)].strip()
+    return f"{text} ({known})" if text else f"({known})"
+
+
+def _plain(text: str) -> str:
+    """One printable line without brackets."""
+    return printable(text).translate({ord("("): "[", ord(")"): "]"})
+
 
 MODE = 0o600
 """Of a socket, where the endpoint string does not say: its owner's."""

@@ -6,8 +6,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from cmmd.fleet.service.cursors import cursor_text
 from cmmd.fleet.service.operations import Found
+from cmmd.fleet.service.records import cursor_text
 
 __all__ = ["PAGE_BYTES", "Filled", "Page", "fill", "page_of"]
 

@@ -12,9 +12,8 @@ from cmmd.control.watching import Watcher
 from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.queue import DATATYPE_MODBUS, Requester, Submitted
 from cmmd.fleet.errors import BadArgument
-from cmmd.fleet.service.cursors import cursor_from
 from cmmd.fleet.service.operations import Found, ended, limited
-from cmmd.fleet.service.records import Changes
+from cmmd.fleet.service.records import Changes, cursor_from
 from cmmd.store.records import Query
 
 __all__ = ["DOOR", "Responder"]

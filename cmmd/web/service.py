@@ -27,7 +27,7 @@ from cmmd.web.http.browser_sessions import BrowserSessions
 from cmmd.web.http.connections import LimitedSite
 from cmmd.web.http.pieces import Pieces
 from cmmd.web.http.site import site
-from cmmd.web.metrics.monitoring import Monitoring
+from cmmd.web.metrics.metrics import Monitoring
 
 __all__ = ["LONGEST_CLOSE_S", "Web", "WebDoor", "WebError"]
 

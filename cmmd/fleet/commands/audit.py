@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cmmd.fleet.commands.queue import CommandRequest, Requester, who_text
-from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.counters.counters import Histogram
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.journal import Journal
 from cmmd.store.interface import IStore

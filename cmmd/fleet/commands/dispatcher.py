@@ -13,7 +13,6 @@ from cmmd.controllers.commands import SignalChanges
 from cmmd.fleet import errors
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.audit import Audit
-from cmmd.fleet.commands.command_results import outcome_of, reply_text
 from cmmd.fleet.commands.interlocks import Interlocks
 from cmmd.fleet.commands.queue import (
     STOP,
@@ -21,12 +20,14 @@ from cmmd.fleet.commands.queue import (
     CommandRequest,
     PendingCommand,
     Requester,
+    SendRateLimit,
     Sort,
     Submitted,
+    outcome_of,
+    reply_text,
     who_text,
 )
 from cmmd.fleet.commands.requests import Modbus, Named, Port, Request, Reset
-from cmmd.fleet.commands.send_rate_limit import SendRateLimit
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
 from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent, Presence

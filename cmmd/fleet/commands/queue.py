@@ -1,31 +1,126 @@
-"""Orders: commands that are under way to devices, the line in which they wait, and what is sent for them."""
+"""How many commands are sent in one turn of the reactor."""
 
 from collections import deque
+from collections.abc import Callable
+from itertools import islice
 from typing import Literal
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cmmd.controllers.commands import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.commands.verification import Watched
 from cmmd.fleet.devices.presence import Attached
-from cmmd.store.records import Command
+from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_response
+from cmmd.store.records import Command, Outcome
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import printable
 
 __all__ = [
     "DATATYPE_MODBUS",
+    "LONGEST_REPLY",
+    "STARTS_A_TURN",
     "STOP",
     "CommandQueue",
     "CommandRequest",
     "PendingCommand",
     "Requester",
+    "SendRateLimit",
     "Sort",
     "Submitted",
+    "outcome_of",
+    "reply_text",
     "who_text",
 ]
+
+
+STARTS_A_TURN = 4
+"""Commands that are sent in one turn of the reactor: where hundreds come at once, answers are looked at in between."""
+
+
+class SendRateLimit:
+    """Lets :data:`STARTS_A_TURN` commands start in a turn of the reactor, and remembers whose have to wait.
+
+    :param clock: for the next turn.
+    :param start: told each device that had to wait, when there is room; it asks again.
+    """
+
+    def __init__(self, clock: IReactorTime, start: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._start = start
+        self._left = 0
+        self._next_turn: IDelayedCall | None = None
+        self._held_up: dict[str, None] = {}  # devices, in the order in which they came
+
+    def take(self, hostid: str) -> bool:
+        """Whether another command may be sent in this turn of the reactor; else the device is remembered."""
+        if self._next_turn is None:
+            self._begin()
+        if self._left > 0:
+            self._left -= 1
+            return True
+        self._held_up[hostid] = None
+        return False
+
+    def stop(self) -> None:
+        """Start nothing more by itself."""
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+
+    def _begin(self) -> None:
+        self._next_turn = self._clock.callLater(0, self._start_more)
+        self._left = STARTS_A_TURN
+
+    def _start_more(self) -> None:
+        self._next_turn = None
+        for hostid in list(islice(self._held_up, STARTS_A_TURN)):
+            del self._held_up[hostid]
+            self._start(hostid)
+        if self._held_up and self._next_turn is None:  # nothing of those was to be sent
+            self._begin()
+
+
+LONGEST_REPLY = 1000
+"""Characters kept of an answer."""
+
+
+def reply_text(answer: WriteConfigAnswer | ResetAnswer) -> str:
+    """What was answered, printable, for people and the audit."""
+    if isinstance(answer, ResetAnswer):
+        return "reset"
+    if answer.params is None:
+        return f"modulePort={answer.modulePort},moduleBaud={answer.moduleBaud}"
+    return printable(answer.params[:LONGEST_REPLY])
+
+
+def outcome_of(command: Command, answer: WriteConfigAnswer | ResetAnswer) -> Outcome:
+    """What became of a command.
+
+    :return: ``done`` where every frame, or the port, that was sent is echoed, frames with a 1; ``refused`` where any
+        has a 0, or is answered with a Modbus exception. ``lost`` where the answer says neither: nobody knows.
+    """
+    if isinstance(answer, ResetAnswer):
+        return "done"
+    if not (answer.params or "").strip():
+        port = f"modulePort={answer.modulePort},moduleBaud={answer.moduleBaud}"
+        return "done" if command.kind == "port" and port == command.request else "lost"
+    items = [item for part in (answer.params or "").split(";") if (item := "".join(part.split()))]
+    said = [item.rpartition(",") for item in items]
+    if any(flag == "0" or _is_exception(frame) for frame, _, flag in said):
+        return "refused"
+    echoed = [frame.upper() for frame, _, flag in said if flag == "1"]
+    return "done" if command.kind == "modbus" and echoed == command.request.split(";") else "lost"
+
+
+def _is_exception(frame: str) -> bool:
+    try:
+        return isinstance(parse_response(frame), ExceptionResponse)
+    except ModbusFrameError:
+        return False
+
 
 STOP = "stop"
 """The name that every profile gives to the command that stops the engine."""

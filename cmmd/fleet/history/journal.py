@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cmmd.backoff import Backoff
-from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.counters.counters import Histogram
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.store.interface import IStore, StoreUnavailable
 from cmmd.store.records import Alarm, Event, LastUpload, Row

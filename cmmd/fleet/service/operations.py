@@ -15,7 +15,7 @@ from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service import maintenance
-from cmmd.fleet.service.describe import details_of, lock_of, raw_of, row_of, status_of
+from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.telemetry.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore

@@ -1,14 +1,13 @@
-"""What is answered, where it is more than a number or a text: JSON, with these names.
+"""Where a page of a long list ends, as a text that whoever reads on hands back."""
 
-Times are milliseconds since 1970, UTC; what ends in ``_s`` is in seconds. Commands, alarms and events are as in
-:mod:`cmmd.store.records`, the live record as in :mod:`cmmd.fleet.telemetry.view`.
-"""
+import re
 
 from msgspec import UNSET, Struct, UnsetType
 
 from cmmd.controllers.signals import Mode
+from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.telemetry.view import View
-from cmmd.store.records import Reason
+from cmmd.store.records import Cursor, Reason
 
 __all__ = [
     "Changes",
@@ -22,7 +21,30 @@ __all__ = [
     "ReadingRow",
     "Settings",
     "StatusNow",
+    "cursor_from",
+    "cursor_text",
 ]
+
+
+_CURSOR = re.compile(r"(-?[0-9]{1,19})\.([0-9]{1,19})", re.ASCII)
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """A place in the order of time, as programs hand it back."""
+    return f"{cursor.at}.{cursor.number}"
+
+
+def cursor_from(text: str | None) -> Cursor | None:
+    """Read it again.
+
+    :raises BadArgument: nobody was given this one.
+    """
+    if text is None:
+        return None
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise BadArgument("after: not a place that a page before has named")
+    return Cursor(int(found[1]), int(found[2]))
 
 
 class StatusNow(Struct, frozen=True, kw_only=True):

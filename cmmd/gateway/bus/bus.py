@@ -9,14 +9,12 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from cmmd.backoff import Backoff
-from cmmd.gateway.bus.echo_detection import find_out_echo, needs_echo_known
-from cmmd.gateway.bus.errors import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError
 from cmmd.gateway.bus.late_responses import LateResponses
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.outcomes import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError, Statistics
 from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.request_queue import Exchange, RequestQueue
-from cmmd.gateway.bus.statistics import Statistics
-from cmmd.gateway.bus.transaction import Transactions
+from cmmd.gateway.bus.transaction import Transactions, find_out_echo, needs_echo_known
 from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
 

@@ -34,7 +34,7 @@ class Port(Protocol):
 
 
 PortOpener = Callable[[Line, PortUser], Deferred[Port]]
-"""Opens the port of a line for its user, or fails with a :exc:`cmmd.gateway.bus.errors.PortError`.
+"""Opens the port of a line for its user, or fails with a :exc:`cmmd.gateway.bus.outcomes.PortError`.
 
 Cancelled, it leaves nothing open.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from cmmd.gateway.bus.errors import BusError, NotSent
+from cmmd.gateway.bus.outcomes import BusError, NotSent
 from cmmd.gateway.bus.response_matcher import answer_shape
 from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, Request

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IAddress, IStreamClientEndpoint, ITCPTra
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from cmmd.gateway.bus.errors import PortError
+from cmmd.gateway.bus.outcomes import PortError
 from cmmd.gateway.bus.port import PortUser
 
 __all__ = ["TcpPort", "open_tcp"]

@@ -9,8 +9,8 @@ from serial import SerialBase, serial_for_url
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
-from cmmd.gateway.bus.errors import PortError
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.outcomes import PortError
 from cmmd.gateway.bus.port import PortUser
 from cmmd.gateway.bus.tty import rs485_settings, serial_settings
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.gateway.bus.errors import ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.bus.late_responses import LateResponses, Sending
 from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.outcomes import ExceptionAnswer, NoAnswer, NotSent, Statistics
 from cmmd.gateway.bus.port import Port
-from cmmd.gateway.bus.response_matcher import ResponseMatcher, answer_shape
-from cmmd.gateway.bus.statistics import Statistics
-from cmmd.modbus.frames import ExceptionResponse, ReadRequest, Request, parse_response
+from cmmd.gateway.bus.response_matcher import ResponseMatcher, answer_shape, is_its_own_answer
+from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, Request, parse_response
 
-__all__ = ["Transactions"]
+__all__ = ["Transactions", "find_out_echo", "needs_echo_known"]
+
 
 SETTLE_S = 0.02
 """Silence after bytes that belong to nothing: adapters hand a frame over in pieces, up to 16 ms apart."""
@@ -242,3 +242,32 @@ class Transactions:
             self._timer.cancel()
         self._timer = None
         rest.callback(None)
+
+
+def needs_echo_known(request: Request) -> bool:
+    """Whether an echo of this request would pass for its answer, in a way that matters."""
+    return not isinstance(request, ReadRequest) and is_its_own_answer(request)
+
+
+async def find_out_echo(wire: Transactions, request: Request, attempts: int, wanted: Callable[[], bool]) -> None:
+    """Read what the request is to write, until it is known whether the line echoes.
+
+    That the controller refuses to give it will do: a refusal comes after the echo too.
+
+    :param attempts: how often to read at most.
+    :param wanted: whether the request is still to be sent: else the line is left to those behind it.
+    :raises NotSent: it remains unknown, as where no controller answers.
+    """
+    reads = Function.READ_COILS if request.function == Function.WRITE_COIL else Function.READ_HOLDING_REGISTERS
+    probe = ReadRequest(request.unit, reads, request.address, 1)
+    for _ in range(attempts):
+        if not wanted():
+            raise NotSent("the request is not wanted any more")
+        try:
+            await wire.silence()
+            await wire.ask(probe)
+        except (NoAnswer, ExceptionAnswer):
+            pass
+        if wire.echo is not None:
+            return
+    raise NotSent("not known whether the line echoes, since no read is answered: a write could not be judged")

@@ -16,8 +16,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.serialport import SerialPort
 from twisted.python.failure import Failure
 
-from cmmd.gateway.bus.errors import PortError
 from cmmd.gateway.bus.line import Direction, Line
+from cmmd.gateway.bus.outcomes import PortError
 from cmmd.gateway.bus.port import PortUser
 
 __all__ = ["TtyPort", "open_device", "open_tty", "rs485_settings", "serial_settings"]

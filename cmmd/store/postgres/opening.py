@@ -16,8 +16,7 @@ from cmmd.store.corruption import CorruptRow, undamaged
 from cmmd.store.interface import Snapshot, StoreError
 from cmmd.store.postgres.address import Address
 from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
-from cmmd.store.postgres.partitions import partitions_ahead
-from cmmd.store.postgres.schema import migrate, missing_schemas
+from cmmd.store.postgres.schema import migrate, missing_schemas, partitions_ahead
 from cmmd.store.postgres.sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, Table
 from cmmd.store.records import Numbers, ProfileVersion

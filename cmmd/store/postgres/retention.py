@@ -7,8 +7,8 @@ from twisted.logger import Logger, LogLevel
 
 from cmmd.store.postgres.connection import Link
 from cmmd.store.postgres.errors import Unavailable
-from cmmd.store.postgres.partitions import bite, drop, older, partitions_ahead
 from cmmd.store.postgres.reader import Links
+from cmmd.store.postgres.schema import bite, drop, older, partitions_ahead
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, EVENTS, moment
 
 __all__ = ["Old", "Retention"]

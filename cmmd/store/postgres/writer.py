@@ -13,7 +13,7 @@ from cmmd.store.interface import DuplicateDevice, StoreUnavailable
 from cmmd.store.postgres.batches import adding, as_kept, highest_numbers, writing
 from cmmd.store.postgres.connection import Link
 from cmmd.store.postgres.errors import Rejected, Unavailable
-from cmmd.store.postgres.partitions import partitions_for
+from cmmd.store.postgres.schema import partitions_for
 from cmmd.store.postgres.tables import moment, text
 from cmmd.store.records import Device, Reading, Row
 

@@ -15,12 +15,10 @@ from zope.interface import implementer
 from cmmd.store.corruption import undamaged
 from cmmd.store.interface import IStore, Snapshot, StoreError, StoreUnavailable
 from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
-from cmmd.store.sqlite.checkpoints import Checkpoints
-from cmmd.store.sqlite.reader import Reader
 from cmmd.store.sqlite.rows import NUMBERED, add_device, highest_numbers, insert, read_profiles
 from cmmd.store.sqlite.schema import migrate, missing_schemas
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
-from cmmd.store.sqlite.writer import Writer
+from cmmd.store.sqlite.threads import Checkpoints, Reader, Writer
 
 __all__ = ["MIB", "SQLiteStore", "look_for_space"]
 

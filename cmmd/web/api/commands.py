@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.queue import Submitted
 from cmmd.fleet.errors import NoSuchCommand, TooLate
-from cmmd.fleet.service.cursors import cursor_text
+from cmmd.fleet.service.records import cursor_text
 from cmmd.store.records import Command
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.keys import Unkeyed

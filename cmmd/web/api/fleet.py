@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from cmmd.controllers.signals import Mode
-from cmmd.fleet.service.cursors import cursor_text
 from cmmd.fleet.service.device_rows import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
+from cmmd.fleet.service.records import cursor_text
 from cmmd.store.records import Device
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, NoQuery, Query, Streamed

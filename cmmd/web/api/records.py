@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.service.cursors import cursor_from, cursor_text
+from cmmd.fleet.service.records import cursor_from, cursor_text
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.context import ApiContext

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from cmmd.fleet.errors import BadArgument
-from cmmd.fleet.service.cursors import cursor_from, cursor_text
 from cmmd.fleet.service.device_rows import COLUMNS
+from cmmd.fleet.service.records import cursor_from, cursor_text
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted

@@ -4,7 +4,7 @@ from typing import Any
 
 from cmmd.fleet.service.records import DeviceDetails, StatusNow
 from cmmd.store.records import Alarm, Command
-from cmmd.web.api import buckets, commands, controllers, devices, fleet, readings, records, sessions
+from cmmd.web.api import commands, controllers, devices, fleet, readings, records, sessions
 from cmmd.web.api.operation import JSON_TYPE, PATCH_TYPE, Operation
 from cmmd.web.api.streams import EVENT_STREAM
 
@@ -236,7 +236,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Kept uploads as few numbers: lowest, mean and highest value of each stretch of time.",
         run=readings.get_buckets,
         query=readings.BucketQuery,
-        answers={200: buckets.Buckets},
+        answers={200: readings.Buckets},
         errors=("unknown_device", "no_such_point", *_FROM_STORE),
     ),
     Operation(

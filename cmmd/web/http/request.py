@@ -1,4 +1,4 @@
-"""One HTTP request, read within limits: nothing in it that a client sends is parsed before the limits are checked."""
+"""What a client says that it takes."""
 
 import re
 from io import BytesIO
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from twisted.web.server import NOT_DONE_YET, Request
 
 from cmmd.web.http.browser_sessions import COOKIE
@@ -14,7 +15,30 @@ from cmmd.web.http.problems import Refused, refuse
 if TYPE_CHECKING:
     from cmmd.web.http.connections import Limited
 
-__all__ = ["HEADERS", "MOST_BODY_BYTES", "MOST_PIECES", "LimitedRequest"]
+__all__ = ["HEADERS", "MOST_BODY_BYTES", "MOST_PIECES", "LimitedRequest", "accept_of", "wants_gzip"]
+
+
+_NONE = re.compile(r"0(\.0*)?")
+
+
+def accept_of(request: IRequest) -> str:
+    """The ``Accept`` header as one text; empty: there is none."""
+    return _header(request, b"accept")
+
+
+def wants_gzip(request: IRequest) -> bool:
+    """Whether ``Accept-Encoding`` names gzip, and not with the quality 0, which says no."""
+    for one in _header(request, b"accept-encoding").lower().split(","):
+        coding, _, quality = one.replace(" ", "").partition(";q=")
+        if coding == "gzip":
+            return _NONE.fullmatch(quality) is None
+    return False
+
+
+def _header(request: IRequest, name: bytes) -> str:
+    values: list[bytes] = request.requestHeaders.getRawHeaders(name, [])
+    return ",".join(value.decode("latin-1") for value in values)
+
 
 log = Logger()
 

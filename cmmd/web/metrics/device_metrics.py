@@ -8,9 +8,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from cmmd.fleet.fleet import Fleet
-from cmmd.web.http.content_negotiation import accept_of, wants_gzip
 from cmmd.web.http.problems import Refused, refuse
-from cmmd.web.http.sliced import SlicedBody
+from cmmd.web.http.request import accept_of, wants_gzip
+from cmmd.web.http.streaming_body import SlicedBody
 from cmmd.web.metrics.device_families import Families
 from cmmd.web.metrics.device_rows import Row, Rows
 

@@ -8,8 +8,7 @@ from msgspec import Struct
 
 import twisted
 from cmmd import __version__
-from cmmd.fleet.counters.counters import Counters, FrameOutcome
-from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.counters.counters import Counters, FrameOutcome, Histogram
 from cmmd.fleet.fleet import Fleet
 from cmmd.store.records import Command, Outcome
 from cmmd.store.records import Reason as KeptReason

@@ -7,7 +7,7 @@ from math import inf
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.fleet.counters.histogram import Histogram
+from cmmd.fleet.counters.counters import Histogram
 
 __all__ = ["PERIOD_S", "WINDOW_S", "ReactorLag"]
 

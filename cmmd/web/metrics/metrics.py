@@ -1,7 +1,7 @@
 """``/metrics``: the daemon's own, in Prometheus' text format or as OpenMetrics."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import (
@@ -14,14 +14,18 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from cmmd.fleet.counters.histogram import Histogram
-from cmmd.web.http.content_negotiation import accept_of, wants_gzip
+from cmmd.fleet.counters.counters import Counters, Histogram
+from cmmd.fleet.fleet import Fleet
+from cmmd.web.http.request import accept_of, wants_gzip
+from cmmd.web.metrics.device_metrics import DeviceMetricsResource
 from cmmd.web.metrics.families import FAMILIES, Family, Numbers, Watched
+from cmmd.web.metrics.lag import ReactorLag
 
-__all__ = ["DaemonCollector", "MetricsResource", "new_registry"]
+__all__ = ["DaemonCollector", "MetricsResource", "Monitoring", "new_registry"]
 
 
 class DaemonCollector(Collector):
@@ -90,3 +94,40 @@ class MetricsResource(Resource):
             body = gzip.compress(body, compresslevel=1)
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
+
+
+class Monitoring:
+    """What Prometheus asks for.
+
+    :param fleet: all devices. :param counters: what has been counted.
+    :param connections: how many of devices stand, by role.
+    :param now: Unix time in seconds. :param monotonic: seconds that go on evenly. :param clock: the reactor.
+    :param max_age_s: see :class:`~cmmd.web.metrics.device_metrics.DeviceMetricsResource`.
+    :ivar metrics: for ``/metrics``. :ivar device_metrics: for ``/metrics/devices``.
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        counters: Counters,
+        connections: Callable[[], Mapping[str, int]],
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        clock: IReactorTime,
+        max_age_s: float,
+    ) -> None:
+        self._lag = ReactorLag(clock, monotonic)
+        watched = Watched(fleet=fleet, counters=counters, connections=connections, lag=self._lag, started_at=now())
+        self.metrics = MetricsResource(new_registry(watched))
+        self.device_metrics = DeviceMetricsResource(
+            fleet, now=now, monotonic=monotonic, clock=clock, max_age_s=max_age_s
+        )
+
+    def start(self) -> None:
+        """Measure from now on how late the reactor is."""
+        self._lag.startService()
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._lag.stopService()

@@ -7,8 +7,7 @@ from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.profile import Profile
 from cmmd.web.metrics.device_families import OWN
 from cmmd.web.metrics.families import FAMILIES
-from cmmd.web.metrics.quantities import Number, States, columns_of
-from cmmd.web.metrics.units import UNITS
+from cmmd.web.metrics.quantities import UNITS, Number, States, columns_of
 
 __all__ = ["document"]
 

@@ -1,20 +1,67 @@
-"""The thread that writes to the embedded store."""
+"""The thread that writes to SQLite, with its checkpoints, and the one that reads beside it."""
 
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import Event, Thread
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cmmd.store.interface import StoreError, StoreUnavailable
 
-__all__ = ["Work", "Writer"]
+__all__ = ["PAUSE_S", "Checkpoints", "Reader", "Work", "Writer"]
+
+
+PAUSE_S = 1.0
+"""Seconds between two: what was written meanwhile is moved at once."""
+
+
+class Checkpoints:
+    """Carries checkpoints out beside the writer, while there is something to move.
+
+    Left to SQLite they are part of a commit, now and then: 16 MB are moved while devices wait for that commit, for 0.1
+    to 0.4 s on a busy machine. A passive one waits for nobody, and nobody waits for it. A commit moves what it leaves.
+
+    :param connection: of its own; closed by :meth:`close`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._wanted = Event()
+        self._over = Event()
+        self._thread = Thread(target=self._run, name="store-checkpoints", daemon=True)
+        self._thread.start()
+
+    def want(self) -> None:
+        """Something was written. For any thread."""
+        self._wanted.set()
+
+    def close(self) -> None:
+        """End; waits for one that is under way."""
+        self._over.set()
+        self._wanted.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(PAUSE_S):
+            self._wanted.wait()
+            self._wanted.clear()
+            if not self._over.is_set():
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return  # whatever is wrong with the disk, the writer hears it, too, and says so
+
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -128,3 +175,72 @@ class Writer:
         for one, result in zip(confirmed, results, strict=True):
             one.callback(result)  # a Failure becomes an errback
         self._write()
+
+
+PATIENCE_S = 5.0
+"""How long the end waits for queries that are under way."""
+
+_STEPS_BETWEEN_LOOKS = 100_000
+"""Steps of SQLite's machine, some milliseconds, after which a query looks whether it is still wanted."""
+
+
+class Reader:
+    """Carries queries out, one after another, in a thread of its own, beside the writer: neither waits for the other.
+
+    :param connection: cannot write from now on; closed by :meth:`close`.
+    :param name: of the store, for messages.
+    :param reactor: where results are delivered.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, name: str, reactor: IReactorFromThreads) -> None:
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_progress_handler(lambda: self._given_up, _STEPS_BETWEEN_LOOKS)
+        self._connection = connection
+        self._name = name
+        self._reactor = reactor
+        self._thread = ThreadPool(1, 1, "store-reader")
+        self._thread.start()
+        self._under_way = 0
+        self._given_up = False
+        self._idle: list[Deferred[None]] = []
+
+    def ask(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Carry a query out."""
+        answered: Deferred[T] = Deferred()
+        self._under_way += 1
+        deferToThreadPool(self._reactor, self._thread, self._answer, query).addBoth(self._settle, answered)
+        return answered
+
+    def drain(self) -> Deferred[None]:
+        """Wait until no query is under way. Those that are not answered after a while fail."""
+        if not self._under_way:
+            return succeed(None)
+        giving_up = cast("IReactorTime", self._reactor).callLater(PATIENCE_S, self._give_up)
+        self._idle.append(Deferred())
+        return self._idle[-1].addCallback(lambda _: giving_up.cancel() if giving_up.active() else None)
+
+    def close(self) -> None:
+        """End; no query may be under way."""
+        self._thread.stop()
+        self._connection.close()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+
+    def _settle(self, outcome: T | Failure, answered: Deferred[T]) -> None:
+        self._under_way -= 1
+        answered.callback(outcome)  # a Failure becomes an errback
+        if not self._under_way:
+            idle, self._idle = self._idle, []
+            for one in idle:
+                one.callback(None)
+
+    def _answer(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._given_up:
+            raise StoreUnavailable(f"{self._name}: closed")
+        try:
+            return query(self._connection)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{self._name}: {error}") from None
+        except StoreError as error:
+            raise StoreError(f"{self._name}: {error}") from None
