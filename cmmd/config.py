@@ -42,6 +42,11 @@ class Server(Section, frozen=True, kw_only=True):
     max_depth: Annotated[int, Meta(ge=4, le=64)] = 16
     max_frame_errors: Annotated[int, Meta(ge=1, le=1000)] = 3
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 50000
+    unknown_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    fresh_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
+    exempt: list[str] = field(default_factory=list)
+    bind_session: Literal["off", "network", "address"] = "off"
+    bind_hours: Annotated[float, Meta(ge=1, le=87_600)] = 168.0
 
 
 class Enrolment(Section, frozen=True, kw_only=True):

@@ -21,7 +21,9 @@ from cmmd.endpoints import in_state
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
+from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.fleet.devices.passwords import Passwords
+from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.retention import Retention
@@ -38,11 +40,13 @@ from cmmd.process import (
     steady_timers,
 )
 from cmmd.server.direct_reads import read_directly
+from cmmd.server.door import DeviceDoor, DeviceDoorTerms
 from cmmd.server.listeners import DeviceListeners, Listener, ListenError, Role, roles_by_endpoint
 from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Context
+from cmmd.server.unfinished import MOST_UNFINISHED
 from cmmd.stall_detector import StallDetector
 from cmmd.store.interface import Health, IStore, StoreError
 from cmmd.store.memory import MemoryStore
@@ -120,6 +124,7 @@ class Server(Service):
         self._reactor = reactor
         self._lock: IO[str] | None = None
         self._listeners = _listeners(settings.server, state, reactor)
+        self._exempt = _networks("server.exempt", settings.server.exempt)
         self._catalog = _catalog(settings.controllers.path, state)
         self._store = _store(settings.store, state, reactor)
         self._threads: BackgroundThreads | None = None
@@ -191,6 +196,7 @@ class Server(Service):
             counters=self.counters,
             policy=settings.enrolment.policy,
             max_devices=settings.enrolment.max_devices,
+            strangers=Strangers(self._reactor, settings.server.unknown_per_minute, self._exempt),
             interval_s=settings.history.interval,
             retention_days=settings.history.retention_days,
             reconnect_grace_s=settings.server.reconnect_grace,
@@ -220,7 +226,19 @@ class Server(Service):
             ),
             clock=self._reactor,
             now=time.time,
-            registry=fleet.registry,
+            door=DeviceDoor(
+                fleet.registry,
+                fleet.events,
+                fleet.strangers,
+                time.time,
+                DeviceDoorTerms(
+                    fresh_connections=settings.server.fresh_connections,
+                    exempt=self._exempt,
+                    bind_session=settings.server.bind_session,
+                    bind_hours=settings.server.bind_hours,
+                    most_unfinished=max(MOST_UNFINISHED, 4 * settings.server.max_frame),
+                ),
+            ),
             presence=fleet.presence,
             uploads=fleet.uploads,
             events=fleet.events,
@@ -359,6 +377,13 @@ def _listeners(settings: config.Server, state: Path, reactor: object) -> list[Li
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
+
+
+def _networks(key: str, texts: list[str]) -> Networks:
+    try:
+        return Networks(texts)
+    except BadNetwork as error:
+        raise config.ConfigError(f"{key}: {error}") from None
 
 
 def _with_backlog(string: str) -> str:

@@ -22,7 +22,12 @@ __all__ = ["ABUSES", "CONFIGURATION", "TIMEOUT_S", "half_open_connections"]
 
 TIMEOUT_S = 4.0
 CONFIGURATION: Sections = {
-    "server": {"login_timeout": TIMEOUT_S, "idle_timeout": TIMEOUT_S, "max_connections": 15_000},
+    "server": {
+        "login_timeout": TIMEOUT_S,
+        "idle_timeout": TIMEOUT_S,
+        "max_connections": 15_000,
+        "fresh_connections": 15_000,  # all of them come from one address
+    },
 }
 """What the daemon is to be started with."""
 

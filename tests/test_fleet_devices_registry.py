@@ -6,8 +6,14 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED
 from cmmd.fleet.devices import passwords
-from cmmd.fleet.devices.registry import MOST_WAITING_A_DEVICE, LoginImpossible, LoginRefused
+from cmmd.fleet.devices.guessing import ELSEWHERE_BURST, PAIR_BURST, QUIET_S
+from cmmd.fleet.devices.networks import Networks
+from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE
+from cmmd.fleet.devices.registry import LoginImpossible, LoginRefused
+from cmmd.fleet.devices.strangers import ANSWER_AFTER_S
+from cmmd.fleet.errors import BadArgument
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Device, Row
@@ -171,39 +177,114 @@ class RegistryTests(SynchronousTestCase):
         self.successResultOf(right)
         self.logged_in()
 
-    def test_guesses_at_once_are_checked_one_by_one(self) -> None:
+    def test_right_password_waits_for_no_wrong_one(self) -> None:
+        """Of the same address, as behind a carrier's NAT: 70 of 70 tries are taken while somebody guesses."""
         self.logged_in()
-        guesses = [self.login(password=f"{number}") for number in range(100)]
-        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1})
-        self.assertEqual(self.logged_in(address="192.0.2.8").hostid, HOSTID)
-        self.world.clock.advance(31)
-        self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 2})
-        self.assertEqual([guess.called for guess in guesses], [True] * 100)
-        for guess in guesses:
-            self.failureResultOf(guess, LoginRefused)
+        for turn in range(70):
+            guesses = [self.login(password=f"{turn} {number}") for number in range(3)]
+            self.assertEqual(self.logged_in().hostid, HOSTID)
+            self.world.clock.advance(30)
+            for guess in guesses:
+                self.failureResultOf(guess, LoginRefused)
+        self.assertEqual(self.world.scrypts, 1)
 
-    def test_a_guess_that_waited_for_its_turn_waits_for_the_delay_too(self) -> None:
+    def test_right_password_after_a_restart_waits_for_no_guess_from_elsewhere(self) -> None:
+        """No password is remembered then, and each has to be computed."""
         self.logged_in()
+        self.world.passwords.forget(HOSTID)
         self.world.hold_passwords()
-        first, second = self.login(password="guess 1"), self.login(password="guess 2")
-        self.world.release_passwords()
-        self.failureResultOf(first, LoginRefused)
-        self.assertNoResult(second)
-        self.world.clock.advance(1)
-        self.failureResultOf(second, LoginRefused)
-
-    def test_guesses_in_progress_are_few(self) -> None:
-        """From many addresses, while the checks take their time."""
-        self.logged_in()
-        self.world.hold_passwords()
-        guesses = [self.login(address=f"192.0.2.{number}", password="guess") for number in range(50)]
-        self.assertEqual(len(self.world.held or []), 1)
+        guesses = [self.login(address=f"198.51.100.{number}", password="guess") for number in range(50)]
+        right = self.login()
+        self.assertEqual(len(self.world.held or []), 2)
         self.assertEqual(sum(not guess.called for guess in guesses), 1 + MOST_WAITING_A_DEVICE)
-        self.assertEqual(self.logged_in(address="192.0.2.99").hostid, HOSTID)
         self.world.release_passwords()
+        self.assertEqual(self.successResultOf(right).hostid, HOSTID)
         self.assertEqual(self.world.registry.wrong_passwords, {HOSTID: 1 + MOST_WAITING_A_DEVICE})
         for guess in guesses:
             self.failureResultOf(guess, LoginRefused)
+
+    def test_guesses_from_many_addresses_are_few_and_alarm(self) -> None:
+        """972 addresses, each as fast as it can: what is compared is bounded, and the device notices nothing."""
+        self.logged_in()
+        for second in range(6):
+            for number in range(972):
+                guess = self.login(address=f"198.51.{number // 250}.{number % 250}", password=f"{second}")
+                guess.addErrback(lambda _: None)
+            self.assertEqual(self.logged_in().hostid, HOSTID)
+            self.world.clock.advance(1)
+        # The first one of each address, and then one a second.
+        self.assertLess(self.world.registry.wrong_passwords[HOSTID], 972 + ELSEWHERE_BURST + 7)
+        self.assertEqual(self.logged_in(address="203.0.113.9").hostid, HOSTID)  # it has moved meanwhile
+        self.assertEqual([alarm.signal for alarm in self.world.fleet.alarms.open_alarms(HOSTID)], ["password_guessed"])
+        self.world.clock.advance(QUIET_S)
+        self.world.clock.advance(QUIET_S)
+        self.assertEqual(self.world.fleet.alarms.open_alarms(HOSTID), [])
+
+    def test_one_address_at_full_speed(self) -> None:
+        """10 passwords a second are compared where an address, even the device's own, guesses without a pause."""
+        self.logged_in()
+        for _ in range(100):
+            for number in range(10):
+                self.login(password=f"{number}").addErrback(lambda _: None)
+            self.world.clock.advance(0.1)
+        self.assertLess(self.world.registry.wrong_passwords[HOSTID], PAIR_BURST + 100 + 2)
+
+    def test_alarm_of_before_a_restart_ends_with_a_login(self) -> None:
+        device = self.logged_in()
+        self.world.fleet.alarms.raise_own(HOSTID, PASSWORD_GUESSED)
+        self.world.fleet.logged_in(device)
+        self.assertEqual(self.world.fleet.alarms.open_alarms(HOSTID), [])
+
+    def test_fresh_registrations_of_an_address_are_few(self) -> None:
+        """20 at once, and 20 a minute; known devices behind the same NAT are not counted."""
+        taken = [self.login(hostid=f"NEW{number}", address="198.51.100.7") for number in range(30)]
+        self.assertEqual(len(self.world.registry), 20)
+        self.world.clock.advance(ANSWER_AFTER_S)
+        for one in taken[20:]:
+            error = self.failureResultOf(one, LoginRefused).value
+            assert isinstance(error, LoginRefused)
+            self.assertEqual((error.reason, error.retcode), (Reason.THROTTLED, Retcode.TRY_AGAIN))
+        for _ in range(5):
+            for number in range(20):
+                self.logged_in(hostid=f"NEW{number}", address="198.51.100.7")
+        self.logged_in(hostid="OTHER", address="198.51.100.8")
+        self.world.clock.advance(60)
+        for number in range(20, 30):
+            self.logged_in(hostid=f"NEW{number}", address="198.51.100.7")
+
+    def test_registrations_of_an_ipv6_subscriber_count_together(self) -> None:
+        for number in range(40):
+            self.login(hostid=f"NEW{number}", address=f"[2001:db8:1:1::{number:x}]").addErrback(lambda _: None)
+        self.assertEqual(len(self.world.registry), 20)
+
+    def test_a_fleet_of_this_machine_registers_at_once(self) -> None:
+        for number in range(50):
+            self.logged_in(hostid=f"SIM{number}", address="127.0.0.1")
+
+    def test_exempt_network(self) -> None:
+        self.world = World(exempt=Networks(["10.8.0.0/16"]))
+        for number in range(50):
+            self.logged_in(hostid=f"VPN{number}", address="10.8.3.4")
+
+    def test_a_used_up_budget_answers_known_and_unknown_hostids_alike(self) -> None:
+        """The same code, after the same time."""
+        self.world = World(policy="known")
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.enrol(HOSTID, password="123456")))
+        self.logged_in()
+        for number in range(20):
+            refusal = self.refused(hostid=f"GUESS{number}", address="198.51.100.7")
+            self.assertEqual(refusal.retcode, Retcode.NOT_ENROLLED)
+        unknown = self.login(hostid="GUESS", address="198.51.100.7")
+        known = self.login(password="guess", address="198.51.100.7")
+        self.assertEqual((unknown.called, known.called), (False, False))
+        self.world.clock.advance(ANSWER_AFTER_S)
+        texts = [str(self.failureResultOf(one, LoginRefused).value) for one in (unknown, known)]
+        self.assertEqual(texts, ["too many attempts"] * 2)
+        self.assertEqual(self.logged_in(address="198.51.100.7").hostid, HOSTID)
+
+    def test_hostids_that_are_no_names(self) -> None:
+        for hostid in ("..", ".", "a/b", "a b", "<script>", "a%2e", "", "x" * 25):
+            self.failureResultOf(Deferred.fromCoroutine(self.world.registry.enrol(hostid)), BadArgument)
 
     def test_reconnecting_fleet_costs_no_scrypt(self) -> None:
         for number in range(20):

@@ -208,7 +208,7 @@ class LimitTests(EventsTestCase):
 
     def test_ever_new_devices_fill_no_disk(self) -> None:
         """A flood from everywhere: one a second is left of it, and the number of those left out is right."""
-        self.patch(log_throttle, "MOST_REMEMBERED", 100)
+        self.patch(events, "MOST_REMEMBERED", 100)
         for number in range(OVERALL_BURST + 500):
             self.ask(f"{number}")
         self.assertEqual(len(self.kept), OVERALL_BURST)
@@ -220,7 +220,7 @@ class LimitTests(EventsTestCase):
         self.ask("last")
         self.assertEqual(len(self.kept) + sum(self.suppressed()), OVERALL_BURST + 801)  # type: ignore[arg-type]
         limit = self.events._limits[Kind.CLOCK_ASKED]
-        self.assertEqual(len(limit._each._known), 100)
+        self.assertEqual(len(limit._shares), 100)
 
     def test_none_is_forgotten_between_the_two_limits(self) -> None:
         self.patch(events, "BURST", 1)
@@ -236,8 +236,19 @@ class LimitTests(EventsTestCase):
         self.assertEqual([event.hostid for event in self.kept], ["A", "B", "C"])
         self.assertEqual(self.suppressed(), [0, 0, 2])
 
+    def test_many_loud_devices_leave_the_first_event_of_any_other(self) -> None:
+        """800 self-registered devices at full speed, for an hour: a quiet one is still heard."""
+        for minute in range(21):
+            for number in range(800):
+                self.ask(f"loud {number}")
+            self.clock.advance(60)
+            if minute % 10 == 9:
+                self.ask("quiet")
+                self.assertEqual(self.kept[-1].hostid, "quiet")
+        self.assertLess(len(self.kept), OVERALL_BURST + 21 * 60 + 3)
+
     def test_one_device_takes_nothing_from_all(self) -> None:
-        self.patch(events, "OVERALL_BURST", BURST + 1)
+        self.patch(events, "OVERALL_BURST", BURST * 2 + 1)
         self.events = Events(now=self.clock.seconds, clock=self.clock, keep=self.kept.append, last_number=0)
         for _ in range(1000):
             self.ask("loud")

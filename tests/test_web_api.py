@@ -120,10 +120,12 @@ class DeviceTests(WebTestCase):
         self.assertEqual(self.get("/devices/nobody").code, "unknown_device")
 
     def test_enrol(self) -> None:
-        body = {"hostid": "a/b c"[:3], "hostname": "Yard", "password": "1234"}
+        for hostid in ("a/b", "..", "a b"):
+            self.assertEqual(self.ask("POST", "/devices", {"hostid": hostid}).code, "bad_argument")
+        body = {"hostid": "a-b", "hostname": "Yard", "password": "1234"}
         answer = self.ask("POST", "/devices", body)
-        self.assertEqual((answer.status, answer.headers["location"]), (201, "/api/v1/devices/a%2Fb"))
-        self.assertEqual(self.get("/devices/a%2Fb").json["row"]["hostname"], "Yard")
+        self.assertEqual((answer.status, answer.headers["location"]), (201, "/api/v1/devices/a-b"))
+        self.assertEqual(self.get("/devices/a-b").json["row"]["hostname"], "Yard")
         again = self.ask("POST", "/devices", body)
         self.assertEqual((again.status, again.code), (409, "already_enrolled"))
 

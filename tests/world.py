@@ -8,10 +8,13 @@ from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.devices.networks import Networks
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.registry import Policy
+from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.journal import BATCH_S
+from cmmd.server.door import DeviceDoor, DeviceDoorTerms
 from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
@@ -67,6 +70,9 @@ class World:
         commands: CommandTerms | None = None,
         start_s: float = START_S,
         reconnect_grace_s: float = 0.0,
+        door: DeviceDoorTerms | None = None,
+        unknown_per_minute: int = 20,
+        exempt: Networks | None = None,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(start_s)
@@ -89,6 +95,7 @@ class World:
             retention_days=RETENTION_DAYS,
             commands=commands or CommandTerms(),
             reconnect_grace_s=reconnect_grace_s,
+            strangers=Strangers(self.clock, unknown_per_minute, exempt),
         )
         self.throttle = self.fleet.throttle
         self.registry = self.fleet.registry
@@ -99,7 +106,9 @@ class World:
             limits=limits or Limits(),
             clock=self.clock,
             now=self.clock.seconds,
-            registry=self.registry,
+            door=DeviceDoor(
+                self.registry, self.fleet.events, self.fleet.strangers, self.clock.seconds, door or DeviceDoorTerms()
+            ),
             presence=self.presence,
             uploads=self.fleet.uploads,
             events=self.fleet.events,

@@ -93,8 +93,8 @@ FAULTS = (
     ),
     Fault(
         "server_unknown_device_gets_another_retcode",
-        '"unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)',
-        '"unknown device", Reason.UNKNOWN_DEVICE, Retcode.NOT_ENROLLED)',
+        '"unknown device", reason, Retcode.UNKNOWN_DEVICE)',
+        '"unknown device", reason, Retcode.NOT_ENROLLED)',
         ("test_server_session",),
     ),
     Fault(

@@ -1,6 +1,7 @@
 """Dated facts about devices: which kinds there are, and who is told. docs/events.md is the same for users."""
 
-from collections import deque
+import math
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
 from itertools import count
@@ -9,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from cmmd.fleet.counters.log_throttle import Allowance, LogLimit
+from cmmd.fleet.counters.log_throttle import MOST_REMEMBERED, Allowance, LogLimit
 from cmmd.store.records import Detail, Event
 
 __all__ = ["CATALOGUE", "Entry", "Events", "Kind"]
@@ -21,6 +22,9 @@ BURST, REFILL_S = 20, 10.0
 
 OVERALL_BURST, OVERALL_REFILL_S = 10_000, 1.0
 """Events of one limited kind about all devices: a whole fleet at once, and never so many that they fill a disk."""
+
+CROWDED_BELOW = 0.5
+"""The part of what all devices can have below which those have to wait that were not quiet."""
 
 SUPPRESSED = "suppressed"
 
@@ -46,6 +50,7 @@ class Kind(StrEnum):
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
     SESSION_TAKEN_OVER = "session_taken_over"
+    SESSION_REFUSED = "session_refused"
     DEVICE_LOCKED = "device_locked"
     DEVICE_UNLOCKED = "device_unlocked"
     INPUT_CLEARED = "input_cleared"
@@ -104,6 +109,11 @@ CATALOGUE: dict[Kind, Entry] = {
         ("address", "login_address"),
         limited=True,
     ),
+    Kind.SESSION_REFUSED: Entry(
+        "a session was refused that came from elsewhere than the latest password login (bind_session)",
+        ("address", "login_address"),
+        limited=True,
+    ),
     Kind.DEVICE_LOCKED: Entry("an operator has locked a device for maintenance", ("by", "door", "reason")),
     Kind.DEVICE_UNLOCKED: Entry("a maintenance lock was removed", ("by", "door", "locked_by", "reason")),
     Kind.INPUT_CLEARED: Entry(
@@ -126,24 +136,50 @@ class _Subscription:
         self.cancelled = False
 
 
+class _Share(Allowance):
+    """The share of one device in the events of a kind, and when its last one was."""
+
+    __slots__ = ("last", "left_out")
+
+    def __init__(self, now: float) -> None:
+        super().__init__(now, BURST, REFILL_S)
+        self.last = -math.inf
+        self.left_out = 0
+
+
 class _Limit:
-    """How often one kind is told: about each device, and about all."""
+    """How often events of one kind are passed on: about each device, and about all of them.
+
+    While most of what all can have is left, a device has its own share at once. The less is left, the longer a device
+    has to have been quiet: hundreds of devices that cause all they can then wait for one another, and the first event
+    of any other one is passed on.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._each = LogLimit(clock, burst=BURST, refill_s=REFILL_S)
+        self._shares: OrderedDict[Hashable, _Share] = OrderedDict()
         self._all = Allowance(clock.seconds(), OVERALL_BURST, OVERALL_REFILL_S)
         self._left_out = 0  # because of all
 
     def left_out(self, about: Hashable) -> int | None:
-        """See LogLimit. What one device has caused too often takes nothing from all."""
-        left_out = self._each.left_out(about)
-        if left_out is None:
+        """Tell how many events were left out before this one; None: this one is left out, too."""
+        now = self._clock.seconds()
+        share = self._shares.pop(about, None) or _Share(now)
+        self._shares[about] = share  # the newest last
+        if len(self._shares) > MOST_REMEMBERED:
+            self._shares.popitem(last=False)
+        if not share.take(now):
+            share.left_out += 1
             return None
-        if not self._all.take(self._clock.seconds()):
-            self._left_out += left_out + 1
+        left = self._all.left(now)
+        crowded = left < OVERALL_BURST * CROWDED_BELOW
+        if (crowded and now - share.last < REFILL_S * OVERALL_BURST / max(left, 1.0)) or not self._all.take(now):
+            self._left_out += share.left_out + 1
+            share.left_out = 0
             return None
-        left_out, self._left_out = left_out + self._left_out, 0
+        share.last = now
+        left_out = share.left_out + self._left_out
+        share.left_out = self._left_out = 0
         return left_out
 
 

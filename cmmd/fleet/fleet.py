@@ -10,17 +10,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER, Alarms
+from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.alarms.event_log import EventLog
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
 from cmmd.fleet.devices.registry import Policy, Registry
 from cmmd.fleet.devices.relogin import Relogin
+from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.devices.throttle import Throttle
 from cmmd.fleet.events import Events
 from cmmd.fleet.history.history import History
@@ -61,6 +63,7 @@ class Fleet:
     :param commands: whether and how commands are sent.
     :param reconnect_grace_s: seconds that a device may be without a session before there is an event of it.
     :param store_health: tells how the store is, where it may be away.
+    :param strangers: the budget of addresses for what is unknown.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Fleet:
         commands: CommandTerms,
         reconnect_grace_s: float = 0.0,
         store_health: Callable[[], Health] = Health,
+        strangers: Strangers | None = None,
     ) -> None:
         self._store_health = store_health
         self.journal = Journal(store, clock)
@@ -92,7 +96,9 @@ class Fleet:
             open_alarms=kept.alarms,
             last_number=kept.numbers.alarm,
         )
+        self.strangers = strangers or Strangers(clock)
         self.throttle = Throttle(clock)
+        self.guessing = Guessing(clock, self.throttle, self._guessed)
         self.registry = Registry(
             store=store,
             devices=kept.devices,
@@ -100,7 +106,8 @@ class Fleet:
             events=self.events,
             changed=self._changed,
             passwords=passwords,
-            throttle=self.throttle,
+            guessing=self.guessing,
+            strangers=self.strangers,
             now=now,
             clock=clock,
             policy=policy,
@@ -168,6 +175,8 @@ class Fleet:
         self.presence.logged_in(device.hostid)
         self.relogin.logged_in(device.hostid)
         self.dispatch.confirmations.logged_in(device.hostid)
+        if not self.guessing.alarming(device.hostid):  # open since before a restart
+            self._guessed(device.hostid, False)
 
     def may_set_port(self, hostid: str) -> bool:
         """Tell whether the answer to a login may set the port of a module, which it sets as a command would.
@@ -197,6 +206,12 @@ class Fleet:
         else:
             self.alarms.clear_own(hostid, SESSION_TAKEN_OVER)
 
+    def _guessed(self, hostid: str, guessed: bool) -> None:
+        if guessed:
+            self.alarms.raise_own(hostid, PASSWORD_GUESSED)
+        else:
+            self.alarms.clear_own(hostid, PASSWORD_GUESSED)
+
     def _moved(self, hostid: str) -> None:
         self.dispatch.reroute(hostid)
 
@@ -222,6 +237,7 @@ class Fleet:
         self.uploads.stop()
         self.relogin.stop()
         places = self.registry.places.stop()
+        self.guessing.stop()
         self.registry.unsaved_locks.stop()
         self.history.save(self.live.values())
         unsaved_locks = set(self.registry.unsaved_locks)

@@ -101,8 +101,8 @@ def login_params(device: Device, hostid: str, password: str) -> LoginParams:
 
     :raises IdentityError: a value is not what the protocol allows.
     """
-    if not re.fullmatch(r"[!-~]{1,24}", hostid):
-        raise IdentityError("device.hostid: 1 to 24 printable ASCII characters without blanks expected")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,24}", hostid):
+        raise IdentityError("device.hostid: 1 to 24 letters, digits, _ and - expected")
     if bool(device.longitude) != bool(device.latitude):
         raise IdentityError("device.longitude: goes with latitude")
     for key, furthest in _FURTHEST.items():

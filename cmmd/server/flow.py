@@ -213,6 +213,11 @@ class Flow:
         self.received(Received.BYTES)
 
     @property
+    def held_bytes(self) -> int:
+        """Count the bytes that are held until the rest of their message comes, or until it is handled."""
+        return 0 if self._splitter is None else self._splitter.pending
+
+    @property
     def pending(self) -> bool:
         """Tell whether bytes are held that have not been handled."""
         return self._splitter is not None and self._splitter.pending > 0

@@ -54,6 +54,9 @@ class JSONReceiver(DeviceConnection):
         """
         return NOT_WHOLE
 
+    def unfinished(self, pending: int) -> None:
+        """Take note of how many bytes wait here for the rest of their message, or for their turn."""
+
     @abstractmethod
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
         """Handle one document.
@@ -124,9 +127,15 @@ class JSONReceiver(DeviceConnection):
             self._pump()
         else:
             self._read(False)
+            self.unfinished(flow.held_bytes)
 
     def _pump(self) -> None:
         """Handle documents until one has an answer on its way, or others should have a turn."""
+        self._handle_documents()
+        if self._flow.inbound is not _ENDED:
+            self.unfinished(self._flow.held_bytes)
+
+    def _handle_documents(self) -> None:
         flow = self._flow
         for _ in range(DOCUMENTS_A_TURN):
             if not flow.may_handle(self.clock.seconds()):

@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NoAnswer, NotSent, Presence
-from cmmd.fleet.devices.registry import Registry
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.telemetry.live import Plan
 from cmmd.fleet.uploads import Uploads, WrongTime
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
+from cmmd.server.door import DeviceDoor
 from cmmd.server.login import LoginHandler
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.pending_requests import PendingRequests, UnmatchedReply
@@ -43,7 +43,7 @@ class Context(Struct, frozen=True, kw_only=True):
     limits: Limits
     clock: IReactorTime
     now: Callable[[], float]
-    registry: Registry
+    door: DeviceDoor
     presence: Presence
     uploads: Uploads
     events: Events
@@ -118,6 +118,8 @@ class Session(JSONReceiver):
         """The device or we have closed, or the line broke."""
         super().connectionLost(reason)
         self._happened(Event.LOST)
+        self._context.door.used(self)
+        self._context.door.holds(self, 0)
         self._gone(self)
 
     def close(self) -> None:
@@ -170,12 +172,20 @@ class Session(JSONReceiver):
     def started_waiting(self) -> None:
         """See Lived."""
         self._waiting = self.clock.callLater(self._context.limits.login_timeout, self._first_message_overdue)
+        self._context.door.came(self)
 
     def stopped_waiting(self) -> None:
         """See Lived."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+        self._context.door.used(self)
+
+    def end(self) -> None:
+        """See Lived."""
+        super().end()
+        if self.connected:  # closing connections are places, too, that a stranger could take all of
+            self._context.door.came(self)
 
     def joined(self) -> None:
         """See Lived."""
@@ -194,6 +204,10 @@ class Session(JSONReceiver):
             attached.round_trips.end()
 
     # What comes in.
+
+    def unfinished(self, pending: int) -> None:
+        """Take note of the bytes of an unfinished message."""
+        self._context.door.holds(self, pending)
 
     def segmentReceived(self, segment: bytes) -> Deferred[None] | bytes | object | None:
         """Answer a segment that is one message."""
@@ -342,11 +356,7 @@ class Session(JSONReceiver):
             return
         if self.hostid is not None:
             raise _foreign(method, hostid)
-        device = self._context.registry.device(hostid)
-        if device is None or device.last_login_at is None:  # never heard of, or enrolled and not come yet
-            raise _not_admitted(method, hostid, "unknown device", Reason.UNKNOWN_DEVICE, Retcode.UNKNOWN_DEVICE)
-        if not device.enabled:
-            raise _not_admitted(method, hostid, "device is disabled", Reason.NOT_ENROLLED, Retcode.NOT_ENROLLED)
+        self._context.door.admit(method, hostid, self.peer)
         self.hostid = hostid
         self._happened(Event.ATTACH)
 
@@ -402,12 +412,13 @@ def _wrong_time(error: WrongTime, itime: int | None) -> MessageError:
 
 
 def _foreign(method: str, hostid: str) -> MessageError:
-    text = "hostid is not the one of this session"
-    return _not_admitted(method, hostid, text, Reason.FOREIGN_HOSTID, Retcode.UNKNOWN_DEVICE)
-
-
-def _not_admitted(method: str, hostid: str, text: str, reason: Reason, retcode: Retcode) -> MessageError:
-    return MessageError(text, method=method, reason=reason, retcode=retcode, said=hostid)
+    return MessageError(
+        "hostid is not the one of this session",
+        method=method,
+        reason=Reason.FOREIGN_HOSTID,
+        retcode=Retcode.UNKNOWN_DEVICE,
+        said=hostid,
+    )
 
 
 def _host_and_port(address: IAddress) -> tuple[str, int]:

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     UNREAD_OUTPUT = "unread_output"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    UNFINISHED = "unfinished"
+    FOREIGN_ADDRESS = "foreign_address"
 
 
 class PeerError(Exception):

@@ -39,7 +39,7 @@ __all__ = [
 
 # Lengths count characters (protocol section 4.1).
 HostId = Annotated[str, Meta(min_length=1, max_length=24)]
-NewHostId = Annotated[str, Meta(min_length=1, max_length=24, pattern=r"\A[!-~]+\Z")]
+NewHostId = Annotated[str, Meta(min_length=1, max_length=24, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 Text20 = Annotated[str, Meta(max_length=20)]
 Text30 = Annotated[str, Meta(max_length=30)]
 Digit = Annotated[int, Meta(ge=0, le=9)]

@@ -135,7 +135,7 @@ def _read(found: object, document: bytes, kinds: dict[str, type[Struct]]) -> Str
 
 def _plain(message: str) -> str:
     """Msgspec's message without its pattern: there is one, that of a new hostid."""
-    return re.sub(r" matching regex '.*'(?= - at )", " of printable ASCII characters without blanks", message)
+    return re.sub(r" matching regex '.*'(?= - at )", " of letters, digits, _ and -", message)
 
 
 _Content = Literal["text", "number", "scalar", "other"]

@@ -14,7 +14,7 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.store.records import Alarm
 from cmmd.wire.quoting import printable
 
-__all__ = ["PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms"]
+__all__ = ["PASSWORD_GUESSED", "PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms"]
 
 BURST, REFILL_S = 100, 10.0
 """How often alarms of one device are raised and cleared as they come. Beyond that clearing waits, never raising."""
@@ -42,7 +42,15 @@ SESSION_TAKEN_OVER = Signal(
 )
 """Raised while a session stands that comes from another address than the latest password login."""
 
-_OWN = frozenset((CONTROLLER_SILENT.name, SESSION_TAKEN_OVER.name))
+PASSWORD_GUESSED = Signal(
+    name="password_guessed",
+    title="Wrong passwords for this device come again and again",
+    address=0,
+    severity="warning",
+)
+"""Raised while logins with wrong passwords come, from whatever addresses."""
+
+_OWN = frozenset((CONTROLLER_SILENT.name, SESSION_TAKEN_OVER.name, PASSWORD_GUESSED.name))
 """Alarms that cmmd raises by itself, whatever a profile says."""
 
 _NOT_OF_PROFILES = _OWN.union(_INPUTS)

@@ -27,11 +27,15 @@ class Allowance:
         self._refill_s = refill_s
         self._last = now
 
-    def take(self, now: float) -> bool:
-        """Take one, if there is one. A clock that goes back refills nothing."""
+    def left(self, now: float) -> float:
+        """Give how many there are. A clock that goes back refills nothing."""
         self._left = min(self._left + max(now - self._last, 0.0) / self._refill_s, self._burst)
         self._last = now
-        if self._left < 1:
+        return self._left
+
+    def take(self, now: float) -> bool:
+        """Take one, if there is one."""
+        if self.left(now) < 1:
             return False
         self._left -= 1
         return True

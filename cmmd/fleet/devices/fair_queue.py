@@ -1,20 +1,17 @@
 """A limited queue that addresses share evenly: a flood from one cannot shut out the others."""
 
 from collections import OrderedDict, deque
-from ipaddress import IPv6Address
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from cmmd.fleet.devices.networks import subscriber
 from cmmd.fleet.errors import TooBusy
 
 __all__ = ["FairQueue"]
 
 BUSY = "too many passwords are being computed"
-
-_SUBSCRIBER_PREFIX_BITS = 64
-"""The part of an IPv6 address that names a subscriber, who can use all addresses behind it: they share one lane."""
 
 
 class FairQueue:
@@ -55,7 +52,7 @@ class FairQueue:
         if self._free and not self._lanes:
             self._free -= 1
             return
-        lane = _lane(address)
+        lane = subscriber(address)
         refused = self._make_room_for(lane) if self._count >= self._most_waiting else None
         turn: Deferred[None] = Deferred(lambda turn: self._remove(lane, turn))
         turn.addTimeout(self._longest_wait_s, self._clock)
@@ -125,16 +122,3 @@ class FairQueue:
                 del self._lengths[before]
                 if before == self._longest:
                     self._longest = after  # lengths change by one
-
-
-def _lane(address: str) -> str:
-    """Return the name of the lane of an address."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address)
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> (128 - _SUBSCRIBER_PREFIX_BITS):x}/{_SUBSCRIBER_PREFIX_BITS}"

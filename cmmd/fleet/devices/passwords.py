@@ -49,7 +49,7 @@ class Passwords:
         self._elsewhere = elsewhere
         self._queue = FairQueue(at_once, _MOST_WAITING, _LONGEST_WAIT_S, clock)
         self._key = os.urandom(32)
-        self._verified: dict[str, bytes] = {}
+        self._verified: dict[str, tuple[str, bytes]] = {}  # the hash that was kept, and the fingerprint
 
     async def hash(self, password: str, address: str, wanted: Callable[[], bool]) -> str:
         """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
@@ -73,15 +73,26 @@ class Passwords:
         right: bool = await self._in_turn(lambda: _matches(password, kept), address, wanted)
         return right
 
-    def remembers(self, hostid: str, password: str, kept: str) -> bool:
-        """Whether a device's password is known to be the one that was kept, without any computing."""
-        return hmac.compare_digest(self._verified.get(hostid, b""), self._fingerprint(password, kept))
+    def verdict(self, hostid: str, password: str, kept: str) -> bool | None:
+        """Tell whether a password is the one that was kept, without any computing; None: that has to be computed.
+
+        A device has one password: where the right one is remembered, every other one is wrong.
+        """
+        of, fingerprint = self._verified.get(hostid, ("", b""))
+        if of != kept:
+            return None
+        return hmac.compare_digest(fingerprint, self.fingerprint(password, kept))
 
     def remember(self, hostid: str, password: str, kept: str) -> None:
         """Spare further checks of a password that is right."""
-        self._verified[hostid] = self._fingerprint(password, kept)
+        self._verified[hostid] = kept, self.fingerprint(password, kept)
 
-    def _fingerprint(self, password: str, kept: str) -> bytes:
+    def forget(self, hostid: str) -> None:
+        """Remember the password of a device no more."""
+        self._verified.pop(hostid, None)
+
+    def fingerprint(self, password: str, kept: str) -> bytes:
+        """Give a keyed hash of a password and the hash that is kept of it; the key never leaves the process."""
         # The kept hash is part of it: a password that was changed is not remembered. BLAKE2 with a key is a MAC. HMAC
         # releases the interpreter lock for its 2 µs, and to get it back from a scrypt thread can take much longer.
         return hashlib.blake2b(kept.encode() + b"\0" + password.encode(), key=self._key, digest_size=32).digest()

@@ -1,7 +1,6 @@
 """Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Literal
 
@@ -11,12 +10,17 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.keyed_lock import KeyedLock
 from cmmd.fleet.devices.locks import UnsavedLocks
+from cmmd.fleet.devices.networks import is_own_host
+from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE, PasswordCheck
 from cmmd.fleet.devices.passwords import Abandoned, Passwords
 from cmmd.fleet.devices.places import Places, told_at_login
+from cmmd.fleet.devices.refused_logins import LoginImpossible, LoginRefused
 from cmmd.fleet.devices.settings import check_lock, check_setting
-from cmmd.fleet.devices.throttle import Throttle, Throttled
+from cmmd.fleet.devices.strangers import Homes, Strangers
+from cmmd.fleet.devices.throttle import Throttled
 from cmmd.fleet.errors import (
     AlreadyEnrolled,
     BadArgument,
@@ -29,7 +33,7 @@ from cmmd.fleet.errors import (
 from cmmd.fleet.events import Events, Kind
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
-from cmmd.wire.errors import PeerError, Reason
+from cmmd.wire.errors import Reason
 from cmmd.wire.messages import LoginParams
 from cmmd.wire.quoting import printable
 from cmmd.wire.retcodes import Retcode
@@ -44,21 +48,10 @@ __all__ = [
 
 log = Logger()
 
-MOST_WAITING_A_DEVICE = 4
-"""Logins of one device that may wait for the one being decided; a real one has one, or two where it was cut off."""
-
 Policy = Literal["open", "known"]
 
-HOSTID = re.compile(r"[!-~]{1,24}")
+HOSTID = re.compile(r"[A-Za-z0-9_-]{1,24}")
 LONGEST_NAME, LONGEST_MODEL = 20, 30  # characters (protocol section 4.1)
-
-
-class LoginRefused(PeerError):
-    """A login is not taken, for a reason on the device's side; ``retcode`` says which."""
-
-
-class LoginImpossible(Exception):
-    """A login cannot be decided or kept now, for a reason on our side; the device may try again."""
 
 
 class Registry:
@@ -70,14 +63,14 @@ class Registry:
     :param events: told of first logins, and of settings that are changed.
     :param changed: told of every device that its owner has changed.
     :param passwords: hashes and checks.
-    :param throttle: slows guessing down.
+    :param guessing: bounds and delays wrong passwords. :param strangers: the budget of addresses for what is unknown.
     :param now: Unix time in seconds.
     :param clock: for the limit of what is logged.
     :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
     :param max_devices: how many there may be.
     :ivar unsaved_locks: maintenance locks that the store does not have yet; all records here have them.
     :ivar places: takes the places that devices upload.
-    :ivar wrong_passwords: wrong passwords since the start, by hostid.
+    :ivar homes: how many devices had their latest login from each address.
     """
 
     def __init__(
@@ -89,7 +82,8 @@ class Registry:
         events: Events,
         changed: Callable[[Device], None],
         passwords: Passwords,
-        throttle: Throttle,
+        guessing: Guessing,
+        strangers: Strangers,
         now: Callable[[], float],
         clock: IReactorTime,
         policy: Policy = "open",
@@ -101,17 +95,21 @@ class Registry:
         self._changed = changed
         self._devices = {device.hostid: device for device in devices}
         self._passwords = passwords
-        self._throttle = throttle
+        self._strangers = strangers
+        self._clock = clock
+        self._check = PasswordCheck(passwords, guessing, strangers, self.device, clock)
         self._now = now
         self._policy = policy
         self._max_devices = max_devices
-        self._deciding = KeyedLock(MOST_WAITING_A_DEVICE)
+        self._introducing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._writing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._registering = 0
         self.unsaved_locks = UnsavedLocks(self._update, clock)
         self.places = Places(self._update, self.device, clock)
         self._limit = LogLimit(clock)
-        self.wrong_passwords: MutableMapping[str, int] = Counter()
+        self.homes = Homes()
+        for device in devices:
+            self.homes.moved(None, device.last_login_address)
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -135,10 +133,11 @@ class Registry:
         :raises LoginImpossible: overloaded, or the store does not take it.
         """
         try:
-            if not self._is_remembered(params, address):
-                device = await self._identified(params, address, wanted)
-                if device is not None:
-                    return device
+            if not self._has_password(params.hostid):
+                async with self._introducing.take(params.hostid):
+                    if not self._has_password(params.hostid):  # else one that came before has set it
+                        return await self._first_login(params, address, wanted)
+            await self._check.check(params, address, wanted)
             return await self._later_login(params, address)
         except (Throttled, TooManyWaiting):
             raise LoginRefused(Reason.THROTTLED, "too many attempts", Retcode.TRY_AGAIN) from None
@@ -150,45 +149,20 @@ class Registry:
             self._not_kept(error, params.hostid)
             raise LoginImpossible("nothing can be kept now") from None
 
-    def _is_remembered(self, params: LoginParams, address: str) -> bool:
-        """Whether the password is known to be right: a fleet that reconnects queues for nothing."""
-        device = self._devices.get(params.hostid)
-        return (
-            device is not None
-            and device.password_hash is not None
-            and self._passwords.remembers(params.hostid, params.password, device.password_hash)
-            and self._throttle.delay_left_s(params.hostid, address) <= 0
-        )
+    @property
+    def wrong_passwords(self) -> MutableMapping[str, int]:
+        """Wrong passwords since the start, by hostid."""
+        return self._check.wrong_passwords
 
-    async def _identified(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device | None:
-        """Check the password, one attempt of a device at a time; its first one is kept.
-
-        :return: the new record after a first login; None: the password is the one that was kept.
-        """
-        while True:
-            await self._throttle.admit(params.hostid, address)
-            async with self._deciding.take(params.hostid):
-                if self._throttle.delay_left_s(params.hostid, address) > 0:
-                    continue  # one that came before was wrong
-                device = self._devices.get(params.hostid)
-                if device is None or device.password_hash is None:
-                    return await self._first_login(params, address, wanted)
-                kept = device.password_hash
-                right = self._passwords.remembers(device.hostid, params.password, kept)
-                if not right and not await self._passwords.matches(params.password, kept, address, wanted):
-                    self._throttle.failed(device.hostid, address)
-                    self.wrong_passwords[device.hostid] += 1
-                    raise LoginRefused(Reason.WRONG_PASSWORD, "wrong password", Retcode.WRONG_PASSWORD)
-                self._passwords.remember(device.hostid, params.password, kept)
-                self._throttle.succeeded(device.hostid, address)
-                return None
+    def _has_password(self, hostid: str) -> bool:
+        device = self._devices.get(hostid)
+        return device is not None and device.password_hash is not None
 
     async def _first_login(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> Device:
         """Take a device whose password is not known yet: one that was enrolled, or one never heard of."""
         enrolled = self._devices.get(params.hostid)
         if enrolled is None:
-            if self._policy == "known":
-                raise LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
+            await self._look_at_stranger(params.hostid, address)
             if len(self._devices) + self._registering >= self._max_devices:
                 raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
         else:
@@ -208,7 +182,8 @@ class Registry:
                     device = self._said(enrolled, params, address)
                     await self._store.write([device])
                     self._put(device)
-            self._devices.setdefault(device.hostid, device)
+            if device.hostid not in self._devices:
+                self._put(device)
         finally:
             self._registering -= is_new
         self._passwords.remember(device.hostid, params.password, hashed)
@@ -226,6 +201,19 @@ class Registry:
             address=address,
         )
         return device
+
+    async def _look_at_stranger(self, hostid: str, address: str) -> None:
+        """Refuse a hostid that is not known, as the policy says, or where its address has tried too many.
+
+        :raises LoginRefused: it is refused.
+        """
+        since = self._clock.seconds()
+        if self._policy == "known":
+            closed = LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
+            await self._check.refuse_stranger(hostid, address, since, closed)
+        elif not is_own_host(address) and not self._strangers.spend(address):
+            # The simulator and a gateway on this machine come from there, in any number.
+            await self._check.refuse_stranger(hostid, address, since, Throttled())
 
     async def _later_login(self, params: LoginParams, address: str) -> Device:
         """Keep what a device says whose password is right."""
@@ -273,7 +261,7 @@ class Registry:
         :raises StoreUnavailable: see IStore.
         """
         if HOSTID.fullmatch(hostid) is None:
-            raise BadArgument("hostid: a hostid has 1 to 24 printable ASCII characters, no blanks")
+            raise BadArgument("hostid: 1 to 24 letters, digits, _ and -")
         if hostid in self._devices:
             raise AlreadyEnrolled(f"{hostid} is registered or enrolled already")
         if len(self._devices) + self._registering >= self._max_devices:
@@ -369,6 +357,8 @@ class Registry:
 
     def _put(self, device: Device) -> None:
         """Use a record from now on, with the lock that was put on meanwhile."""
+        before = self._devices.get(device.hostid)
+        self.homes.moved(None if before is None else before.last_login_address, device.last_login_address)
         self._devices[device.hostid] = self.unsaved_locks.on(device)
 
     async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
