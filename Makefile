@@ -12,7 +12,7 @@ CAN_TEST := $(VENV)/.can-test
 STATE := var
 BENCH := build/bench
 
-CHECKS := check-lint check-format check-architecture check-types
+CHECKS := check-lint check-format check-dead check-architecture check-types
 CONSOLE := .ci/console
 CONSOLE_BIN := $(CONSOLE)/node_modules/.bin
 CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
@@ -78,6 +78,9 @@ check-lint: $(CAN_TEST)
 
 check-format: $(CAN_TEST)
 	$(BIN)/ruff format --check
+
+check-dead: $(CAN_TEST)
+	$(BIN)/vulture
 
 check-types: $(CAN_TEST)
 	$(BIN)/mypy

@@ -76,6 +76,16 @@ class ReadingTests(CmmctlTestCase):
         self.assertIn("function 3, from 0: 230 230", (await self.done("show", HOSTID, "--raw")).out)
         self.assertEqual((await self.call("show", "nobody")).status, 1)
 
+    async def test_monitor(self) -> None:
+        self.upload()
+        monitor = (await self.done("--json", "monitor", HOSTID)).json
+        self.assertEqual((monitor["id"], monitor["ymid"], monitor["hostid"], monitor["status"]), (1, 1, HOSTID, 1))
+        self.assertEqual(monitor["mask"], {"01": [[0, 90]], "03": [[0, 45], [46, 10]]})
+        text = (await self.done("monitor", HOSTID)).out
+        for expected in ("{'01': [(0, 90)], '03': [(0, 45), (46, 10)]}", "00e600e6"):
+            self.assertIn(expected, text)
+        self.assertEqual((await self.call("monitor", "nobody")).status, 1)
+
     async def test_show_what_was_never_heard_of(self) -> None:
         self.control.world.register(OTHER, hostname="", moduletype="ACME")
         text = (await self.done("show", OTHER)).out

@@ -215,6 +215,9 @@ class LiveTests(WebTestCase):
         self.assertEqual({one["quality"] for one in live["points"]}, {"unknown"})
         self.assertEqual(self.get(LIVE + "?raw=true").json["raw"], [])
         self.assertEqual(self.get("/devices/nobody/live").code, "unknown_device")
+        self.assertEqual(self.get("/devices/nobody/monitor").code, "unknown_device")
+        monitor = self.get(f"/devices/{HOSTID}/monitor").json
+        self.assertEqual((monitor["hostid"], monitor["ymid"], monitor["status"]), (HOSTID, 1, 1))
 
     def test_what_speaks_against_sending(self) -> None:
         registry = self.world.fleet.registry

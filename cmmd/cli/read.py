@@ -1,4 +1,4 @@
-"""Read: cmmctl status, devices, show, history, commands, alarms."""
+"""Read: cmmctl status, devices, show, monitor, history, commands, alarms."""
 
 import csv
 import io
@@ -283,6 +283,20 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             shown = Shown(await client.device(hostid), await client.live(hostid, raw=raw))
             session.output.show(shown, lambda: show_device(shown.device, shown.live))
+            return ExitStatus.DONE
+
+        return session.carry_out(work)
+
+    @command("monitor", group=group)
+    @hostid_argument
+    def monitor(session: CliSession, hostid: str) -> int:
+        """The live record of a device as the protocol's paper has it: raw."""
+
+        async def work(client: ControlClient) -> int:
+            found = await client.monitor(hostid)
+            shown = [(name, getattr(found, name)) for name in found.__struct_fields__]
+            hexed = [(name, one.hex() if isinstance(one, bytes) else str(one)) for name, one in shown]
+            session.output.show(found, lambda: facts(hexed))
             return ExitStatus.DONE
 
         return session.carry_out(work)

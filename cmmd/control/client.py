@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +13,7 @@ from cmmd.control.errors import CannotConnect
 from cmmd.control.link import Ask, Link
 from cmmd.control.notifications import Notification
 from cmmd.fleet.service.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store.records import Alarm, Command, Event
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class ControlClient:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
         await self.stop()
 
@@ -98,6 +96,11 @@ class ControlClient:
         """What a device reports now; ``raw``: with all coils and registers that are known."""
         live: LiveNow = (await self._link.ask(commands.GetLive, hostid=hostid, raw=raw))["live"]
         return live
+
+    async def monitor(self, hostid: str) -> Monitor:
+        """The live record of a device as the paper of the protocol has it: raw."""
+        monitor: Monitor = (await self._link.ask(commands.GetMonitor, hostid=hostid))["monitor"]
+        return monitor
 
     def history(
         self,

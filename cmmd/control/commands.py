@@ -11,6 +11,7 @@ from twisted.protocols import amp
 
 from cmmd.control.errors import BY_CODE, BadArgument
 from cmmd.fleet.service import records
+from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store import records as kept
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "GetDevice",
     "GetHistory",
     "GetLive",
+    "GetMonitor",
     "ListAlarms",
     "ListCommands",
     "ListDevices",
@@ -155,6 +157,13 @@ class GetLive(_Command):
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"raw", _MAYBE)]
     response: ClassVar[_Arguments] = [(b"live", JSON(records.LiveNow))]
+
+
+class GetMonitor(_Command):
+    """The live record of a device as the protocol's paper has it: the raw register image, and what of it is known."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID]
+    response: ClassVar[_Arguments] = [(b"monitor", JSON(Monitor))]
 
 
 class GetHistory(_Command):

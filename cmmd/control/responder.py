@@ -53,6 +53,10 @@ class Responder(Connection):
     def _get_live(self, hostid: str, raw: bool | None) -> dict[str, object]:
         return {"live": self._do.live(hostid, raw=bool(raw))}
 
+    @commands.GetMonitor.responder
+    def _get_monitor(self, hostid: str) -> dict[str, object]:
+        return {"monitor": self._do.monitor(hostid)}
+
     @commands.GetHistory.responder
     async def _get_history(self, points: str | None, **span: Any) -> dict[str, object]:
         names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]

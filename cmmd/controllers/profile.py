@@ -80,7 +80,7 @@ class Profile:
         self.command_by_name = {command.name: command for command in definition.commands}
         self._words = {enum.name: enum.words for enum in definition.enums}
         self._modes = tuple((mode, self.signal_by_name[signal].address) for mode, signal in definition.modes.items())
-        self._signals = tuple((one, one.address, one.only_in_engine_states) for one in definition.signals)
+        self._coils = tuple(signal.address for signal in definition.signals)
         singles = [point for point in definition.points if len(point.addresses) == 1]
         self._single_addresses = tuple(point.address for point in singles)
         self._conversions = tuple(map(_Conversions, singles))
@@ -121,7 +121,7 @@ class Profile:
     def completeness(self, reader: Reader) -> float | None:
         """How much of what it names is known, 0..1; None: it names nothing."""
         known = [reader.register(address) is not None for address in self._registers]
-        known += [reader.coil(address) is not None for _, address, _ in self._signals]
+        known += [reader.coil(address) is not None for address in self._coils]
         return sum(known) / len(known) if known else None
 
     def values(self, reader: Reader) -> list[Value]:
@@ -174,13 +174,3 @@ class Profile:
             return coil
         state = self.engine_state_number(reader)
         return None if state is None else state in signal.only_in_engine_states
-
-    def active_signals(self, reader: Reader) -> list[Signal]:
-        """The signals of every severity that are known to be active, in the order of ``definition.signals``."""
-        coil = reader.coil
-        engine_state = self.engine_state_number(reader)
-        return [
-            signal
-            for signal, address, states in self._signals
-            if coil(address) and (states is None or engine_state in states)
-        ]

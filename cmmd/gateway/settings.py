@@ -20,7 +20,6 @@ __all__ = [
 
 Text20 = Annotated[str, Meta(max_length=20)]
 Text30 = Annotated[str, Meta(min_length=1, max_length=30)]
-PortName = Literal["rs485", "rs232", "usb", "link"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

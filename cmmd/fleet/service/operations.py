@@ -17,6 +17,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service import maintenance
 from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.telemetry.live import MONITOR, Monitor
 from cmmd.fleet.telemetry.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
 from cmmd.store.records import Alarm, Command, Cursor, Device, Event, Query
@@ -117,6 +118,15 @@ class ControlService:
             view=view_of(record, self._now(), online=self.fleet.presence.online(record.hostid)),
             raw=raw_of(record) if raw else None,
         )
+
+    def monitor(self, hostid: str) -> Monitor:
+        """The live record of a device as the protocol's paper has it (section 7): the raw register image and its mask.
+
+        :raises NoSuchDevice: see there.
+        """
+        found = self.fleet.live.monitor(MONITOR + self._device(hostid).hostid)
+        assert found is not None, "it is registered"
+        return found
 
     def _blocked(self, hostid: str, sort: Sort) -> Blocked | None:
         blocked = self.dispatch.blocked(hostid, sort)

@@ -25,6 +25,7 @@ OPERATIONS: Mapping[str, Doors] = {
     "devices": Doors(("ListDevices",), ("list_devices", "get_fleet")),
     "device": Doors(("GetDevice",), ("get_device",)),
     "live": Doors(("GetLive",), ("get_live",)),
+    "monitor": Doors(("GetMonitor",), ("get_monitor",)),
     "history": Doors(("GetHistory",), ("list_readings", "get_buckets")),
     "events": Doors(("ListEvents",), ("list_events",)),
     "alarms": Doors(("ListAlarms",), ("list_alarms",)),

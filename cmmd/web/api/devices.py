@@ -126,6 +126,11 @@ def get_live(around: ApiContext, call: Call[LiveQuery, None]) -> Answer:
     return Answer(body=LiveAnswer(**beside, **view))
 
 
+def get_monitor(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
+    """What it reports, raw."""
+    return Answer(body=around.desk.monitor(call.hostid))
+
+
 async def enrol_device(around: ApiContext, call: Call[NoQuery, Enrolment]) -> Answer:
     """Make one known."""
     body = call.body

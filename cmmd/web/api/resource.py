@@ -26,9 +26,6 @@ __all__ = ["ApiResource"]
 
 log = Logger()
 
-LONGEST_PATH = 8
-"""Segments."""
-
 
 class _Route(Struct, frozen=True):
     operation: Operation

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cmmd.fleet.service.records import DeviceDetails, StatusNow
+from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store.records import Alarm, Command
 from cmmd.web.api import commands, controllers, devices, fleet, readings, records, sessions
 from cmmd.web.api.operation import JSON_TYPE, PATCH_TYPE, Operation
@@ -210,6 +211,18 @@ OPERATIONS: tuple[Operation, ...] = (
         run=devices.get_live,
         query=devices.LiveQuery,
         answers={200: devices.LiveAnswer},
+        errors=("unknown_device",),
+        etag=True,
+    ),
+    Operation(
+        name="get_monitor",
+        method="GET",
+        path="/devices/{hostid}/monitor",
+        tag="live",
+        role="viewer",
+        summary="The live record as the protocol's paper has it: the raw register image, and what of it is known.",
+        run=devices.get_monitor,
+        answers={200: Monitor},
         errors=("unknown_device",),
         etag=True,
     ),
