@@ -23,6 +23,7 @@ FIRST_WHEELS = {"psycopg2-binary": {(3, 13): "2.9.10"}, "msgspec": {(3, 14): "0.
 """First versions with a wheel for a Python, where these are later than the oldest that is allowed."""
 
 SELECTION = (
+    "tests.test_privates",
     "tests.test_wire_reading",
     "tests.test_wire_messages",
     "tests.test_config",

@@ -17,11 +17,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
-from txpostgres.txpostgres import Connection, Cursor
+from txpostgres.txpostgres import Cursor
 
 from cmmd.backoff import Backoff
 from cmmd.store.interface import StoreError
 from cmmd.store.postgres.address import Address
+from cmmd.store.postgres.driver import DriverConnection
 from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
 
 __all__ = ["CONNECT_S", "PATIENCE_S", "Greet", "Link", "Rows"]
@@ -51,21 +52,13 @@ class _State(IntEnum):
     ENDED = auto()
 
 
-class _Cursor(Cursor):  # type: ignore[misc]
-    def fileno(self) -> int:
-        """The same as that of its connection."""
-        return self._connection.fileno()  # type: ignore[no-any-return]
-
-
-class Link(Connection):  # type: ignore[misc]
+class Link(DriverConnection):
     """One connection. It is made when it is first needed, and again, with pauses, whenever it is lost.
 
     :param address: of the database.
     :param greet: what is said on each connection before it is used.
     :param reactor: what it runs on.
     """
-
-    cursorFactory = _Cursor
 
     def __init__(self, address: Address, greet: Greet, reactor: Any) -> None:
         super().__init__(reactor, None, _Detector(reactor, self))
@@ -92,7 +85,8 @@ class Link(Connection):  # type: ignore[misc]
         await self._stands()
         too_late = self.reactor.callLater(patience_s, self._drop, f"no answer within {patience_s:g} s")
         try:
-            return await self._doit(self._rows, query)  # type: ignore[no-any-return]
+            rows: Rows = await self.one_at_a_time(self._rows, query)
+            return rows
         except (psycopg2.Error, ConnectionDead, ConnectionDone, ConnectionLost, CancelledError) as error:
             raise self._meaning(error) from None
         finally:
@@ -154,11 +148,9 @@ class Link(Connection):  # type: ignore[misc]
 
     def close(self) -> None:
         """Disconnect; the detector connects again, unless :meth:`end` was called."""
-        if self._connection is None:
+        if self.raw is None:
             return
-        for cursor in self._cursors:
-            self.reactor.removeReader(cursor)
-            self.reactor.removeWriter(cursor)
+        self.unwatch_cursors()
         super().close()
         if self._line is not None:
             os.close(self._line)
@@ -171,7 +163,7 @@ class Link(Connection):  # type: ignore[misc]
         it being told takes whatever gets that number next, such as a device's connection, for the old one.
         """
         if self._state is not _State.UP and not self.is_gone:  # libpq may try several addresses, each with a new one
-            theirs = self._connection.fileno()
+            theirs = self.raw.fileno()
             if self._line is None or not os.path.sameopenfile(theirs, self._line):
                 if self._line is not None:
                     os.close(self._line)
@@ -181,7 +173,7 @@ class Link(Connection):  # type: ignore[misc]
     @property
     def is_gone(self) -> bool:
         """Whether nothing can be said on this connection any more."""
-        connection = self._connection
+        connection = self.raw
         return connection is None or connection.closed != 0 or connection.fileno() < 0
 
     def end(self) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from txpostgres.txpostgres import ConnectionPool
 
 from cmmd.store.corruption import CorruptRow, all_or_corruption
 from cmmd.store.interface import StoreError
-from cmmd.store.postgres.connection import Link, Rows
+from cmmd.store.postgres.connection import Link
+from cmmd.store.postgres.driver import DriverPool
 from cmmd.store.postgres.tables import TimedTable
 from cmmd.store.records import Query
 
@@ -18,7 +18,7 @@ PATIENCE_S = 5.0
 """How long the end waits for queries that are under way."""
 
 
-class Links(ConnectionPool):  # type: ignore[misc]
+class Links(DriverPool):
     """Several such connections, of which each call takes the best one that is free.
 
     :param count: how many.
@@ -31,11 +31,10 @@ class Links(ConnectionPool):  # type: ignore[misc]
         super().__init__(None, min=count)
         self._all = frozenset(self.connections)
 
-    def _runQuery(self, *args: Any, **kwargs: Any) -> Deferred[Rows]:
+    def choose(self) -> Link:
+        """Choose the best one that is free."""
         link: Link = min(self.connections, key=lambda link: link.rank)
-        self.connections.remove(link)
-        answered = link.runQuery(*args, **kwargs)
-        return answered.addBoth(self._putBackAndPassthrough, link)
+        return link
 
     def end(self) -> None:
         """Disconnect all of them for good, also those that are in use."""

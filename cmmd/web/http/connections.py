@@ -8,12 +8,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.server import Site
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.web.http.access import is_loopback
 from cmmd.web.http.budget import ReadingBudget
+from cmmd.web.http.channel import Channel
 from cmmd.web.http.problems import MEDIA_TYPE, Refused, encoded, problem_of
 from cmmd.web.http.request import HEADERS, LimitedRequest
 
@@ -49,7 +49,7 @@ LINGER_S = 2.0
 """Seconds that a connection is still read, and not listened to, after a request that was refused halfway."""
 
 
-class Limited(HTTPChannel):
+class Limited(Channel):
     """A connection.
 
     :ivar address: of the other end; empty: it counts with no other one.
@@ -74,7 +74,7 @@ class Limited(HTTPChannel):
     @property
     def idle(self) -> bool:
         """Whether nothing is being answered."""
-        return not self._handlingRequest or self._answered is not None
+        return not self.handles_request or self._answered is not None
 
     def connectionMade(self) -> None:
         """Limit how much is read at once, and count the connection."""
@@ -112,9 +112,8 @@ class Limited(HTTPChannel):
 
     def read_on(self) -> None:
         """Receive bytes again, unless Twisted has a reason of its own not to."""
-        backlog = sum(map(len, self._dataBuffer))
-        if not (self._waitingForTransport or backlog > self._optimisticEagerReadSize or self.transport.disconnecting):
-            self._networkProducer.resumeProducing()
+        if not (self.backed_up or self.holds_too_much or self.transport.disconnecting):
+            self.receive_again()
 
     def read_held(self) -> None:
         """Read the bytes that are held.
@@ -126,7 +125,7 @@ class Limited(HTTPChannel):
         self._held.clear()
         if self._refused:
             return
-        if self._patience is None and not self._handlingRequest:
+        if self._patience is None and not self.handles_request:
             self._set_patience(self.site.clock.callLater(REQUEST_S, self._too_slow))
         try:
             super().dataReceived(data)
@@ -139,7 +138,7 @@ class Limited(HTTPChannel):
         and is not counted as one.
         """
         if line.startswith((b" ", b"\t")):
-            self._respondToBadRequestAndDisconnect()
+            self.bad_request()
         else:
             super().lineReceived(line)
 
@@ -148,13 +147,8 @@ class Limited(HTTPChannel):
         try:
             return bool(super().headerReceived(line))
         except ValueError:
-            self._respondToBadRequestAndDisconnect()
+            self.bad_request()
             return False
-
-    def limit_trailers(self, size: int) -> None:
-        """Refuse a chunked body with more than so many bytes of fields behind it."""
-        decoder: Any = self._transferDecoder
-        decoder._maxTrailerHeadersSize = size
 
     def rawDataReceived(self, data: bytes) -> None:
         """Read bytes of a body, or keep those of the next request."""
@@ -165,8 +159,8 @@ class Limited(HTTPChannel):
         except Refused as error:
             self.refuse(error)
             return
-        if self._handlingRequest and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
-            self._networkProducer.pauseProducing()  # Twisted does not while the transport is backed up
+        if self.handles_request and self.holds_too_much:
+            self.receive_no_more()  # Twisted does not while the transport is backed up
 
     def lineLengthExceeded(self, _: bytes) -> None:
         """A line of the head is endless."""
@@ -184,7 +178,7 @@ class Limited(HTTPChannel):
             super().requestDone(request)
             return
         self._answered = request
-        self.setTimeout(self._savedTimeOut)
+        self.restart_timeout()
         self._take_next_soon()
 
     def resumeProducing(self) -> None:
@@ -199,7 +193,7 @@ class Limited(HTTPChannel):
 
     def _take_next(self) -> None:
         self._next_turn = None
-        if not self._waitingForTransport:
+        if not self.backed_up:
             answered, self._answered = self._answered, None
             super().requestDone(answered)
 
@@ -214,14 +208,7 @@ class Limited(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Nothing has come for long."""
-        self.loseConnection()
-        self._abortingCall = self.callLater(LINGER_S, self.forceAbortClient)
-
-    def forceAbortClient(self) -> None:
-        """End it now."""
-        self._abortingCall = None
-        if self.transport is not None:
-            self.transport.abortConnection()
+        self.abort_after(LINGER_S)
 
     def refuse(self, error: Refused) -> None:
         """Answer a request that is not there yet, or cannot be read, and end the connection after that."""
@@ -243,12 +230,13 @@ class Limited(HTTPChannel):
         self._patience = None
         self.forceAbortClient()
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
+    def bad_request(self) -> None:
+        """Answer with a problem, as every refusal."""
         self.refuse(Refused("bad_argument", "that is not HTTP/1.1, or too many headers"))
 
-    def _send100Continue(self) -> None:
-        if not self._refused:
-            super()._send100Continue()
+    def takes_expectation(self) -> bool:
+        """Whether the request that is announced has not been refused."""
+        return not self._refused
 
 
 class LimitedSite(Site):
