@@ -59,11 +59,6 @@ class ThrottleTests(SynchronousTestCase):
         for one in held:
             self.successResultOf(one)
 
-    def test_success_starts_anew(self) -> None:
-        self.throttle.failed("A", "192.0.2.1")
-        self.throttle.succeeded("A", "192.0.2.1")
-        self.successResultOf(self.attempt())
-
     def test_forgotten_after_a_while(self) -> None:
         for _ in range(5):
             self.throttle.failed("A", "192.0.2.1")

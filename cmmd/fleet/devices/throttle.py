@@ -86,7 +86,3 @@ class Throttle:
         self._failures[pair] = failures  # the newest last
         while len(self._failures) > MOST_REMEMBERED:
             self._failures.popitem(last=False)
-
-    def succeeded(self, hostid: str, address: str) -> None:
-        """An attempt was right: the pair starts anew."""
-        self._failures.pop((hostid, address), None)
