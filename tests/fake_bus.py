@@ -104,6 +104,10 @@ class FakeWiring:
         self.module_baud = 0
         self.works = True
         self.changes: list[tuple[int | None, int | None]] = []
+        self.rounds: list[bool] = []
+
+    def polled(self, *, answered: bool) -> None:
+        self.rounds.append(answered)
 
     async def change(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         if veto() is not None:

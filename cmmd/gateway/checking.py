@@ -1,5 +1,6 @@
 """What the configuration's tables mean together: what the gateway is wired up with, checked, and nothing opened."""
 
+from collections.abc import Container
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 from serial import SerialException, serial_for_url
 
+from cmmd.controllers.catalog import Catalog
 from cmmd.gateway import settings
+from cmmd.gateway.allowed_writes import AllowedWrites, Everything, addresses_of
 from cmmd.gateway.bus import Direction, Line
 from cmmd.gateway.inputs import NAMES, Contact, InputError, contact_at
 from cmmd.gateway.link.address import Address, EndpointFactory, parse_address, tcp_endpoints
@@ -15,7 +18,7 @@ from cmmd.gateway.link.tls import expected_name, tls_endpoints
 from cmmd.gateway.port_settings import BAUD_RATES, PORT_CODES, Wires
 from cmmd.tls.files import OwnFiles, TLSFilesError, client_options
 
-__all__ = ["Ports", "SettingsError", "input_contacts", "login_address", "server_endpoints"]
+__all__ = ["Ports", "SettingsError", "allowed_writes", "input_contacts", "login_address", "server_endpoints"]
 
 _PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
@@ -59,6 +62,23 @@ def server_endpoints(tls: settings.TLS, login: Address, state: Path, reactor: An
     except ValueError as error:  # a name that no certificate can be for
         raise SettingsError(f"server.tls.name: {error}") from None
     return tls_endpoints(plain, options, login=login, name=tls.name, clock=reactor)
+
+
+def allowed_writes(configured: settings.Settings, catalog: Catalog) -> AllowedWrites:
+    """The writes that reach the bus.
+
+    :raises SettingsError: an address is none.
+    """
+    orders, controller = configured.orders, configured.controller
+    extra: dict[str, Container[int]] = {}
+    for name in ("coils", "registers"):
+        try:
+            extra[name] = addresses_of(getattr(orders, name))
+        except ValueError as error:
+            raise SettingsError(f"orders.{name}: {error}") from None
+        if orders.writes == "any":
+            extra[name] = Everything()
+    return AllowedWrites(catalog, configured.device.moduletype, controller.unit, **extra)
 
 
 class Ports:

@@ -9,6 +9,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import GENERIC, Catalog
+from cmmd.gateway.allowed_writes import BROADCAST
 from cmmd.gateway.blocks import Block, alike, joined, nothing, told_apart, unread
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
@@ -28,9 +29,6 @@ from cmmd.wire.messages import ChangeParams, Changes, LoginParams
 from cmmd.wire.quoting import quoted
 
 __all__ = ["MISSED_BEFORE_SAID", "MOST_ITEMS", "BusSource", "Exchanges", "Wiring"]
-
-BROADCAST = 0
-"""The unit that the vendor's cloud addresses writes to (section 4.6). On a bus nobody answers it."""
 
 MOST_ITEMS = 512
 """Items of one change upload; what has no room in it comes with the next one. No block has as many, and cmmd looks at
@@ -77,6 +75,9 @@ class Wiring(Protocol):
     ) -> Awaitable[bool]:
         """Be wired like that from now on; None: as it is. False: it cannot be, and all is as it was."""
 
+    def polled(self, *, answered: bool) -> None:
+        """Take note of a round of polling: whether anything answered in it."""
+
 
 class BusSource:
     """Feeds a link from a controller on a bus, and has the controller obey.
@@ -103,9 +104,10 @@ class BusSource:
         is open, they are big-endian, as most servers read them.
     :param unit: the controller's Modbus unit: of writes to unit 00.
     :param byte_order: goes before what the catalog says; None: nothing does.
+    :param objection: says why a write must not reach the bus, whoever orders it; a stop is not asked about.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
     :ivar exceptions: requests answered with an exception. :ivar withheld: frames left out because they could have been
-        taken for another's.
+        taken for another's. :ivar refused: writes that are not allowed here.
     :ivar silent: the last cycle brought no answer at all; None: there was none yet.
     """
 
@@ -119,6 +121,7 @@ class BusSource:
         catalog: Catalog,
         unit: int = 1,
         byte_order: ByteOrder | None = None,
+        objection: Callable[[WriteRequest], str | None] = lambda _: None,
         log: Logger | None = None,
     ) -> None:
         self._identity = identity
@@ -127,6 +130,7 @@ class BusSource:
         self._inputs = inputs
         self._catalog = catalog
         self._unit = unit
+        self._objection = objection
         self._log = Logger() if log is None else log
         self._plan: tuple[ReadRequest, ...] = ()
         self._alike: frozenset[ReadRequest] = frozenset()
@@ -136,7 +140,7 @@ class BusSource:
         self._missed: Counter[int] = Counter()  # cycles in a row without values that the server has, by the same
         self._last: tuple[Sequence[ReadRequest], Sequence[Block]] = (), ()  # the plan, and what became of it
         self._polling = DeferredLock()
-        self.cycles = self.unanswered = self.exceptions = self.withheld = 0
+        self.cycles = self.unanswered = self.exceptions = self.withheld = self.refused = 0
         self.silent: bool | None = None
         self._silent_cycles = 0  # in a row
         self._refused: frozenset[tuple[ReadRequest, int]] = frozenset()  # with the code; each is said once
@@ -239,6 +243,7 @@ class BusSource:
         self._last = plan, blocks
         self.cycles += 1
         self._notice(silent=nothing(blocks))
+        self._wiring.polled(answered=not nothing(blocks))
         self._notice_unread()
         return blocks
 
@@ -306,9 +311,23 @@ class BusSource:
             return False
         if isinstance(request, ReadRequest):
             return False
+        why_not = self._objection(request)
+        if why_not is not None:
+            self._refuse(request, why_not)
+            return False
         if request.unit == BROADCAST:
             request = replace(request, unit=self._unit)
         return await self._outcome(request, self._bus.write(request, lambda: self._inhibition() or veto()))
+
+    def _refuse(self, request: WriteRequest, why: str) -> None:
+        """Say in full what was refused first; a server can order as much of that as it likes."""
+        self.refused += 1
+        if self.refused == 1:
+            self._log.warn(
+                "{request} was not done: {why} ([orders] in the configuration); more of that is only counted",
+                request=request.to_hex(),
+                why=why,
+            )
 
     def is_stop(self, frame: str) -> bool:
         """See Source. It is the stop command of the profile of the moduletype, to the controller or to unit 00."""

@@ -25,6 +25,9 @@ PORT_CODES = {"link": 1, "rs485": 2, "rs232": 3, "usb": 4}
 BAUD_RATES = (9600, 19200, 115200, 2400, 4800)
 """Bit/s, by ``moduleBaud`` of section 4.1; behind those with a code there, those that can only be configured."""
 
+REFUSED_FOR = 1200
+"""Rounds of polling in which wiring at which nobody has answered is not tried again: about an hour."""
+
 CODED = 3
 """Baud rates that have a code in the protocol."""
 
@@ -50,10 +53,14 @@ class Wires(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Kept(Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: what the server ordered, and what was configured when it did."""
+    """The file: what the server ordered, and what was configured when it did.
+
+    :ivar working: where the controller answered before, as long as it has not answered as ordered.
+    """
 
     ordered: Wires
     configured: Wires
+    working: Wires | None = None
 
 
 class Rewirable(Protocol):
@@ -89,6 +96,15 @@ def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Lo
     return configured
 
 
+def _working_at_start(file: Path, wires: Wires, configured: Wires) -> Wires | None:
+    """Where the controller answered before the server ordered what it has not answered at yet; None: there is none."""
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return kept.working if (kept.ordered, kept.configured) == (wires, configured) else None
+
+
 class PortSettings:
     """Changes the wiring when the server says so, and keeps it.
 
@@ -97,6 +113,9 @@ class PortSettings:
     :param file: where to keep what the server orders.
     :param bus: what is wired.
     :param there: codes of the ports that have a URL. :param line_of: the line of wires.
+    :param allowed: whether the server can change anything.
+    :param back_after: rounds of polling without any answer after which what was changed is changed back, where the
+        controller had answered before; 0: never.
     """
 
     def __init__(
@@ -109,7 +128,15 @@ class PortSettings:
         there: Container[int],
         line_of: Callable[[Wires], Line],
         log: Logger,
+        allowed: bool = True,
+        back_after: int = 0,
     ) -> None:
+        self._allowed = allowed
+        self._back_after = back_after
+        self._answers = False  # whether the controller has, as it is wired now
+        self._working = _working_at_start(file, wires, configured)
+        self._silent = 0  # rounds in a row
+        self._failed: dict[Wires, int] = {}  # where nobody answered, and for how many rounds that counts
         self._wires = wires
         self._configured = configured
         self._file = file
@@ -159,6 +186,8 @@ class PortSettings:
     async def _change(self, module_port: int | None, module_baud: int | None, veto: Precondition) -> bool:
         port = self.module_port if module_port is None else module_port
         baud = self._wires.module_baud if module_baud is None else module_baud
+        if not self._allowed:
+            return self._refused(port, baud, "it is not allowed here ([orders] allow_port_change)")
         if port not in self._there or module_baud not in (None, *range(CODED)):
             return self._refused(port, baud, "there is no such port here, or no such baud rate")
         why_not = veto()
@@ -167,30 +196,66 @@ class PortSettings:
         before, after = self._wires, Wires(port, baud)
         if before == after:
             return True
+        if after in self._failed:
+            return self._refused(port, baud, "no controller answered there a while ago")
+        working_before, answered = self._working, self._answers
+        self._working = before if answered else working_before
+        if self._working == after:
+            self._working = None
         try:
             self._keep(after)
         except OSError as error:
+            self._working = working_before
             return self._refused(port, baud, f"it cannot be kept: {error.strerror}")
         self._wires = after
+        self._answers, self._silent = False, 0
         try:
             await self._bus.rewire(self._line_of(after))
         except NotSent as error:
+            self._working, self._answers = working_before, answered
             await self._back_to(before)
             return self._refused(port, baud, str(error))
         return True
 
+    def polled(self, *, answered: bool) -> None:
+        """Take note of a round of polling; go back where too many have found nobody."""
+        if self._failed:
+            self._failed = {wires: left - 1 for wires, left in self._failed.items() if left > 1}
+        if answered:
+            self._silent = 0
+            if not self._answers:
+                self._answers, unproven, self._working = True, self._working, None
+                if unproven is not None:
+                    self._keep_if_possible(self._wires)
+            return
+        self._silent += 1
+        if self._working is not None and 0 < self._back_after <= self._silent and not self._changing.locked:
+            working, self._working = self._working, None
+            self._log.warn(
+                "no controller answers on {wires}: it is {working} again, where one did",
+                wires=str(self._wires),
+                working=str(working),
+            )
+            self._failed[self._wires] = REFUSED_FOR
+            self._silent = 0
+            going: Deferred[None] = self._changing.run(lambda: Deferred.fromCoroutine(self._back_to(working)))
+            going.addErrback(lambda failure: self._log.failure("while the wiring was changed back", failure=failure))
+
     async def _back_to(self, before: Wires) -> None:
         self._wires = before
-        try:
-            self._keep(before)
-        except OSError as error:
-            self._log.error("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
+        self._keep_if_possible(before)
         with suppress(NotSent):  # unplugged as well: it goes on trying
             await self._bus.rewire(self._line_of(before))
 
     def _keep(self, wires: Wires) -> None:
-        text = msgspec.json.encode(_Kept(ordered=wires, configured=self._configured)).decode()
-        write_kept(self._file, f"{text}\n")
+        kept = _Kept(ordered=wires, configured=self._configured, working=self._working)
+        write_kept(self._file, f"{msgspec.json.encode(kept).decode()}\n")
+
+    def _keep_if_possible(self, wires: Wires) -> None:
+        try:
+            self._keep(wires)
+        except OSError as error:
+            self._log.error("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
 
     def _refused(self, port: int, baud: int, why: str) -> bool:
         self._log.warn("{wires} was not done: {why}", wires=named(port, baud), why=why)

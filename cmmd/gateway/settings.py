@@ -12,6 +12,7 @@ __all__ = [
     "Direction",
     "Input",
     "Inputs",
+    "Orders",
     "Serial",
     "Server",
     "Settings",
@@ -53,12 +54,22 @@ class TLS(Section, frozen=True, kw_only=True):
     key: str = ""
 
 
+class Orders(Section, frozen=True, kw_only=True):
+    """``[orders]``: what servers can order, whatever they say."""
+
+    writes: Literal["profile", "any"] = "profile"
+    coils: list[str] = field(default_factory=list)
+    registers: list[str] = field(default_factory=list)
+    allow_port_change: bool = True
+
+
 class Server(Section, frozen=True, kw_only=True):
     """``[server]``: where the gateway reports to."""
 
     login: str = ""
     type: Literal["cmmd", "other"] = "cmmd"
     follow: bool = True
+    follow_hosts: list[str] = field(default_factory=list)
     data_mode: Literal["ordered", 0, 1] = "ordered"
     heartbeat: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     tls: TLS = field(default_factory=TLS)
@@ -90,6 +101,7 @@ class Serial(Section, frozen=True, kw_only=True):
     quiet: Annotated[float, Meta(ge=0, le=60)] = 0.5
     gap: Annotated[float, Meta(ge=0, le=10)] = 0.0
     echo: Literal["auto"] | bool = "auto"
+    back_after: Annotated[int, Meta(ge=0, le=10_000)] = 10
     direction: Direction = field(default_factory=Direction)
 
 
@@ -146,6 +158,7 @@ class Settings(Section, frozen=True, kw_only=True):
     server: Server = field(default_factory=Server)
     serial: Serial = field(default_factory=Serial)
     controller: Controller = field(default_factory=Controller)
+    orders: Orders = field(default_factory=Orders)
     controllers: Controllers = field(default_factory=Controllers)
     buffer: Buffer = field(default_factory=Buffer)
     inputs: Inputs = field(default_factory=Inputs)

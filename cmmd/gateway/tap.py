@@ -14,7 +14,7 @@ from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.errors import ProfileError
 from cmmd.gateway.bus import Bus, port_opener
-from cmmd.gateway.checking import Ports, SettingsError, input_contacts, login_address, server_endpoints
+from cmmd.gateway.checking import Ports, SettingsError, allowed_writes, input_contacts, login_address, server_endpoints
 from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password
 from cmmd.gateway.inputs import Inputs
 from cmmd.gateway.link.command_log import CommandLog, names_of
@@ -100,6 +100,7 @@ class Gateway(Service):
             self._inputs = Inputs(input_contacts(settings.inputs), log)
             self._password = own_password(device, state)
             self._catalog = load_catalog(state / settings.controllers.path if settings.controllers.path else None)
+            self._allowed = allowed_writes(settings, self._catalog)
             login_params(device, device.hostid or "DERIVED", self._password)
         except (SettingsError, IdentityError) as error:
             raise config.ConfigError(str(error)) from None
@@ -131,7 +132,15 @@ class Gateway(Service):
         random = Random()  # noqa: S311 - jitter
         self._bus = Bus(self._ports.line(wires), clock=clock, random=random, open_port=port_opener(clock), log=log)
         wiring = PortSettings(
-            wires, configured=configured, file=kept, bus=self._bus, there=self._ports, line_of=self._ports.line, log=log
+            wires,
+            configured=configured,
+            file=kept,
+            bus=self._bus,
+            there=self._ports,
+            line_of=self._ports.line,
+            log=log,
+            allowed=settings.orders.allow_port_change,
+            back_after=settings.serial.back_after,
         )
         source = BusSource(
             lambda: params,
@@ -140,6 +149,7 @@ class Gateway(Service):
             inputs=self._inputs.read,
             catalog=self._catalog,
             unit=settings.controller.unit,
+            objection=self._allowed.objection,
             byte_order=None if settings.controller.byte_order == "profile" else settings.controller.byte_order,
             log=log,
         )
@@ -152,6 +162,7 @@ class Gateway(Service):
             endpoints=self._endpoints,
             random=random,
             follow=server.follow,
+            follow_hosts=server.follow_hosts,
             data_mode=server.data_mode if isinstance(server.data_mode, int) else None,
             heartbeat_interval=server.heartbeat,
             log=log,

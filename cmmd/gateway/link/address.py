@@ -1,15 +1,15 @@
 """Addresses as the protocol writes them, ``HOST:PORT``, and the way to them."""
 
 import re
-from collections.abc import Callable
-from ipaddress import AddressValueError, IPv6Address
+from collections.abc import Callable, Iterable
+from ipaddress import AddressValueError, IPv6Address, ip_address
 from typing import Any, NamedTuple
 
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-__all__ = ["Address", "EndpointFactory", "parse_address", "tcp_endpoints"]
+__all__ = ["Address", "EndpointFactory", "parse_address", "plain_hosts", "tcp_endpoints"]
 
 CONNECT_TIMEOUT_S = 15
 
@@ -47,6 +47,20 @@ def parse_address(text: str) -> Address:
         except AddressValueError:
             raise ValueError("not an IPv6 address in the brackets") from None
     return Address(ipv6 or name, port)
+
+
+def plain_hosts(hosts: Iterable[str]) -> frozenset[str]:
+    """Hosts as they are compared: names in lower case, IPv6 addresses in one spelling, IPv4 within IPv6 as IPv4."""
+    return frozenset(map(_plain_host, hosts))
+
+
+def _plain_host(host: str) -> str:
+    try:
+        address = ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host.rstrip(".").lower()
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def tcp_endpoints(reactor: Any) -> EndpointFactory:  # the endpoints want reactors of three interfaces

@@ -41,6 +41,10 @@ SEND_GAP_S = 0.2
 """The least time between two messages, unless the server has answered the first one. Some servers parse one message
 from what one receive gives, and lose the second one of a segment, or both."""
 
+MOST_UNSENT = 10
+"""Messages that wait for their turn; of more than that the first ones leave at once. A server that sends so many orders
+must not have the device late with its heartbeat."""
+
 Command = WriteConfig | Reset
 """What a server sends by itself."""
 
@@ -115,6 +119,11 @@ class ServerConnection(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
 
+    @property
+    def peer_host(self) -> str:
+        """The address of the server at the other end; empty where there is none."""
+        return str(getattr(cast("ITCPTransport", self.transport).getPeer(), "host", ""))
+
     # --- out ---------------------------------------------------------------------------------------------------------
 
     def send(self, message: DeviceMessage) -> None:
@@ -137,7 +146,7 @@ class ServerConnection(Protocol):
         self._sending = None
         while self._unsent and self._error is None:
             pause_s = 0.0 if self._unread == "" else self._sent_at + SEND_GAP_S - self._clock.seconds()
-            if pause_s > 0:
+            if pause_s > 0 and len(self._unsent) <= MOST_UNSENT:
                 self._sending = self._clock.callLater(pause_s, self._send_what_waits)
                 return
             document, self._unread = self._unsent.popleft()

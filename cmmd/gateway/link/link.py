@@ -1,6 +1,6 @@
 """The device's side of the protocol: log in, stay attached, come back (protocol section 1 and 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from random import Random
 from typing import Any
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.backoff import Backoff
-from cmmd.gateway.link.address import Address, EndpointFactory, parse_address
+from cmmd.gateway.link.address import Address, EndpointFactory, parse_address, plain_hosts
 from cmmd.gateway.link.answers import Answers, at_once
 from cmmd.gateway.link.connecting import Connector
 from cmmd.gateway.link.connection import LinkError, Standstill, never_stood_still
@@ -58,6 +58,8 @@ class Link(Service):
     :param random: all chance: jitter of uploads, heartbeats and waits.
     :param counters: where to count; may be shared between links.
     :param follow: whether uploads go where a login answer says; False: to ``server``, too.
+    :param follow_hosts: hosts that a login answer can name, beside that of ``server`` and the address it was reached
+        at; where it names another one, uploads go to ``server``. ``*`` or None: any.
     :param data_mode: 0 or 1 overrides what the server orders.
     :param heartbeat_interval: seconds.
     :param first_delay: seconds between the start of the service and the first login.
@@ -84,6 +86,7 @@ class Link(Service):
         random: Random,
         counters: LinkCounters | None = None,
         follow: bool = True,
+        follow_hosts: Collection[str] | None = None,
         data_mode: int | None = None,
         heartbeat_interval: float = HEARTBEAT_INTERVAL_S,
         first_delay: float = 0.0,
@@ -101,6 +104,9 @@ class Link(Service):
         self._clock = clock
         self._random = random
         self._follow = follow
+        self._follow_hosts = None if follow_hosts is None or "*" in follow_hosts else plain_hosts(follow_hosts)
+        self._reached = ""  # the address of the server that we logged in at
+        self._not_followed = ""  # said last
         self._follow_wiring = follow_wiring
         self._wiring_refused: tuple[int | None, int | None] = (None, None)  # what could not be done
         self._rewire_from = 0.0  # when that may be tried again
@@ -191,6 +197,7 @@ class Link(Service):
         :raises LinkError: it did not come to an answer, or the answer is no.
         """
         connection = await self._connector.connect(self._server)
+        self._reached = connection.peer_host
         try:
             answer = await connection.ask(Login(params=self._source.identity()), "login")
         finally:
@@ -263,7 +270,24 @@ class Link(Service):
             historic = parse_address(result.historic)
         except ValueError:  # it has none of its own
             historic = live
-        return live, historic
+        return self._allowed(live, self._server), self._allowed(historic, self._allowed(live, self._server))
+
+    def _allowed(self, address: Address, instead: Address) -> Address:
+        """Where uploads go: where the server says, if that host can be; else instead of it."""
+        if self._follow_hosts is None or plain_hosts([address.host]) & (
+            self._follow_hosts | plain_hosts([self._server.host, self._reached])
+        ):
+            return address
+        if self._not_followed != address.host:
+            self._not_followed = address.host
+            self._log.warn(
+                "{hostid}: the server names {host}, which is not in server.follow_hosts; uploads go to {instead}",
+                hostid=self._hostid,
+                host=quoted(address.host),
+                instead=str(instead),
+                reason="not followed",
+            )
+        return instead
 
     def _attached(self, live: Address, historic: Address, session: Session) -> None:
         if self.outages is not None:

@@ -15,7 +15,7 @@ from cmmd.gateway.port_settings import PortSettings
 
 __all__ = ["Report"]
 
-_COUNTED_OF_SOURCE = ("cycles", "unanswered", "exceptions", "withheld")
+_COUNTED_OF_SOURCE = ("cycles", "unanswered", "exceptions", "withheld", "refused")
 _COUNTED_OF_RECORDER = ("kept", "failed")
 _COUNTED_OF_HISTORIAN = ("sent", "refused", "undated", "outdated")
 
