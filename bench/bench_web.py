@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from msgspec.structs import force_setattr
+from twisted.internet.defer import Deferred
 
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import PointColumn, ProfileVersion, Reading
-from cmmd.web.http.pieces import SLICE_S, Pieces
+from cmmd.web.http.cooperative import SLICE_S, CooperativeScheduler
 from tests.control_world import now
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.web_world import WebWorld
@@ -26,20 +27,22 @@ READINGS = 20_000
 MS = 1000
 
 
-class Timed(Pieces):
+class Timed(CooperativeScheduler):
     """Times every piece."""
 
     longest = 0.0
 
-    def _work(self) -> None:
+    def turn(self) -> Deferred[None]:
         """CPU time, so that what else the machine does is not counted."""
-        waiting, self._waiting = self._waiting, type(self._waiting)()
-        self._scheduled = False
-        for one in waiting:
+        waiting: Deferred[None] = Deferred()
+
+        def piece(_: None) -> None:
             began = time.process_time()
-            one.callback(None)
+            waiting.callback(None)
             self.longest = max(self.longest, time.process_time() - began)
-        self._schedule()
+
+        super().turn().addCallback(piece)
+        return waiting
 
 
 def timed(what: str, pieces: Timed, work: Callable[[], int]) -> None:

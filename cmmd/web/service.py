@@ -25,7 +25,7 @@ from cmmd.web.console import Console, Tiles
 from cmmd.web.http.access import Access, is_loopback
 from cmmd.web.http.browser_sessions import BrowserSessions
 from cmmd.web.http.connections import LimitedSite
-from cmmd.web.http.pieces import Pieces
+from cmmd.web.http.cooperative import CooperativeScheduler
 from cmmd.web.http.site import site
 from cmmd.web.metrics.metrics import Monitoring
 
@@ -75,7 +75,7 @@ class Web:
         monitoring: Monitoring | None = None,
         now: Callable[[], float],
         reactor: Any,
-        pieces: Pieces | None = None,
+        pieces: CooperativeScheduler | None = None,
         tiles: Tiles = NO_TILES,
     ) -> None:
         self._doors = doors
@@ -83,7 +83,7 @@ class Web:
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
-        pieces = self.pieces = pieces or Pieces(reactor)
+        pieces = self.pieces = pieces or CooperativeScheduler(reactor)
         self.feed = EventBroker(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
         self.access = Access(Tokens(state), BrowserSessions(reactor), reactor)
         around = ApiContext(

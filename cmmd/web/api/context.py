@@ -12,7 +12,7 @@ from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.operation import Encoded
 from cmmd.web.http.access import Access
-from cmmd.web.http.pieces import Pieces
+from cmmd.web.http.cooperative import CooperativeScheduler
 
 __all__ = ["ApiContext"]
 
@@ -34,6 +34,6 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     now: Callable[[], float]
     feed: EventBroker
     keys: Keys
-    pieces: Pieces
+    pieces: CooperativeScheduler
     scans: DeferredSemaphore
     document: Encoded

@@ -15,7 +15,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.device_rows import FleetRow, row_of_fleet
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Cursor, Event
-from cmmd.web.http.pieces import Pieces
+from cmmd.web.http.cooperative import CooperativeScheduler
 
 __all__ = ["MOST_EVENTS", "TICK_S", "EventBroker", "Watching"]
 
@@ -65,7 +65,9 @@ class EventBroker:
     :param pieces: for making rows. :param clock: for the pace.
     """
 
-    def __init__(self, fleet: Fleet, dispatch: Dispatcher, pieces: Pieces, clock: IReactorTime, now_ms: int) -> None:
+    def __init__(
+        self, fleet: Fleet, dispatch: Dispatcher, pieces: CooperativeScheduler, clock: IReactorTime, now_ms: int
+    ) -> None:
         self._fleet = fleet
         self._pieces = pieces
         self._clock = clock
