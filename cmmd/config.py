@@ -88,6 +88,7 @@ class Commands(Section, frozen=True, kw_only=True):
     timeout: Seconds = 30.0
     gap: Annotated[float, Meta(ge=0, le=60)] = 0.2
     queue: Annotated[int, Meta(ge=0, le=1000)] = 5
+    raw: bool = True
 
 
 class ControlTLS(Section, frozen=True, kw_only=True):

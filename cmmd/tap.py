@@ -8,7 +8,7 @@ from typing import IO, Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -20,6 +20,7 @@ from cmmd.controllers.errors import ProfileError
 from cmmd.endpoints import in_state
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
+from cmmd.fleet.counters.traceback_limit import limit_tracebacks
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
 from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.fleet.devices.passwords import Passwords
@@ -112,13 +113,17 @@ class Server(Service):
     :param state: directory for everything that is kept.
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
+    :param owns_log: whether the process's log is this daemon's, so that it limits the tracebacks there.
     :ivar counters: what has been counted.
     :ivar fleet: all devices and what is known of them; None: not started.
     :raises ConfigError: a value cannot be used.
     """
 
-    def __init__(self, settings: config.Config, state: Path, reactor: Any, *, foreground: bool = True) -> None:
+    def __init__(
+        self, settings: config.Config, state: Path, reactor: Any, *, foreground: bool = True, owns_log: bool = False
+    ) -> None:
         self._settings = settings
+        self._owns_log = owns_log
         self._foreground = foreground
         self._state = state
         self._reactor = reactor
@@ -148,6 +153,8 @@ class Server(Service):
         :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
         """
         super().startService()
+        if self._owns_log:
+            limit_tracebacks(globalLogPublisher, self._reactor)  # before bugs are counted: the counter is not limited
         self._count_no_more = count_bugs(self.counters)
         self._stall_detector.startService()
         outcome: list[object] = []
@@ -204,6 +211,7 @@ class Server(Service):
                 enabled=settings.commands.enabled,
                 timeout_s=settings.commands.timeout,
                 most_waiting=settings.commands.queue,
+                raw=settings.commands.raw,
                 stood_still=self._stall_detector.stood_still_s,
             ),
             store_health=self._store.health if isinstance(self._store, SpooledStore) else Health,
@@ -357,7 +365,7 @@ def makeService(options: Options) -> Server:
     read_directly(reactor)
     try:
         foreground = options.parent is None or bool(options.parent["nodaemon"])
-        server = Server(options.settings, options.state, reactor, foreground=foreground)
+        server = Server(options.settings, options.state, reactor, foreground=foreground, owns_log=True)
     except config.ConfigError as error:
         where = f"{options['config']}: " if options["config"] else ""
         raise SystemExit(f"cmmd: {where}{error}") from None

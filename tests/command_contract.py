@@ -16,6 +16,7 @@ from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.commands.validation import checked_frames
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.history.journal import LONGEST_RETRY_S
+from cmmd.fleet.roles import Role
 from cmmd.fleet.service import maintenance
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
@@ -29,6 +30,7 @@ from tests.uploads import AT_REST, STANDBY, full_upload
 from tests.world import HOSTID, World, login_params
 
 __all__ = [
+    "BY_ROLE",
     "CASES",
     "COMMANDS",
     "CONDITIONS",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 HOME, ELSEWHERE = "192.0.2.7", "198.51.100.9"
-BOB = Requester("bob", "amp", admin=True)
+BOB = Requester("bob", "amp", "admin")
 SLOW_S = 8.0
 MOST_SECONDS = 200.0
 
@@ -419,9 +421,15 @@ CONDITIONS: dict[str, Condition] = {
         _all("commands_disabled"),
         scene=lambda: {"terms": CommandTerms(enabled=False)},
     ),
+    "raw off": Condition(
+        "`[commands] raw = false`",
+        _nothing,
+        _all("done"),
+        scene=lambda: {"terms": CommandTerms(raw=False)},
+    ),
     "unknown device": Condition("no such device", _nobody, _all("unknown_device")),
     "unverified model": Condition(
-        "no commands are verified for its model (raw writes are still the operator's own)",
+        "no commands are verified for its model (raw writes are still the engineer's own)",
         _nothing,
         ("unknown_command", "unknown_command", "unknown_command", "done", "done"),
         scene=lambda: {"moduletype": "HGM6110N"},
@@ -437,9 +445,13 @@ class Case(NamedTuple):
     expected: str
 
 
+_OF_RAW = {"unverified model": "done", "raw off": "raw_disabled"}
+"""What becomes of a raw write where that is another thing than of a start."""
+
+
 def _expected(command: str, sort: Sort, condition: str) -> str:
-    if command == "write" and condition == "unverified model":
-        return "done"
+    if command == "write" and condition in _OF_RAW:
+        return _OF_RAW[condition]
     return CONDITIONS[condition].expected[SORTS.index(sort)]
 
 
@@ -538,13 +550,24 @@ def _on_the_wire(command: str) -> str:
 
 # --- the documentation -----------------------------------------------------------------------------------------------
 
-_TITLES: dict[Sort, str] = {
+_TITLES: dict[str, str] = {
     "stop": "stop",
-    "command": "start, test, manual, auto, raw write",
-    "toggle": "breaker toggles",
+    "start": "start, test, manual, auto",
+    "write": "raw write",
+    "generator_breaker_toggle": "breaker toggles",
     "port": "port and speed",
     "reset": "reset of the module",
 }
+"""The columns of the tables, each with one command that stands for all of them."""
+
+BY_ROLE: dict[Role, dict[str, str]] = {
+    "viewer": dict.fromkeys(_TITLES, "forbidden"),
+    "operator": {**dict.fromkeys(_TITLES, "done"), "write": "engineer_only"},
+    "engineer": dict.fromkeys(_TITLES, "done"),
+    "admin": dict.fromkeys(_TITLES, "done"),
+}
+"""What becomes of a command where nothing but the caller's role is in the way."""
+
 SAFETY = REPOSITORY / "docs" / "safety.md"
 _MADE, _UNTIL = "<!-- {}made by python -m tests.command_contract -->\n", "<!-- {}until here -->\n"
 _GATEWAY_TITLES = {"stop": "stop", "start": "any other write", "port": "port and speed", "reset": "reset"}
@@ -558,8 +581,17 @@ def _rows(titles: list[str], rows: list[list[str]]) -> str:
 
 def table() -> str:
     """Make the table of cmmd's doors."""
-    rows = [[one.text, *(_cell(expected) for expected in one.expected)] for one in CONDITIONS.values()]
-    return _rows([_TITLES[sort] for sort in SORTS], rows)
+    rows = [
+        [one.text, *(_cell(_expected(command, COMMANDS[command], name)) for command in _TITLES)]
+        for name, one in CONDITIONS.items()
+    ]
+    return _rows([*_TITLES.values()], rows)
+
+
+def roles_table() -> str:
+    """Make the table of the callers' roles."""
+    rows = [[f"role {role}", *(_cell(expected[command]) for command in _TITLES)] for role, expected in BY_ROLE.items()]
+    return _rows([*_TITLES.values()], rows)
 
 
 def _cell(expected: str) -> str:
@@ -581,7 +613,7 @@ def gateway_table() -> str:
 
 def written(text: str) -> str:
     """Put the tables into the text of docs/safety.md."""
-    for mark, made in (("", table()), ("gateway: ", gateway_table())):
+    for mark, made in (("roles: ", roles_table()), ("", table()), ("gateway: ", gateway_table())):
         before, begin, rest = text.partition(_MADE.format(mark))
         _, end, after = rest.partition(_UNTIL.format(mark))
         text = before + begin + made + end + after

@@ -31,8 +31,8 @@ from cmmd.control.connection import ConnectionContext
 from cmmd.control.responder import Responder
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import Coded
+from cmmd.fleet.roles import ROLES, Role
 from cmmd.fleet.service.operations import ControlService
-from cmmd.fleet.service.tokens import ROLES, Role
 from cmmd.web.service import Web
 from tests.control_world import Plain
 from tests.web_world import Client
@@ -232,7 +232,7 @@ class HttpDoor(Door):
 
     name = "http"
 
-    def __init__(self, serving: Serving, hostid: str = HOSTID, role: Role = "operator") -> None:
+    def __init__(self, serving: Serving, hostid: str = HOSTID, role: Role = "engineer") -> None:
         super().__init__(serving, hostid)
         self.role = role
 

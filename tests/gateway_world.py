@@ -44,7 +44,7 @@ HISTORIC = Address("cmmd.example", 21319)
 LATENCY_S = 0.02
 
 WRITE_COIL = 5
-BY = Requester("alice", "test")
+BY = Requester("alice", "test", "engineer")
 MODES = {1: 43, 2: 40, 3: 41, 4: 42}
 """Coils to write, and the modes that they choose: stop, test, auto, manual."""
 

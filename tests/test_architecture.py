@@ -43,7 +43,7 @@ MAY_IMPORT_AS_WELL = {
 }
 
 FLEET_LAYERS = (
-    *("errors", "counters", "events", "devices", "telemetry", "alarms", "history"),
+    *("roles", "errors", "counters", "events", "devices", "telemetry", "alarms", "history"),
     *("uploads", "commands", "fleet", "service"),
 )
 """The parts of the domain from the lowest to the highest. A part imports itself and what is below it."""

@@ -198,7 +198,7 @@ class ShownTests(PeopleTestCase):
     async def test_lines(self) -> None:
         watching = self.begin("watch", out=(out := io.StringIO()))
         await self.watched()
-        await self.control.operations.unlock(HOSTID, Requester("root", "amp", admin=True))
+        await self.control.operations.unlock(HOSTID, Requester("root", "amp", "admin"))
         await until(lambda: "device_unlocked" in out.getvalue())
         self.assertIn("locked_by token bob", out.getvalue())
         watching.cancel()
@@ -211,7 +211,7 @@ class ShownTests(PeopleTestCase):
         shown = (await self.done("show", HOSTID)).out
         self.assertRegex(shown, rf"sessions +192.0.2.7, {STRANGER} *\n")
         self.assertIn(f"sessions from {STRANGER} claim to be this device, its latest login came from 192.0.2.7", shown)
-        await self.control.operations.unlock(HOSTID, Requester("root", "amp", admin=True))
+        await self.control.operations.unlock(HOSTID, Requester("root", "amp", "admin"))
         self.assertIn(STRANGER, await self.refused(1, "ambiguous_session", *EACH["send"]))
         asking = self.begin("send", HOSTID, "stop", "--confirm", "0")
         (await self.sent()).obeyed()

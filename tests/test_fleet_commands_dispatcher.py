@@ -27,7 +27,7 @@ from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_u
 from tests.world import HOSTID, World
 
 AUTO = "00050003FF007DEB"
-ALICE = Requester("alice", "amp")
+ALICE = Requester("alice", "amp", "engineer")
 
 
 class Trip:
@@ -449,8 +449,9 @@ class AllowedTests(DispatchTestCase):
             sorted(kinds),
             [
                 "admin_only", "ambiguous_session", "bad_frame", "bad_port", "commands_disabled", "device_disabled",
-                "device_offline", "expired", "locked", "not_allowed", "not_audited", "queue_full",
-                "remote_inhibited", "remote_locked", "stale", "unknown_command", "unknown_device",
+                "device_offline", "engineer_only", "expired", "locked", "not_allowed", "not_audited", "out_of_range",
+                "queue_full", "raw_disabled", "remote_inhibited", "remote_locked", "stale", "unknown_command",
+                "unknown_device",
             ],
         )  # fmt: skip
 
@@ -589,7 +590,7 @@ class ConfirmationTests(DispatchTestCase):
             self.assertIs(self.confirmed(submitted.command.number), True)
 
     def test_nobody_knows_how_it_was_before(self) -> None:
-        admin = Requester("carol", "amp", admin=True)
+        admin = Requester("carol", "amp", "admin")
         submitting = self.dispatch.command(HOSTID, "mains_breaker_toggle", admin, None, "stale")
         submitted = self.successResultOf(Deferred.fromCoroutine(submitting))
         self.carrier.answer()

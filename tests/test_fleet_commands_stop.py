@@ -290,7 +290,7 @@ class UnrecordedTests(StopTestCase):
 class OverrideTests(StopTestCase):
     def test_an_administrator_overrides_an_inhibit_for_one_command(self) -> None:
         self.world.fleet.uploads.change(change_upload(InhbitRemote=1), historic=False)
-        admin = Requester("carol", "http", admin=True)
+        admin = Requester("carol", "http", "admin")
         for by, override, kind in (
             (ALICE, "remote_inhibited", errors.AdminOnly),
             (admin, "locked", errors.NotAllowed),

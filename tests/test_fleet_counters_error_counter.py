@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
+from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
 from cmmd.control import commands
@@ -89,6 +90,12 @@ class BugTests(WebTestCase):
         self.patch(self.world.fleet.registry, "device", bug)
         device.deliver(json.dumps({"method": "HB", "hostid": HOSTID, "params": ""}).encode())
         self.assert_counted()
+
+    def test_logged_by_twisted_in_its_old_way(self) -> None:
+        legacy.err(Failure(ZeroDivisionError()), "while reading")
+        legacy.err("no exception, but an error")
+        self.assertEqual(self.world.world.counters.bugs, 2)
+        self.flushLoggedErrors()
 
     def test_what_is_none(self) -> None:
         """What peers and the store do to us has no traceback, and what Twisted tells in passing is no bug."""

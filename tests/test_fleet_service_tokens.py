@@ -6,7 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.service.tokens import ROLES, BadTokenName, NoSuchToken, Tokens, TokensUnusable, may
+from cmmd.fleet.roles import ROLES, may
+from cmmd.fleet.service.tokens import BadTokenName, NoSuchToken, Tokens, TokensUnusable
 
 
 class TokenTests(SynchronousTestCase):
@@ -79,8 +80,9 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(
             [[may(role, needed) for needed in ROLES] for role in ROLES],
             [
-                [True, False, False],
-                [True, True, False],
-                [True, True, True],
+                [True, False, False, False],
+                [True, True, False, False],
+                [True, True, True, False],
+                [True, True, True, True],
             ],
         )

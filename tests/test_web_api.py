@@ -16,6 +16,7 @@ from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.devices.settings import _NUMBERS, check_setting
 from cmmd.fleet.errors import BadSetting
+from cmmd.fleet.roles import Role
 from cmmd.fleet.service import operations
 from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.store.interface import StoreUnavailable
@@ -42,6 +43,7 @@ ABOUT_NO_FIELD = {
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
     *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "stale", "admin_only"),
+    *("engineer_only", "raw_disabled"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
 """Codes that are about who asks, the request as a whole, or how things are."""
@@ -230,7 +232,9 @@ class LiveTests(WebTestCase):
 
 class CommandTests(WebTestCase):
     def post(self, body: object = None, query: str = "", **headers: str) -> Answered:
-        return self.ask("POST", COMMANDS + query, body or {"kind": "named", "name": "auto"}, "operator", **headers)
+        body = body or {"kind": "named", "name": "auto"}
+        role: Role = "engineer" if '"modbus"' in json.dumps(body) else "operator"
+        return self.ask("POST", COMMANDS + query, body, role, **headers)
 
     def test_named(self) -> None:
         answer = self.post()
@@ -632,6 +636,7 @@ class RequestTests(WebTestCase):
             ("DELETE", "/devices/none/inputs/fire_alarm", None, "unknown_device", "path.hostid"),
             ("POST", to_device, {"kind": "named", "name": "none"}, "unknown_command", "body.name"),
             ("POST", to_device, {"kind": "modbus", "frames": "00"}, "bad_frame", "body.frames"),
+            ("POST", to_device, {"kind": "modbus", "frames": "11050003FF00"}, "out_of_range", "body.frames"),
             ("POST", to_device, {"kind": "port", "port": 1, "baud": 0}, "bad_port", "body.port"),
             ("POST", to_device, {"kind": "reset", "not_after": 1}, "expired", "body.not_after"),
             ("POST", to_device, {"kind": "reset", "timeout": 9}, "key_used", "header.Idempotency-Key"),

@@ -5,7 +5,7 @@ from typing import get_args
 from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.interlocks import OVERRIDABLE
 from cmmd.fleet.devices.inputs import FRESH_S
-from cmmd.fleet.service.tokens import Role
+from cmmd.fleet.roles import Role
 from cmmd.web.api import keys as keys_module
 from tests.web_world import Answered, WebTestCase
 from tests.world import HOSTID
@@ -25,7 +25,7 @@ EACH = (
 class PeopleTestCase(WebTestCase):
     """Asks as an operator, unless it says otherwise."""
 
-    def post(self, body: object = None, role: Role = "operator", **headers: str) -> Answered:
+    def post(self, body: object = None, role: Role = "engineer", **headers: str) -> Answered:
         return self.ask("POST", f"{DEVICE}/commands", body or START, role, **headers)
 
     def lock(self, reason: str = "oil change", role: Role = "operator") -> Answered:

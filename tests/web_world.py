@@ -9,7 +9,7 @@ from msgspec import Struct
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.service.tokens import ROLES, Role
+from cmmd.fleet.roles import ROLES, Role
 from cmmd.store.interface import IStore
 from cmmd.web.service import Web
 from tests.control_world import ControlWorld

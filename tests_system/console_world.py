@@ -8,7 +8,8 @@ from tempfile import mkdtemp
 from typing import Any
 from urllib.request import Request, urlopen
 
-from cmmd.fleet.service.tokens import ROLES, Tokens
+from cmmd.fleet.roles import ROLES
+from cmmd.fleet.service.tokens import Tokens
 from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, service_port, until
 from tests.fleet_process import FleetProcess
 from tests_system.tile_server import TileServer

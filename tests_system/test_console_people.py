@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route
 
-from cmmd.fleet.service.tokens import Role
+from cmmd.fleet.roles import Role
 from tests.daemon import DEADLINE_S, until
 from tests.plain_device import PlainDevice, message
 from tests_system.browser import Visit

@@ -12,7 +12,8 @@ from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.formatting import Columns, moment_text, plain
 from cmmd.cli.options import command
 from cmmd.cli.session import CliSession
-from cmmd.fleet.service.tokens import ROLES, BadTokenName, NoSuchToken, Role, Tokens, TokensUnusable
+from cmmd.fleet.roles import ROLES, Role
+from cmmd.fleet.service.tokens import BadTokenName, NoSuchToken, Tokens, TokensUnusable
 
 __all__ = ["TokenMade", "TokenRow", "add_to"]
 

@@ -106,7 +106,8 @@ class Responder(Connection):
 
     @commands.UnlockDevice.responder
     async def _unlock_device(self, hostid: str, force: bool | None, requester: str | None) -> dict[str, object]:
-        return {"device": await self._do.unlock(hostid, replace(self._by_person(requester), admin=bool(force)))}
+        by = replace(self._by_person(requester), role="admin" if force else "operator")
+        return {"device": await self._do.unlock(hostid, by)}
 
     @commands.ClearInput.responder
     async def _clear_input(self, hostid: str, requester: str | None, **named: str) -> dict[str, object]:
@@ -151,11 +152,11 @@ class Responder(Connection):
         return {"command": self._do.cancel(commandId, self._by(requester))}
 
     def _by(self, said: str | None) -> Requester:
-        return Requester(self.who(said), DOOR, admin=True)  # this door knows no roles: every client is an administrator
+        return Requester(self.who(said), DOOR, "admin")  # this door knows no roles: every client is an administrator
 
     def _by_person(self, said: str | None) -> Requester:
         """The caller by what outlives the program, so that the next call of cmmctl unlocks what one has locked."""
-        return Requester(self.who(said, person=True), DOOR, admin=True)
+        return Requester(self.who(said, person=True), DOOR, "admin")
 
     # --- news --------------------------------------------------------------------------------------------------------
 

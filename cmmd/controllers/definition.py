@@ -15,7 +15,10 @@ from cmmd.controllers.models import FullModel, Model
 from cmmd.controllers.points import Enum, Point
 from cmmd.controllers.polls import Poll
 from cmmd.controllers.signals import Engine, Mode, Signal
+from cmmd.controllers.writable import Writable
 from cmmd.modbus.frames import MAX_PLAN
+
+_COILS, _REGISTERS = 1, 3
 
 __all__ = ["ByteOrder", "Definition", "Tables", "parse_definition", "read_tables"]
 
@@ -31,6 +34,7 @@ class Definition(Entry, frozen=True, kw_only=True):
 
     ``models``: families whose registers are these. ``command_models``: those of them for which the commands are
     verified, each with its full name; other models get commands only where an admin sets the profile by hand.
+    ``writable``: where raw frames may write; None: where the profile knows what is there.
     ``lacks_commands``: commands that none of these models has, whatever profile an admin sets.
     """
 
@@ -46,6 +50,25 @@ class Definition(Entry, frozen=True, kw_only=True):
     modes: dict[Mode, Name] = field(default_factory=dict)
     engine: Engine | None = None
     commands: tuple[Command, ...] = ()
+    writable: Writable | None = None
+
+    @property
+    def writable_by_raw_frames(self) -> Writable:
+        """Where raw frames may write.
+
+        As the file says, or else what it knows of the controller: units, coils and registers of its polls, and units
+        and coils of its commands.
+        """
+        if self.writable is not None:
+            return self.writable
+        coils = [(poll.addresses[0], poll.addresses[-1]) for poll in self.polls if poll.function == _COILS]
+        registers = [(poll.addresses[0], poll.addresses[-1]) for poll in self.polls if poll.function == _REGISTERS]
+        units = {0, *(poll.unit for poll in self.polls), *(command.unit for command in self.commands)}
+        return Writable(
+            units=tuple((unit, unit) for unit in sorted(units)),
+            coils=(*coils, *((command.coil, command.coil) for command in self.commands)),
+            registers=tuple(registers),
+        )
 
 
 class _Extension(Entry, frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ class Profile:
     :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
     :ivar point_by_name: its points; :ivar point_by_address: those of one register.
     :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
+    :ivar writable: where raw Modbus frames may write.
     :ivar withheld: commands of the file that are not offered, and why, by name. They are in no other place here.
     :ivar whole: the same profile with nothing withheld: itself, where nothing is.
     """
@@ -78,6 +79,7 @@ class Profile:
         self.point_by_address = {point.address: point for point in definition.points if len(point.addresses) == 1}
         self.signal_by_name = {signal.name: signal for signal in definition.signals}
         self.command_by_name = {command.name: command for command in definition.commands}
+        self.writable = definition.writable_by_raw_frames
         self._words = {enum.name: enum.words for enum in definition.enums}
         self._modes = tuple((mode, self.signal_by_name[signal].address) for mode, signal in definition.modes.items())
         self._coils = tuple(signal.address for signal in definition.signals)

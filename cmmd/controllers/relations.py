@@ -133,7 +133,16 @@ def _confirmation(command: Command, definition: Definition) -> Iterator[str]:
         yield f"{key}.signal: there is no {confirmation.signal!r} in signals"
 
 
-_RULES = (_models, _polls, _names, _engine, _points, _signals, _modes, _commands)
+def _writable(definition: Definition) -> Iterator[str]:
+    if definition.writable is None:
+        return
+    for kind in ("units", "coils", "registers"):
+        for number, (first, last) in enumerate(getattr(definition.writable, kind)):
+            if first > last:
+                yield f"writable.{kind}[{number}]: the first comes before the last"
+
+
+_RULES = (_models, _polls, _names, _engine, _points, _signals, _modes, _commands, _writable)
 
 
 def _polled(definition: Definition, function: int) -> set[int]:

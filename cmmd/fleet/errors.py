@@ -20,6 +20,7 @@ __all__ = [
     "CommandsDisabled",
     "DeviceDisabled",
     "DeviceOffline",
+    "EngineerOnly",
     "Expired",
     "InternalError",
     "Locked",
@@ -29,7 +30,9 @@ __all__ = [
     "NoSuchPoint",
     "NotAllowed",
     "NotAudited",
+    "OutOfRange",
     "QueueFull",
+    "RawDisabled",
     "RegistryFull",
     "RemoteInhibited",
     "RemoteLocked",
@@ -137,6 +140,24 @@ class AdminOnly(NotAllowed):
     """Only an administrator can do that."""
 
     code = "admin_only"
+
+
+class EngineerOnly(NotAllowed):
+    """Only an engineer or an administrator writes raw Modbus frames."""
+
+    code = "engineer_only"
+
+
+class RawDisabled(NotAllowed):
+    """The configuration lets no raw Modbus frames be written (``[commands] raw``)."""
+
+    code = "raw_disabled"
+
+
+class OutOfRange(NotAllowed):
+    """The device's profile does not let raw frames write there."""
+
+    code = "out_of_range"
 
 
 class QueueFull(NotAllowed):

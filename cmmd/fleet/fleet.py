@@ -41,12 +41,14 @@ log = Logger()
 class CommandTerms(Struct, frozen=True, kw_only=True):
     """Whether commands are sent; seconds to wait for an answer; how many may wait for one device.
 
+    :ivar raw: whether raw Modbus frames are written.
     :ivar stood_still: for how many seconds, until just now, this process did; 0: it did not.
     """
 
     enabled: bool = True
     timeout_s: float = 30.0
     most_waiting: int = 5
+    raw: bool = True
     stood_still: Callable[[], float] = lambda: 0.0
 
 
@@ -158,6 +160,7 @@ class Fleet:
             enabled=commands.enabled,
             timeout_s=commands.timeout_s,
             most_waiting=commands.most_waiting,
+            raw=commands.raw,
             stood_still=commands.stood_still,
         )
         self.relogin = Relogin(self.presence, clock, self.dispatch.busy)

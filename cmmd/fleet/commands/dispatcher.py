@@ -27,6 +27,7 @@ from cmmd.fleet.commands.queue import (
     reply_text,
     who_text,
 )
+from cmmd.fleet.commands.raw_writes import check_caller, check_ranges
 from cmmd.fleet.commands.requests import Modbus, Named, Port, Request, Reset
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
@@ -69,6 +70,7 @@ class Dispatcher:
     :param timeout_s: for an answer, where nobody says otherwise.
     :param most_waiting: commands that may wait for one device, behind the one in flight.
     :param stood_still: see Interlocks.
+    :param raw: False: no raw Modbus frames are written, but those of a stop.
     :ivar audit: has every command; to be subscribed to, and read.
     :ivar confirmations: watches for commands to show themselves; to be told of uploads and logins.
     """
@@ -86,7 +88,9 @@ class Dispatcher:
         timeout_s: float,
         most_waiting: int,
         stood_still: Callable[[], float],
+        raw: bool = True,
     ) -> None:
+        self._raw = raw
         self._interlocks = Interlocks(
             device=device,
             live=live,
@@ -152,11 +156,16 @@ class Dispatcher:
         """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
 
         :param frames: in hex, separated by ``;``; a CRC is added where there is none.
+        :raises EngineerOnly: the caller's role has no raw writes. :raises RawDisabled: the configuration allows none.
+        :raises OutOfRange: the device's profile does not let them write there.
         """
         if self.is_stop(hostid, frames):
             return await self.command(hostid, STOP, by, timeout_s)
+        self._interlocks.check_override(overridden, by)
+        check_caller(by, enabled=self._raw)
         self._check(hostid, "command", by, overridden)
         checked = validation.checked_frames(frames)
+        check_ranges(self._live[hostid].profile, checked)
         named = (one for one in self._live[hostid].profile.definition.commands if one.frame in checked.split(";"))
         toggle = next((one.confirmed_by for one in named if isinstance(one.confirmed_by, SignalChanges)), None)
         asked = CommandRequest("modbus", checked, "command", confirmation=toggle, overridden=overridden)

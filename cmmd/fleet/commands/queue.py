@@ -13,6 +13,7 @@ from cmmd.controllers.commands import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.commands.verification import Watched
 from cmmd.fleet.devices.presence import Attached
+from cmmd.fleet.roles import Role
 from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_response
 from cmmd.store.records import Command, Outcome
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
@@ -138,12 +139,17 @@ LONGEST_WHO = 100
 class Requester(Struct, frozen=True):
     """Who asks, and through which door.
 
-    :ivar admin: whether it is an administrator, as far as the door knows roles.
+    :ivar role: as far as the door knows roles.
     """
 
     requester: str
     door: str
-    admin: bool = False
+    role: Role = "operator"
+
+    @property
+    def admin(self) -> bool:
+        """Whether the caller is an administrator."""
+        return self.role == "admin"
 
 
 class CommandRequest(Struct, frozen=True):

@@ -7,13 +7,24 @@ from zope.interface import provider
 
 from cmmd.fleet.counters.counters import Counters
 
-__all__ = ["count_bugs"]
+__all__ = ["count_bugs", "is_bug"]
+
+
+def is_bug(event: LogEvent) -> bool:
+    """Tell whether a log event reports a bug.
+
+    Parts of Twisted still log in its old way (``twisted.python.log.err``): such an event has no ``log_failure``. Its
+    ``isError`` alone says nothing, because observers of the old way write that into events of the new one, too.
+    """
+    if event.get("log_failure") is not None:
+        return event.get("log_level") is LogLevel.critical
+    return bool(event.get("isError")) and event.get("log_namespace") == "log_legacy" and not event.get("printed")
 
 
 def count_bugs(counters: Counters) -> Callable[[], None]:
-    """Count every traceback that is logged from now on, whoever logs it: a part of ours, or Twisted on our behalf.
+    """Count every traceback that is logged from now on, by a part of cmmd or by Twisted on its behalf.
 
-    So whoever meets a bug has one thing to do, ``log.failure``, and nobody can forget the other. The log is the
+    The part that meets a bug has one thing to do, ``log.failure``, and cannot forget to count. The log is the
     process's: where two daemons are in one, both count.
 
     :return: call it to count no more.
@@ -21,7 +32,7 @@ def count_bugs(counters: Counters) -> Callable[[], None]:
 
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
-        if event.get("log_failure") is not None and event.get("log_level") is LogLevel.critical:
+        if is_bug(event):
             counters.bugs += 1
 
     globalLogPublisher.addObserver(observe)

@@ -14,22 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 from twisted.logger import Logger
 
-__all__ = ["ROLES", "BadTokenName", "NoSuchToken", "Role", "Token", "Tokens", "TokensUnusable", "may"]
+from cmmd.fleet.roles import Role
+
+__all__ = ["BadTokenName", "NoSuchToken", "Token", "Tokens", "TokensUnusable"]
 
 log = Logger()
 
 FILE = "tokens.json"
-
-Role = Literal["viewer", "operator", "admin"]
-"""``viewer`` reads; ``operator`` also commands devices and acknowledges alarms; ``admin`` also changes devices."""
-
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,31}")
 _PREFIX = "cmmd_"
@@ -59,11 +55,6 @@ class Token(Struct, frozen=True, kw_only=True):
 
 class _File(Struct, frozen=True):
     tokens: list[Token]
-
-
-def may(role: Role, needed: Role) -> bool:
-    """Whether a role has all that another one has."""
-    return ROLES.index(role) >= ROLES.index(needed)
 
 
 class Tokens:

@@ -19,6 +19,7 @@ ABOUT: Mapping[str, str] = {
     "no_such_point": "points",
     "unknown_command": "name",
     "bad_frame": "frames",
+    "out_of_range": "frames",
     "bad_port": "port",
 }
 """What a code is about, wherever in a request that stands. A ``bad_argument`` says so itself: ``name: what``."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from cmmd.fleet.service.tokens import Role
+from cmmd.fleet.roles import Role
 from cmmd.web.http.access import Caller
 from cmmd.web.http.streaming_body import StreamingBody
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from cmmd.fleet.service.tokens import Role
+from cmmd.fleet.roles import Role
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery
 from cmmd.web.http.access import Caller, WrongToken

@@ -26,6 +26,7 @@ _ASKED = ("unknown_device", "unknown_command", "bad_frame", "bad_port", "key_use
 _INTERLOCKS = (
     *("commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked", "queue_full"),
     *("not_audited", "not_allowed", "locked", "ambiguous_session", "stale", "admin_only"),
+    *("engineer_only", "raw_disabled", "out_of_range"),
 )
 
 OPERATIONS: tuple[Operation, ...] = (

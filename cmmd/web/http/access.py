@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.devices.throttle import Throttle, Throttled
-from cmmd.fleet.service.tokens import Role, Token, Tokens, may
+from cmmd.fleet.roles import Role, may
+from cmmd.fleet.service.tokens import Token, Tokens
 from cmmd.web.http.browser_sessions import COOKIE, BrowserSessions, SignIn
 from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
 
@@ -54,7 +55,7 @@ class Caller(Struct, frozen=True):
     @property
     def by(self) -> Requester:
         """For the audit."""
-        return Requester(f"token {self.name}", DOOR, admin=self.role == "admin")
+        return Requester(f"token {self.name}", DOOR, self.role)
 
 
 NOBODY = Caller("nobody", "viewer")

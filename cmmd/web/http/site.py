@@ -9,7 +9,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.service.tokens import Role
+from cmmd.fleet.roles import Role
 from cmmd.web.http.access import Access, WrongToken
 from cmmd.web.http.empty import Empty, only_reading
 from cmmd.web.http.problems import Refused, refuse

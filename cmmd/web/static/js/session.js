@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 
-const ROLES = ["viewer", "operator", "admin"];
+const ROLES = ["viewer", "operator", "engineer", "admin"];
 
 export const me = {name: null, role: null, csrf: null};
 
