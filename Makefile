@@ -25,7 +25,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(CAN_RUN) ## the daemon in the foreground, devices on port 21318, state in var/ (CONFIG=FILE.toml)
-	exec $(BIN)/twistd -n cmmd --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
+	exec $(BIN)/twistd -n cmmd --sign-in-link --state $(STATE) $(if $(CONFIG),--config $(CONFIG))
 
 demo: $(CAN_RUN) ## the daemon and ten simulated devices in this terminal, state in var/demo; Ctrl-C ends all
 	exec etc/demo.sh $(BIN) $(STATE)/demo

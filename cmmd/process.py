@@ -3,11 +3,14 @@
 import fcntl
 import gc
 import os
+import re
 import resource
+import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +28,7 @@ __all__ = [
     "calm_collector",
     "end_orderly_on_signals",
     "foreground_without_pidfile",
+    "instance_of",
     "lock_state",
     "on_hangup",
     "raise_file_limit",
@@ -164,6 +168,21 @@ def lock_state(state: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def instance_of(state: Path) -> str:
+    """Give the name of the daemon of a state directory, which stays: 8 hex digits, no secret.
+
+    :param state: the directory, locked.
+    """
+    file = state / "instance"
+    with suppress(OSError, ValueError):
+        name = file.read_text(encoding="ascii").strip()
+        if re.fullmatch("[0-9a-f]{8}", name):
+            return name
+    name = secrets.token_hex(4)
+    file.write_text(f"{name}\n", encoding="ascii")
+    return name
 
 
 def raise_file_limit(wanted: int) -> int:

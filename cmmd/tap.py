@@ -35,6 +35,7 @@ from cmmd.process import (
     calm_collector,
     end_orderly_on_signals,
     foreground_without_pidfile,
+    instance_of,
     lock_state,
     on_hangup,
     raise_file_limit,
@@ -87,6 +88,13 @@ class Options(CommandLine):
         ["config", "c", None, "Configuration file (TOML); without one every option has its default."],
         ["state", "s", "var", "Directory for everything that is kept; created where it is missing."],
     ]
+    optFlags = [  # noqa: RUF012 - the same
+        [
+            "sign-in-link",
+            None,
+            "Print a link for the first sign-in, where there is no token yet.",
+        ],
+    ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml"), "state": usage.CompleteDirs()})
 
     settings: config.Config
@@ -113,6 +121,7 @@ class Server(Service):
     :param state: directory for everything that is kept.
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
+    :param print_link: whether a link for the first sign-in is printed where there is no token yet.
     :param owns_log: whether the process's log is this daemon's, so that it limits the tracebacks there.
     :ivar counters: what has been counted.
     :ivar fleet: all devices and what is known of them; None: not started.
@@ -120,10 +129,18 @@ class Server(Service):
     """
 
     def __init__(
-        self, settings: config.Config, state: Path, reactor: Any, *, foreground: bool = True, owns_log: bool = False
+        self,
+        settings: config.Config,
+        state: Path,
+        reactor: Any,
+        *,
+        foreground: bool = True,
+        owns_log: bool = False,
+        print_link: bool = False,
     ) -> None:
         self._settings = settings
         self._owns_log = owns_log
+        self._print_link = print_link
         self._foreground = foreground
         self._state = state
         self._reactor = reactor
@@ -292,8 +309,12 @@ class Server(Service):
                 now=time.time,
                 reactor=self._reactor,
                 tiles=self._tiles,
+                instance=instance_of(self._state),
             )
             await self._web.listen()
+            link = self._web.first_link(self._state) if self._print_link else None
+            if link is not None:
+                log.info("sign in as administrator, once, within 24 hours: {link}", link=link)
         self._unhook = on_hangup(self._reactor, self._programs.reload)
         self._retention = Retention(
             self._store,
@@ -365,7 +386,14 @@ def makeService(options: Options) -> Server:
     read_directly(reactor)
     try:
         foreground = options.parent is None or bool(options.parent["nodaemon"])
-        server = Server(options.settings, options.state, reactor, foreground=foreground, owns_log=True)
+        server = Server(
+            options.settings,
+            options.state,
+            reactor,
+            foreground=foreground,
+            owns_log=True,
+            print_link=bool(options["sign-in-link"]),
+        )
     except config.ConfigError as error:
         where = f"{options['config']}: " if options["config"] else ""
         raise SystemExit(f"cmmd: {where}{error}") from None

@@ -1,6 +1,7 @@
 """cmmctl token, without a daemon."""
 
 import io
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -8,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.cli.main import command_line
 from cmmd.cli.output import Output
 from cmmd.cli.session import CliContext
+from cmmd.cli.tokens import TokenRow
+from cmmd.fleet.service.sign_in_links import SignInLinks
 from cmmd.fleet.service.tokens import Tokens
 from tests.cli_world import Called
 
@@ -41,13 +44,31 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual((made["name"], made["role"]), ("me", "viewer"))
         self.assertIsNotNone(Tokens(self.state).find(made["token"]))
         (row,) = self.call("token", "list", "--json").json
-        self.assertEqual((row["name"], row["role"], set(row)), ("me", "viewer", {"name", "role", "created_at"}))
+        self.assertEqual((row["name"], row["role"], set(row)), ("me", "viewer", set(TokenRow.__struct_fields__)))
+        self.assertEqual((row["expires_at"], row["last_used_at"], row["networks"], row["scopes"]), (None, None, [], []))
+        limits = ("--days", "1", "--network", "192.0.2.7/24", "--scope", "metrics")
+        self.call("token", "add", "prometheus", *limits)
+        row = self.call("token", "list", "--json").json[1]
+        self.assertEqual(round((row["expires_at"] - row["created_at"]) / 86_400_000), 1)
+        self.assertEqual((row["networks"], row["scopes"]), (["192.0.2.0/24"], ["metrics"]))
+        self.call("token", "revoke", "prometheus")
         self.assertEqual(self.call("token", "revoke", "me", "--json").json, {"revoked": "me"})
+
+    def test_link(self) -> None:
+        made = self.call("token", "link", "--url", "https://gensets.example")
+        base, _, secret = made.out.strip().partition("/#link=")
+        self.assertEqual(base, "https://gensets.example")
+        self.assertNotIn(secret, (self.state / "links.json").read_text())
+        token = SignInLinks(self.state).use(secret, int(time.time() * 1000))
+        assert token is not None
+        self.assertEqual((token.role, token.scopes), ("admin", ("console",)))
+        self.assertIsNone(SignInLinks(self.state).use(secret, int(time.time() * 1000)))
 
     def test_wrong(self) -> None:
         for arguments, status, code in (
             (("add", "a b"), 1, "bad_argument"),
             (("revoke", "nobody"), 1, "bad_argument"),
+            (("add", "me", "--network", "nowhere"), 1, "bad_argument"),
             (("add", "me", "--role", "king"), 2, "usage"),
             (("add",), 2, "usage"),
         ):

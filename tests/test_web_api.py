@@ -43,7 +43,7 @@ ABOUT_NO_FIELD = {
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
     *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "stale", "admin_only"),
-    *("engineer_only", "raw_disabled"),
+    *("engineer_only", "raw_disabled", "too_many_connections"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
 """Codes that are about who asks, the request as a whole, or how things are."""

@@ -10,9 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
 from cmmd.fleet.devices.throttle import FORGET_AFTER_S
+from cmmd.fleet.service.sign_in_links import LINK_S, SignInLinks
+from cmmd.fleet.service.token_uses import read_uses
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
-from cmmd.web.http.browser_sessions import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, BrowserSessions
+from cmmd.web.http.browser_sessions import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, BrowserSessions, Cookies
 from cmmd.web.service import WebDoor
 from tests.web_world import HOST, Answered, Client, WebTestCase, WebWorld
 from tests.world import HOSTID
@@ -46,7 +48,7 @@ class EveryOperationTests(WebTestCase):
                 self.assertIn("Bearer", answer.headers["www-authenticate"])
 
     def test_role(self) -> None:
-        below = {"operator": "viewer", "admin": "operator"}
+        below = {"operator": "viewer", "engineer": "operator", "admin": "engineer"}
         for one in OPERATIONS:
             if one.role in below:
                 answer = self.call(one, token=self.tokens[below[one.role]], body={})  # type: ignore[index]
@@ -190,7 +192,7 @@ class NoTokenTests(SynchronousTestCase):
                 self.assertEqual(self.ask(one.method, address(one), body={}).code, "forbidden", one.name)
 
     def test_its_names(self) -> None:
-        for host in ("localhost", "127.0.0.1:21380", "[::1]:21380", "LOCALHOST:1"):
+        for host in ("localhost:21380", "127.0.0.1:21380", "[::1]:21380", "LOCALHOST:21380"):
             self.assertEqual(self.ask(Host=host).status, 200, host)
         self.assertEqual(self.ask(peer="::1").status, 200)
         self.assertEqual(self.ask(peer="::ffff:127.0.0.1").status, 200)
@@ -205,11 +207,16 @@ class NoTokenTests(SynchronousTestCase):
             {"X_Forwarded_Proto": "https"},
             {"Via": "1.1 proxy"},
             {"CF_Ray": "1"},
+            {"X_Envoy_External_Address": "192.0.2.7"},
+            {"Host": "localhost"},  # as nginx's $host has it, which leaves out the port
+            {"Host": "localhost:80"},  # of the proxy
         ):
             self.assertEqual(self.ask(**named).code, "unauthorized", named)
 
     def test_others_are_told_nothing(self) -> None:
         for one in OPERATIONS:
+            if one.name == "sign_in":
+                continue  # a link signs in before there is any token
             answer = self.ask(one.method, address(one), peer="192.0.2.7", Host=HOST)
             self.assertEqual((answer.status, answer.code), (401, "unauthorized"), one.name)
         for method, path in (("OPTIONS", "/session"), ("PUT", "/status"), ("GET", "/nothing"), ("GET", "")):
@@ -219,7 +226,7 @@ class NoTokenTests(SynchronousTestCase):
 
     def test_old_protocol_of_proxies(self) -> None:
         client = Client(self.world, "127.0.0.1")
-        client.send(b"GET /api/v1/status HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        client.send(b"GET /api/v1/status HTTP/1.0\r\nHost: localhost:21380\r\n\r\n")
         self.assertIn(b" 401 ", client.received)
 
     def test_the_last_token_is_revoked(self) -> None:
@@ -253,6 +260,46 @@ class NoTokenTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
 
+class LimitedTokenTests(WebTestCase):
+    """Tokens that expire, count from some networks, or for some things."""
+
+    def status(self, token: str, path: str = "/api/v1/status", **named: Any) -> int:
+        return self.world.ask("GET", path, token=token, **named).status
+
+    def test_expiry(self) -> None:
+        ends_at = int(self.clock.seconds() * 1000) + 5000
+        token = self.world.tokens.add("short", "admin", expires_at=ends_at)
+        stream = self.world.begin("GET", "/api/v1/events", token=token, Accept="text/event-stream")
+        self.assertEqual(self.status(token), 200)
+        self.clock.pump([1.0] * 30)
+        self.assertEqual(self.status(token), 401)
+        self.assertTrue(stream.transport.lost or stream.received.endswith(b"0\r\n\r\n"), "the stream ends, too")
+
+    def test_networks(self) -> None:
+        token = self.world.tokens.add("yard", "operator", networks=("192.0.2.0/28", "2001:db8::/32"))
+        for peer, status in (
+            *(("192.0.2.7", 200), ("::ffff:192.0.2.7", 200), ("2001:db8::1", 200)),
+            *(("192.0.2.77", 401), ("2001:db9::1", 401), ("", 401)),
+        ):
+            self.assertEqual(self.status(token, peer=peer), status, peer)
+        signed = self.world.ask("POST", "/api/v1/session", body={"token": token})
+        cookie = signed.headers["set-cookie"].partition(";")[0]
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).status, 200)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie, peer="198.51.100.1").status, 401)
+
+    def test_scopes(self) -> None:
+        token = self.world.tokens.add("prometheus", "viewer", scopes=("metrics",))
+        self.assertEqual(self.status(token), 403)
+        self.assertEqual(self.world.ask("POST", "/api/v1/session", body={"token": token}).status, 403)
+        found = self.world.tokens.find(token)
+        assert found is not None
+        self.assertTrue(found.has_scope("metrics"))
+
+    def test_last_use(self) -> None:
+        self.assertEqual(self.status(self.tokens["viewer"]), 200)
+        self.assertEqual(read_uses(self.state), {"viewer": int(self.clock.seconds() * 1000)})
+
+
 class SessionTests(WebTestCase):
     def sign_in(self, role: Any = "operator", **headers: str) -> tuple[str, str]:
         answer = self.world.ask("POST", "/api/v1/session", body={"token": self.tokens[role]}, **headers)
@@ -268,6 +315,7 @@ class SessionTests(WebTestCase):
         gone = self.world.ask("DELETE", "/api/v1/session", Cookie=cookie, X_CSRF_Token=csrf)
         self.assertEqual(gone.status, 204)
         self.assertIn("Max-Age=0", gone.headers["set-cookie"])
+        self.assertEqual(gone.headers["clear-site-data"], '"cache"')
         self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
 
     def test_before_anybody_has_signed_in(self) -> None:
@@ -293,6 +341,46 @@ class SessionTests(WebTestCase):
         for origin, secure in ((f"https://{HOST}", True), (f"http://{HOST}", False)):
             answer = self.world.ask("POST", "/api/v1/session", body={"token": self.tokens["viewer"]}, Origin=origin)
             self.assertEqual("Secure" in answer.headers["set-cookie"].split("; "), secure)
+            self.assertEqual(answer.headers["set-cookie"].startswith("__Host-"), secure)
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).json["name"], "viewer")
+
+    def test_each_daemon_has_a_cookie_of_its_own(self) -> None:
+        """Cookies know no ports: two daemons of one host would sign each other's browsers out."""
+        self.world.web.site.cookies = Cookies("0123abcd")
+        cookie, _ = self.sign_in()
+        self.assertTrue(cookie.startswith("cmmd_session_0123abcd="))
+        other = "cmmd_session=other; cmmd_session_fedcba98=other"
+        for cookies in (f"{cookie}; {other}", f"{other}; {cookie}"):
+            self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookies).json["name"], "operator")
+
+    def test_over_tls_a_cookie_without_the_prefix_is_none(self) -> None:
+        cookies = Cookies("0123abcd")
+        secure, either = cookies.pattern(secure=True), cookies.pattern(secure=False)
+        planted = b"cmmd_session_0123abcd=planted"
+        self.assertIsNone(secure.search(planted))
+        self.assertEqual([one[1] for one in either.finditer(planted)], [b"planted"])
+        both = planted + b"; __Host-cmmd_session_0123abcd=mine"
+        self.assertEqual([one[1] for one in secure.finditer(both)], [b"mine"])
+
+    def test_a_link_signs_in_once(self) -> None:
+        links = SignInLinks(self.state)
+        now_ms = int(self.clock.seconds() * 1000)
+        secret = links.make("admin", now_ms)
+        answer = self.world.ask("POST", "/api/v1/session", body={"link": secret})
+        self.assertEqual((answer.status, answer.json["role"]), (201, "admin"))
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        self.assertEqual(self.world.ask("GET", "/api/v1/session", Cookie=cookie).json["role"], "admin")
+        for late in (secret, links.make("admin", now_ms - int(LINK_S * 1000)), "x"):
+            client = self.world.begin("POST", "/api/v1/session", body={"link": late}, peer=f"198.51.100.{len(late)}")
+            self.clock.advance(40)
+            refused = client.answer()
+            assert refused is not None
+            self.assertEqual(refused.code, "unauthorized")
+        for body in ({}, {"link": "x", "token": "y"}):
+            self.assertEqual(self.world.ask("POST", "/api/v1/session", body=body).code, "bad_argument")
+        self.clock.advance(LONGEST_S)
+        self.assertEqual(self.world.ask("GET", "/api/v1/status", Cookie=cookie).code, "unauthorized")
 
     def test_wrong_token(self) -> None:
         client = self.world.begin("POST", "/api/v1/session", body={"token": "cmmd_wrong"})

@@ -9,8 +9,9 @@ from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http
 
-from cmmd.web.http import connections
-from cmmd.web.http.connections import IDLE_S, LINGER_S, MOST_CONNECTIONS, MOST_CONNECTIONS_EACH, REQUEST_S
+from cmmd.web.http import admission, connections
+from cmmd.web.http.admission import MOST_CONNECTIONS, MOST_STRANGERS
+from cmmd.web.http.connections import ANSWERED_ONCE_S, IDLE_S, LINGER_S, REQUEST_S
 from cmmd.web.http.request import MOST_BODY_BYTES, MOST_PARAMETERS, MOST_PIECES, MOST_SEGMENTS, LimitedRequest
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.hostile_http import ATTACKS, FLOODS, chunked
@@ -71,17 +72,17 @@ class LimitTests(SynchronousTestCase):
     def test_not_http(self) -> None:
         for sent in (
             b"nonsense\r\n\r\n",
-            b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-            b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"GET / HTTP/1.1\r\n" + b"".join(b"A: b\r\n" for _ in range(501)) + b"\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A: b\r\n" for _ in range(501)) + b"\r\n",
         ):
             client = Client(self.world)
             client.send(sent)
             self.assert_refused(client, 400, "bad_argument")
 
     def test_slow_requests(self) -> None:
-        for begun in (b"G", b"GET / HTTP/1.1\r\nHost", b"POST / HTTP/1.1\r\nContent-Length: 50\r\n\r\n"):
+        for begun in (b"G", b"GET / HTTP/1.1\r\nHost", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"):
             client = Client(self.world)
             client.send(begun)
             for _ in range(int(REQUEST_S) - 1):
@@ -108,7 +109,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_at_once(self) -> None:
         client = Client(self.world)
-        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         self.assertEqual(self.answered(client).status, 200)
         self.assertEqual(client.received, b"")  # one in each turn of the reactor
         self.clock.advance(0)
@@ -117,19 +118,21 @@ class LimitTests(SynchronousTestCase):
 
     def test_at_once_behind_a_body(self) -> None:
         client = Client(self.world)
-        client.send(b"POST /healthz HTTP/1.1\r\nContent-Length: 1\r\n\r\nx" + b"GET /healthz HTTP/1.1\r\n\r\n")
+        client.send(
+            b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nxGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
         for status in (405, 200):
             self.assertEqual(self.answered(client).status, status)
             self.clock.advance(0)
 
     def test_none_is_answered_whose_reader_is_behind(self) -> None:
         client = Client(self.world)
-        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         client.pause()
         self.clock.advance(1)
         self.assertEqual(self.answered(client).status, 200)
         self.assertEqual(client.received, b"")
-        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 1000)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         self.assertEqual(client.transport.producerState, "paused")
         client.resume()
         for _ in range(3):
@@ -138,7 +141,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_reader_that_never_comes_back(self) -> None:
         client = Client(self.world)
-        client.send(b"GET /healthz HTTP/1.1\r\n\r\n" * 3)
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         client.pause()
         self.clock.advance(IDLE_S)
         self.clock.advance(LINGER_S)
@@ -151,12 +154,12 @@ class LimitTests(SynchronousTestCase):
         self.assertIn(b" 200 OK", client.received)
 
     def test_too_many_connections(self) -> None:
-        self.patch(connections, "MOST_CONNECTIONS", 3)
+        self.patch(admission, "MOST_CONNECTIONS", 3)
         first = [Client(self.world, "127.0.0.1") for _ in range(3)]
         fourth = Client(self.world)
         self.assertEqual([one.transport.lost for one in first], [True, False, False])
         for one in first[1:]:
-            one.request("GET", "/api/v1/events", {"Host": "localhost", "Accept": "text/event-stream"})
+            one.request("GET", "/api/v1/events", {"Host": "localhost:21380", "Accept": "text/event-stream"})
         fifth = Client(self.world)
         self.assertTrue(fourth.transport.lost)
         fifth.request("POST", "/", {"Content-Length": "1"})
@@ -165,16 +168,16 @@ class LimitTests(SynchronousTestCase):
 
     def test_too_many_of_one_address(self) -> None:
         others = [Client(self.world, "192.0.2.9") for _ in range(2)]
-        mine = [Client(self.world) for _ in range(MOST_CONNECTIONS_EACH)]
+        mine = [Client(self.world) for _ in range(MOST_STRANGERS)]
         Client(self.world)
         self.assertEqual([one.transport.lost for one in (*others, *mine[:2])], [False, False, True, False])
-        local = [Client(self.world, "127.0.0.1") for _ in range(MOST_CONNECTIONS_EACH + 1)]
+        local = [Client(self.world, "127.0.0.1") for _ in range(MOST_STRANGERS + 1)]
         self.assertFalse(any(one.transport.lost for one in local))
 
     def test_who_is_not_known_makes_room(self) -> None:
-        self.patch(connections, "MOST_CONNECTIONS", 2)
+        self.patch(admission, "MOST_CONNECTIONS", 2)
         known = Client(self.world, "127.0.0.1")
-        known.request("GET", "/api/v1/status", {"Host": "localhost"})
+        known.request("GET", "/api/v1/status", {"Host": "localhost:21380"})
         self.clock.advance(0)
         stranger = Client(self.world)
         stranger.request("GET", "/api/v1/status", {"Authorization": "Bearer wrong"})
@@ -182,11 +185,79 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([known.transport.lost, stranger.transport.lost], [False, True])
 
     def test_where_none_is_idle(self) -> None:
-        self.patch(connections, "MOST_CONNECTIONS", 1)
+        self.patch(admission, "MOST_CONNECTIONS", 1)
         busy = Client(self.world, "127.0.0.1")
-        busy.request("GET", "/api/v1/events", {"Host": "localhost", "Accept": "text/event-stream"})
-        self.assertTrue(Client(self.world).refused)
+        busy.request("GET", "/api/v1/events", {"Host": "localhost:21380", "Accept": "text/event-stream"})
+        late = Client(self.world)
+        late.request("GET", "/api/v1/status")
+        self.assertEqual(self.answered(late).code, "too_many_connections")
         self.assertFalse(busy.transport.lost)
+
+    def test_behind_a_proxy(self) -> None:
+        """All come from one address: who has shown a token is known by it, and does not count among the strangers."""
+        tokens = [self.world.tokens.add(f"user{number}", "viewer") for number in range(MOST_STRANGERS + 20)]
+        streams = []
+        for token in tokens:
+            client = Client(self.world, "192.0.2.1")
+            headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+            client.request("GET", "/api/v1/events", headers)
+            streams.append(client)
+        self.clock.advance(0)
+        self.assertEqual([b" 200 OK" in one.received for one in streams], [True] * len(tokens))
+        self.assertFalse(any(one.transport.lost for one in streams))
+
+    def test_health_and_administrators_are_answered_where_there_is_no_room(self) -> None:
+        tokens = {role: self.world.tokens.add(role, role) for role in ("viewer", "admin")}
+        self.patch(admission, "MOST_CONNECTIONS", 2)
+        for _ in range(2):
+            busy = Client(self.world, "127.0.0.1")
+            headers = {"Authorization": f"Bearer {tokens['viewer']}", "Accept": "text/event-stream"}
+            busy.request("GET", "/api/v1/events", headers)
+        for headers, path, status in (
+            ({}, "/healthz", 200),
+            ({}, "/api/v1/status", 503),
+            ({"Authorization": f"Bearer {tokens['viewer']}"}, "/api/v1/status", 503),
+            ({"Authorization": "Bearer wrong"}, "/api/v1/status", 503),
+            ({"Authorization": f"Bearer {tokens['admin']}"}, "/api/v1/status", 200),
+        ):
+            client = Client(self.world, "198.51.100.1")
+            client.request("GET", path, headers)
+            self.assertEqual(self.answered(client).status, status, (headers, path))
+
+    def test_silent_ones_do_not_hold_the_reserved_places(self) -> None:
+        self.patch(admission, "MOST_CONNECTIONS", 1)
+        busy = Client(self.world, "127.0.0.1")
+        busy.request("GET", "/api/v1/events", {"Host": "localhost:21380", "Accept": "text/event-stream"})
+        silent = [Client(self.world) for _ in range(admission.RESERVED + 10)]
+        self.assertEqual(sum(one.transport.lost for one in silent), 10)
+        check = Client(self.world)
+        check.request("GET", "/healthz")
+        self.assertEqual(self.answered(check).status, 200)
+        self.clock.advance(ANSWERED_ONCE_S)
+        self.assertTrue(all(one.transport.lost for one in silent))
+
+    def test_host(self) -> None:
+        for head, status in (
+            (b"GET /healthz HTTP/1.1\r\n" + b"\r\n", 400),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+            (b"GET http://gensets.example/healthz HTTP/1.1\r\nHost: other\r\n\r\n", 200),
+            (b"GET HTTP://gensets.example HTTP/1.1\r\nHost: other\r\n\r\n", 200),
+            (b"GET http://gensets.example?x=1 HTTP/1.1\r\nHost: other\r\n\r\n", 200),
+        ):
+            client = Client(self.world)
+            client.send(head)
+            self.clock.pump([0.0] * 5)
+            self.assertIn(b" %d " % status, client.received.partition(b"\r\n")[0], head)
+
+    def test_a_whole_address_has_the_host(self) -> None:
+        """RFC 9112, 3.2.2: what stands in Host does not count; a page of another host is one all the same."""
+        client = Client(self.world, "127.0.0.1")
+        client.send(b"GET http://rebound.example/api/v1/status HTTP/1.1\r\nHost: localhost:21380\r\n\r\n")
+        self.assertEqual(self.answered(client).status, 401)
+        client = Client(self.world, "127.0.0.1")
+        client.send(b"GET http://localhost:21380/api/v1/status HTTP/1.1\r\nHost: rebound.example\r\n\r\n")
+        self.assertEqual(self.answered(client).status, 200)
 
     def test_forms_are_not_taken(self) -> None:
         self.world.tokens.add("me", "viewer")
@@ -201,7 +272,7 @@ class LimitTests(SynchronousTestCase):
         client.send(garbage)
         self.clock.advance(REQUEST_S)
         client = Client(self.world)
-        client.send(b"GET /api/v1/" + garbage.replace(b"\n", b"") + b" HTTP/1.1\r\n\r\n")
+        client.send(b"GET /api/v1/" + garbage.replace(b"\n", b"") + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         self.clock.advance(REQUEST_S)
         self.assertNotIn(b" 500 ", client.received)
 
@@ -264,7 +335,7 @@ class HostileTests(SynchronousTestCase):
             (b"/healthz?" + b";" * MOST_PARAMETERS, "bad_argument"),
             (b"/" * (MOST_SEGMENTS + 1), "not_found"),
         ):
-            answer = self.sent(b"GET " + path + b" HTTP/1.1\r\n\r\n").answer()
+            answer = self.sent(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n").answer()
             assert answer is not None, path
             self.assertEqual(answer.code, code)
         self.assertEqual(walked, [])
@@ -274,7 +345,7 @@ class HostileTests(SynchronousTestCase):
             (b"/healthz?" + b"&" * (MOST_PARAMETERS - 1), 200),
             (b"/api/v1" + b"/x" * (MOST_SEGMENTS - 2), 404),
         ):
-            client = self.sent(b"GET " + path + b" HTTP/1.1\r\n\r\n")
+            client = self.sent(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = client.answer()
             assert answer is not None, path
             self.assertEqual(answer.status, status)
@@ -311,17 +382,17 @@ class HostileTests(SynchronousTestCase):
             self.assertLess(len(lines), 6, name)
 
     def test_cookies(self) -> None:
-        client = self.sent(b"GET /api/v1/status HTTP/1.1\r\nCookie: a=b; xcmmd_session=no;cmmd_session=yes; c\r\n")
-        client.protocol.requests[-1].parseCookies = lambda: None
+        client = self.sent(
+            b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\nCookie: a=b; xcmmd_session=no;cmmd_session=yes; c\r\n"
+        )
         request = client.protocol.requests[-1]
         client.send(b"Cookie: cmmd_sessions=no\r\n\r\n")
-        LimitedRequest.parseCookies(request)
         self.assertEqual(request.received_cookies, {b"cmmd_session": b"yes"})
 
     def test_head_is_answered_without_a_body(self) -> None:
         answer = self.sent(ATTACKS["HEAD"]).answer(head=True)
         assert answer is not None
-        whole = self.sent(b"GET /healthz HTTP/1.1\r\n\r\n").answer()
+        whole = self.sent(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").answer()
         assert whole is not None
         self.assertEqual(answer.headers["content-length"], str(len(whole.body)))
 
@@ -364,9 +435,11 @@ class HostileTests(SynchronousTestCase):
             self.assertEqual(client.transport.producerState, "producing")
 
     def test_requests_are_read_in_order_wherever_they_wait(self) -> None:
-        requests = (
-            b"GET /a HTTP/1.1\r\n\r\nPOST /healthz HTTP/1.1\r\nContent-Length: 2\r\n\r\nxyGET /healthz HTTP/1.1\r\n\r\n"
+        get, post = (
+            b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxy",
         )
+        requests = get % b"/a" + post + get % b"/healthz"
         for cut in range(1, len(requests)):
             client = Client(self.world)
             for segment in (requests[:cut], requests[cut : cut + 30], requests[cut + 30 :]):

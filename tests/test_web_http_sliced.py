@@ -65,7 +65,7 @@ class SlicedTests(SynchronousTestCase):
         self.channel = cast("Any", Site(Sliced(), reactor=self.clock).buildProtocol(cast("Any", None)))
         self.transport.protocol = self.channel
         self.channel.makeConnection(cast("Any", self.transport))
-        self.channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
     @property
     def client(self) -> IPushProducer:

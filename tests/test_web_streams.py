@@ -245,11 +245,18 @@ class EventTests(_StreamTestCase):
         answer = self.world.settle(self.open())
         assert answer is not None
         self.assertEqual((answer.status, answer.code), (429, "too_many_requests"))
-        self.patch(streams, "MOST_STREAMS", MOST_STREAMS_EACH)
-        answer = self.world.ask(
-            "GET", "/api/v1/events", token=self.tokens["admin"], Accept="text/event-stream", peer="192.0.2.9"
+        elsewhere = self.world.begin(
+            "GET", "/api/v1/events", token=self.tokens["viewer"], Accept="text/event-stream", peer="192.0.2.9"
         )
-        self.assertEqual(answer.status, 429)
+        answer = self.world.settle(elsewhere)
+        assert answer is not None
+        self.assertEqual(answer.status, 429, "one token from several addresses is one caller")
+        self.patch(streams, "MOST_STREAMS", MOST_STREAMS_EACH + streams.RESERVED)
+        answer = self.world.ask("GET", "/api/v1/events", token=self.tokens["operator"], Accept="text/event-stream")
+        self.assertEqual((answer.status, answer.code), (503, "too_many_connections"))
+        admin = self.world.begin("GET", "/api/v1/events", token=self.tokens["admin"], Accept="text/event-stream")
+        self.assertIsNone(self.world.settle(admin))
+        self.assertIn(b" 200 OK", admin.received)
 
     def test_refused(self) -> None:
         for query, headers, field in (

@@ -54,7 +54,7 @@ class Client:
 
     def __init__(self, world: Served, peer: str = "192.0.2.7") -> None:
         self._world = world
-        self.transport = MemoryTransport(peer=peer)
+        self.transport = MemoryTransport(peer=peer, host=IPv4Address("TCP", "127.0.0.1", 21380))
         self.protocol = world.web.site.buildProtocol(IPv4Address("TCP", peer, 40000))
         self.refused = self.protocol is None
         if not self.refused:

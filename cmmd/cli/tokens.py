@@ -1,5 +1,6 @@
-"""Commands on the tokens of HTTP: token add, list, revoke. They edit the state directory, with a daemon or without."""
+"""Commands on the tokens of HTTP: token add, link, list, revoke. They edit the state directory themselves."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from cmmd.cli.formatting import Columns, moment_text, plain
 from cmmd.cli.options import command
 from cmmd.cli.session import CliSession
 from cmmd.fleet.roles import ROLES, Role
-from cmmd.fleet.service.tokens import BadTokenName, NoSuchToken, Tokens, TokensUnusable
+from cmmd.fleet.service.sign_in_links import SignInLinks, link_of
+from cmmd.fleet.service.token_uses import read_uses
+from cmmd.fleet.service.tokens import SCOPES, BadTokenName, NoSuchToken, Scope, Tokens, TokensUnusable
 
 __all__ = ["TokenMade", "TokenRow", "add_to"]
 
@@ -32,12 +35,27 @@ class TokenRow(Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+    networks: tuple[str, ...]
+    scopes: tuple[Scope, ...]
+
+
+class LinkMade(Struct, frozen=True, kw_only=True):
+    """A link that signs in once, the only time that it is shown."""
+
+    link: str
+    role: Role
 
 
 _TOKENS: Columns = (
     ("name", lambda one: one.name),
     ("role", lambda one: one.role),
     ("made", lambda one: moment_text(one.created_at)),
+    ("expires", lambda one: "never" if one.expires_at is None else moment_text(one.expires_at)),
+    ("last used", lambda one: "" if one.last_used_at is None else moment_text(one.last_used_at)),
+    ("from", lambda one: ", ".join(one.networks)),
+    ("for", lambda one: ", ".join(one.scopes)),
 )
 
 
@@ -51,11 +69,23 @@ def add_to(group: click.Group) -> None:
     @command("add", group=token)
     @click.argument("name")
     @click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What it is good for.")
-    def add(session: CliSession, name: str, role: Role) -> int:
+    @click.option("--days", type=click.FloatRange(min=0.001, max=36500), help="It expires after so many days.")
+    @click.option("--network", "networks", multiple=True, help="It counts from there only; may come several times.")
+    @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="It counts for this only; same.")
+    def add(
+        session: CliSession,
+        name: str,
+        role: Role,
+        days: float | None,
+        networks: tuple[str, ...],
+        scopes: tuple[Scope, ...],
+    ) -> int:
         """Make a token, and show it this once."""
 
         def work(tokens: Tokens) -> int:
-            made = TokenMade(name=name, role=role, token=tokens.add(name, role))
+            expires_at = None if days is None else int((time.time() + days * 86_400) * 1000)
+            token = tokens.add(name, role, expires_at=expires_at, networks=networks, scopes=scopes)
+            made = TokenMade(name=name, role=role, token=token)
             session.output.show(made, lambda: Text(made.token))
             state = tokens.folder
             if (state / "cmmd.lock").exists():
@@ -72,10 +102,35 @@ def add_to(group: click.Group) -> None:
         """All tokens, without themselves."""
 
         def work(tokens: Tokens) -> int:
-            rows = [TokenRow(name=one.name, role=one.role, created_at=one.created_at) for one in tokens.read()]
+            uses = read_uses(tokens.folder)
+            rows = [
+                TokenRow(
+                    name=one.name,
+                    role=one.role,
+                    created_at=one.created_at,
+                    expires_at=one.expires_at,
+                    last_used_at=uses.get(one.name),
+                    networks=one.networks,
+                    scopes=one.scopes,
+                )
+                for one in tokens.read()
+            ]
             Deferred.fromCoroutine(session.output.records(_each(rows), _TOKENS)).addErrback(
                 lambda failure: failure.raiseException()
             )
+            return ExitStatus.DONE
+
+        return _edit(session, work)
+
+    @command("link", group=token)
+    @click.option("--role", type=click.Choice(ROLES), default="admin", show_default=True, help="Who signs in by it.")
+    @click.option("--url", default="http://127.0.0.1:21380/", show_default=True, help="Where the console is.")
+    def link(session: CliSession, role: Role, url: str) -> int:
+        """Make a link that signs a browser in, once, within 24 hours, and show it this once."""
+
+        def work(tokens: Tokens) -> int:
+            made = link_of(url, SignInLinks(tokens.folder).make(role, int(time.time() * 1000)))
+            session.output.show(LinkMade(link=made, role=role), lambda: Text(made))
             return ExitStatus.DONE
 
         return _edit(session, work)

@@ -13,6 +13,8 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.service.operations import ControlService
+from cmmd.fleet.service.sign_in_links import SignInLinks, link_of
+from cmmd.fleet.service.token_uses import TokenUses
 from cmmd.fleet.service.tokens import Tokens
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.event_broker import EventBroker
@@ -23,7 +25,7 @@ from cmmd.web.api.resource import ApiResource
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import Console, Tiles
 from cmmd.web.http.access import Access, is_loopback
-from cmmd.web.http.browser_sessions import BrowserSessions
+from cmmd.web.http.browser_sessions import BrowserSessions, Cookies
 from cmmd.web.http.connections import LimitedSite
 from cmmd.web.http.cooperative import CooperativeScheduler
 from cmmd.web.http.site import site
@@ -62,7 +64,7 @@ class Web:
     :param monitoring: has the metrics; None: there are none.
     :param now: Unix time in seconds. :param reactor: for whatever waits.
     :param pieces: for long work; shared, all of it together holds the reactor no longer than one. None: its own.
-    :param tiles: for the map.
+    :param tiles: for the map. :param instance: of this daemon, in the name of the session's cookie.
     """
 
     def __init__(
@@ -77,15 +79,17 @@ class Web:
         reactor: Any,
         pieces: CooperativeScheduler | None = None,
         tiles: Tiles = NO_TILES,
+        instance: str = "",
     ) -> None:
         self._doors = doors
+        self._now = now
         self._monitoring = monitoring
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         fleet = operations.fleet
         pieces = self.pieces = pieces or CooperativeScheduler(reactor)
         self.feed = EventBroker(fleet, operations.dispatch, pieces, reactor, int(now() * 1000))
-        self.access = Access(Tokens(state), BrowserSessions(reactor), reactor)
+        self.access = Access(Tokens(state), TokenUses(state), BrowserSessions(reactor), reactor, now)
         around = ApiContext(
             desk=operations,
             access=self.access,
@@ -97,6 +101,7 @@ class Web:
             pieces=pieces,
             scans=DeferredSemaphore(SCANS),
             document=Encoded.of(document()),
+            links=SignInLinks(state),
         )
         api = ApiResource(OPERATIONS, around, self.access, reactor)
         root = site(
@@ -107,7 +112,7 @@ class Web:
             metrics=None if monitoring is None else monitoring.metrics,
             device_metrics=None if monitoring is None else monitoring.device_metrics,
         )
-        self.site = LimitedSite(root, reactor)
+        self.site = LimitedSite(root, reactor, Cookies(instance))
 
     @property
     def ports(self) -> Sequence[IListeningPort]:
@@ -138,11 +143,26 @@ class Web:
                 state=self.access.tokens.folder,
             )
 
+    def first_link(self, state: Path) -> str | None:
+        """Make a link for the first sign-in, as an administrator; None: there are tokens already, or no TCP port.
+
+        :param state: the directory with the tokens.
+        """
+        addresses = [port.getHost() for port in self._ports]
+        found = [one for one in addresses if hasattr(one, "port")]
+        if self.access.tokens.any or not found:
+            return None
+        door = self._doors[addresses.index(found[0])]
+        scheme = "https" if door.string.startswith(("ssl:", "tls:")) else "http"
+        secret = SignInLinks(state).make("admin", int(self._now() * 1000))
+        return link_of(f"{scheme}://127.0.0.1:{found[0].port}/", secret)
+
     async def stop(self) -> None:
         """Take no more connections; let what was answered leave, two seconds at most, and end them all."""
         await self._stop_listening()
         if self._monitoring is not None:
             self._monitoring.stop()
+        self.access.uses.write(int(self._now() * 1000))
         self.feed.stop()
         until = self._reactor.seconds() + LONGEST_CLOSE_S
         self.site.end_idle()

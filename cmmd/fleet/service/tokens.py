@@ -10,18 +10,22 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 from twisted.logger import Logger
 
+from cmmd.fleet.errors import Unavailable
 from cmmd.fleet.roles import Role
 
-__all__ = ["BadTokenName", "NoSuchToken", "Token", "Tokens", "TokensUnusable"]
+__all__ = ["SCOPES", "BadTokenName", "NoSuchToken", "Scope", "Token", "Tokens", "TokensUnusable", "checked_networks"]
+__all__ += ["write_private"]
 
 log = Logger()
 
@@ -32,7 +36,7 @@ _PREFIX = "cmmd_"
 _RANDOM_BYTES = 32
 
 
-class TokensUnusable(Exception):
+class TokensUnusable(Unavailable):
     """The file cannot be read or written, or is no list of tokens."""
 
 
@@ -44,13 +48,63 @@ class NoSuchToken(LookupError):
     """There is no token of this name."""
 
 
+Scope = Literal["api", "console", "metrics"]
+"""Where a token counts: ``api`` as a bearer token of the API, ``console`` to sign in on a page, ``metrics`` for
+``/metrics`` and below."""
+
+SCOPES: tuple[Scope, ...] = ("api", "console", "metrics")
+
+
 class Token(Struct, frozen=True, kw_only=True):
-    """A token, without itself: ``sha256`` of it in hex, and when it was made, milliseconds since 1970, UTC."""
+    """A token, without itself: ``sha256`` of it in hex, and when it was made, milliseconds since 1970, UTC.
+
+    ``expires_at``: from when it counts no more, likewise; None: never. ``networks``: from where it counts; none:
+    from everywhere. ``scopes``: for what; none: for everything.
+    """
 
     name: str
     role: Role
     sha256: str
     created_at: int
+    expires_at: int | None = None
+    networks: tuple[str, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+
+    def why_not(self, address: str, now_ms: int) -> str:
+        """Tell why the token does not count; empty: it does.
+
+        :param address: the host that shows it; empty: a program at a UNIX socket, which has none.
+        """
+        if self.expires_at is not None and now_ms >= self.expires_at:
+            return "this token has expired"
+        if self.networks and not _is_in(address, self.networks):
+            return "this token does not count from this address"
+        return ""
+
+    def has_scope(self, scope: Scope) -> bool:
+        """Tell whether the token counts there."""
+        return not self.scopes or scope in self.scopes
+
+
+def _is_in(address: str, networks: tuple[str, ...]) -> bool:
+    try:
+        host: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(host, IPv6Address) and host.ipv4_mapped is not None:
+        host = host.ipv4_mapped
+    return any(host in ip_network(one, strict=False) for one in networks)
+
+
+def checked_networks(networks: Iterable[str]) -> tuple[str, ...]:
+    """Read networks such as ``192.0.2.0/24``, or single addresses.
+
+    :raises BadTokenName: one is neither.
+    """
+    try:
+        return tuple(str(ip_network(one, strict=False)) for one in networks)
+    except ValueError as error:
+        raise BadTokenName(f"network: {error}") from None
 
 
 class _File(Struct, frozen=True):
@@ -135,19 +189,33 @@ class Tokens:
         except msgspec.MsgspecError as error:
             raise TokensUnusable(f"{self._path}: {error}") from None
 
-    def add(self, name: str, role: Role) -> str:
-        """Make a token.
+    def add(
+        self,
+        name: str,
+        role: Role,
+        *,
+        expires_at: int | None = None,
+        networks: Iterable[str] = (),
+        scopes: Iterable[Scope] = (),
+    ) -> str:
+        """Make a token; the limits are as in Token.
 
-        :return: it; nobody can tell it again.
+        :return: it; cmmd cannot show it again.
         :raises BadTokenName: see there. :raises TokensUnusable: see there.
         """
         if _NAME.fullmatch(name) is None:
             raise BadTokenName(f"{name!r}: 1 to 32 letters, digits and ._@-, a letter or digit first")
         token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
         made = Token(
-            name=name, role=role, sha256=sha256(token.encode()).hexdigest(), created_at=int(time.time() * 1000)
+            name=name,
+            role=role,
+            sha256=sha256(token.encode()).hexdigest(),
+            created_at=int(time.time() * 1000),
+            expires_at=expires_at,
+            networks=checked_networks(networks),
+            scopes=tuple(scopes),
         )
-        with self._editing():
+        with self.editing():
             tokens = self.read()
             if any(one.name == name for one in tokens):
                 raise BadTokenName(f"there is a token {name} already")
@@ -159,7 +227,7 @@ class Tokens:
 
         :raises NoSuchToken: see there. :raises TokensUnusable: see there.
         """
-        with self._editing():
+        with self.editing():
             tokens = self.read()
             left = [one for one in tokens if one.name != name]
             if len(left) == len(tokens):
@@ -167,8 +235,11 @@ class Tokens:
             self._write(left)
 
     @contextmanager
-    def _editing(self) -> Iterator[None]:
-        """Be the only one."""
+    def editing(self) -> Iterator[None]:
+        """Be the only one that changes what the state directory has of tokens.
+
+        :raises TokensUnusable: there is no such directory.
+        """
         try:
             folder = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -180,17 +251,27 @@ class Tokens:
             os.close(folder)
 
     def _write(self, tokens: list[Token]) -> None:
-        fresh = self._path.with_suffix(".new")
-        try:
-            with suppress(FileNotFoundError):
-                fresh.unlink()
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                owner = self._state.stat()
-                if os.geteuid() == 0:
-                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # the daemon's, whoever calls
-                file.write(msgspec.json.format(msgspec.json.encode(_File(tokens)), indent=1) + b"\n")
-                file.flush()
+        write_private(self._path, _File(tokens))
+
+
+def write_private(path: Path, content: Struct, *, durable: bool = True) -> None:
+    """Write a file of the state directory as JSON, for the daemon's user alone; a reader sees the old one or the new.
+
+    :param durable: whether it is on disk when this returns.
+    :raises TokensUnusable: it cannot be written.
+    """
+    fresh = path.with_suffix(".new")
+    try:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            owner = path.parent.stat()
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # the daemon's, whoever calls
+            file.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+            file.flush()
+            if durable:
                 os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError as error:
-            raise TokensUnusable(f"{fresh}: {error.strerror}") from None
+        fresh.replace(path)
+    except OSError as error:
+        raise TokensUnusable(f"{fresh}: {error.strerror}") from None

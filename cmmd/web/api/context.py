@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.service.operations import ControlService
+from cmmd.fleet.service.sign_in_links import SignInLinks
 from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
 from cmmd.web.api.operation import Encoded
@@ -25,6 +26,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     :ivar feed: what is new. :ivar keys: commands that were asked for with a key. :ivar pieces: for long work.
     :ivar scans: how many go through many readings at once.
     :ivar document: what the API is, in OpenAPI.
+    :ivar links: those that sign a browser in once.
     """
 
     desk: ControlService
@@ -37,3 +39,4 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     pieces: CooperativeScheduler
     scans: DeferredSemaphore
     document: Encoded
+    links: SignInLinks

@@ -73,7 +73,8 @@ def document() -> Mapping[str, Any]:
                     "type": "apiKey",
                     "in": "cookie",
                     "name": COOKIE,
-                    "description": f"Of `POST /api/v1/session`. What writes needs the header {CSRF}, too.",
+                    "description": "Of `POST /api/v1/session`. Its name goes on with `_` and the instance, and begins"
+                    f" with `__Host-` over TLS. What writes needs the header {CSRF}, too.",
                 },
             },
         },

@@ -91,7 +91,8 @@ class ApiResource(Resource):
     # --- which operation ---------------------------------------------------------------------------------------------
 
     async def _asked(self, request: Any) -> Streamed | tuple[Operation, Answer] | None:
-        self._access.check_open(request)
+        if not (request.method == b"POST" and request.postpath == [b"session"]):  # a link is good before any token is
+            self._access.check_open(request)
         fitting = self._at(request.postpath)
         method = request.method.decode("ascii", "replace")
         methods = {one.operation.method for one, _ in fitting} | {"OPTIONS"}
@@ -154,7 +155,7 @@ class ApiResource(Resource):
             return NOBODY
         caller = self._access.caller(request)
         self._access.check_role(caller, operation.role)
-        request.channel.known = True
+        request.channel.known_as(caller.name, admin=caller.role == "admin")
         return caller
 
     # --- what is answered --------------------------------------------------------------------------------------------
@@ -175,7 +176,6 @@ class ApiResource(Resource):
         if kept is not None and operation.etag:
             etag = kept.etag
             request.setHeader("ETag", etag)
-            request.setHeader("Cache-Control", "private, no-cache")
             if _has(request.getHeader("if-none-match"), etag):
                 request.setResponseCode(304)
                 request.finish()

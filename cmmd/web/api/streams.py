@@ -21,7 +21,7 @@ from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Call, Streamed
-from cmmd.web.http.access import Caller, address_of
+from cmmd.web.http.access import Caller
 from cmmd.web.http.problems import Refused, WrongField
 from cmmd.web.http.streaming_body import StreamingBody
 
@@ -38,8 +38,11 @@ GATHER_S = 0.1
 RETRY_MS = 2000
 """After which a browser connects again."""
 
-MOST_STREAMS, MOST_STREAMS_EACH = 200, 30
-"""At once, of all, and of one token and address."""
+MOST_STREAMS, MOST_STREAMS_EACH = 200, 50
+"""At once, of all, and of one token, from wherever its callers come."""
+
+RESERVED = 20
+"""Of all streams, those that only administrators get."""
 
 A_PAGE = 200
 """Events that are sent at once."""
@@ -92,10 +95,12 @@ def stream_events(
         raise WrongField("header.Last-Event-ID", str(error).partition(": ")[2]) from None
     if hostid is not None:
         around.desk.device(hostid)
-    who = f"{call.caller.name} {address_of(call.request)}"
+    who = call.caller.name
     streams = [one for one in around.feed.watchers if isinstance(one, Stream)]
-    if len(streams) >= MOST_STREAMS or sum(one.who == who for one in streams) >= MOST_STREAMS_EACH:
-        raise Refused("too_many_requests", "too many streams are open", Retry_After="10")
+    if len(streams) >= MOST_STREAMS - (0 if call.caller.role == "admin" else RESERVED):
+        raise Refused("too_many_connections", f"{len(streams)} streams are open", Retry_After="10")
+    if sum(one.who == who for one in streams) >= MOST_STREAMS_EACH:
+        raise Refused("too_many_requests", f"{MOST_STREAMS_EACH} streams of {who} are open", Retry_After="10")
     stream = Stream(around, call.caller, who, hostid, live=live, commands=commands)
     headers = {"X-Accel-Buffering": "no"}  # nginx would gather
     return Streamed(pour=lambda outlet: stream.pour(outlet, place), media_type=EVENT_STREAM, headers=headers)
@@ -104,7 +109,7 @@ def stream_events(
 class Stream:
     """One reader. What waits for him is bounded: events are held for all, of rows and commands the newest waits.
 
-    :param caller: has it; it ends when he may not ask any more. :param who: the same and his address.
+    :param caller: has it; it ends when he may not ask any more. :param who: the name of its token.
     :param hostid: see stream_events.
     :ivar wants_rows: see Watching.
     """

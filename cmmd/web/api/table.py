@@ -15,7 +15,7 @@ PREFIX = "/api/v1"
 
 COMMON_ERRORS = (
     *("bad_argument", "unauthorized", "forbidden", "foreign_origin", "not_acceptable", "uri_too_long"),
-    *("too_many_requests", "internal_error"),
+    *("too_many_requests", "too_many_connections", "internal_error"),
 )
 """What any operation may be answered with."""
 
@@ -57,12 +57,12 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/session",
         tag="session",
         role=None,
-        summary="Sign in on a page: a token becomes a cookie, and a CSRF token for whatever writes.",
+        summary="Sign in on a page: a token or a link becomes a cookie, and a CSRF token for whatever writes.",
         run=sessions.sign_in,
         body=sessions.SignInBody,
         answers={201: sessions.SessionNow},
         answer_headers={"Set-Cookie": "The session."},
-        errors=("too_large", "unsupported_media_type"),
+        errors=("too_large", "unsupported_media_type", "unavailable"),
     ),
     Operation(
         name="get_session",
@@ -83,7 +83,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Sign out.",
         run=sessions.sign_out,
         answers={204: None},
-        answer_headers={"Set-Cookie": "The session is over."},
+        answer_headers={"Set-Cookie": "The session is over.", "Clear-Site-Data": "What a browser is to forget."},
         errors=_WRITES,
     ),
     Operation(

@@ -1,5 +1,6 @@
 """Who asks, and whether he may."""
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from cmmd.fleet.commands.queue import Requester
 from cmmd.fleet.devices.throttle import Throttle, Throttled
 from cmmd.fleet.roles import Role, may
-from cmmd.fleet.service.tokens import Token, Tokens
+from cmmd.fleet.service.token_uses import TokenUses
+from cmmd.fleet.service.tokens import Scope, Token, Tokens
 from cmmd.web.http.browser_sessions import COOKIE, BrowserSessions, SignIn
 from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
 
@@ -29,7 +31,10 @@ SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 LONGEST_CREDENTIAL = 200
 """Characters of a token, a cookie, a CSRF token. Ours have less."""
 
-_PROXIED = (b"x-forwarded", b"x-real-ip", b"forwarded", b"via", b"cf-", b"x-original-", b"true-client-ip")
+_PROXIED = (
+    *(b"x-forwarded", b"x-real-ip", b"forwarded", b"via", b"cf-", b"x-original-", b"true-client-ip", b"x-client-ip"),
+    *(b"x-cluster-", b"x-proxy", b"proxy-", b"x-envoy-", b"x-amzn-", b"x-azure-", b"fastly-", b"cdn-loop"),
+)
 """How headers begin that proxies add."""
 
 _ANY = "any token"
@@ -45,12 +50,14 @@ class Caller(Struct, frozen=True):
     :ivar name: of his token; ``localhost`` where there are no tokens at all.
     :ivar session: the session whose cookie he has shown; None: he has shown a token, or nothing.
     :ivar sha256: of his token; empty: there are none.
+    :ivar address: the host that asks; empty: not known.
     """
 
     name: str
     role: Role
     session: SignIn | None = None
     sha256: str = ""
+    address: str = ""
 
     @property
     def by(self) -> Requester:
@@ -65,29 +72,38 @@ NOBODY = Caller("nobody", "viewer")
 class Access:
     """Says who asks. Without any token there is only this machine, which may read.
 
-    :param tokens: those that there are. :param sign_ins: sessions of browsers. :param clock: for delays.
+    :param tokens: those that there are. :param uses: when they were used last. :param sign_ins: sessions of browsers.
+    :param clock: for delays. :param now: Unix time in seconds.
     """
 
-    def __init__(self, tokens: Tokens, sign_ins: BrowserSessions, clock: IReactorTime) -> None:
+    def __init__(
+        self, tokens: Tokens, uses: TokenUses, sign_ins: BrowserSessions, clock: IReactorTime, now: Callable[[], float]
+    ) -> None:
         self.tokens = tokens
+        self.uses = uses
+        self._now = now
         self.sign_ins = sign_ins
         self._throttle = Throttle(clock)
 
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
     # --- who it is ---------------------------------------------------------------------------------------------------
 
-    def caller(self, request: Any) -> Caller:
+    def caller(self, request: Any, scope: Scope = "api") -> Caller:
         """Who has sent a request.
 
+        :param scope: what a token has to count for; a session has been signed in for all of it.
         :raises Refused: nobody knows, or he comes from a page of somebody else, or with a session and no CSRF token.
         """
         self.check_origin(request)
         shown = request.getHeader("authorization")
         if shown is not None:
-            token = self.of_token(_bearer(shown))
-            return Caller(token.name, token.role, sha256=token.sha256)
+            token = self.of_token(_bearer(shown), address_of(request), scope)
+            return Caller(token.name, token.role, None, token.sha256, address_of(request))
         cookie = _cookie(request)
         if cookie is not None:
-            caller = self._of_cookie(cookie)
+            caller = self._of_cookie(cookie, address_of(request))
             if caller is not None:
                 _check_csrf(request, caller)
                 return caller
@@ -105,27 +121,38 @@ class Access:
         token = self.tokens.named(caller.name)
         if token is None or token.sha256 != caller.sha256 or token.role != caller.role:
             return False
+        if token.why_not(caller.address, self._now_ms()):
+            return False
         return caller.session is None or self.sign_ins.stands(caller.session)
 
-    def of_token(self, shown: str) -> Token:
-        """The token that somebody shows.
+    def of_token(self, shown: str, address: str, scope: Scope) -> Token:
+        """The token that a caller shows.
 
-        :raises WrongToken: see there.
+        :param address: the caller's host.
+        :raises WrongToken: there is no such token. :raises Unauthorized: it does not count, now or from there.
+        :raises Forbidden: it does not count for this.
         """
         token = self.tokens.find(shown) if len(shown) <= LONGEST_CREDENTIAL else None
         if token is None:
             raise WrongToken("this token is not one of ours")
+        why_not = token.why_not(address, self._now_ms())
+        if why_not:
+            raise Unauthorized(why_not)
+        if not token.has_scope(scope):
+            raise Forbidden(f"this token counts for {', '.join(token.scopes)} only")
+        self.uses.used(token.name, self._now_ms())
         return token
 
-    def _of_cookie(self, cookie: str) -> Caller | None:
+    def _of_cookie(self, cookie: str, address: str) -> Caller | None:
         session = self.sign_ins.find(cookie)
         if session is None:
             return None
         token = self.tokens.named(session.name)
-        if token is None or token.sha256 != session.sha256:
+        if token is None or token.sha256 != session.sha256 or token.why_not(address, self._now_ms()):
             self.sign_ins.end(cookie)
             return None
-        return Caller(token.name, token.role, session, token.sha256)
+        self.uses.used(token.name, self._now_ms())
+        return Caller(token.name, token.role, session, token.sha256, address)
 
     def check_open(self, request: Any) -> None:
         """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?
@@ -136,8 +163,7 @@ class Access:
             return
         names = (name.lower() for name, _ in request.requestHeaders.getAllRawHeaders())
         proxied = any(name.startswith(_PROXIED) for name in names) or request.clientproto != b"HTTP/1.1"
-        host = _host_name(request.getHeader("host") or "")
-        if proxied or not is_loopback(address_of(request)) or host not in LOCAL_NAMES:
+        if proxied or not is_loopback(address_of(request)) or not _names_this_port(request):
             raise Unauthorized(
                 "there are no tokens yet, so this is for http://localhost and for reading: cmmctl token add NAME"
             )
@@ -176,6 +202,9 @@ class Access:
         Right tokens are not held up, by whatever comes from the same address: it may be a proxy's. Nor do they set the
         count back, as a right password does: whoever has one token would guess others behind it. It ends by itself.
         """
+        if request.channel.no_room:  # a place that is for others does not wait
+            refuse(request, Refused("too_many_connections", request.channel.no_room))
+            return
         gone: list[object] = []
         request.notifyFinish().addBoth(gone.append)
         try:
@@ -226,10 +255,13 @@ def is_safe(request: Any) -> bool:
     return request.method in SAFE_METHODS
 
 
-def _host_name(host: str) -> str:
-    """The host without its port, in small letters."""
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdigit() else host.lower()
+def _names_this_port(request: Any) -> bool:
+    """Tell whether the Host header is this machine's name with the port that the request came to.
+
+    A proxy that passes on ``localhost`` from a stranger (nginx's ``$host``) leaves the port out, or has its own there.
+    """
+    name, _, port = (request.getHeader("host") or "").lower().rpartition(":")
+    return name in LOCAL_NAMES and port == str(getattr(request.getHost(), "port", ""))
 
 
 def _bearer(header: str) -> str:

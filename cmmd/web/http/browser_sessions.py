@@ -1,15 +1,17 @@
 """Who has signed in on a page: sessions of browsers, in memory."""
 
 import hmac
+import re
 import secrets
 from collections import OrderedDict
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "MOST_OF_TOKEN", "MOST_SESSIONS", "BrowserSessions", "SignIn"]
+__all__ = ["COOKIE", "IDLE_S", "LONGEST_S", "MOST_OF_TOKEN", "MOST_SESSIONS", "BrowserSessions", "Cookies", "SignIn"]
 
 COOKIE = "cmmd_session"
+"""How the cookie's name begins, but for the ``__Host-`` that it has over TLS."""
 
 IDLE_S = 12 * 3600.0
 """Seconds after which a session that nobody uses ends."""
@@ -24,6 +26,34 @@ MOST_OF_TOKEN = 100
 """Likewise of one token: whoever signs in again and again signs nobody else out."""
 
 _RANDOM_BYTES = 32
+
+
+class Cookies:
+    """The names of the session's cookie. Cookies know no ports: so each daemon of a host has a name of its own.
+
+    :param instance: of this daemon, letters and digits; empty: there is none.
+    """
+
+    def __init__(self, instance: str = "") -> None:
+        self._name = f"{COOKIE}_{instance}" if instance else COOKIE
+        name = re.escape(self._name.encode())
+        # Over TLS a cookie without the prefix may have been set by a page without TLS, or of a neighbouring host.
+        self._secure = re.compile(rb"(?:^|;)\s*__Host-" + name + rb"=([^;]*)")
+        self._either = re.compile(rb"(?:^|;)\s*(?:__Host-)?" + name + rb"=([^;]*)")
+
+    def name(self, *, secure: bool) -> str:
+        """Name the cookie that is set.
+
+        :param secure: whether the browser has come by TLS: to us, or to a proxy before us.
+        """
+        return f"__Host-{self._name}" if secure else self._name
+
+    def pattern(self, *, secure: bool) -> re.Pattern[bytes]:
+        """Give what finds the cookie in a header; its group 1 is the value.
+
+        :param secure: whether the request has come by TLS to us; behind a proxy that is not known.
+        """
+        return self._secure if secure else self._either
 
 
 class SignIn(Struct):

@@ -1,7 +1,6 @@
 """Connections of browsers and programs: HTTP/1.1 within limits that strangers cannot stretch."""
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,26 +11,20 @@ from twisted.web.server import Site
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.web.http.access import is_loopback
+from cmmd.web.http.admission import Admission
+from cmmd.web.http.browser_sessions import Cookies
 from cmmd.web.http.budget import ReadingBudget
 from cmmd.web.http.channel import Channel
 from cmmd.web.http.problems import MEDIA_TYPE, Refused, encoded, problem_of
 from cmmd.web.http.request import HEADERS, LimitedRequest
 
 __all__ = [
-    "MOST_CONNECTIONS",
-    "MOST_CONNECTIONS_EACH",
     "REQUEST_S",
     "Limited",
     "LimitedSite",
 ]
 
 log = Logger()
-
-MOST_CONNECTIONS = 300
-"""Of more the oldest one makes room whose caller nobody knows, or else the oldest idle one, or else the new one."""
-
-MOST_CONNECTIONS_EACH = 40
-"""Of one address, likewise. A Unix socket and this machine, where a proxy may be, may have all."""
 
 MOST_HEADERS = 100
 """Header fields of one request. A browser behind two proxies sends about 40."""
@@ -45,6 +38,9 @@ REQUEST_S = 30.0
 IDLE_S = 75.0
 """Seconds without a byte between two requests."""
 
+ANSWERED_ONCE_S = 5.0
+"""Seconds that a request may take to come in for which there is no room."""
+
 LINGER_S = 2.0
 """Seconds that a connection is still read, and not listened to, after a request that was refused halfway."""
 
@@ -53,11 +49,13 @@ class Limited(Channel):
     """A connection.
 
     :ivar address: of the other end; empty: it counts with no other one.
-    :ivar known: whether it has shown who asks.
+    :ivar caller: who has been shown to be there; empty: a stranger.
+    :ivar no_room: why there is no room for it, so that it is answered once; empty: it has a place.
     """
 
     address = ""
-    known = False
+    caller = ""
+    no_room = ""
     transport: Any
     site: "LimitedSite"
     requestFactory = LimitedRequest
@@ -80,7 +78,9 @@ class Limited(Channel):
         """Limit how much is read at once, and count the connection."""
         super().connectionMade()
         _socket_below(self.transport).bufferSize = BYTES_A_RECEIVE
-        self.site.come(self)
+        self.site.admission.come(self)
+        if self.no_room:
+            self._set_patience(self.site.clock.callLater(ANSWERED_ONCE_S, self._too_slow))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """He has gone."""
@@ -91,7 +91,15 @@ class Limited(Channel):
         self._held.clear()
         self.site.budget.forget(self)
         super().connectionLost(reason)
-        self.site.gone(self)
+        self.site.admission.gone(self)
+
+    def known_as(self, caller: str, *, admin: bool) -> None:
+        """Note who is at the other end.
+
+        :raises Refused: there is no room.
+        """
+        if caller != self.caller or self.no_room:
+            self.site.admission.known(self, caller, admin=admin)
 
     def dataReceived(self, data: bytes) -> None:
         """Take the bytes of one receive, to be read when the budget allows it."""
@@ -243,26 +251,29 @@ class LimitedSite(Site):
     """The connections of all endpoints, and what is at which address.
 
     :param clock: for whatever waits.
+    :param cookies: how the session's is called; None: without an instance.
+    :ivar cookies: likewise.
     :ivar budget: how much time all connections get in one turn of the reactor.
     """
 
     protocol: Any = Limited
     noisy = False
 
-    def __init__(self, root: Any, clock: IReactorTime) -> None:
+    def __init__(self, root: Any, clock: IReactorTime, cookies: Cookies | None = None) -> None:
         # Twisted sets what it parses on each request, from here: an attribute of the request class would not do.
         super().__init__(
             root, requestFactory=LimitedRequest, parsePOSTFormSubmission=False, timeout=IDLE_S, reactor=clock
         )
         self.clock = clock
+        self.cookies = cookies or Cookies()
         self.budget = ReadingBudget(clock)
         self._log_limit = LogLimit(clock)
         self.displayTracebacks = False
-        self._standing: dict[Limited, None] = {}
+        self.admission = Admission(clock)
 
     def __len__(self) -> int:
         """Connections standing."""
-        return len(self._standing)
+        return len(self.admission)
 
     def startFactory(self) -> None:
         """No log of every access."""
@@ -282,45 +293,20 @@ class LimitedSite(Site):
     def buildProtocol(self, addr: Any) -> Any:
         """Somebody comes."""
         host = str(getattr(addr, "host", ""))
-        address = "" if is_loopback(host) else host
-        same = [one for one in self._standing if address and one.address == address]
-        if len(same) >= MOST_CONNECTIONS_EACH:
-            if not self._make_room(same):
-                return None
-        elif len(self._standing) >= MOST_CONNECTIONS and not self._make_room(tuple(self._standing)):
-            return None
         channel = super().buildProtocol(addr)
-        channel.address = address
+        channel.address = "" if is_loopback(host) else host
         channel.callLater = self.clock.callLater
         return channel
 
-    def _make_room(self, among: Sequence[Limited]) -> bool:
-        """End one of these."""
-        may_go = [one for one in among if one.idle or not one.known]
-        if not may_go:
-            return False
-        one = min(may_go, key=lambda one: (one.known, not one.idle))  # the oldest one of the first that there are
-        one.forceAbortClient()
-        self.gone(one)
-        return True
-
-    def come(self, channel: Limited) -> None:
-        """A connection stands."""
-        self._standing[channel] = None
-
-    def gone(self, channel: Limited) -> None:
-        """It stands no more."""
-        self._standing.pop(channel, None)
-
     def end_idle(self) -> None:
         """End those on which nothing is being answered."""
-        for channel in tuple(self._standing):
+        for channel in self.admission:
             if channel.idle:
                 channel.loseConnection()
 
     def end(self) -> None:
         """End all connections, now."""
-        for channel in tuple(self._standing):
+        for channel in self.admission:
             channel.forceAbortClient()
 
 

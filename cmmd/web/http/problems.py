@@ -75,6 +75,7 @@ STATUS: dict[str, int] = {
     "too_many_requests": 429,
     "internal_error": 500,
     "not_audited": 503,
+    "too_many_connections": 503,
     "unavailable": 503,
 }
 """The HTTP status of every code that is answered."""
@@ -88,6 +89,7 @@ _OURS: dict[str, str] = {
     "no_such_controller": "no controller profile has this name",
     "method_not_allowed": "this address knows other methods; they are in Allow",
     "not_acceptable": "nothing is answered in a media type that Accept names",
+    "too_many_connections": "there is no room for another connection now",
     "key_used": "the Idempotency-Key was used for another command",
     "too_large": "the body has more than 64 KiB",
     "uri_too_long": "the address has more than 8192 bytes",

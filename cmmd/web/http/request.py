@@ -64,12 +64,21 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"Referrer-Policy", b"no-referrer"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (
+        b"Permissions-Policy",
+        b"camera=(), geolocation=(), microphone=(), payment=(), serial=(), usb=()",
+    ),
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"Cache-Control", b"no-store"),
 )
 """Headers of every answer, unless the answer sets its own."""
 
-_SESSION = re.compile(rb"(?:^|;)\s*" + COOKIE.encode() + rb"=([^;]*)")
+HEALTH, SIGN_IN = b"/healthz", b"/api/v1/session"
+
+HSTS = b"max-age=31536000"
+"""Over TLS a browser shall come back by TLS only, for a year."""
+
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
 class LimitedRequest(Request):
@@ -92,8 +101,9 @@ class LimitedRequest(Request):
 
     def parseCookies(self) -> None:
         """Find the session's cookie; splitting thousands of foreign ones would cost 20 ms a request."""
+        pattern = self.channel.site.cookies.pattern(secure=self.isSecure())
         for header in self.requestHeaders.getRawHeaders(b"Cookie") or ():
-            for found in _SESSION.finditer(header):
+            for found in pattern.finditer(header):
                 self.received_cookies[COOKIE.encode()] = found[1]
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -109,12 +119,33 @@ class LimitedRequest(Request):
         self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Check the address before Twisted takes it apart."""
+        """Check the address before Twisted takes it apart; of a whole one (RFC 9112, 3.2.2) the host counts."""
+        absolute = _ABSOLUTE.match(path)
+        if absolute is not None:
+            path = path[absolute.end() :]
+            path = path if path.startswith(b"/") else b"/" + path
+        hosts = self.requestHeaders.getRawHeaders(b"Host") or ()
         error = _beyond_limits(path)
-        if error is None:
-            super().requestReceived(command, path, version)
-        else:
+        if error is None and (len(hosts) > 1 or (not hosts and version == b"HTTP/1.1")):
+            error = Refused("bad_argument", "header.Host: HTTP/1.1 needs one, and only one", field="header.Host")
+        if error is not None:
             self.channel.refuse(error)
+            return
+        if absolute is not None:
+            self.requestHeaders.setRawHeaders(b"Host", [absolute[1]])
+        if self.channel.no_room and not self._is_answered_always(path):
+            self.channel.refuse(Refused("too_many_connections", self.channel.no_room))
+            return
+        super().requestReceived(command, path, version)
+
+    def _is_answered_always(self, path: bytes) -> bool:
+        """Tell whether a request is answered where there is no room: a health check, or perhaps an administrator's."""
+        if path == HEALTH:
+            self.channel.persistent = False
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return True
+        shown = self.requestHeaders.hasHeader(b"Authorization") or self.requestHeaders.hasHeader(b"Cookie")
+        return shown or path == SIGN_IN
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer a bug of a resource as the API does, unless a part of another answer has been sent."""
@@ -137,6 +168,8 @@ class LimitedRequest(Request):
         """Answer with a resource. Twisted's own method logs a line for each HEAD request, which fills a disk."""
         for name, value in HEADERS:
             self.responseHeaders.setRawHeaders(name, [value])
+        if self.isSecure():
+            self.responseHeaders.setRawHeaders(b"Strict-Transport-Security", [HSTS])
         body = resrc.render(self)
         if body is NOT_DONE_YET:
             return

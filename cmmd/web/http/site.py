@@ -65,9 +65,9 @@ class Guarded(Resource):
     def render(self, request: Any) -> Any:
         """Look who it is."""
         try:
-            caller = self._access.caller(request)
+            caller = self._access.caller(request, "metrics")
             self._access.check_role(caller, self._role)
-            request.channel.known = True
+            request.channel.known_as(caller.name, admin=caller.role == "admin")
         except WrongToken as error:
             Deferred.fromCoroutine(self._access.refuse_late(request, error)).addErrback(
                 lambda failure: log.failure("web: while refusing", failure=failure)

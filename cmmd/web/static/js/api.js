@@ -158,6 +158,7 @@ function signedIn(session) {
 }
 
 export const session = async () => signedIn(await get("/session"));
+export const signInByLink = async (link) => signedIn(await ask("POST", "/session", {body: {link}, limit_ms: SIGN_IN_MS}));
 export const signIn = async (token) => signedIn(await ask("POST", "/session", {body: {token}, limit_ms: SIGN_IN_MS}));
 
 export async function signOut() {

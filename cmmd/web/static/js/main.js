@@ -5,7 +5,7 @@ import {h, put} from "./dom.js";
 import {Fleet} from "./fleet.js";
 import {loadTexts, t} from "./i18n.js";
 import {readRoute} from "./route.js";
-import {me, recall} from "./session.js";
+import {me, recall, signInByLink} from "./session.js";
 import {Shell} from "./shell.js";
 import {alarmsPage} from "./pages/alarms.js";
 import {devicePage} from "./pages/device.js";
@@ -64,7 +64,9 @@ function signOutPage(reason = null) {
 async function begin() {
   try {
     await loadTexts();
-    if (await recall()) await enter();
+    const linked = location.hash.startsWith("#link=");
+    if (await signInByLink() || await recall()) await enter();
+    else if (linked) signOutPage("signin.link");
     else signOutPage();
   } catch (error) {
     if (!(error instanceof NoAnswer)) console.error(error);

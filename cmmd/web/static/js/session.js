@@ -24,6 +24,20 @@ export async function signIn(token) {
   take(await api.signIn(token));
 }
 
+/** Sign in by the link that the page was opened with, once, and take it out of the address. False: there is none, or it does not count. */
+export async function signInByLink() {
+  const found = /^#link=([A-Za-z0-9_-]+)$/.exec(location.hash);
+  if (!found) return false;
+  history.replaceState(null, "", location.pathname);
+  try {
+    take(await api.signInByLink(found[1]));
+  } catch (error) {
+    if (!(error instanceof api.Refused)) throw error;
+    return false;
+  }
+  return true;
+}
+
 /** Fails where it is not known that the session has ended. */
 export async function signOut() {
   try {

@@ -34,6 +34,7 @@ export class Shell {
       h("a", {class: "skip", href: "#main", on: {click: (event) => this.#skip(event)}}, t("nav.skip")),
       h("header", {class: "top"}, h("a", {class: "brand", href: "#/", "aria-label": t("nav.home")}, "cmmd"), nav, this.#link, this.#menu()),
       this.#banner, this.#still,
+      isSecureContext ? null : h("p", {class: "banner note"}, t("plain.http")),
       may("operator") || me.csrf ? null : h("p", {class: "banner note"}, t("signin.none")),
       this.main);
     const {signal} = this.#listening;
