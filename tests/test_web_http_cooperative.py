@@ -12,8 +12,8 @@ from cmmd.web.http.cooperative import SLICE_S, CooperativeScheduler
 class Turns(Clock):
     """A reactor of which each turn takes a second and runs what was due before it, and no more."""
 
-    def callLater(self, when: float, what: Any, *args: Any, **kw: Any) -> Any:
-        return super().callLater(max(when, 1.0), what, *args, **kw)
+    def callLater(self, delay: float, callable: Any, *args: object, **kw: object) -> Any:  # noqa: A002
+        return super().callLater(max(delay, 1.0), callable, *args, **kw)
 
 
 class CooperativeTests(SynchronousTestCase):
