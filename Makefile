@@ -12,7 +12,7 @@ CAN_TEST := $(VENV)/.can-test
 STATE := var
 BENCH := build/bench
 
-CHECKS := check-lint check-format check-dead check-architecture check-types
+CHECKS := check-lint check-format check-language check-dead check-architecture check-types
 CONSOLE := .ci/console
 CONSOLE_BIN := $(CONSOLE)/node_modules/.bin
 CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
@@ -81,6 +81,9 @@ check-format: $(CAN_TEST)
 
 check-dead: $(CAN_TEST)
 	$(BIN)/vulture
+
+check-language: $(CAN_TEST)
+	$(BIN)/python -m tests.language
 
 check-types: $(CAN_TEST)
 	$(BIN)/mypy

@@ -28,7 +28,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Server(Section, frozen=True, kw_only=True):
-    """``[server]``: where devices come in, and how long and how much of each is borne."""
+    """``[server]``: where devices come in, and the limits of time and size for each."""
 
     login: SomeEndpoints = field(default_factory=lambda: [_DEVICE_PORT])
     live: SomeEndpoints = field(default_factory=lambda: [_DEVICE_PORT])
@@ -123,7 +123,7 @@ class Controllers(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole content of a configuration file."""
 
     server: Server = field(default_factory=Server)
     enrolment: Enrolment = field(default_factory=Enrolment)
@@ -150,7 +150,7 @@ def load(path: Path | None) -> Config:
 
 
 def read(path: Path, table: type[Table]) -> Table:
-    """Read a configuration.
+    """Read a configuration and check it.
 
     :param path: a TOML file.
     :param table: what the whole file is.

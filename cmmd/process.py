@@ -1,4 +1,4 @@
-"""What a well-behaved process under twistd needs and Twisted leaves to the application."""
+"""Everything that a well-behaved process under twistd needs and Twisted leaves to the application."""
 
 import fcntl
 import gc
@@ -41,8 +41,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class CommandLine(usage.Options):
-    """What is said behind one of our commands of twistd: options only. What is wrong ends the process with one line and
-    exit status 1.
+    """The options of one of cmmd's twistd commands. An error ends the process with one line and exit status 1.
 
     :cvar command: its name.
     """
@@ -50,7 +49,7 @@ class CommandLine(usage.Options):
     command: str
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read it.
+        """Parse the command line; an error ends the process.
 
         :raises SystemExit: it is wrong.
         """

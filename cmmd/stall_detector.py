@@ -22,7 +22,7 @@ def ticks_s() -> float:
 
 
 class StallDetector(Service):
-    """Beats every second.
+    """Detects stalls of the process by a beat every second.
 
     What came during a standstill is read before the next beat or some turns of the reactor after it: it is told from
     when the beat is overdue.
@@ -39,12 +39,12 @@ class StallDetector(Service):
         self._beating.clock = clock
 
     def startService(self) -> None:
-        """Begin."""
+        """Start the beat of every second."""
         super().startService()
         self._beating.start(BEAT_S)
 
     def stopService(self) -> None:
-        """End."""
+        """Stop the beat of every second."""
         super().stopService()
         if self._beating.running:
             self._beating.stop()

@@ -115,7 +115,7 @@ class StartFailed(Exception):
 
 
 class Server(Service):
-    """The whole daemon.
+    """The whole daemon as one service.
 
     :param settings: the configuration.
     :param state: directory for everything that is kept.

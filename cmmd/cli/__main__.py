@@ -1,4 +1,4 @@
-"""``python -m cmmd.cli``."""
+"""Run cmmctl as ``python -m cmmd.cli``."""
 
 from cmmd.cli.main import main
 

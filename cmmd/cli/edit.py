@@ -48,7 +48,7 @@ def _add_maintenance_to(group: click.Group) -> None:
     @hostid_argument
     @click.option("--force", "--yes", "force", is_flag=True, help="Also where another person locked it; ask nothing.")
     def unlock(session: CliSession, hostid: str, force: bool) -> int:
-        """Unlock a device.
+        """Unlock a device after maintenance.
 
         Where another person has locked it you are asked first, at a terminal; elsewhere it needs --force.
         """
@@ -153,7 +153,7 @@ FIELDS = ("hostid", "hostname", "moduletype", "password")
 
 
 class Enrolled(Struct, frozen=True, kw_only=True):
-    """What became of a line of ``cmmctl enrol --csv``; ``error`` None: it is enrolled."""
+    """The result of one line of ``cmmctl enrol --csv``; ``error`` None: the device is enrolled."""
 
     line: int
     hostid: str

@@ -1,4 +1,4 @@
-"""How a call of cmmctl ends: exit statuses, and what is said about them (design section 4.1)."""
+"""End a call of cmmctl: exit statuses, and the text that goes with them (design section 4.1)."""
 
 from collections.abc import Awaitable
 from enum import IntEnum
@@ -16,7 +16,7 @@ _Answer = TypeVar("_Answer")
 
 
 class ExitStatus(IntEnum):
-    """What the caller's shell is told."""
+    """The exit status that the caller's shell gets."""
 
     DONE = 0
     FAILED = 1
@@ -66,7 +66,7 @@ async def once(asking: Awaitable[_Answer], unknown: str) -> _Answer:
 
 
 def ending(error: Exception, place: object = "the daemon") -> Ends:
-    """How it ends with this error.
+    """Translate an error into the end of the call.
 
     :param place: of the daemon.
     :raises Exception: the error itself: it is a bug.

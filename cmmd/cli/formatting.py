@@ -229,7 +229,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 
 
 def online_text(online: bool) -> str:
-    """Whether a device is online."""
+    """Format whether a device is online."""
     return "online" if online else "offline"
 
 
@@ -262,7 +262,7 @@ DEVICES: Columns = (
 
 
 def command_text(command: Command) -> str:
-    """What somebody asked for."""
+    """Format the request of a command."""
     return command.name or (f"{command.kind} {command.request}" if command.request else command.kind)
 
 

@@ -91,7 +91,7 @@ def _one_line(error: click.ClickException) -> str:
 
 
 def main() -> NoReturn:
-    """The program."""
+    """Run cmmctl as a program."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     status = command_line(sys.argv[1:], CliContext(Output(sys.stdout, sys.stderr), sys.stdin, run_reactor))

@@ -48,7 +48,7 @@ MOST_COMPLETIONS = 200
 
 
 def where_of(parameters: dict[str, Any]) -> Where:
-    """Which daemon the options before the command name."""
+    """Find the daemon that the options before the command name."""
     files = {name: parameters[name] for name in ("ca", "certificate", "key") if parameters.get(name) is not None}
     return Where(parameters.get("connect") or parameters["state"], files)
 
@@ -95,7 +95,7 @@ def _names(context: click.Context, _: click.Parameter, incomplete: str) -> list[
 
 
 def _asked(context: click.Context, find: Callable[[ControlClient], Any]) -> list[str]:
-    """What the daemon says while somebody presses a key: nothing is better than anything late."""
+    """Ask the daemon during completion, with a short limit: no answer is better than a late one."""
     found: list[str] = []
 
     async def work(reactor: Any) -> int:
@@ -124,7 +124,7 @@ name_argument = click.argument("name", shell_complete=_names)
 
 
 class Span(Struct, frozen=True):
-    """Which records of a list: ``since <= at < until``, in milliseconds UTC; ``limit`` None: all of them."""
+    """A range of a list's records: ``since <= at < until``, milliseconds UTC; ``limit`` None: all of them."""
 
     since: int | None
     until: int | None
@@ -184,7 +184,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What is to be sent.
+    """One command for a device, as the operator gave it.
 
     :ivar kind: as in the audit; :ivar name: likewise.
     :ivar title: what people call it.
@@ -216,7 +216,7 @@ class _Confirmations:
                     waiting.callback(one.confirmed)
 
     async def of(self, number: int, within_s: float, reactor: Any) -> bool | None:
-        """Whether a command has shown itself; None: that has not come out in time, or nobody waits any more."""
+        """Wait until a command shows itself; None: it has not in time, or the wait was ended."""
         if number in self._settled:
             return self._settled[number]
         waiting = self._waiting[number] = Deferred()
@@ -257,7 +257,7 @@ async def carry_out_at_once(session: CliSession, client: ControlClient, order: O
 
 
 async def _shows_itself(client: ControlClient, order: Order) -> bool:
-    """Whether later uploads can show a command of the profile."""
+    """Tell whether later uploads can show a command of the profile."""
     try:
         commands = (await client.device(order.hostid)).commands
     except (ControlError, CancelledError):

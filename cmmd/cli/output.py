@@ -31,7 +31,7 @@ MOST_DRAWN = 500
 
 
 class Output:
-    """Where everything goes that is said.
+    """The terminal or pipe that all output of a call is written to.
 
     :param out: results; :param err: the rest.
     :ivar json: results, and why there are none, are JSON.
@@ -47,12 +47,12 @@ class Output:
 
     @property
     def is_screen(self) -> bool:
-        """Whether results go to a terminal that can be drawn on."""
+        """Tell whether results go to a terminal that can be drawn on."""
         return self._out.isatty() and not self.console.is_dumb_terminal
 
     @property
     def can_show_questions(self) -> bool:
-        """Whether somebody sees what does not go to the results."""
+        """Tell whether somebody sees what does not go to the results."""
         return self._err.isatty()
 
     def speak_json(self) -> None:
@@ -122,18 +122,18 @@ class Output:
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """Something that people should know; nothing for programs."""
+        """Write a note for people, which programs do not need."""
         if not self.json:
             self._err.write(f"cmmctl: {plain(text)}\n")
             self._err.flush()
 
     def question(self, lines: Sequence[str]) -> None:
-        """What somebody is asked; the answer stands on the last line."""
+        """Ask the operator a question; the answer is typed on its last line."""
         self._err.write("\n".join(plain(line) for line in lines) + " ")
         self._err.flush()
 
     def failed(self, end: Ends) -> None:
-        """Why it ended: one line."""
+        """Write in one line why the call ended."""
         if self.json:
             self._err.write(msgspec.json.encode({"error": end.code, "message": str(end)}).decode() + "\n")
         else:
@@ -210,7 +210,7 @@ class _Part:
         return f"{self.done:,} of {self.total:,}"
 
     def pace(self, now: float) -> str:
-        """How many in a second, and how long it takes yet; empty where nobody can tell yet."""
+        """Format rows a second and the remaining time; empty while neither is known."""
         if now <= self._since or self.done == self._begun:
             return ""
         rate = (self.done - self._begun) / (now - self._since)
@@ -239,12 +239,12 @@ class CopyProgress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """While this lasts."""
+        """Show the progress during the block."""
         with self._output.bars(*_COLUMNS) as self._bars:
             yield
 
     def tell(self, step: Step) -> None:
-        """Something has been done."""
+        """Report a finished step."""
         total = self._totals.get(step.kind)
         if not total:
             return
@@ -275,7 +275,7 @@ LONGEST_LINE = 4096
 
 
 def can_ask(output: Output, inp: TextIO) -> bool:
-    """Whether somebody is there who sees questions and can answer them."""
+    """Tell whether somebody is there who sees questions and can answer them."""
     return output.can_show_questions and inp.isatty()
 
 

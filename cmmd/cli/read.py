@@ -55,7 +55,7 @@ __all__ += ["show_status"]
 
 
 def show_status(status: StatusNow) -> RenderableType:
-    """How the daemon does."""
+    """Format the state of the daemon."""
     alarms = ", ".join(f"{count} {severity}" for severity, count in status.alarms.items() if count)
     counted = (
         ("messages", status.messages),
@@ -79,7 +79,7 @@ def show_status(status: StatusNow) -> RenderableType:
 
 
 def device_facts(device: DeviceDetails) -> Table:
-    """What is registered of a device, and what its owner has set."""
+    """List the registration of a device, and its owner's settings."""
     row, settings = device.row, device.settings
     place = None
     if device.wgs84_latitude is not None and device.wgs84_longitude is not None:
@@ -177,7 +177,7 @@ _SIGNALS: Columns = (
 
 
 def live_tables(live: LiveNow) -> list[RenderableType]:
-    """What a device reports now: how it is, known points, active signals."""
+    """Format the live record of a device: its state, known points, active signals."""
     view = live.view
     age = None if view.freshness_s is None else f"{moment_text(view.at)} ({duration(view.freshness_s)} ago)"
     return [
@@ -214,7 +214,7 @@ def live_parts(live: LiveNow) -> list[RenderableType]:
 
 
 def _beware(live: LiveNow) -> list[str]:
-    """What counts before a command is sent: the lock, active inputs, and why commands would be refused."""
+    """List the facts to know before a command: the lock, active inputs, reasons for a refusal."""
     texts = [] if live.lock is None else [f"locked {lock_text(live.lock)}"]
     texts += _active(live)
     if live.blocked is not None and live.blocked.code not in _SHOWN:
@@ -243,7 +243,7 @@ CSV_HEADINGS = ("at", "reason", "suppressed")
 
 
 class Shown(Struct, frozen=True):
-    """``cmmctl --json show``."""
+    """The answer of ``cmmctl --json show``."""
 
     device: DeviceDetails
     live: LiveNow
@@ -254,7 +254,7 @@ def add_to(group: click.Group) -> None:
 
     @command("status", group=group)
     def status(session: CliSession) -> int:
-        """How the daemon does."""
+        """Show the state of the daemon."""
 
         async def work(client: ControlClient) -> int:
             now = await client.status()
@@ -266,7 +266,7 @@ def add_to(group: click.Group) -> None:
     @command("devices", group=group)
     @click.option("--online/--offline", default=None, help="Only those that are, or are not.")
     def devices(session: CliSession, online: bool | None) -> int:
-        """All devices."""
+        """List the devices, a line each."""
 
         async def work(client: ControlClient) -> int:
             await session.output.records(client.devices(online=online), formatting.DEVICES)
@@ -307,7 +307,7 @@ def add_to(group: click.Group) -> None:
     @click.option("--points", metavar="NAME,...", help="Only these points.")
     @click.option("--csv", "as_csv", is_flag=True, help="CSV: times in UTC, a column for each point.")
     def history(session: CliSession, hostid: str, span: Span, points: str | None, as_csv: bool) -> int:
-        """What a device has uploaded, as far as it was kept."""
+        """Show what a device has uploaded, as far as it was kept."""
         names = None if points is None else [name.strip() for name in points.split(",") if name.strip()]
 
         async def work(client: ControlClient) -> int:
@@ -327,7 +327,7 @@ def add_to(group: click.Group) -> None:
     @maybe_hostid
     @span_options
     def events(session: CliSession, hostid: str | None, span: Span) -> int:
-        """What has happened."""
+        """Show what has happened."""
 
         async def work(client: ControlClient) -> int:
             found = client.events(hostid, since=span.since, until=span.until, newest_first=span.newest_first)
@@ -354,7 +354,7 @@ def add_to(group: click.Group) -> None:
     @click.option("--ended", is_flag=True, help="All there ever were; the other options are for these.")
     @span_options
     def alarms(session: CliSession, hostid: str | None, ended: bool, span: Span) -> int:
-        """Open alarms."""
+        """List the alarms that are open."""
 
         async def work(client: ControlClient) -> int:
             if ended:

@@ -223,7 +223,7 @@ def add_to(group: click.Group) -> None:
 
 
 async def _ask(session: CliSession, device: DeviceDetails, lines: list[str]) -> None:
-    """Have it allowed.
+    """Ask the operator for permission.
 
     :raises Ends: it is not, or nobody is there to allow it.
     """
@@ -247,7 +247,7 @@ def _why_not(device: DeviceDetails, name: str) -> str:
 
 
 async def _overridden(client: ControlClient, hostid: str, override: str | None) -> list[str]:
-    """What is to be said where a refusal is overridden."""
+    """Warn that a refusal is overridden."""
     if override is None:
         return []
     report = (await client.live(hostid)).view.input_reports.get(override)
@@ -255,7 +255,7 @@ async def _overridden(client: ControlClient, hostid: str, override: str | None) 
 
 
 def _mode(device: DeviceDetails, wanted: CommandInfo) -> list[str]:
-    """What is to be said where the controller will not obey."""
+    """Warn that the controller will not obey in its mode."""
     if wanted.only_in_mode is None or device.row.mode == wanted.only_in_mode:
         return []
     return [f"The controller obeys in {wanted.only_in_mode} mode only; its mode is {device.row.mode or 'unknown'}."]

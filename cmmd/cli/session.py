@@ -29,7 +29,7 @@ Work = Callable[[ControlClient], Coroutine[Deferred[Any], Any, int]]
 
 
 class CliContext(Struct, frozen=True):
-    """What a call works with.
+    """The surroundings of one call: output, input, and the run of the reactor.
 
     :ivar run: runs the reactor until the work is done, and tells its result.
     :ivar inp: where answers to questions come from.
@@ -41,7 +41,7 @@ class CliContext(Struct, frozen=True):
 
 
 class Where(Struct, frozen=True):
-    """Which daemon: its state directory, or an endpoint string; and the files for TLS, of which all are given or none.
+    """The daemon to connect to: a state directory or an endpoint string; and the files for TLS, all or none.
 
     :ivar files: ``ca``, ``certificate`` and ``key``.
     """
@@ -65,7 +65,7 @@ class Where(Struct, frozen=True):
             raise Ends(ExitStatus.NO_CONNECTION, "cannot_connect", f"TLS is not installed here: {error}") from None
 
     def _socket(self) -> Path:
-        """Where the UNIX socket is; nowhere, if it is none."""
+        """Find the path of the UNIX socket; None: the endpoint is none."""
         if isinstance(self.place, Path):
             return self.place / SOCKET
         scheme, places, _ = split_endpoint(self.place)
@@ -80,7 +80,7 @@ class Where(Struct, frozen=True):
 
 
 class CliSession:
-    """What a command gets from the command line before it."""
+    """The values from the command line that a command works with."""
 
     def __init__(self, around: CliContext, where: Where) -> None:
         self.output = around.output
@@ -130,7 +130,7 @@ class CliSession:
 
 
 def requester() -> str:
-    """Who asks, as far as this side can say; the daemon knows better, and the audit has both."""
+    """Name the caller as far as this side can; the daemon knows better, and the audit has both."""
     name = os.environ.get("SUDO_USER")
     if not name:
         try:

@@ -38,7 +38,7 @@ ENDING_S = 5.0
 
 
 class Stores:
-    """What URLs mean here.
+    """The stores that URLs name in this call.
 
     :param state: the daemon's state directory, where relative files are.
     :param settings: the ``[store]`` of its configuration.
@@ -66,7 +66,7 @@ class Stores:
         return cls(root.params["state"], settings.store)
 
     def inspector(self, url: str | None) -> Inspector:
-        """Who looks at this store; None: at the daemon's.
+        """Choose the inspector of a store; None: of the daemon's.
 
         :raises click.UsageError: there is none.
         """
@@ -212,7 +212,7 @@ def _add_copy_to(group: click.Group) -> None:
 
 
 def _source_facts(source: Inspector) -> StoreStats:
-    """What there is to be copied.
+    """List the content of the source of a copy.
 
     :raises CopyRefused: not all of it would be.
     """
@@ -272,7 +272,7 @@ def add_to(group: click.Group) -> None:
     @_URL
     @click.pass_context
     def info(context: click.Context, session: CliSession, url: str | None) -> int:
-        """What it has, and how large that is."""
+        """Show what the store has, and how large that is."""
         inspector = Stores.of(context).inspector(url)
 
         def work() -> int:
@@ -287,7 +287,7 @@ def add_to(group: click.Group) -> None:
     @_URL
     @click.pass_context
     def check(context: click.Context, session: CliSession, url: str | None) -> int:
-        """Whether all is well with it; this reads all of an embedded store."""
+        """Check the store; this reads all of an embedded one."""
         inspector = Stores.of(context).inspector(url)
 
         def work() -> int:

@@ -64,7 +64,7 @@ def add_to(group: click.Group) -> None:
 
     @group.group("token", no_args_is_help=False)
     def token() -> None:
-        """Who may come in over HTTP."""
+        """Manage the tokens for HTTP."""
 
     @command("add", group=token)
     @click.argument("name")

@@ -37,7 +37,7 @@ FEWEST_LINES = 5
 
 
 class View(Protocol):
-    """What is looked at."""
+    """A live view at the terminal."""
 
     live: bool
     """Whether new uploads are of interest, too."""
@@ -49,7 +49,7 @@ class View(Protocol):
         """Ask the daemon how it looks now.
 
         :param height: lines that there is room for.
-        :raises ControlError: see there.
+        :raises ControlError: as its description says.
         """
 
 
@@ -63,7 +63,6 @@ class FleetView:
         self._client = client
 
     async def fetch(self, height: int) -> Sequence[RenderableType]:
-        """See View."""
         status = await self._client.status()
         rows: list[DeviceRow] = []
         async for row in self._client.devices():
@@ -92,7 +91,6 @@ class DeviceView:
         self._hostid = hostid
 
     async def fetch(self, height: int) -> Sequence[RenderableType]:  # noqa: ARG002 - what does not fit is cut
-        """See View."""
         row = (await self._client.device(self._hostid)).row
         now = await self._client.live(self._hostid)
         is_ = "online" if row.online else "offline"

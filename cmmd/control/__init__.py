@@ -1,1 +1,1 @@
-"""Where programs come in: AMP commands, their responder, a client."""
+"""The control port: AMP commands, their responder, a client."""

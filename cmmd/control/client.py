@@ -61,7 +61,7 @@ class ControlClient:
         return self._link.stop()
 
     async def __aenter__(self) -> "ControlClient":
-        """Connect.
+        """Connect to the daemon.
 
         :raises CannotConnect: the first attempt has failed.
         """
@@ -74,13 +74,13 @@ class ControlClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Disconnect."""
+        """Disconnect from the daemon."""
         await self.stop()
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
     async def status(self) -> StatusNow:
-        """How the daemon does."""
+        """Get the state of the daemon."""
         status: StatusNow = (await self._link.ask(commands.Status))["status"]
         return status
 
@@ -89,11 +89,11 @@ class ControlClient:
         return self._pages(commands.ListDevices, "devices", online=online)
 
     async def device(self, hostid: str) -> DeviceDetails:
-        """One device."""
+        """Get one device in detail."""
         return _device(await self._link.ask(commands.GetDevice, hostid=hostid))
 
     async def live(self, hostid: str, *, raw: bool = False) -> LiveNow:
-        """What a device reports now; ``raw``: with all coils and registers that are known."""
+        """Get the live record of a device; ``raw``: with all known coils and registers."""
         live: LiveNow = (await self._link.ask(commands.GetLive, hostid=hostid, raw=raw))["live"]
         return live
 
@@ -130,7 +130,7 @@ class ControlClient:
         until: int | None = None,
         newest_first: bool = False,
     ) -> AsyncIterator[Event]:
-        """What has happened, of a device or of all."""
+        """Get the events of a device or of all."""
         return self._pages(
             commands.ListEvents, "events", hostid=hostid, since=since, until=until, newestFirst=newest_first
         )
@@ -156,7 +156,7 @@ class ControlClient:
         )
 
     async def acknowledge(self, alarm: int, *, requester: str | None = None) -> Alarm:
-        """Somebody has seen an open alarm.
+        """Acknowledge an open alarm.
 
         :param alarm: its number.
         :param requester: who asks, where that is another one than for the rest. Likewise below.
@@ -290,7 +290,7 @@ class ControlClient:
         override: str | None = None,
         requester: str | None = None,
     ) -> Ended:
-        """Restart the module."""
+        """Restart the module of a device."""
         return await self._to_device(commands.Reset, hostid, timeout, requester, override=override)
 
     async def _to_device(
@@ -365,7 +365,7 @@ class ControlClient:
         await self._ask_for_news(self._link.ask)
 
     async def unwatch(self) -> None:
-        """Hear no more."""
+        """Stop the notifications of this client."""
         self._hear = None
         await self._link.ask(commands.Unwatch)
 

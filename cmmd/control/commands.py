@@ -56,7 +56,7 @@ class JSON(amp.Argument):
         self._decoder = msgspec.json.Decoder(kind)
 
     def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, Any], _: object) -> None:
-        """Encode it."""
+        """Encode the value into the box."""
         value = objects.get(name.decode())
         if value is None and self.optional:
             return
@@ -65,7 +65,7 @@ class JSON(amp.Argument):
             strings[_part_name(name, part)] = text[start : start + amp.MAX_VALUE_LENGTH]
 
     def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, Any], _: object) -> None:
-        """Decode it.
+        """Decode the value from the box.
 
         :raises msgspec.MsgspecError: it is something else. :raises KeyError: it is missing.
         """
@@ -92,7 +92,7 @@ class _Command(amp.Command):
 
     @classmethod
     def parseArguments(cls, box: amp.Box, protocol: object) -> dict[str, Any]:
-        """Read the arguments.
+        """Decode the arguments of a box.
 
         :raises BadArgument: one is missing or wrong.
         """
@@ -108,7 +108,7 @@ class _Command(amp.Command):
 
 
 def _cut(error: Exception) -> str:
-    """What is the matter, without the peer's text where that may be long."""
+    """Describe a decoding error without the peer's text where that can be long."""
     return str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
 
 
@@ -132,7 +132,7 @@ _NEXT = (b"next", _MAYBE_TEXT)
 
 
 class Status(_Command):
-    """How the daemon does."""
+    """Report the state of the daemon."""
 
     arguments: ClassVar[_Arguments] = []
     response: ClassVar[_Arguments] = [(b"status", JSON(records.StatusNow))]
@@ -153,7 +153,7 @@ class GetDevice(_Command):
 
 
 class GetLive(_Command):
-    """What a device reports now. ``raw``: with all coils and registers that are known."""
+    """Get the live record of a device. ``raw``: with all known coils and registers."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"raw", _MAYBE)]
     response: ClassVar[_Arguments] = [(b"live", JSON(records.LiveNow))]
@@ -174,7 +174,7 @@ class GetHistory(_Command):
 
 
 class ListEvents(_Command):
-    """What has happened, of a device or of all."""
+    """List the events of a device or of all devices."""
 
     arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), *_SPAN]
     response: ClassVar[_Arguments] = [(b"events", JSON(list[kept.Event])), _NEXT]
@@ -192,7 +192,7 @@ class ListAlarms(_Command):
 
 
 class AcknowledgeAlarm(_Command):
-    """Somebody has seen an open alarm. The first one counts."""
+    """Acknowledge an open alarm. The first one counts."""
 
     arguments: ClassVar[_Arguments] = [(b"alarm", _NUMBER), _REQUESTER]
     response: ClassVar[_Arguments] = [(b"alarm", JSON(kept.Alarm))]
@@ -296,7 +296,7 @@ class WritePort(_ToDevice):
 
 
 class Reset(_ToDevice):
-    """Restart the module."""
+    """Restart the module of a device."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER, _TIMEOUT, _OVERRIDE]
 

@@ -47,7 +47,7 @@ LONGEST_TEXT = 1000
 
 
 class ConnectionContext(Struct, frozen=True):
-    """What every connection works with."""
+    """The parts of the daemon that every connection works with."""
 
     operations: ControlService
     clock: IReactorTime
@@ -89,7 +89,7 @@ class Connection(amp.AMP):
 
     @property
     def idle(self) -> bool:
-        """Whether it stands, and the program waits for nothing."""
+        """Tell whether it stands, and the program waits for nothing."""
         return not self._in_flight and not self._closing
 
     # --- the connection ----------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Connection(amp.AMP):
             self._handshake_timer = self.around.clock.callLater(HANDSHAKE_S, self._no_handshake)
 
     def handshakeCompleted(self) -> None:
-        """Its certificate is good."""
+        """Accept the peer, whose certificate is good."""
         self.needs_handshake = False
         self._stop_timer()
 
@@ -117,7 +117,7 @@ class Connection(amp.AMP):
             self._handshake_timer = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It has gone. What it has asked for goes on; what it watched does not."""
+        """End the connection. Its commands continue, its watching ends."""
         self._stop_timer()
         if self.needs_handshake and not self._closing:
             self._log(f"no TLS connection: {why(reason.value)}")
@@ -142,7 +142,7 @@ class Connection(amp.AMP):
             self.transport.abortConnection()
 
     def ending(self) -> None:
-        """The connection ends: for those that have something to let go. It may come more than once."""
+        """The connection ends: every part releases what it holds. Can be called more than once."""
 
     def fault(self, what: str) -> None:
         """The peer has done what no program of ours does."""
@@ -159,7 +159,7 @@ class Connection(amp.AMP):
     # --- what comes in -----------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Take bytes of the program, within the limits."""
         self._parsing = True
         try:
             super().dataReceived(data)
@@ -167,7 +167,7 @@ class Connection(amp.AMP):
             self._parsing = False
 
     def resumeProducing(self) -> None:
-        """What was answered has left: look at what has come meanwhile."""
+        """Continue with the input that has arrived since the last answer left."""
         self.paused = False
         if self.transport is not None and not self._closing:
             self.transport.resumeProducing()
@@ -175,7 +175,7 @@ class Connection(amp.AMP):
                 self.dataReceived(b"")
 
     def stopProducing(self) -> None:
-        """The connection ends."""
+        """Stop: the transport has ended the connection."""
         self.paused = True
 
     def stringReceived(self, string: bytes) -> None:
@@ -189,11 +189,11 @@ class Connection(amp.AMP):
                 self._box_bytes = 0
 
     def lengthLimitExceeded(self, _: int) -> None:
-        """What has come is no AMP."""
+        """Close the connection: its input is no AMP."""
         self.fault("not AMP")
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """Nobody has asked for that."""
+        """Refuse a command that was not requested."""
         os.close(descriptor)
         self.fault("a file descriptor")
 

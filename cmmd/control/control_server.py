@@ -110,12 +110,12 @@ class ControlServer:
         self._ports: list[IListeningPort] = []
 
     def __len__(self) -> int:
-        """Connections standing."""
+        """Count the open connections of programs."""
         return sum(len(factory.connections) for factory in self._factories)
 
     @property
     def ports(self) -> Sequence[IListeningPort]:
-        """What is listened on, in the order of the doors."""
+        """List the listening ports, in the order of the doors."""
         return tuple(self._ports)
 
     async def listen(self) -> None:

@@ -1,4 +1,4 @@
-"""Where a daemon is, from what people write."""
+"""Find the endpoint of a daemon from what the operator writes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Why something was not done: one exception for each code, the same ones on both sides of the connection.
+"""Errors of the control port: one exception for each code, the same ones on both sides of the connection.
 
 Most are the desk's (:mod:`cmmd.fleet.errors`): the daemon answers with them. On the wire codes are in capitals.
 """

@@ -44,7 +44,7 @@ CONNECTING = "no connection yet"
 
 
 class Ask(Protocol):
-    """Asks the daemon."""
+    """Sends one request to the daemon."""
 
     def __call__(self, command: type[amp.Command], **arguments: Any) -> Coroutine[Deferred[Any], Any, dict[str, Any]]:
         """Send a command once.
@@ -55,7 +55,7 @@ class Ask(Protocol):
 
 
 class _Protocol(amp.AMP):
-    """One connection."""
+    """The AMP protocol of one connection."""
 
     transport: Any
 
@@ -103,13 +103,12 @@ class _Protocol(amp.AMP):
         return waiting.addBoth(ended)
 
     async def end(self) -> None:
-        """End it now."""
+        """End the connection at once."""
         if self.transport is not None:
             self.transport.abortConnection()
             await self.stands_for(ATTEMPT_S)
 
     async def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
-        """See Ask."""
         try:
             answer: dict[str, Any] = await self.callRemote(command, **arguments)
         except Exception as error:
@@ -134,7 +133,7 @@ class _Protocol(amp.AMP):
 
 
 class _Transport:
-    """What ClientService may do with a connection: end it, at once."""
+    """The transport as ClientService uses it: it can be closed at once."""
 
     def __init__(self, protocol: _Protocol) -> None:
         self._protocol = protocol

@@ -1,4 +1,4 @@
-"""Who may come in over a network: certificates, on both sides, against the owner's own CA."""
+"""Listeners of the control port: UNIX sockets and TLS, and the identity of the peer at each."""
 
 import re
 import socket
@@ -45,7 +45,7 @@ class ServerTLS:
     """The daemon's side of TLS: TLS 1.2 or later, and nobody without a certificate of the owner's CA.
 
     :param files: read now.
-    :raises TLSFilesError: see there.
+    :raises TLSFilesError: as its description says.
     """
 
     def __init__(self, files: TLSFiles) -> None:
@@ -120,7 +120,7 @@ def person_of(known: str) -> str:
 
 
 def requester(said: str | None, known: str) -> str:
-    """What the audit has: ``alice (uid 1000 pid 4711)``.
+    """Name the peer for the audit: ``alice (uid 1000 pid 4711)``.
 
     :param said: what the client says; nothing in it looks like what the door knows.
     :param known: what the door knows.
@@ -145,7 +145,7 @@ _NETWORK = ("tcp", "tcp6")
 
 
 class SocketInUse(Exception):
-    """Somebody serves at this UNIX socket, or it is no socket at all."""
+    """The UNIX socket is served by another process, or the path is no socket."""
 
 
 class TLSSettings(Struct, frozen=True):
@@ -229,7 +229,7 @@ def clear_stale(path: Path) -> None:
 
     The lock says nothing about a path outside of the state directory: so nobody may answer there either.
 
-    :raises SocketInUse: see there.
+    :raises SocketInUse: as its description says.
     :raises OSError: it cannot be looked at, or removed.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a watching program is told."""
+"""Notifications to watching programs, as one struct."""
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ __all__ = ["Notification"]
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """What has happened since the last news.
+    """Everything that has happened since the last notification.
 
     :ivar events: in the order of their numbers.
     :ivar live: devices with a new upload, and its number.

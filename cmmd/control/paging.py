@@ -18,7 +18,7 @@ _Record = TypeVar("_Record", bound=Struct)
 
 
 class Filled(Struct, frozen=True):
-    """A page.
+    """A page, filled as far as it fits.
 
     :ivar text: JSON, a list of records.
     :ivar count: how many.

@@ -1,4 +1,4 @@
-"""What the daemon answers to each command."""
+"""Answer the AMP commands of a program."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ DOOR = "amp"
 
 
 class Responder(Connection):
-    """Answers one program."""
+    """Answers the commands of one program."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -32,7 +32,7 @@ class Responder(Connection):
 
     @property
     def idle(self) -> bool:
-        """Whether the program waits for nothing, not even for news."""
+        """Tell whether the program waits for nothing, not even for news."""
         return super().idle and self._watcher is None
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Responder(Connection):
         self.fault(why)
 
     def ending(self) -> None:
-        """The connection ends."""
+        """Prepare for the end of the connection."""
         self._stop_watching()
 
     def _stop_watching(self) -> None:

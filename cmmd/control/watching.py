@@ -1,4 +1,4 @@
-"""What one watcher is told: gathered, bounded, and never faster than he takes it."""
+"""Notifications to one watcher: gathered, bounded, and sent no faster than the watcher takes them."""
 
 from collections import deque
 from collections.abc import Callable
@@ -57,11 +57,11 @@ class Watcher:
         self._stopped = False
 
     def follow(self, *unsubscribe: Callable[[], None]) -> None:
-        """What to call at the end, so that its sources tell it no more."""
+        """Subscribe, and return the call that ends the subscription."""
         self._sources.extend(unsubscribe)
 
     def event(self, event: Event) -> None:
-        """Something has happened."""
+        """Take an event over into the notifications."""
         if self._hostid in (None, event.hostid):
             if len(self._events) >= MOST_EVENTS:
                 self._events.popleft()

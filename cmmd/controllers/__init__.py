@@ -1,1 +1,1 @@
-"""What a controller's registers and coils mean: profiles, one TOML file per family, no code. No Twisted, no clock."""
+"""Profiles of controllers: the meaning of registers and coils, one TOML file a family. No Twisted, no clock."""

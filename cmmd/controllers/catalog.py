@@ -1,4 +1,4 @@
-"""Which profiles there are: the shipped ones and the user's; which one a controller has, and which of its commands."""
+"""The catalogue of profiles, shipped and the user's: which one a controller has, and which of its commands."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -25,7 +25,7 @@ LACKING = "this model has no such command, whatever profile is set"
 
 
 class Match(Struct, frozen=True):
-    """Which profile a ``moduletype`` has, and how certain that is.
+    """The profile that a ``moduletype`` has, and how certain that is.
 
     :ivar profile: with all of its commands, whether they are offered or not.
     :ivar by: ``model``: the profile's commands are verified for exactly this model; ``family``: the name begins like

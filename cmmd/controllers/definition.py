@@ -1,4 +1,4 @@
-"""What a profile file says: TOML text to a :class:`Definition`, checked value by value and then as a whole."""
+"""Read a profile file: TOML text to a :class:`Definition`, checked value by value and then as a whole."""
 
 import re
 import tomllib
@@ -54,7 +54,7 @@ class Definition(Entry, frozen=True, kw_only=True):
 
     @property
     def writable_by_raw_frames(self) -> Writable:
-        """Where raw frames may write.
+        """The ranges that raw frames can write to.
 
         As the file says, or else what it knows of the controller: units, coils and registers of its polls, and units
         and coils of its commands.
@@ -135,7 +135,7 @@ _Converted = TypeVar("_Converted")
 
 
 def _converted(values: Tables, kind: type[_Converted], tables: Tables) -> _Converted:
-    """Check values.
+    """Convert values, and check each of them.
 
     :param tables: where they come from, for the error.
     """

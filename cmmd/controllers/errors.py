@@ -1,4 +1,4 @@
-"""What can be wrong with profiles."""
+"""Errors in profiles of controllers."""
 
 __all__ = ["ProfileError"]
 

@@ -1,4 +1,4 @@
-"""What the parts of a profile file have in common: their base, and the constraints on their fields."""
+"""The common base of a profile file's parts, and the constraints on their fields."""
 
 from typing import Annotated
 

@@ -47,16 +47,16 @@ class Point(Entry, frozen=True, kw_only=True):
 
     @property
     def decimals(self) -> int:
-        """How many decimals of its engineering value count: as many as the scale has."""
+        """Count the significant decimals of the engineering value: as many as the scale has."""
         return len(f"{self.scale:.{_DECIMALS}f}".rstrip("0").partition(".")[2])
 
     @property
     def addresses(self) -> range:
-        """Its registers."""
+        """The addresses of the point's registers."""
         return range(self.address, self.address + (2 if self.type == "u32" else 1))
 
     def value(self, registers: Sequence[int | None]) -> Value:
-        """The engineering value.
+        """Scale a raw value to the engineering value.
 
         In a ``u32`` the high word alone tells no data: a low word of 32766 is a number like any other.
 
@@ -76,7 +76,7 @@ class Point(Entry, frozen=True, kw_only=True):
         return raw if self.scale == 1 else round(raw * self.scale, _DECIMALS)
 
     def plausible(self, value: float) -> bool:
-        """Whether an engineering value can be true; without a range every one can."""
+        """Tell whether an engineering value can be true; without a range every one can."""
         if self.plausible_range is None:
             return True
         lowest, highest = self.plausible_range

@@ -1,4 +1,4 @@
-"""What the device asks the controller for, again and again."""
+"""Polls of a profile: the reads that a device repeats at its controller."""
 
 from typing import Annotated, Literal
 
@@ -36,7 +36,7 @@ class Poll(Entry, frozen=True, kw_only=True):
 
     @property
     def most(self) -> int:
-        """How many coils or registers Modbus lets one request have."""
+        """The most coils or registers that Modbus allows in one request."""
         return COILS_PER_POLL if Function(self.function).reads_bits else REGISTERS_PER_POLL
 
     @property

@@ -24,7 +24,7 @@ MOST_REMEMBERED = 1024
 
 
 class Reader(Protocol):
-    """What is known of one controller's coils and holding registers. Addresses are 0-based."""
+    """Reads one controller's known coils and holding registers. Addresses are 0-based."""
 
     def coil(self, address: int, /) -> bool | None:
         """The state of a coil; None: not known."""
@@ -53,12 +53,12 @@ class _Conversions(dict[int | None, Value]):
 
 
 class Profile:
-    """What the registers of one family of controllers mean.
+    """The meaning of the registers of one family of controllers.
 
     :param name: what it is called: the file's name without ``.toml``.
     :param definition: what the file says.
     :raises ProfileError: the definition contradicts itself.
-    :ivar fingerprint: of its points: 16 hex digits that are others as soon as anything about a point is another.
+    :ivar fingerprint: of its points: 16 hex digits that change as soon as anything about a point changes.
     :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
     :ivar point_by_name: its points; :ivar point_by_address: those of one register.
     :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
@@ -121,7 +121,7 @@ class Profile:
         return f"{self.name}: {command} is not offered: {reason}"
 
     def completeness(self, reader: Reader) -> float | None:
-        """How much of what it names is known, 0..1; None: it names nothing."""
+        """The known share of the named points and signals, 0..1; None: the profile names none."""
         known = [reader.register(address) is not None for address in self._registers]
         known += [reader.coil(address) is not None for address in self._coils]
         return sum(known) / len(known) if known else None
@@ -143,7 +143,7 @@ class Profile:
         return dict(zip(self.point_by_name, self.values(reader), strict=True))
 
     def word(self, point: Point, value: Value) -> str | None:
-        """What the value of a point with an enum is called; None: there is no word for it."""
+        """Find the word for a value of a point with an enum; None: there is none."""
         if point.enum is None or not isinstance(value, int):
             return None
         return self._words[point.enum].get(value)
@@ -160,7 +160,7 @@ class Profile:
         return None if self._engine_point is None else self.word(self._engine_point, self.engine_state_number(reader))
 
     def engine_turns(self, reader: Reader) -> bool | None:
-        """Whether the engine turns; None: not known."""
+        """Tell whether the engine turns; None: not known."""
         state = self.engine_state_number(reader)
         return None if self._engine is None or state is None else state in self._engine.turns
 
@@ -170,7 +170,7 @@ class Profile:
         return set_modes[0] if len(set_modes) == 1 else None
 
     def signal_state(self, signal: Signal, reader: Reader) -> bool | None:
-        """Whether a signal is active: set, and meant in the engine's state. None: not known."""
+        """Tell whether a signal is active: set, and meant in the engine's state. None: not known."""
         coil = reader.coil(signal.address)
         if not coil or signal.only_in_engine_states is None:
             return coil

@@ -1,4 +1,4 @@
-"""How the parts of a profile must go together: what no single value can tell."""
+"""Check how the parts of a profile fit together: rules that no single value can break."""
 
 from collections.abc import Iterable, Iterator
 

@@ -24,7 +24,7 @@ States = Annotated[frozenset[RegisterValue], Meta(min_length=1)]
 
 
 class Signal(Entry, frozen=True, kw_only=True):
-    """``[signals]``: a coil.
+    """A coil of ``[signals]`` in a profile.
 
     ``only_in_engine_states``: the raw engine states in which the coil means anything. A generator that stands still has
     no voltage: its undervoltage coil is set and says nothing. None: in all.

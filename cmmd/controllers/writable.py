@@ -1,4 +1,4 @@
-"""Where raw Modbus frames may write to a controller."""
+"""Ranges of a controller that raw Modbus frames can write to."""
 
 from collections.abc import Iterable
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Why something was not done: one exception for each code, raised where the reason is found, the same at every door.
+"""Errors with a code: one exception for each, raised where the reason is found, the same at every door.
 
 A code is for programs and stays as it is; the text is for people.
 """
@@ -49,7 +49,7 @@ __all__ = [
 
 
 class Coded(Exception):
-    """Something was not done. ``code`` is for programs and stays as it is; the text is for people.
+    """An operation was not done. ``code`` is for programs and is stable; the text is for people.
 
     :ivar field: what in the question it is about, where whoever answers has a name for that.
     """
@@ -77,7 +77,7 @@ class UnknownCommand(NotAllowed):
 
 
 class BadFrame(NotAllowed):
-    """What should be written is no Modbus write."""
+    """The frame to be written is no Modbus write."""
 
     code = "bad_frame"
 

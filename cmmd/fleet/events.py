@@ -30,7 +30,7 @@ SUPPRESSED = "suppressed"
 
 
 class Kind(StrEnum):
-    """What can happen."""
+    """The kinds of events."""
 
     DEVICE_REGISTERED = "device_registered"
     ONLINE = "online"
@@ -60,7 +60,7 @@ class Kind(StrEnum):
 
 
 class Entry(Struct, frozen=True):
-    """What belongs to a kind.
+    """The properties of one kind of event.
 
     :ivar means: what has happened.
     :ivar details: the keys of its details, all of them always.
@@ -148,7 +148,7 @@ class _Share(Allowance):
 
 
 class _Limit:
-    """How often events of one kind are passed on: about each device, and about all of them.
+    """The limit of one kind's events: about each device, and about all.
 
     While most of what all can have is left, a device has its own share at once. The less is left, the longer a device
     has to have been quiet: hundreds of devices that cause all they can then wait for one another, and the first event
@@ -212,8 +212,7 @@ class Events:
         self.subscribe(keep)
 
     def emit(self, kind: Kind, hostid: str, *, about: Hashable | None = None, **details: Detail) -> None:
-        """Something has happened. Everybody has been told when this returns, unless it is called by a subscriber: then
-        as soon as the event before has been told to all.
+        """Publish an event. Subscribers are notified before this returns, or after the event in progress.
 
         :param hostid: the device.
         :param about: whom a limited kind counts for; None: the device.

@@ -39,7 +39,7 @@ log = Logger()
 
 
 class CommandTerms(Struct, frozen=True, kw_only=True):
-    """Whether commands are sent; seconds to wait for an answer; how many may wait for one device.
+    """Terms of commands: enabled or not, seconds to wait for an answer, the longest queue of a device.
 
     :ivar raw: whether raw Modbus frames are written.
     :ivar stood_still: for how many seconds, until just now, this process did; 0: it did not.
@@ -168,7 +168,7 @@ class Fleet:
         self.uploads.watch_values(confirmations.uploaded, confirmations.watched)
 
     def store_health(self) -> Health:
-        """Whether what is kept reaches the store, and how many rows wait for it."""
+        """Tell whether what is kept reaches the store, and how many rows wait for it."""
         store = self._store_health()
         return Health(up=store.up and self.journal.up, backlog=store.backlog + len(self.journal))
 

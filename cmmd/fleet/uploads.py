@@ -49,7 +49,7 @@ class WrongTime(ValueError):
 
 
 class Uploads:
-    """Takes uploads in.
+    """The pipeline that takes every upload through the fleet.
 
     :param now: Unix time in seconds.
     :param clock: for whatever waits.
@@ -187,7 +187,7 @@ class Uploads:
         return self._and_inputs(record, None)
 
     def plan(self, hostid: str) -> Plan:
-        """What a registered device has been told to poll."""
+        """Find the plan that a registered device was given."""
         return self._live[hostid].plan
 
     def registered(self, device: Device) -> None:
@@ -265,7 +265,7 @@ class Uploads:
         return None if durable is None else durable.addErrback(self._not_kept, record)
 
     def _inputs_alone(self, record: LiveRecord) -> Deferred[None] | None:
-        """The device's own inputs are others now: what is known of the controller gets no newer by it."""
+        """Take changed inputs of the device over: values of the controller become no newer by it."""
         self._look(record)
         for hook in self._hooks:
             hook(record)
@@ -299,7 +299,7 @@ class Uploads:
             record.fruitless = 0  # else again with the next one
 
     def _look(self, record: LiveRecord) -> bool:
-        """See what has happened since the upload before; True: something that a reading is kept for."""
+        """Detect changes since the upload before; True: one of them is a reason to keep a reading."""
         before = record.situation
         now = record.situation = merged_state(before, record.watch.situation(record.known))
         for kind, details in record.watch.changes(before, now):
@@ -357,9 +357,9 @@ class Uploads:
         return durable.addCallback(lambda _: deferLater(self._clock, HISTORIC_GAP_S))
 
     def _time_of(self, message: ReqData | ReqDataChange) -> int:
-        """When an upload was, in milliseconds.
+        """Date an upload, in milliseconds.
 
-        :raises WrongTime: see there.
+        :raises WrongTime: as its description says.
         """
         now_ms = int(self._now() * 1000)
         if message.itime is None:
@@ -379,5 +379,5 @@ def _first_failure(failure: Failure) -> Failure:
 
 
 def _is_unfinished(record: LiveRecord) -> bool:
-    """Whether something is left to tell or to keep, though the device may say nothing more."""
+    """Tell whether something is left to tell or to keep, though the device may say nothing more."""
     return record.unsettled or record.owed == "change" or record.inputs_at is not None

@@ -1,4 +1,4 @@
-"""Which writes of a server reach the bus: a list kept here, whatever the server says (docs/gateway.md, Orders)."""
+"""Allowed writes of a server: a list kept here, whatever the server says (docs/gateway.md, Orders)."""
 
 import re
 from collections.abc import Container, Iterable

@@ -1,4 +1,4 @@
-"""What one round of polling has brought: a block for each request of the plan, read, refused or not answered."""
+"""Blocks of one polling round: one for each request of the plan, read, refused or not answered."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ __all__ = ["Block", "alike", "joined", "nothing", "told_apart", "unread"]
 
 
 class Block(NamedTuple):
-    """What became of one request of the plan.
+    """The result of one request of the plan.
 
     :ivar frame: the response as read, or the exception; None: there was no answer.
     :ivar payload: the values in it; None: there are none.

@@ -1,4 +1,4 @@
-"""What the configuration's tables mean together: what the gateway is wired up with, checked, and nothing opened."""
+"""Check the gateway's configuration as a whole, and build its parts from it; nothing is opened."""
 
 from collections.abc import Container
 from contextlib import suppress
@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 
 
 def login_address(server: settings.Server) -> Address:
-    """Where to log in.
+    """Find the address to log in at.
 
     :raises SettingsError: that is no address.
     """

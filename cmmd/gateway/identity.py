@@ -1,4 +1,4 @@
-"""Who the gateway says it is at login (protocol section 4.1)."""
+"""The identity that the gateway logs in with (protocol section 4.1)."""
 
 import hmac
 import re
@@ -97,7 +97,7 @@ def own_password(device: Device, state: Path) -> str:
 
 
 def login_params(device: Device, hostid: str, password: str) -> LoginParams:
-    """What login says, but for port and baud rate. Without a hostname it is that of this machine.
+    """Build the parameters of a login, without port and baud rate. Default hostname: this machine's.
 
     :raises IdentityError: a value is not what the protocol allows.
     """

@@ -23,17 +23,17 @@ class InputError(ValueError):
 
 
 class Contact(Protocol):
-    """Something that is on or off."""
+    """A contact that is on or off."""
 
     def read(self) -> bool:
-        """Whether it is on.
+        """Read the states of all inputs.
 
         :raises OSError: nobody knows.
         :raises ValueError: likewise: what is there says neither.
         """
 
     def close(self) -> None:
-        """Let go of it; it may be read again."""
+        """Release the contact; it can be read again."""
 
 
 class FileContact:
@@ -47,7 +47,7 @@ class FileContact:
         self._active_low = active_low
 
     def read(self) -> bool:
-        """See :class:`Contact`."""
+        """Read the states of all inputs."""
         file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not stop everything
         try:
             text = os.read(file, LONGEST_VALUE).strip()
@@ -58,7 +58,7 @@ class FileContact:
         return (text == b"1") is not self._active_low
 
     def close(self) -> None:
-        """See :class:`Contact`; nothing is held."""
+        """Release nothing, since nothing is held."""
 
 
 class GpioContact:
@@ -83,7 +83,7 @@ class GpioContact:
         self._request: Any = None
 
     def read(self) -> bool:
-        """See :class:`Contact`."""
+        """Read the states of all inputs."""
         try:
             if self._request is None:
                 self._request = self._request_lines(self._chip, {self._line: self._settings}, "cmm-gateway")
@@ -93,7 +93,6 @@ class GpioContact:
             raise
 
     def close(self) -> None:
-        """See :class:`Contact`."""
         request, self._request = self._request, None
         if request is not None:
             request.release()
@@ -138,7 +137,7 @@ class Inputs:
         self.states: dict[str, int | None] = dict.fromkeys(contacts)
 
     def read(self) -> InputStates:
-        """Read them.
+        """Read the states of all inputs.
 
         :return: 0 or 1; None where there is no such input, or nobody knows. Where nobody knows whether remote control
             is inhibited, it is.
@@ -150,7 +149,7 @@ class Inputs:
         return InputStates(*(shown.get(name) for name in NAMES))
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release the contacts of all inputs."""
         for contact in self._contacts.values():
             contact.close()
 

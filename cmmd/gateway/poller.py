@@ -47,20 +47,20 @@ but changes cannot say that nothing is known any more, and a server would take t
 
 
 class Exchanges(Protocol):
-    """What is needed of a :class:`cmmd.gateway.bus.Bus`."""
+    """The part of a :class:`cmmd.gateway.bus.Bus` that polling needs."""
 
     def read(self, request: ReadRequest) -> Awaitable[str]:
-        """See Bus."""
+        """Do as the method of ``Bus`` does."""
 
     def write(self, request: WriteRequest, veto: Precondition) -> Awaitable[None]:
-        """See Bus."""
+        """Do as the method of ``Bus`` does."""
 
     def write_first(self, request: WriteRequest, waits_s: float) -> Awaitable[None]:
-        """See Bus."""
+        """Do as the method of ``Bus`` does."""
 
 
 class Wiring(Protocol):
-    """How the controller is wired, in the codes of section 4.1, and how to change it."""
+    """The wiring of the controller, in the codes of section 4.1, and the way to change it."""
 
     @property
     def module_port(self) -> int:
@@ -87,7 +87,7 @@ class BusSource:
     each request is answered by ourselves, as Modbus gateways do: with exception 0B, the device behind us does not
     respond.
 
-    An exception of the controller is an answer, and is uploaded as it came: it says what is the matter, spoils no other
+    An exception of the controller is an answer, and is uploaded as it came: it names the fault, spoils no other
     frame, and keeps the place of its request, so that the frames behind it can still be told apart by their order.
 
     Changes cannot say that something is not known any more. So where values that the server has cannot be read for a
@@ -147,15 +147,13 @@ class BusSource:
         self._warned = False  # of a byte order that nobody has told
 
     def identity(self) -> LoginParams:
-        """See Source."""
         return replace(self._identity(), modulePort=self._wiring.module_port, moduleBaud=self._wiring.module_baud)
 
     def inputs(self) -> InputStates:
-        """See Source."""
         return self._inputs()
 
     def follow(self, plan: str, data_mode: int) -> None:
-        """See Source. From now on nothing counts as uploaded.
+        """Begin a session: nothing counts as uploaded any more.
 
         :raises cmmd.modbus.frames.ModbusFrameError: it is no plan.
         """
@@ -179,12 +177,10 @@ class BusSource:
     # --- polling -----------------------------------------------------------------------------------------------------
 
     async def full_upload(self) -> str:
-        """See Source."""
         plan = self._plan
         return self._full(plan, await self._poll(plan))
 
     def reading(self) -> str:
-        """See Source."""
         plan, blocks = self._last
         return "" if nothing(blocks) else joined(blocks, told_apart(plan, blocks, self._alike))
 
@@ -203,7 +199,6 @@ class BusSource:
         return joined(blocks, places)
 
     async def change_upload(self) -> ChangeParams | str | None:
-        """See Source."""
         plan = self._plan
         was_silent = self.silent
         blocks = await self._poll(plan)
@@ -225,7 +220,7 @@ class BusSource:
         return change_params(changes)
 
     def _is_overdue(self, blocks: Sequence[Block]) -> bool:
-        """Whether values that the server has could not be read for so long that it must not take them for true."""
+        """Tell whether values that the server has could not be read for so long that it must not take them for true."""
         for place in self._uploaded:
             if blocks[place].payload is None:
                 self._missed[place] += 1
@@ -270,7 +265,7 @@ class BusSource:
 
     @property
     def unread(self) -> list[str]:
-        """Which values of the plan were not read in the last round, and why."""
+        """List the values of the plan that the last round could not read, and the reasons."""
         return unread(*self._last)
 
     def _notice_unread(self) -> None:
@@ -300,7 +295,7 @@ class BusSource:
     # --- obeying -----------------------------------------------------------------------------------------------------
 
     async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
-        """See Source. Taken are intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
+        """Write intact requests of functions 05, 06, 0F and 10; nothing else gets onto the bus."""
         why_not = self._inhibition() or veto()
         if why_not is not None:
             self._log.info("{request} was not done: {error}", request=quoted(frame), error=why_not)
@@ -330,11 +325,10 @@ class BusSource:
             )
 
     def is_stop(self, frame: str) -> bool:
-        """See Source. It is the stop command of the profile of the moduletype, to the controller or to unit 00."""
+        """Recognise the stop command of the moduletype's profile, to the controller or to unit 00."""
         return self._stop_request(frame) is not None
 
     async def stop(self, frame: str, waits_s: float) -> bool:
-        """See Source."""
         request = self._stop_request(frame)
         if request is None:
             return False
@@ -356,7 +350,6 @@ class BusSource:
         return True
 
     async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
-        """See Source."""
         if self._inhibited:
             return False
         return await self._wiring.change(module_port, module_baud, lambda: self._inhibition() or veto())

@@ -1,4 +1,4 @@
-"""Which serial port is in use, and how fast: as configured, until the server changes it (protocol section 4.6)."""
+"""The serial port in use and its speed: as configured, until the server changes it (protocol section 4.6)."""
 
 from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
@@ -35,7 +35,7 @@ _PORT_TITLES = {1: "LINK", 2: "RS485", 3: "RS232", 4: "USB"}
 
 
 def named(module_port: int | None, module_baud: int | None) -> str:
-    """What people call a port and a speed; None: not said, ``?`` behind a code that means nothing."""
+    """Name a port and a speed; None: not said, ``?`` behind a code without meaning."""
     port = _PORT_TITLES.get(module_port, f"modulePort {module_port}?") if module_port is not None else ""
     rates = dict(enumerate(BAUD_RATES[:CODED]))
     baud = f"{rates[module_baud]} bit/s" if module_baud in rates else f"moduleBaud {module_baud}?"
@@ -74,7 +74,7 @@ class Rewirable(Protocol):
 
 
 def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Logger) -> Wires:
-    """What to begin with: what the server ordered last, unless the configuration has been changed since.
+    """Choose the first settings: the server's last order, unless the configuration has changed since.
 
     :param file: where a :class:`PortSettings` keeps it.
     :param there: codes of the ports that have a URL.
@@ -97,7 +97,7 @@ def wires_at_start(file: Path, configured: Wires, there: Container[int], log: Lo
 
 
 def _working_at_start(file: Path, wires: Wires, configured: Wires) -> Wires | None:
-    """Where the controller answered before the server ordered what it has not answered at yet; None: there is none."""
+    """The last settings that the controller answered at, while newer ones have no answer yet; None: there are none."""
     try:
         kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
     except (OSError, msgspec.MsgspecError):
@@ -148,7 +148,7 @@ class PortSettings:
 
     @property
     def module_port(self) -> int:
-        """``modulePort`` now."""
+        """The ``modulePort`` that is in use."""
         return self._wires.module_port
 
     @property

@@ -127,7 +127,7 @@ class Buffer(Section, frozen=True, kw_only=True):
 
 
 class Input(Section, frozen=True, kw_only=True):
-    """``[inputs.NAME]``: one contact."""
+    """The contact of one ``[inputs.NAME]``."""
 
     source: str = ""
     active_low: bool = False
@@ -152,7 +152,7 @@ class Status(Section, frozen=True, kw_only=True):
 
 
 class Settings(Section, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole content of a configuration file."""
 
     device: Device = field(default_factory=Device)
     server: Server = field(default_factory=Server)

@@ -62,7 +62,7 @@ class Options(CommandLine):
     state: Path
 
     def postOptions(self) -> None:
-        """Read the configuration."""
+        """Read the configuration of the gateway."""
         foreground_without_pidfile(self.parent)
         if self["config"] is None:
             raise usage.UsageError("--config FILE is required; etc/gateway.toml has every option")
@@ -109,7 +109,7 @@ class Gateway(Service):
         self._lock: IO[str] | None = None
 
     def startService(self) -> None:
-        """Open everything.
+        """Open the port, the buffer and the link.
 
         :raises SystemExit: that is impossible; nothing is left running.
         :raises StartFailed: the same in the background, where twistd tells it to whoever started it.

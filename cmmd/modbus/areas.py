@@ -82,7 +82,7 @@ class Area(Struct, gc=False):
 
 
 def part_of(area: Area, start: int, end: int) -> Area:
-    """What an area holds from one place to another."""
+    """Cut a part out of an area, from one place to another."""
     width = BIT if area.start < FIRST_REGISTER else REGISTER
     bits = (end - start) * width
     values = int.from_bytes(area.values, "little") >> (start - area.start) * width & (1 << bits) - 1

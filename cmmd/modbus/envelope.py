@@ -1,4 +1,4 @@
-"""What all Modbus RTU frames share (section 8): hex text, a CRC, a unit, a function; several separated by ``;``."""
+"""The common part of Modbus RTU frames (section 8): hex text, CRC, unit, function; several separated by ``;``."""
 
 from enum import IntEnum
 
@@ -42,12 +42,12 @@ class Function(IntEnum):
 
     @property
     def reads(self) -> bool:
-        """Whether the function reads, bits or registers."""
+        """Tell whether the function reads, bits or registers."""
         return self <= Function.READ_INPUT_REGISTERS
 
     @property
     def reads_bits(self) -> bool:
-        """Whether the function reads coils or inputs (packed bits) and not registers."""
+        """Tell whether the function reads coils or inputs (packed bits) and not registers."""
         return self <= Function.READ_DISCRETE_INPUTS
 
 

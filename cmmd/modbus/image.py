@@ -1,4 +1,4 @@
-"""What is known of one device's coils, inputs and registers: the ``data`` and ``mask`` of section 7.
+"""The image of one device's coils, inputs and registers: the ``data`` and ``mask`` of section 7.
 
 Uploads merge into it (sections 4.4 and 4.5), readers look values up, the store keeps it as bytes.
 
@@ -63,7 +63,7 @@ MAX_ENCODED_LENGTH = 1 + MAX_AREAS * _AREA_HEAD.size + MAX_VALUE_BYTES
 
 
 class ImageError(ValueError):
-    """What is no image, or has no place in one; the message says why and holds no peer text."""
+    """The bytes are no image, or have no place in one; the message says why and holds no peer text."""
 
 
 class ImageFullError(ImageError):
@@ -222,7 +222,7 @@ class RegisterImage:
             raise ImageFullError(f"more than {MAX_VALUE_BYTES} bytes of values")
 
     def __bool__(self) -> bool:
-        """Whether anything is known."""
+        """Tell whether anything is known."""
         return bool(self._areas)
 
     # --- to read -----------------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def place_of(function: Function, address: int) -> int:
 
 
 def _place(function: Function, address: int, count: int) -> int:
-    """Where these addresses begin.
+    """Find the place of these addresses.
 
     :raises ImageError: there are no such addresses, or the function does not read.
     """

@@ -1,4 +1,4 @@
-"""How values stand in frames: registers big-endian, bits packed eight a byte, least significant first (section 8)."""
+"""Pack values into frames: registers big-endian, eight bits a byte, least significant first (section 8)."""
 
 from collections.abc import Sequence
 from struct import error as struct_error

@@ -145,7 +145,7 @@ def parse_response(text: str) -> Response:
 
 
 class ExpectedResponse:
-    """What the response to one read request looks like: the short way for what comes as it should.
+    """The expected response to one read request: a short way for the usual case.
 
     :param request: the request.
     """
@@ -226,7 +226,7 @@ def _parse_other_response(body: bytes) -> WriteResponse | ExceptionResponse:
 
 
 def matches(request: Request, response: Response) -> bool:
-    """Whether a response may be the answer to a request, by all that a response says (section 4.4).
+    """Tell whether a response may be the answer to a request, by all that a response says (section 4.4).
 
     Reads: unit, function and byte count. Writes: the echo. An exception answers any request of its unit and function.
     """
@@ -243,7 +243,7 @@ def matches(request: Request, response: Response) -> bool:
 
 
 def write_response(request: WriteRequest) -> WriteResponse:
-    """What a device answers that did what the request asks for."""
+    """Build the response of a device that did what the request wants."""
     return WriteResponse(request.unit, request.function, request.address, request.word)
 
 

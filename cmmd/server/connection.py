@@ -172,7 +172,7 @@ class DeviceConnection(Protocol, ABC):
             self._idle = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        """Leave nothing behind."""
+        """Cancel all that waits for this connection."""
         self._wait_no_more()
         pacing = self._flow.pacing
         for call in (self._linger, self._next_turn, None if pacing is None else pacing.look):

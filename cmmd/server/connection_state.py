@@ -51,13 +51,13 @@ class ConnectionActions(Protocol):
         """The first message has so long to come as ``login_timeout`` says."""
 
     def stopped_waiting(self) -> None:
-        """It came, or need not come any more."""
+        """Stop the timer: the message arrived, or is not needed any more."""
 
     def joined(self) -> None:
         """The connection is the session of the device ``hostid`` from here on."""
 
     def left(self) -> None:
-        """It no longer is."""
+        """Leave presence: the session is detached."""
 
     def end(self) -> None:
         """Send what is unsent, then close."""

@@ -43,7 +43,7 @@ class ForeignProtocols:
         self._line = b"\n"  # the end of the bytes so far, where that may be the beginning of a Host line
 
     def recognized(self, segment: bytes) -> bool:
-        """Whether the connection, up to the end of this segment, is of another protocol."""
+        """Tell whether the connection, up to the end of this segment, is of another protocol."""
         if self._start is not None and self._starts_as_another(self._start, segment):
             return True
         if not self._line and b"\n" not in segment:

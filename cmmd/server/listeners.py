@@ -22,7 +22,7 @@ log = Logger()
 
 
 class Role(StrEnum):
-    """What a listener is meant for; any message may come in at any (protocol section 1)."""
+    """The purpose of a listener; any message is accepted at any of them (protocol section 1)."""
 
     LOGIN = "login"
     LIVE = "live"
@@ -90,7 +90,7 @@ class DeviceListeners:
         self._take_out = self._gone  # one method object for all sessions
 
     def __len__(self) -> int:
-        """Connections standing."""
+        """Count the open connections of devices."""
         return len(self._connections)
 
     def by_role(self) -> dict[str, int]:
@@ -106,7 +106,7 @@ class DeviceListeners:
         return counts
 
     async def listen(self, listeners: Iterable[Listener]) -> None:
-        """Take connections.
+        """Listen on all endpoints.
 
         :raises ListenError: an address is taken, not ours, or none; nothing is listened on then.
         """

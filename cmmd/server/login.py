@@ -16,7 +16,7 @@ __all__ = ["Advertised", "LoginHandler", "UploadTerms"]
 
 
 class UploadTerms(Struct, frozen=True, kw_only=True):
-    """What devices are told about uploading: rates in milliseconds; ``data_mode`` 0 changes only, 1 everything.
+    """Upload rates for devices in milliseconds; ``data_mode`` 0: changes only, 1: everything.
 
     ``reset_packet_num``: after that many change packets a device starts over with a full set; 0: it is not told.
     """
@@ -44,16 +44,16 @@ class Advertised:
         self.historic_ports: Sequence[int] = ()
 
     def live(self, host: str, port: int) -> str:
-        """Where live uploads go, for a device that reached us on this host and port."""
+        """Choose the address of live uploads for a device that reached the server on this host and port."""
         return self._live or f"{host}:{_port(port, self.live_ports)}"
 
     def historic(self, host: str, port: int) -> str:
-        """Where history uploads go, likewise."""
+        """Choose the address of history uploads for a device that reached the server on this host and port."""
         return self._historic or f"{host}:{_port(port, self.historic_ports)}"
 
 
 class LoginHandler:
-    """Answers logins.
+    """Answers the logins of devices.
 
     :param registry: decides.
     :param logged_in: told of every device that has logged in.
@@ -88,7 +88,7 @@ class LoginHandler:
     async def answer(
         self, params: LoginParams, peer: str, reached: tuple[str, int], wanted: Callable[[], bool]
     ) -> LoginAnswer:
-        """Decide a login.
+        """Decide a login and build its answer.
 
         :param params: what the device said.
         :param peer: its host.

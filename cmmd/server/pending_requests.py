@@ -22,7 +22,7 @@ SendUnsolicited = Callable[[bytes, Callable[[], bool]], Callable[[], None]]
 
 
 class UnmatchedReply(Enum):
-    """What an answer is that nobody waits for."""
+    """The kind of an answer that no request waits for."""
 
     LATE = auto()
     """To what was sent, but is not waited for any more."""
@@ -49,7 +49,7 @@ class _PendingRequest:
 
 
 class PendingRequests:
-    """What waits to be sent on one connection, and what is in flight. Each ends once, however it ends.
+    """Requests that wait to be sent on one connection, and those in flight. Each ends exactly once.
 
     Without uids nobody can tell apart: resets, and writes of the same frames where the device leaves uids out. Where
     one has had no answer in time and the next is in flight, an answer that comes is taken for the next one's.
@@ -130,7 +130,7 @@ class PendingRequests:
     def _fail(
         self, trip: _PendingRequest, unknown: type[NoAnswer | Lost | NotSent], why: str, why_not_sent: str
     ) -> None:
-        """Nobody knows what became of what was sent; of what was not, everybody."""
+        """Fail a request: its outcome is unknown if it was sent, and ``not sent`` otherwise."""
         if self._standing.get(_key_of(trip.message)) is not trip:  # withdrawn by who heard of another one's end
             return
         self._remove(trip, UnmatchedReply.LATE)
@@ -143,7 +143,7 @@ class PendingRequests:
             self._remove(trip, UnmatchedReply.LATE)
 
     def _remove(self, trip: _PendingRequest, further: UnmatchedReply) -> None:
-        """It has ended.
+        """Remove a request that has ended.
 
         :param further: what one more answer would be.
         """
@@ -161,12 +161,12 @@ class PendingRequests:
 
 
 def _key_of(message: Message) -> object:
-    """What tells its answer: its uid; a reset has none."""
+    """Find the key that identifies the answer: its uid; a reset has none."""
     return message.uid if isinstance(message, WriteConfig) else Reset  # ours always has one
 
 
 def _echoes(answer: WriteConfigAnswer, message: Message) -> bool:
-    """Whether an answer repeats what was sent: the frames, or port and baud."""
+    """Tell whether an answer repeats what was sent: the frames, or port and baud."""
     if isinstance(message, Reset):
         return False
     if message.result is not UNSET:

@@ -59,7 +59,7 @@ class JSONReceiver(DeviceConnection):
 
     @abstractmethod
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
-        """Handle one document.
+        """Handle one document of the peer.
 
         :return: None, or a Deferred that fires when the next document may be handled.
         :raises PeerError: answered by ``peer_error``; a FrameError counts towards the end of the connection.

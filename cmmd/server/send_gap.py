@@ -1,4 +1,4 @@
-"""When a message of ours may go: never in one segment with an answer (protocol section 1).
+"""Delay server-initiated messages so that they never share a segment with an answer (protocol section 1).
 
 Modules parse one object a receive. So a message of ours goes in a pause: ``gap`` seconds after the last write, and once
 the device has acknowledged what we wrote. For what it has not, there are two reasons to wait: the kernel may send it
@@ -52,7 +52,7 @@ class SendGap:
         self.look: IDelayedCall | None = None
 
     def add(self, apart: UnsolicitedMessage) -> None:
-        """One more waits."""
+        """Count one more message that waits."""
         self._waiting.append(apart)
 
     def withdraw(self, apart: UnsolicitedMessage) -> None:
@@ -65,7 +65,7 @@ class SendGap:
         self._waiting.clear()
 
     def holds_documents(self, now: float) -> bool:
-        """Whether the next document has to wait, so that there is a pause: one of ours has waited for too long."""
+        """Tell whether the next document has to wait, so that there is a pause: one of ours has waited for too long."""
         return bool(self._waiting) and now - self._waiting[0].since >= PATIENCE_S
 
     def patience_left(self, now: float) -> float:
@@ -75,7 +75,7 @@ class SendGap:
 
     @property
     def over(self) -> bool:
-        """Whether none waits, and no answer has to wait for one."""
+        """Tell whether none waits, and no answer has to wait for one."""
         return not (self._waiting or self.holds_answers)
 
     def pause_missing(self, quiet_s: float, handle: object) -> float:

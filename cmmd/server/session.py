@@ -38,7 +38,7 @@ log = Logger()
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What every session works with. ``now`` is Unix time in seconds; ``ours`` knows the uids of our commands."""
+    """The parts that every session works with. ``now`` is Unix time in seconds; ``ours`` knows the daemon's uids."""
 
     limits: Limits
     clock: IReactorTime
@@ -68,7 +68,7 @@ class _Attached(Struct):
 class Session(JSONReceiver):
     """A connection from a device: short for a login, long once it is attached.
 
-    :param around: see there.
+    :param around: as its description says.
     :param carries_commands: False on a port that is for history only.
     :param gone: told when the connection has ended.
     :ivar hostid: the device that it is attached to; None: to none.
@@ -103,7 +103,6 @@ class Session(JSONReceiver):
 
     @property
     def carries_commands(self) -> bool:
-        """See Attached."""
         return self._carries_commands
 
     # What happens to the connection.
@@ -130,7 +129,7 @@ class Session(JSONReceiver):
     def round_trip(
         self, message: messages.WriteConfig | messages.Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[messages.WriteConfigAnswer | messages.ResetAnswer]:
-        """See Attached. Several may be under way, of each uid one; a second reset beside another one is NotSent."""
+        """Send a message; several can be under way, one of each uid. A second reset beside another is NotSent."""
         if self._attached is None or self.ending:
             return fail(NotSent("the connection has ended"))
         begun = self._round_trips(self._attached).begin(
@@ -170,31 +169,26 @@ class Session(JSONReceiver):
     # What is done with it in its life (Lived).
 
     def started_waiting(self) -> None:
-        """See Lived."""
         self._waiting = self.clock.callLater(self._context.limits.login_timeout, self._first_message_overdue)
         self._context.door.came(self)
 
     def stopped_waiting(self) -> None:
-        """See Lived."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
         self._context.door.used(self)
 
     def end(self) -> None:
-        """See Lived."""
         super().end()
         if self.connected:  # closing connections are places, too, that a stranger could take all of
             self._context.door.came(self)
 
     def joined(self) -> None:
-        """See Lived."""
         assert self.hostid is not None
         self._attached = _Attached(self._context.uploads.plan(self.hostid), int(self._context.now() * 1000))
         self._context.presence.attach(self.hostid, self)
 
     def left(self) -> None:
-        """See Lived."""
         assert self.hostid is not None
         assert self._attached is not None
         attached, self._attached = self._attached, None
@@ -225,7 +219,7 @@ class Session(JSONReceiver):
         return outcome
 
     def documentReceived(self, document: bytes) -> Deferred[None] | None:
-        """Answer one message."""
+        """Answer one message of the device."""
         outcome = self._answer(read_from_device(document, self._context.limits.max_depth))
         if isinstance(outcome, bytes):
             self.send(outcome)

@@ -1,4 +1,4 @@
-"""What the kernel is told and asked about the socket of a device."""
+"""Kernel options and queries for the socket of a device."""
 
 import socket
 import struct

@@ -59,7 +59,7 @@ class SimulatedDevice:
         self.input_states: InputStates = NO_INPUTS
 
     def identity(self) -> LoginParams:
-        """How it logs in (section 4.1), wired as it is now."""
+        """Build the identity for a login (section 4.1), wired as now."""
         return self._identity
 
     def follow(self, plan: str, data_mode: int) -> None:  # noqa: ARG002 - it reads the same way in both modes
@@ -87,7 +87,7 @@ class SimulatedDevice:
         return change_params(changes)
 
     def reading(self) -> str:
-        """What was read last (section 4.4)."""
+        """The last reading (section 4.4)."""
         return ";".join(map(read_response, self._plan, self._uploaded)) if self._uploaded else ""
 
     def inputs(self) -> InputStates:
@@ -154,7 +154,7 @@ class SimulatedDevice:
 
     @property
     def _says(self) -> bool | None:
-        """What it says instead of obeying; None: it obeys."""
+        """Find the answer that replaces execution; None: the device executes the command."""
         return None if self._misbehaviour is None else self._misbehaviour.says
 
     def _read(self) -> list[bytes]:

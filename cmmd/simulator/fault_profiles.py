@@ -1,4 +1,4 @@
-"""What devices do that answer orders wrongly, late or not at all: a table of manners, and a device's share of it."""
+"""Faulty answers of devices, wrong, late or none: a table of manners, and the share of each device in it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
@@ -27,7 +27,7 @@ DEVICE_FAILURE = 4
 
 
 class Turn(NamedTuple):
-    """How one order is answered.
+    """The answer to one command.
 
     :ivar manner: a name in :data:`MANNERS`.
     :ivar seconds: how late, where it is late.
@@ -154,7 +154,7 @@ def _turn(word: str) -> Turn:
 
 
 class FaultProfile:
-    """How one device answers: order by order the next of its turns, and the first again after the last.
+    """The answers of one device: command by command the next of its turns, in a circle.
 
     :param turns: at least one.
     :param random: decides what is wrong in wrong answers.
@@ -167,7 +167,7 @@ class FaultProfile:
 
     @property
     def says(self) -> bool | None:
-        """What the writes of the order at hand end with, without being carried out; None: they are carried out."""
+        """Find the answer that replaces the writes of the current command; None: they are executed."""
         return MANNERS[self._turn.manner].says
 
     def answers(self, answer: OrderAnswer) -> Iterable[Step]:

@@ -49,7 +49,7 @@ _PLACES = (
 
 
 def identities(devices: int, seed: int, model: str) -> Iterator[LoginParams]:
-    """Who the devices are: the same for the same seed, always.
+    """Generate the identities of the devices: the same for the same seed.
 
     :param devices: how many.
     :param model: their controllers' model.
@@ -159,7 +159,7 @@ class Fleet(MultiService):
         self._looking.start(LOOK_INTERVAL_S, now=False)
 
     def stopService(self) -> "Deferred[list[Any]]":
-        """Close all connections.
+        """Close all connections of the fleet.
 
         :return: fires when they are closed.
         """

@@ -87,7 +87,7 @@ class Options(CommandLine):
         return f"{super().getUsage(width)}{_MISBEHAVIOUR}{kinds}"
 
     def postOptions(self) -> None:
-        """Check the values."""
+        """Check the values of the options."""
         if self["server"] is None:
             raise usage.UsageError("--server HOST:PORT is required")
         try:

@@ -31,7 +31,7 @@ def undamaged(found: Iterable[T | CorruptRow], store: str, log: Logger) -> list[
 
 
 def all_or_corruption(found: Iterable[T | CorruptRow]) -> list[T]:
-    """What was found, all of it.
+    """Return all records, or raise for damaged rows.
 
     :raises DamagedRow: one of them is damaged.
     """

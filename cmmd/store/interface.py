@@ -48,14 +48,14 @@ class DuplicateDevice(StoreError):
 
 
 class Health(Struct, frozen=True):
-    """Whether the store takes rows, and how many wait elsewhere for it."""
+    """The health of the store: up or not, and the number of rows that wait elsewhere for it."""
 
     up: bool = True
     backlog: int = 0
 
 
 class Snapshot(Struct, kw_only=True):
-    """What a store has when it is opened, as far as a daemon needs it to go on.
+    """The content of a store at its opening, as far as a daemon needs it to continue.
 
     :ivar devices: every device, by number.
     :ivar profiles: every profile version, by number.
@@ -87,16 +87,16 @@ class IStore(Interface):
     def open() -> Deferred[Snapshot]:
         """Open, bring the schema up to date, and read what is needed to go on.
 
-        :raises SchemaTooNew: see there.
-        :raises StoreUnavailable: see there.
+        :raises SchemaTooNew: as its description says.
+        :raises StoreUnavailable: as its description says.
         """
 
     def add_device(device: Device) -> Deferred[Device]:
         """Keep a new device.
 
         :return: the record with its number; numbers start at 1 and never come again.
-        :raises DuplicateDevice: see there.
-        :raises StoreUnavailable: see there.
+        :raises DuplicateDevice: as its description says.
+        :raises StoreUnavailable: as its description says.
         """
 
     def write(rows: Sequence[Row]) -> Deferred[None]:
@@ -106,31 +106,31 @@ class IStore(Interface):
         A device, an alarm or a command replaces the one with its number, a last upload the one of its device. Numbers
         are raised, never lowered.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def readings(query: Query) -> Deferred[list[Reading]]:
         """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, likewise below.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def alarms(query: Query) -> Deferred[list[Alarm]]:
         """Alarms, open or cleared, in the order of ``(raised_at, number)``.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def events(query: Query) -> Deferred[list[Event]]:
         """Events in the order of ``(at, number)``.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def commands(query: Query) -> Deferred[list[Command]]:
         """Commands in the order of ``(accepted_at, number)``.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def forget(before: int, limit: int) -> Deferred[int]:
@@ -139,14 +139,14 @@ class IStore(Interface):
         :param before: Unix time in milliseconds; an alarm counts from when it was cleared, a command from its end.
         :param limit: how many of each at most.
         :return: how many were deleted, of all four together.
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def claim(writer: str) -> Deferred[None]:
         """Note who writes here from now on: rows that somebody else still holds may have numbers that are taken.
 
         :param writer: an identity, see Kept.
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def close() -> Deferred[None]:

@@ -51,7 +51,6 @@ class MemoryStore:
         )
 
     def open(self) -> Deferred[Snapshot]:
-        """See IStore."""
         return succeed(
             Snapshot(
                 devices=[device for _, device in sorted(self._devices.items())],
@@ -71,7 +70,6 @@ class MemoryStore:
         )
 
     def add_device(self, device: Device) -> Deferred[Device]:
-        """See IStore."""
         if device.hostid in self._numbers:
             return fail(DuplicateDevice(device.hostid))
         added = replace(device, number=max(self._devices, default=0) + 1)
@@ -79,27 +77,21 @@ class MemoryStore:
         return succeed(added)
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore."""
         return execute(self._write, rows)
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore."""
         return succeed(self._readings.page(query))
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
-        """See IStore."""
         return succeed(self._alarms.page(query))
 
     def events(self, query: Query) -> Deferred[list[Event]]:
-        """See IStore."""
         return succeed(self._events.page(query))
 
     def commands(self, query: Query) -> Deferred[list[Command]]:
-        """See IStore."""
         return succeed(self._commands.page(query))
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
-        """See IStore."""
         return succeed(
             self._readings.forget(before, limit)
             + self._alarms.forget(before, limit)
@@ -108,12 +100,10 @@ class MemoryStore:
         )
 
     def claim(self, writer: str) -> Deferred[None]:
-        """See IStore."""
         self._writer = writer
         return succeed(None)
 
     def close(self) -> Deferred[None]:
-        """See IStore."""
         return succeed(None)
 
     def _write(self, rows: Sequence[Row]) -> None:

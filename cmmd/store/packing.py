@@ -21,7 +21,7 @@ def pack_points(points: Sequence[float | None]) -> bytes:
 
 
 def unpack_points(packed: bytes) -> tuple[float | None, ...]:
-    """What :func:`pack_points` made. What is no number, or none that single precision can hold, is None.
+    """Unpack the result of :func:`pack_points`. A value outside single precision is None.
 
     :raises ValueError: its length is wrong.
     """
@@ -41,7 +41,7 @@ def pack_details(details: dict[str, Detail]) -> str:
 
 
 def unpack_details(packed: str) -> dict[str, Detail]:
-    """What :func:`pack_details` made.
+    """Unpack the result of :func:`pack_details`.
 
     :raises msgspec.DecodeError: this is something else.
     """

@@ -1,4 +1,4 @@
-"""What a query asks for, in the form that every store works with."""
+"""Translate a query into the form that every store works with."""
 
 from cmmd.store.interface import MOST_A_PAGE
 from cmmd.store.records import Cursor, Query
@@ -9,7 +9,7 @@ _LEAST, _MOST = -(2**63), 2**63 - 1  # what a column can hold
 
 
 def span(query: Query) -> tuple[Cursor, Cursor]:
-    """Where the records that a query asks for stand: behind the first place and before the second.
+    """Compute the places that enclose a query's records: behind the first, before the second.
 
     Numbers start at 1, so number 0 is the place before all records of its time.
     """
@@ -24,7 +24,7 @@ def span(query: Query) -> tuple[Cursor, Cursor]:
 
 
 def page_length(query: Query) -> int:
-    """How many records it gets at most; at least 1, so that pages that are turned come to an end."""
+    """Compute the length of a page; at least 1, so that turning pages ends."""
     return min(max(query.limit, 1), MOST_A_PAGE)
 
 

@@ -1,4 +1,4 @@
-"""What is kept, one struct per table. Times are milliseconds since 1970, UTC.
+"""Records of the store, one struct per table. Times are milliseconds since 1970, UTC.
 
 All but devices are numbered by the daemon before they are written: to write one twice is to write it once.
 """
@@ -88,7 +88,7 @@ class Device(Struct, frozen=True, kw_only=True):
 
 
 class PointColumn(Struct, frozen=True, kw_only=True):
-    """What one place of ``Reading.points`` means. ``decimals``: how many of its value count."""
+    """The meaning of one place of ``Reading.points``. ``decimals``: how many of its value count."""
 
     name: str
     title: str
@@ -172,7 +172,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What somebody asked a device to do, from when it was accepted. ``outcome`` None: it has not ended.
+    """A command to a device, from its acceptance on. ``outcome`` None: it has not ended.
 
     ``name``: of a command of its profile; None: frames as they were given, a port, a reset. ``request``: frames in hex
     with CRC, joined by ``;``; or ``modulePort=2,moduleBaud=0``; or empty. ``requester`` and ``door``: who asked, and
@@ -222,7 +222,7 @@ class Cursor(Struct, frozen=True, order=True):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """Which records: of one device or of all, ``since <= at < until``, ``limit`` of them behind ``after``.
+    """A selection of records: of one device or all, ``since <= at < until``, ``limit`` of them behind ``after``.
 
     ``newest_first``: the order is from the newest to the oldest, and ``after`` continues that way.
     """

@@ -7,7 +7,7 @@ __all__ = ["schema_files"]
 
 
 def schema_files(backend: str) -> dict[int, str]:
-    """What stands in ``BACKEND-NNNN.sql``, by number, in order."""
+    """Read the files ``BACKEND-NNNN.sql``, by number, in order."""
     found = {}
     for file in resources.files("cmmd.store").joinpath("schema").iterdir():
         if name := re.fullmatch(rf"{backend}-(\d{{4}})\.sql", file.name):

@@ -1,4 +1,4 @@
-"""Which store a URL names."""
+"""Open the store that a URL names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def store_at(url: str, folder: Path, reactor: Any, password_file: Path | None = 
 
 
 class _Place(NamedTuple):
-    """What a store is made of; ``rest`` is what stands behind the scheme."""
+    """The place that a URL names; ``rest`` is the part behind the scheme."""
 
     url: str
     rest: str

@@ -27,7 +27,7 @@ class TLSFilesError(ValueError):
 
 
 class OwnFiles(Struct, frozen=True):
-    """What one side shows, PEM.
+    """The own certificate and key of one side, PEM.
 
     :ivar certificate: its own, followed by those between it and the root, if any.
     :ivar key: the private key to it, without a passphrase.
@@ -38,7 +38,7 @@ class OwnFiles(Struct, frozen=True):
 
 
 class TLSFiles(OwnFiles, frozen=True):
-    """What one side shows and whom it trusts, all PEM.
+    """The own certificate and key of one side and the CAs that it trusts, all PEM.
 
     :ivar ca: those who sign the other side's certificates.
     """
@@ -47,7 +47,7 @@ class TLSFiles(OwnFiles, frozen=True):
 
 
 class Own(Struct, frozen=True):
-    """What one side shows, read.
+    """The own certificate and key of one side, read.
 
     :ivar certificate: its own.
     :ivar between: those between it and the root.

@@ -1,10 +1,10 @@
-"""Why there is no connection. Needs nothing that is slow to import."""
+"""Reasons for a missing TLS connection. This module needs nothing that is slow to import."""
 
 __all__ = ["why"]
 
 
 def why(error: BaseException | None) -> str:
-    """Why there is no connection, in a line for people."""
+    """Describe in one line for people why there is no connection."""
     if type(error).__name__ == "TimeoutError":  # there are several
         return "no answer in time"
     if type(error).__name__ == "VerificationError":  # of service_identity, which need not be imported to say so

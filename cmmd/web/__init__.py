@@ -1,1 +1,1 @@
-"""Where people, programs and Prometheus come in over HTTP."""
+"""The HTTP side: the console for people, the API for programs, metrics for Prometheus."""

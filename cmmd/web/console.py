@@ -58,7 +58,7 @@ class BadTiles(ValueError):
 
 
 class Tiles(Struct, frozen=True):
-    """Where map tiles come from.
+    """The source of map tiles.
 
     :ivar url: with {z}, {x} and {y}; empty: the map is drawn without any.
     :ivar credit: whom the tiles' licence wants named on the map.
@@ -70,7 +70,7 @@ class Tiles(Struct, frozen=True):
     def source(self) -> str:
         """For the Content-Security-Policy: their host; empty: none, or our own.
 
-        :raises BadTiles: see there.
+        :raises BadTiles: as its description says.
         """
         if not self.url:
             return ""
@@ -104,7 +104,7 @@ class File:
         self._packing = DeferredLock()
 
     async def body(self, *, packed: bool) -> bytes:
-        """It, or it with gzip: made once, in a thread, since the biggest one takes a quarter of a second."""
+        """The content, plain or with gzip: compressed once, in a thread, since a large one takes 0.25 s."""
         if not packed:
             return self._read()
         if self._packed is None:
@@ -121,7 +121,7 @@ class Console(Empty):
     """``/``, and what its page needs below ``/static``. Everything is read once.
 
     :param tiles: for the map. :param clock: for readers that stall.
-    :raises BadTiles: see there.
+    :raises BadTiles: as its description says.
     """
 
     def __init__(self, tiles: Tiles, clock: IReactorTime) -> None:
@@ -172,7 +172,7 @@ class Folder(Empty):
         self._clock = clock
 
     def render(self, request: Any) -> int:
-        """One of them."""
+        """Answer with one of the files."""
         if not only_reading(request):
             return NOT_DONE_YET
         file = self._found.get(b"/".join(request.postpath).decode("utf-8", "replace"))
@@ -267,7 +267,7 @@ async def _given(request: Any, file: File, clock: IReactorTime) -> None:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding names gzip, other than with a weight of 0."""
+    """Tell whether an Accept-Encoding names gzip, other than with a weight of 0."""
     for one in accepted.lower().split(","):
         name, *parameters = (part.strip() for part in one.split(";"))
         if name == "gzip":

@@ -116,11 +116,11 @@ class Web:
 
     @property
     def ports(self) -> Sequence[IListeningPort]:
-        """What is listened on, in the order of the doors."""
+        """List the listening ports, in the order of the doors."""
         return tuple(self._ports)
 
     async def listen(self) -> None:
-        """Take connections.
+        """Listen on all endpoints.
 
         :raises WebError: an address is taken, or not ours; nothing is listened on then.
         """

@@ -1,4 +1,4 @@
-"""What servers in service write differently, put right before a device's side reads it (protocol section 4.10).
+"""Correct the dialects of servers in service before a device's side reads them (protocol section 4.10).
 
 Pure functions on decoded objects. They decide one thing more: whether a message with the method of an order is one. A
 server may acknowledge what the device has answered, under the same method; carried out, that would be a second command.

@@ -1,4 +1,4 @@
-"""What a peer can do wrong, as exceptions and as the reasons that counters and logs use."""
+"""Faults of a peer, as exceptions and as the reasons that counters and logs use."""
 
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ EXCERPT = 80
 
 
 class Reason(StrEnum):
-    """Why something from a peer was not taken: the label of ``cmmd_peer_errors_total``."""
+    """The reason why a peer's input was not taken: the label of ``cmmd_peer_errors_total``."""
 
     FOREIGN_PROTOCOL = "foreign_protocol"
     GARBAGE = "garbage"

@@ -52,18 +52,18 @@ Changes = list[dict[str, str]]
 
 
 class FromDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="method"):
-    """What a device sends: ``method`` is the struct's tag and stands first. None: the device does not say."""
+    """A message from a device: ``method`` is the struct's tag and comes first. None: the device does not say."""
 
 
 class FromServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the server sends. Fields that are UNSET are left out."""
+    """A message from the server. Fields that are UNSET are left out."""
 
 
 # --- device to server ------------------------------------------------------------------------------------------------
 
 
 class LoginParams(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """``login.params`` (4.1).
+    """The parameters of a login (protocol section 4.1).
 
     ``modulePort``: 0 off, 1 LINK, 2 RS485, 3 RS232, 4 USB. ``moduleBaud``: 0 9600, 1 19200, 2 115200 bit/s.
     ``gpsen``: 0 BD-09 coordinates, 1 WGS-84.
@@ -158,7 +158,7 @@ class WriteConfigAnswer(FromDevice, frozen=True, kw_only=True, tag="writeConfig"
 
 
 class Timing(FromDevice, frozen=True, kw_only=True, tag="timing"):
-    """Clock request (4.7)."""
+    """A request for the time (protocol section 4.7)."""
 
     hostid: HostId
 

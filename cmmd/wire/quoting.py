@@ -1,4 +1,4 @@
-"""What others wrote, made fit for people: one line, printable; for a log or an error also cut, without passwords."""
+"""Quote a peer's text for people: one line, printable; for a log or an error also cut, without passwords."""
 
 import re
 
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def quoted(text: object) -> str:
-    """What a peer wrote, in quotes.
+    """Quote a peer's text.
 
     :param text: bytes (UTF-8 as far as it is), or anything with a text.
     :return: printable ASCII, ``LONGEST`` characters and an ellipsis at most.

@@ -142,7 +142,7 @@ _Content = Literal["text", "number", "scalar", "other"]
 
 
 class _Shape:
-    """What the tolerant way needs to know of a struct: wire key in lower case -> wire key and what belongs there."""
+    """The fields of a struct for the tolerant way: wire key in lower case -> wire key and type."""
 
     def __init__(self, info: inspect.StructType) -> None:
         self.fields: dict[str, tuple[str, _Content | _Shape]] = {}

@@ -6,7 +6,7 @@ __all__ = ["Retcode"]
 
 
 class Retcode(StrEnum):
-    """What an answer's ``retcode`` says. The vendor's paper names only ``000000``; the others are ours."""
+    """The meaning of an answer's ``retcode``. The vendor's paper names only ``000000``; the others are cmmd's."""
 
     OK = "000000"
     NOT_UNDERSTOOD = "000001"

@@ -115,7 +115,7 @@ class Splitter:
 
     @property
     def pending(self) -> int:
-        """Bytes held."""
+        """The number of bytes held."""
         return len(self._buffer) if self._whole is None else len(self._whole)
 
     def next_document(self) -> bytes | None:
@@ -253,7 +253,7 @@ def _end(match: "re.Match[bytes] | None") -> int:
 
 
 def _is_one_document(segment: bytes, max_depth: int) -> bool:
-    """Whether a segment surely is one whole document: the usual case, told without a scan. False when in doubt."""
+    """Tell whether a segment surely is one whole document: the usual case, told without a scan. False when in doubt."""
     if not (segment.startswith(b"{") and segment.endswith(b"}")) or b"\\" in segment or not segment.isascii():
         return False
     pieces = segment.split(b'"')

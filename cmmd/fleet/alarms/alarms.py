@@ -58,7 +58,7 @@ _ALARMING_INPUTS = tuple(one for one in INPUTS if one.severity in _ALARMING)
 
 
 class _Device:
-    """What is remembered of one device.
+    """The alarms of one device, and the uploads that they depend on.
 
     :ivar numbers: of its open alarms by signal, ascending.
     :ivar active: the signals that were active when last known.
@@ -159,7 +159,7 @@ class Alarms:
         self._raise(hostid, CONTROLLER_SILENT)
 
     def controller_answers(self, hostid: str) -> bool:
-        """They bring something again.
+        """Handle that the controller answers again.
 
         :return: False: the device has had too many alarms, and this one has to wait for its end.
         """
@@ -183,7 +183,7 @@ class Alarms:
             self._clear_now(hostid, name, why)
 
     def unsettled(self, hostid: str) -> bool:
-        """Whether alarms of a device are still open only because it had too many: look again, a little later."""
+        """Tell whether alarms of a device are still open only because it had too many: look again, a little later."""
         return hostid in self._unsettled
 
     def _sources_of(self, profile: Profile) -> dict[str, Signal]:
@@ -263,11 +263,11 @@ class Alarms:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many are open, by severity; every severity is there."""
+        """Count open alarms by severity; every severity is there."""
         return self._counts
 
     def acknowledge(self, number: int, by: str) -> Alarm:
-        """Somebody has seen an alarm. The first one counts: to do it again changes nothing.
+        """Acknowledge an alarm. The first acknowledgement counts; another one changes nothing.
 
         :param by: who; what is not printable becomes blanks, and :data:`LONGEST_BY` characters are kept.
         :return: the alarm as it is now.

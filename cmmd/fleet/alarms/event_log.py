@@ -44,7 +44,7 @@ class EventLog:
         self._limit = LogLimit(clock, burst=20)
 
     def __call__(self, event: Event) -> None:
-        """Log one."""
+        """Log one event as a line."""
         line = _LINES.get(event.kind)
         if line is None:
             return

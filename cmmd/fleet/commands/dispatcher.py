@@ -59,7 +59,7 @@ LONGEST_AUDIT_S = 5.0
 
 
 class Dispatcher:
-    """Carries commands out.
+    """Carries out commands, one at a time for each device.
 
     Nothing is ever sent twice: whatever becomes of a command, it is not tried again. Of one device one command is in
     flight, because a serial bus hangs behind it; the others wait in the order in which they came. A stop goes before
@@ -209,7 +209,7 @@ class Dispatcher:
         self._interlocks.check(hostid, sort, overridden)
 
     def blocked(self, hostid: str, sort: Sort = "command") -> errors.NotAllowed | None:
-        """What speaks against sending this sort of command to a device now; None: nothing."""
+        """Find the reason against sending this sort of command to a device now; None: there is none."""
         try:
             self._interlocks.check(hostid, sort)
         except errors.NotAllowed as error:
@@ -222,7 +222,7 @@ class Dispatcher:
         :param who: cancels it, for the audit.
         :return: the command, ended as ``not sent``.
         :raises TooLate: it has been sent; or it is a stop, on which other callers may rely.
-        :raises NoSuchCommand: see there.
+        :raises NoSuchCommand: as its description says.
         """
         order = self._orders.get(number)
         if order is None:
@@ -343,7 +343,7 @@ class Dispatcher:
             self._call_back(order, why)
 
     def _waited_too_long(self, order: PendingCommand) -> None:
-        """What could not be sent in its time is not sent when its caller does not expect it any more."""
+        """Expire a command that was not sent in its time: its caller does not expect it any more."""
         self._call_back(order, "it waited too long")
         self._tidy(order.command.hostid)
 
@@ -462,7 +462,7 @@ class Dispatcher:
         self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
 
     def _our_bug(self, failure: Failure, order: PendingCommand) -> None:
-        """It may have been sent, or not: nobody knows."""
+        """End a command after a bug: nothing says whether it was sent."""
         log.failure("command {number}", failure=failure, number=order.command.number)
         if order.command.number in self._orders:
             self._ended(order, "lost", "internal error")

@@ -1,4 +1,4 @@
-"""Whether a device may be sent anything now, as far as cmmd can tell. docs/safety.md is the same for users."""
+"""Interlocks: reasons against sending a command to a device now. docs/safety.md tells users the same."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""How many commands are sent in one turn of the reactor."""
+"""The queue of a device's commands: requests, commands under way, their outcome, and the limit of sends a turn."""
 
 from collections import deque
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class SendRateLimit:
         self._held_up: dict[str, None] = {}  # devices, in the order in which they came
 
     def take(self, hostid: str) -> bool:
-        """Whether another command may be sent in this turn of the reactor; else the device is remembered."""
+        """Tell whether another command may be sent in this turn of the reactor; else the device is remembered."""
         if self._next_turn is None:
             self._begin()
         if self._left > 0:
@@ -89,7 +89,7 @@ LONGEST_REPLY = 1000
 
 
 def reply_text(answer: WriteConfigAnswer | ResetAnswer) -> str:
-    """What was answered, printable, for people and the audit."""
+    """Format an answer of a device, printable, for people and the audit."""
     if isinstance(answer, ResetAnswer):
         return "reset"
     if answer.params is None:
@@ -98,7 +98,7 @@ def reply_text(answer: WriteConfigAnswer | ResetAnswer) -> str:
 
 
 def outcome_of(command: Command, answer: WriteConfigAnswer | ResetAnswer) -> Outcome:
-    """What became of a command.
+    """Find the outcome of a command from its answer.
 
     :return: ``done`` where every frame, or the port, that was sent is echoed, frames with a 1; ``refused`` where any
         has a 0, or is answered with a Modbus exception. ``lost`` where the answer says neither: nobody knows.
@@ -137,7 +137,7 @@ LONGEST_WHO = 100
 
 
 class Requester(Struct, frozen=True):
-    """Who asks, and through which door.
+    """The caller of an operation, and the door that the call came through.
 
     :ivar role: as far as the door knows roles.
     """
@@ -148,12 +148,12 @@ class Requester(Struct, frozen=True):
 
     @property
     def admin(self) -> bool:
-        """Whether the caller is an administrator."""
+        """Tell whether the caller is an administrator."""
         return self.role == "admin"
 
 
 class CommandRequest(Struct, frozen=True):
-    """What is asked of a device; ``kind``, ``request``, ``name`` and ``overridden`` as in Command.
+    """A request to a device; ``kind``, ``request``, ``name`` and ``overridden`` as in Command.
 
     :ivar sort: as what it is judged, see :mod:`cmmd.fleet.commands.interlocks`.
     :ivar confirmation: how it shows itself; None: that cannot be told.
@@ -175,7 +175,7 @@ class CommandRequest(Struct, frozen=True):
 
 
 def who_text(name: str) -> str:
-    """Who asks, as the audit has it: printable, :data:`LONGEST_WHO` characters at most."""
+    """Clean a requester's name for the audit: printable, :data:`LONGEST_WHO` characters at most."""
     return printable(name[:LONGEST_WHO]).strip()
 
 
@@ -241,7 +241,7 @@ class PendingCommand:
 
     @property
     def is_stop(self) -> bool:
-        """Whether it brings the engine to rest."""
+        """Tell whether it brings the engine to rest."""
         return self.asked.sort == "stop"
 
     def follow(self) -> Submitted:
@@ -291,7 +291,7 @@ class CommandQueue:
 
 
 def _message_of(command: Command, asked: CommandRequest) -> WriteConfig | Reset:
-    """What a device is sent for a command (protocol sections 4.6 and 4.8)."""
+    """Build the message to a device for a command (protocol sections 4.6 and 4.8)."""
     if command.kind == "reset":
         return Reset()
     if command.kind == "modbus":

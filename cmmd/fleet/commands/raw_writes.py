@@ -1,4 +1,4 @@
-"""Who writes raw Modbus frames, and where: everything here is told before anything is sent."""
+"""Permissions and limits of raw Modbus frames, checked before anything is sent."""
 
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.commands.queue import Requester

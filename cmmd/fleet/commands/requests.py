@@ -1,4 +1,4 @@
-"""What a caller can request of a device: one union of values for every door, which ``submit`` takes.
+"""Requests that a caller can make of a device: one union of values for every door, which ``submit`` takes.
 
 Constraints hold where a request is decoded (HTTP); ``submit`` checks every request, from wherever it comes.
 """
@@ -44,7 +44,7 @@ class Port(Struct, frozen=True, kw_only=True, tag_field="kind", tag="port"):
 
 
 class Reset(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reset"):
-    """Restart the module."""
+    """Restart the module of a device."""
 
     timeout: Timeout | None = None
     override: Override | None = None

@@ -28,7 +28,7 @@ class Uids:
     def take(self) -> str:
         """A uid, until it is given back.
 
-        :raises QueueFull: see there.
+        :raises QueueFull: as its description says.
         """
         if len(self._in_flight) > LAST - FIRST:
             raise QueueFull("too many commands are under way")
@@ -43,9 +43,9 @@ class Uids:
                 return uid
 
     def ours(self, uid: str | None) -> bool:
-        """Whether it was given to a command not long ago: its answer is for that one and for no other."""
+        """Tell whether it was given to a command not long ago: its answer is for that one and for no other."""
         return uid in self._given
 
     def give_back(self, uid: str) -> None:
-        """Its command has ended."""
+        """Release the uid of a command that has ended."""
         self._in_flight.discard(uid)

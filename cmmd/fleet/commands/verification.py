@@ -1,4 +1,4 @@
-"""Whether a command has shown itself: in the uploads that follow it, or in the login that follows a reset."""
+"""Verify commands: by the uploads that follow, or by the login that follows a reset."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ Shown = Callable[[LiveRecord], bool]
 
 
 def shown_by(confirmation: Confirmation, record: LiveRecord) -> Shown | None:
-    """How a command shows itself, compared with how things stand before it is sent.
+    """Describe the change that shows a command, compared with the state before it is sent.
 
     :return: None: that cannot be told, because it is not known how they stand.
     """
@@ -51,7 +51,7 @@ def _raw(record: LiveRecord, name: str) -> int | None:
 class Watched:
     """A command that is to show itself.
 
-    :param shown: see there; None: it shows itself in a login.
+    :param shown: as its description says.; None: it shows itself in a login.
     :param settled: told once whether it has shown itself.
     """
 
@@ -73,12 +73,12 @@ class Watched:
             self._call = self._confirmations.clock.callLater(window, self.settle, False)
 
     def settle(self, confirmed: bool) -> None:
-        """It has shown itself, or there is no more time for it."""
+        """End the wait: the command has shown itself, or its time is over."""
         self.drop()
         self.settled(confirmed)
 
     def drop(self) -> None:
-        """It did nothing, so nobody wants to know any more."""
+        """End the wait without a result: the command did nothing."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._confirmations.drop(self._hostid, self)
@@ -106,7 +106,7 @@ class Verifications:
         return tuple(self.watched.get(hostid, ()))
 
     def uploaded(self, record: LiveRecord) -> None:
-        """Something new is known of a device."""
+        """Check waiting commands against a new upload of a device."""
         for watched in self.of(record.hostid):
             if watched.shown is not None and watched.shown(record):
                 watched.settle(True)

@@ -1,4 +1,4 @@
-"""How long things take, as counts in fixed buckets: plain integers, as in :mod:`cmmd.fleet.counters.counters`."""
+"""Counters as plain integers, and durations as counts in fixed buckets, exported on scrape."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -12,7 +12,7 @@ __all__ = ["Counters", "FrameOutcome", "Histogram"]
 
 
 class Histogram:
-    """Observations in buckets.
+    """Observations, counted in fixed buckets.
 
     :param bounds: upper bounds of the buckets, ascending, each included; what is above the last one counts, too.
     :ivar counts: observations of each bucket, and of those above the last one.
@@ -38,7 +38,7 @@ class Histogram:
 
 
 class FrameOutcome(StrEnum):
-    """What became of a Modbus frame of a full upload, or of an item of a change upload."""
+    """The outcome of a Modbus frame of a full upload, or of an item of a change upload."""
 
     TAKEN = "taken"
     CHANGED = "changed"

@@ -1,4 +1,4 @@
-"""How often something may be logged or told: a peer or a device that repeats itself must not fill a disk."""
+"""Limit repeated log lines and events: a peer or a device that repeats itself must not fill a disk."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -58,7 +58,7 @@ class LogLimit:
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
 
     def left_out(self, about: Hashable) -> int | None:
-        """Whether it may be told now.
+        """Tell whether it may be told now.
 
         :param about: whom it is about.
         :return: how many were left out before this one; None: leave this one out, too.

@@ -1,4 +1,4 @@
-"""How many tracebacks a process logs: a client that repeats what meets a bug must not fill a disk."""
+"""Limit the tracebacks in the log: a client that repeats a request with a bug must not fill a disk."""
 
 from collections.abc import Callable
 from traceback import extract_tb
@@ -72,7 +72,7 @@ def _replace(publisher: LogPublisher, old: list[Any], new: list[Any]) -> None:
 
 
 def _place(event: LogEvent) -> tuple[object, ...]:
-    """Where an exception was raised, and of which type; of a line without an exception, its beginning."""
+    """Find the place and type of an exception; for a line without an exception, its beginning."""
     failure = event.get("log_failure") or event.get("failure")
     if failure is None:
         return (str(event.get("log_text", ""))[:60],)

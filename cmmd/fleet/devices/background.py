@@ -42,7 +42,7 @@ class BackgroundThreads:
         self._threads = [Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(count)]
 
     def start(self) -> None:
-        """Start all threads."""
+        """Start all threads of the pool."""
         for thread in self._threads:
             thread.start()
 

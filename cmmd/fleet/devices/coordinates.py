@@ -1,4 +1,4 @@
-"""Where a device is: what it says as BD-09 or WGS-84, in degrees of WGS-84 (protocol section 4.1, ``gpsen``).
+"""Coordinates of a device: BD-09 or WGS-84 as sent, in degrees of WGS-84 (protocol section 4.1, ``gpsen``).
 
 Chinese maps are drawn in GCJ-02, which is WGS-84 with some hundred metres of undulating offset added; Baidu's BD-09
 adds another turn and shift. Neither has been published officially. The formulas here are the ones that everybody has

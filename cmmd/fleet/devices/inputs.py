@@ -68,7 +68,7 @@ class Origin(Struct, frozen=True):
 
 
 class InputReport(Struct, frozen=True, kw_only=True):
-    """What was last said of one input.
+    """The last report of one input.
 
     :ivar said_at: when, milliseconds UTC; for one that has not changed, of its newest repetition that was kept.
     :ivar address: the host that said it; empty: not known. :ivar session_at: when that session was attached, likewise;

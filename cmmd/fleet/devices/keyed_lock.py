@@ -11,7 +11,7 @@ __all__ = ["KeyedLock"]
 
 
 class KeyedLock:
-    """Locks by hostid.
+    """One lock for each hostid.
 
     :param most_waiting: how many may wait for one of them.
     """
@@ -21,14 +21,14 @@ class KeyedLock:
         self._locks: dict[str, DeferredLock] = {}
 
     def __contains__(self, hostid: str) -> bool:
-        """Whether somebody has the turn."""
+        """Tell whether somebody has the turn."""
         return hostid in self._locks
 
     @asynccontextmanager
     async def take(self, hostid: str) -> AsyncIterator[None]:
         """Wait for the turn, and have it.
 
-        :raises TooManyWaiting: see there.
+        :raises TooManyWaiting: as its description says.
         """
         lock = self._locks.setdefault(hostid, DeferredLock())
         if len(lock.waiting) >= self._most_waiting:

@@ -26,7 +26,7 @@ _MOST_WAITING = 10_000
 
 
 class Abandoned(Exception):
-    """Nobody waits for the check any more; it was not made."""
+    """The check was not made: its caller no longer waits."""
 
 
 class Passwords:
@@ -52,23 +52,23 @@ class Passwords:
         self._verified: dict[str, tuple[str, bytes]] = {}  # the hash that was kept, and the fingerprint
 
     async def hash(self, password: str, address: str, wanted: Callable[[], bool]) -> str:
-        """What to keep of a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
+        """Hash a new password: ``scrypt$log2 N$r$p$salt$hash``, base64 where binary.
 
         :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
-        :raises TooBusy: see there.
-        :raises Abandoned: see there.
+        :raises TooBusy: as its description says.
+        :raises Abandoned: as its description says.
         """
         hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), address, wanted)
         return hashed
 
     async def matches(self, password: str, kept: str, address: str, wanted: Callable[[], bool]) -> bool:
-        """Whether a password is the one that was kept.
+        """Tell whether a password is the one that was kept.
 
         :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
-        :raises TooBusy: see there.
-        :raises Abandoned: see there.
+        :raises TooBusy: as its description says.
+        :raises Abandoned: as its description says.
         """
         right: bool = await self._in_turn(lambda: _matches(password, kept), address, wanted)
         return right

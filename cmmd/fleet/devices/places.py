@@ -1,4 +1,4 @@
-"""Where devices are that say it in their uploads (protocol section 4.5): GPS modules on gensets that are moved."""
+"""Positions that devices upload (protocol section 4.5): GPS modules on gensets that are moved."""
 
 from collections.abc import Awaitable, Callable
 from math import cos, hypot, radians
@@ -62,7 +62,7 @@ class Places:
             self._keep(hostid, place)
 
     def stop(self) -> dict[str, dict[str, Any]]:
-        """Keep nothing more.
+        """Stop writing positions to the store.
 
         :return: fields of the records that are not kept yet, by hostid.
         """
@@ -74,7 +74,7 @@ class Places:
         return {hostid: fields for hostid, fields in found.items() if fields is not None}
 
     def _fields(self, hostid: str, place: dict[str, str]) -> dict[str, Any] | None:
-        """What of the record is another; None: nothing."""
+        """Collect the changed fields of the record; None: no field has changed."""
         device = self._device(hostid)
         if device is None:
             return None

@@ -1,4 +1,4 @@
-"""Who is connected: the sessions of each device, newest last, and which of them commands go to (protocol section 5)."""
+"""The connected sessions of each device, newest last, and the one that carries commands (protocol section 5)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -41,7 +41,7 @@ class Attached(Protocol):
 
     @property
     def carries_commands(self) -> bool:
-        """Whether commands may go this way: not on a connection that only brings history."""
+        """Tell whether commands may go this way: not on a connection that only brings history."""
 
     @property
     def peer(self) -> str:
@@ -124,7 +124,7 @@ class Presence:
         return lambda: self._subscribers.remove(subscriber)
 
     def __len__(self) -> int:
-        """Devices online."""
+        """Count the devices that are online."""
         return self._online
 
     @property
@@ -135,7 +135,7 @@ class Presence:
     # --- what stands -------------------------------------------------------------------------------------------------
 
     def online(self, hostid: str) -> bool:
-        """Whether a device has a live session."""
+        """Tell whether a device has a live session."""
         return any(one.carries_commands for one in self._sessions.get(hostid, ()))
 
     def sessions(self, hostid: str) -> tuple[Attached, ...]:
@@ -172,11 +172,11 @@ class Presence:
         return tuple(one.peer for one in self._foreign.get(hostid, ()))
 
     def trusts(self, hostid: str, session: Attached) -> bool:
-        """Whether what a session says is of the device; what one without trust says can do no harm."""
+        """Tell whether what a session says is of the device; what one without trust says can do no harm."""
         return session not in self.untrusted and session in self._sessions.get(hostid, ())
 
     def at_home(self, hostid: str, address: str | None) -> bool:
-        """Whether an address is that of the latest password login, as far as that is known."""
+        """Tell whether an address is that of the latest password login, as far as that is known."""
         return self._home(hostid) in (None, address)
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Presence:
         self._moved(hostid)
 
     def vouched_for(self, hostid: str, session: Attached) -> None:
-        """It was on this session that the device has shown its password: it is the current one."""
+        """Mark a session as current: the device has shown its password on it."""
         self._no_longer(self._superseded, hostid, session)
         self.untrusted.discard(session)
 

@@ -1,4 +1,4 @@
-"""Which devices there are: registration, enrolment, passwords (protocol section 4.1)."""
+"""The registry of devices: registration, enrolment, passwords (protocol section 4.1)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -255,9 +255,9 @@ class Registry:
         """Make a device known before it logs in.
 
         :param password: the one it will log in with; None: the one of its first login.
-        :raises BadArgument: see there.
-        :raises AlreadyEnrolled: see there.
-        :raises RegistryFull: see there.
+        :raises BadArgument: as its description says.
+        :raises AlreadyEnrolled: as its description says.
+        :raises RegistryFull: as its description says.
         :raises StoreUnavailable: see IStore.
         """
         if HOSTID.fullmatch(hostid) is None:
@@ -291,7 +291,7 @@ class Registry:
         :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
             (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
             What a device is told at login it is told at its next one.
-        :raises NoSuchDevice: see there.
+        :raises NoSuchDevice: as its description says.
         :raises BadSetting: what cannot be set, or not so.
         :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
         :raises StoreUnavailable: see IStore.

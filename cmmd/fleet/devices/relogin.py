@@ -44,7 +44,7 @@ class Relogin:
             due.cancel()
 
     def stop(self) -> None:
-        """Close nothing more."""
+        """Stop closing sessions of devices."""
         for hostid in tuple(self._due):
             self.logged_in(hostid)
 

@@ -1,4 +1,4 @@
-"""What the owner may decide about a single device, and what it may be."""
+"""Settings of a single device that its owner decides, and their limits."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def check_setting(name: str, value: object, catalog: Catalog) -> None:
     """Look at a setting before it is made.
 
     :param value: None puts it back, but for ``enabled``.
-    :raises BadSetting: see there; the text names it.
+    :raises BadSetting: as its description says.; the text names it.
     """
     if name == "enabled":
         if not isinstance(value, bool):

@@ -28,7 +28,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Homes:
-    """How many devices had their latest login from each subscriber."""
+    """The number of devices whose latest login came from each subscriber."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()

@@ -19,7 +19,7 @@ class Throttled(Exception):
 
 
 class _Failures:
-    """What is remembered of one device at one address."""
+    """The failed logins of one device at one address."""
 
     __slots__ = ("count", "held", "last")
 
@@ -46,7 +46,7 @@ class Throttle:
     async def admit(self, hostid: str, address: str) -> None:
         """Return when an attempt may be looked at.
 
-        :raises Throttled: see there.
+        :raises Throttled: as its description says.
         """
         failures = self._failures.get((hostid, address))
         delay = self.delay_left_s(hostid, address)

@@ -1,4 +1,4 @@
-"""Which uploads are kept, as readings, and how they are found again (protocol section 7)."""
+"""History: the policy that decides which uploads are kept as readings, and queries (protocol section 7)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -38,7 +38,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """Keeps readings.
+    """Keeps readings, and finds them again.
 
     :param journal: takes them to the store.
     :param store: has them.
@@ -241,7 +241,7 @@ class History:
     # --- to find -----------------------------------------------------------------------------------------------------
 
     async def page(self, query: Query, points: Sequence[str] | None = None) -> Page:
-        """Find readings.
+        """Find one page of readings.
 
         :param query: of which device and time, from where on, how many, in which order.
         :param points: the names of those that are wanted; None: all.
@@ -284,7 +284,7 @@ class History:
         return [there.get(name) for name in points]
 
     def column(self, name: str) -> PointColumn:
-        """What a point means, as the newest profile version that has one of that name says.
+        """Find the meaning of a point in the newest profile version that has its name.
 
         :raises NoSuchPoint: there was never one of that name.
         """

@@ -47,7 +47,7 @@ _Key = tuple[type, str | int]
 
 
 def _key(row: Row) -> _Key | None:
-    """What a row replaces: of those with the same key only the newest counts. None: it stands for itself."""
+    """Identify the row that a row replaces: of one key only the newest counts. None: no other row."""
     if isinstance(row, LastUpload):
         return LastUpload, row.hostid
     return (Alarm, row.number) if isinstance(row, Alarm) else None
@@ -84,7 +84,7 @@ class Journal:
         self.write_seconds = Histogram(WRITE_BOUNDS_S)
 
     def __len__(self) -> int:
-        """Rows that wait."""
+        """Count the rows that wait."""
         return len(self._waiting) + len(self._newest)
 
     def add(self, row: Row) -> None:

@@ -1,4 +1,4 @@
-"""What is older than the owner wants to keep goes, in small bites."""
+"""Delete records that are older than the owner wants to keep, in small batches."""
 
 from collections.abc import Callable
 

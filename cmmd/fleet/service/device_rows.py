@@ -36,7 +36,7 @@ __all__ = [
 
 
 def status_of(fleet: Fleet, counters: Counters, now: int, started_at: int) -> StatusNow:
-    """How the daemon does; times in milliseconds UTC."""
+    """Describe the state of the daemon; times in milliseconds UTC."""
     health = fleet.store_health()
     return StatusNow(
         version=__version__,

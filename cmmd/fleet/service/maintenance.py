@@ -1,4 +1,4 @@
-"""What people beside the machine rely on: the maintenance lock, and reports of inputs that an administrator clears."""
+"""Maintenance locks, and reports of inputs that an administrator clears: people beside the machine rely on them."""
 
 from cmmd.fleet.commands.queue import Requester, who_text
 from cmmd.fleet.devices.inputs import INPUTS

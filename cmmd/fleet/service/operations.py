@@ -1,4 +1,4 @@
-"""What can be asked of the daemon, and what it can have done, in terms of the fleet. Nothing here knows AMP or HTTP."""
+"""Operations of the daemon in terms of the fleet, for every caller. This module knows neither AMP nor HTTP."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import dropwhile, islice
@@ -76,7 +76,7 @@ class ControlService:
     # --- what there is -----------------------------------------------------------------------------------------------
 
     def status(self) -> StatusNow:
-        """How the daemon does."""
+        """Get the state of the daemon."""
         return status_of(self.fleet, self._counters, int(self._now() * 1000), self._started_at)
 
     def devices(self, *, online: bool | None, after: Cursor | None, limit: int) -> Found[DeviceRow]:
@@ -91,9 +91,9 @@ class ControlService:
         return Found(rows, limit, lambda one: Cursor(0, one.number))
 
     def device(self, hostid: str) -> DeviceDetails:
-        """One device.
+        """Get one device in detail.
 
-        :raises NoSuchDevice: see there.
+        :raises NoSuchDevice: as its description says.
         """
         return details_of(self.fleet, self._device(hostid))
 
@@ -104,9 +104,9 @@ class ControlService:
         return device
 
     def live(self, hostid: str, *, raw: bool) -> LiveNow:
-        """What a device reports now.
+        """Get the live record of a device.
 
-        :raises NoSuchDevice: see there.
+        :raises NoSuchDevice: as its description says.
         """
         self._device(hostid)
         record = self.fleet.live[hostid]
@@ -122,7 +122,7 @@ class ControlService:
     def monitor(self, hostid: str) -> Monitor:
         """The live record of a device as the protocol's paper has it (section 7): the raw register image and its mask.
 
-        :raises NoSuchDevice: see there.
+        :raises NoSuchDevice: as its description says.
         """
         found = self.fleet.live.monitor(MONITOR + self._device(hostid).hostid)
         assert found is not None, "it is registered"
@@ -136,7 +136,7 @@ class ControlService:
         """The kept uploads of a device.
 
         :param points: names; None: all.
-        :raises NoSuchDevice: see there. :raises NoSuchPoint: see there.
+        :raises NoSuchDevice: as its description says. :raises NoSuchPoint: as its description says.
         """
         assert query.hostid is not None, "readings are a device's"
         self._device(query.hostid)
@@ -187,9 +187,9 @@ class ControlService:
         return Sought(found, query.after)
 
     def acknowledge(self, alarm: int, by: Requester) -> Alarm:
-        """Somebody has seen an open alarm.
+        """Acknowledge an open alarm.
 
-        :raises NoSuchAlarm: see there.
+        :raises NoSuchAlarm: as its description says.
         """
         return self.fleet.alarms.acknowledge(alarm, by.requester)
 
@@ -198,7 +198,7 @@ class ControlService:
     async def set_device(self, hostid: str, changes: Changes, by: Requester) -> DeviceDetails:
         """Change an owner's settings of a device.
 
-        :raises NoSuchDevice: see there. :raises BadArgument: a setting cannot have this value.
+        :raises NoSuchDevice: as its description says. :raises BadArgument: a setting cannot have this value.
         :raises Locked: the device is locked, and its port, baud rate or profile would change.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
@@ -210,7 +210,8 @@ class ControlService:
     ) -> DeviceDetails:
         """Make a device known ahead of its first login.
 
-        :raises AlreadyEnrolled: see there. :raises RegistryFull: see there. :raises BadArgument: no hostid.
+        :raises AlreadyEnrolled: as its description says. :raises RegistryFull: as its description says.
+        :raises BadArgument: no hostid.
         """
         await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
         log.info("enrolled {hostid}, by {who}", hostid=hostid, who=by.requester)
@@ -265,7 +266,7 @@ class ControlService:
     async def command(self, number: int) -> Command:
         """One command, under way or among the last ones of the audit.
 
-        :raises NoSuchCommand: see there.
+        :raises NoSuchCommand: as its description says.
         """
         found = self.dispatch.under_way(number)
         query = Query(limit=MOST_A_PAGE, newest_first=True)
@@ -285,7 +286,7 @@ class ControlService:
     def cancel(self, number: int, by: Requester) -> Command:
         """Take a command back that waits.
 
-        :raises NoSuchCommand: see there. :raises TooLate: see there.
+        :raises NoSuchCommand: as its description says. :raises TooLate: as its description says.
         """
         command = self.dispatch.cancel(number, by.requester)
         log.info(
@@ -299,7 +300,7 @@ def _place_of(alarm: Alarm) -> Cursor:
 
 
 async def ended(submitted: Submitted) -> Ended:
-    """How a command has ended. What waits here may go away; the command goes on all the same."""
+    """Wait for the end of a command. A cancelled wait does not stop the command."""
     command = await submitted.ended
     assert command.outcome is not None and command.ended_at is not None, "it has ended"
     return Ended(
@@ -312,7 +313,7 @@ async def ended(submitted: Submitted) -> Ended:
 
 
 def limited(limit: int | None) -> int:
-    """How many records a page has at most, whatever was asked for."""
+    """Limit the number of records on a page."""
     return MOST_A_PAGE if limit is None else min(max(limit, 1), MOST_A_PAGE)
 
 

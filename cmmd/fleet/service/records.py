@@ -1,4 +1,4 @@
-"""Where a page of a long list ends, as a text that whoever reads on hands back."""
+"""Records that operations answer with, and cursors: the end of a page as a text for the next request."""
 
 import re
 
@@ -35,7 +35,7 @@ def cursor_text(cursor: Cursor) -> str:
 
 
 def cursor_from(text: str | None) -> Cursor | None:
-    """Read it again.
+    """Parse the text of a cursor.
 
     :raises BadArgument: nobody was given this one.
     """
@@ -48,7 +48,7 @@ def cursor_from(text: str | None) -> Cursor | None:
 
 
 class StatusNow(Struct, frozen=True, kw_only=True):
-    """How the daemon does.
+    """The state of the daemon now.
 
     :ivar now: its clock. :ivar started_at: when it came up.
     :ivar devices: registered; :ivar online: with a live session; :ivar sessions: of all of them.
@@ -149,7 +149,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class Changes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which settings are to be what. What is left out stays; None: back to the default."""
+    """Changes of a device's settings. A field that is left out stays; None: back to the default."""
 
     enabled: bool | UnsetType = UNSET
     history_interval: float | UnsetType | None = UNSET
@@ -208,7 +208,7 @@ class RawRun(Struct, frozen=True, kw_only=True):
 
 
 class Blocked(Struct, frozen=True):
-    """Why something cannot be sent to a device now: ``code`` of the refusal for programs, ``detail`` for people."""
+    """A reason against sending now: ``code`` of the refusal for programs, ``detail`` for people."""
 
     code: str
     detail: str
@@ -240,7 +240,7 @@ class ReadingRow(Struct, frozen=True, kw_only=True):
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """How a command to a device has ended.
+    """The end of a command to a device.
 
     :ivar number: of the command, in the audit.
     :ivar outcome: ``done``, ``refused``, ``timeout``, ``lost`` or ``not sent``. After ``timeout`` and ``lost`` nobody

@@ -11,7 +11,7 @@ __all__ = ["AMP_ONLY", "HTTP_ONLY", "OPERATIONS", "Doors"]
 
 
 class Doors(NamedTuple):
-    """What an operation is called at each door.
+    """The names of an operation at each door.
 
     :ivar amp: AMP commands. :ivar http: names in the HTTP API's table.
     """

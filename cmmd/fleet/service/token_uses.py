@@ -1,4 +1,4 @@
-"""When each token was used last. Kept beside the tokens, and written by the daemon alone."""
+"""The last use of each token, kept beside the tokens, and written by the daemon alone."""
 
 from pathlib import Path
 

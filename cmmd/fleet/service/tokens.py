@@ -41,7 +41,7 @@ class TokensUnusable(Unavailable):
 
 
 class BadTokenName(ValueError):
-    """Nobody can be called so, or somebody is already."""
+    """The name is not possible for a token, or taken."""
 
 
 class NoSuchToken(LookupError):
@@ -132,7 +132,7 @@ class Tokens:
 
     @property
     def any(self) -> bool:
-        """Whether there is a file of tokens. Where it is empty, or cannot be read, nobody comes in."""
+        """Tell whether there is a file of tokens. Where it is empty, or cannot be read, nobody comes in."""
         self._look()
         return self._seen != ()
 
@@ -178,7 +178,7 @@ class Tokens:
     def read(self) -> list[Token]:
         """All tokens, as the file has them now.
 
-        :raises TokensUnusable: see there.
+        :raises TokensUnusable: as its description says.
         """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_File).tokens
@@ -201,7 +201,7 @@ class Tokens:
         """Make a token; the limits are as in Token.
 
         :return: it; cmmd cannot show it again.
-        :raises BadTokenName: see there. :raises TokensUnusable: see there.
+        :raises BadTokenName: as its description says. :raises TokensUnusable: as its description says.
         """
         if _NAME.fullmatch(name) is None:
             raise BadTokenName(f"{name!r}: 1 to 32 letters, digits and ._@-, a letter or digit first")
@@ -225,7 +225,7 @@ class Tokens:
     def revoke(self, name: str) -> None:
         """Let a token count no more.
 
-        :raises NoSuchToken: see there. :raises TokensUnusable: see there.
+        :raises NoSuchToken: as its description says. :raises TokensUnusable: as its description says.
         """
         with self.editing():
             tokens = self.read()

@@ -1,4 +1,4 @@
-"""Which byte order a device's change uploads have, where its profile does not say it (protocol section 4.5).
+"""Find the byte order of a device's change uploads where its profile does not say it (protocol section 4.5).
 
 Evidence decides. An upload speaks for the byte order in which its values are plausible; or, where that tells nothing,
 for the one in which several of them are near to what was known before. Three uploads are enough, over and above those
@@ -31,7 +31,7 @@ _SIGNS: dict[ByteOrder, int] = {"little": 1, "big": -1}
 
 
 class Finding(Struct, frozen=True):
-    """What came of an upload.
+    """The conclusion from one upload.
 
     :ivar concerns: anything that is watched may have changed.
     :ivar no_room: registers that the image had no room for.
@@ -135,6 +135,6 @@ class Judge:
 
 
 def _distance(one: int, other: int) -> int:
-    """How far two registers are apart, the short way round: -1 is next to 0."""
+    """Measure the distance of two registers on the ring of 16 bits: -1 is next to 0."""
     away = (one - other) & 0xFFFF
     return min(away, 0x1_0000 - away)

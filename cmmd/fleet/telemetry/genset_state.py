@@ -1,4 +1,4 @@
-"""What a genset does, as far as it is known, and what has happened between one upload and the next."""
+"""The state of a genset as far as it is known, and the events between two uploads."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ _COILS, _HOLDING_REGISTERS = Function.READ_COILS, Function.READ_HOLDING_REGISTER
 
 
 class GensetState(Struct, frozen=True, gc=False):
-    """What a genset does. None: not known, likewise where the profile does not say where it stands.
+    """The state of a genset. None: not known, or the profile does not say where to read it.
 
     :ivar engine_state: raw, as the profile's enum has it.
     :ivar engine_turns: whether that is a state in which the engine turns.
@@ -40,7 +40,7 @@ def merged_state(before: GensetState, now: GensetState) -> GensetState:
 
 
 def differs(before: GensetState, now: GensetState) -> bool:
-    """Whether anything is another that was known and is known."""
+    """Tell whether anything is another that was known and is known."""
     pairs = zip(astuple(before), astuple(now), strict=True)
     return any(_differ(old, new) for old, new in pairs)
 
@@ -50,7 +50,7 @@ _SIGNALS = ("mains_on_load", "generator_on_load", "mains_normal")
 
 
 class StateDetector:
-    """What to look for in the uploads of the devices with one profile. Made once.
+    """Finds state changes in the uploads of devices with one profile. Made once a profile.
 
     :param profile: says where it stands.
     :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
@@ -74,7 +74,7 @@ class StateDetector:
         self.engine_register = None if self._engine is None else self._engine.address
 
     def concerns(self, function: Function, differs: ChangedAddresses) -> bool:
-        """Whether anything that matters is among what a merge has changed."""
+        """Tell whether anything that matters is among what a merge has changed."""
         if function is _COILS:
             return differs.difference << differs.address & self.coil_mask != 0
         if function is _HOLDING_REGISTERS:
@@ -91,7 +91,7 @@ class StateDetector:
         return 0
 
     def situation(self, reader: Reader) -> GensetState:
-        """What is known now."""
+        """Read the present state, as far as it is known."""
         profile = self._profile
         return GensetState(
             profile.engine_state_number(reader),
@@ -101,7 +101,7 @@ class StateDetector:
         )
 
     def changes(self, before: GensetState, now: GensetState) -> Iterator[tuple[Kind, dict[str, Detail]]]:
-        """What has happened, as events and their details. What was or is not known has not happened."""
+        """Find the events between two states. A value that was or is unknown is no event."""
         if _differ(before.mode, now.mode):
             yield Kind.MODE_CHANGED, {"before": before.mode, "after": now.mode}
         if _differ(before.mains_normal, now.mains_normal):

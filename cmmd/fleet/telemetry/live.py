@@ -24,7 +24,7 @@ MONITOR = "monitor_"
 
 
 class Plan:
-    """What a device was told to poll, in this order.
+    """The requests that a device was given to poll, in this order.
 
     :param text: requests separated by ``;``.
     :raises ModbusFrameError: it is no plan.
@@ -122,7 +122,7 @@ class LiveRecord:
 
     @property
     def remote_locked(self) -> bool:
-        """Whether the controller has said, when it last said anything of it, that its panel locks remote control.
+        """Tell whether the controller has said, when it last said anything of it, that its panel locks remote control.
 
         In doubt it is locked where it was before, too: a stranger does not unlock it.
         """
@@ -174,7 +174,7 @@ class LiveRecord:
         self.situation = self.watch.situation(before)
 
     def to_save(self) -> LastUpload:
-        """What a restart needs."""
+        """List the values that a restart needs."""
         assert self.at is not None, "nothing has come yet"
         return LastUpload(
             hostid=self.hostid,
@@ -261,7 +261,7 @@ class Live(Mapping[str, LiveRecord]):
         return LiveRecord(device, profile, self._plan(device, profile), self._watches[profile.name])
 
     def _plan(self, device: Device, profile: Profile) -> Plan:
-        """What a device was told to poll at its last login."""
+        """Find the plan that a device was given at its last login."""
         text = device.para_command or profile.plan
         plan = self._plans.get(text)
         if plan is None:

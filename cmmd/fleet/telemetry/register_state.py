@@ -1,4 +1,4 @@
-"""What is known of one controller, and how sure that is.
+"""Registers and coils of one controller, and how certain each of them is.
 
 Three layers. ``image`` holds what is certain. ``older`` holds values that were certain once and need not be true any
 more: from before a restart, or of a frame that the last upload lacks. ``undecided`` holds registers from change uploads
@@ -80,7 +80,7 @@ class RegisterState:
                 self.image.forget(function, first, behind - first)
 
     def all_known(self) -> RegisterImage:
-        """What is certain, and where nothing is, what is from before; without what is undecided."""
+        """Merge certain values with those from before; undecided ones are left out."""
         if self.older is None and self.undecided is None:
             return self.image
         everything = RegisterImage.from_bytes(self.image.to_bytes())
@@ -129,7 +129,7 @@ class RegisterState:
         self.undecided.merge_change(function, address, register, "little")
 
     def _overtake(self, function: Function, address: int, count: int) -> None:
-        """Something newer has come."""
+        """Remove values that a newer one replaces."""
         if self.undecided is not None:
             self.undecided.forget(function, address, count)
             self.undecided = self.undecided or None

@@ -1,4 +1,4 @@
-"""What an upload says: frames and changes into a device's image (protocol sections 4.4 and 4.5).
+"""Merge uploads, frames and changes, into a device's register state (protocol sections 4.4 and 4.5).
 
 Nothing that a device sends is an error here: what cannot be taken is counted, and the rest of the upload counts.
 """
@@ -48,7 +48,7 @@ _ADDRESS_LENGTH = 2  # bytes: four hex digits
 
 
 class UploadResult(Enum):
-    """What an upload brought."""
+    """The result of merging one upload."""
 
     EMPTY = "empty"
     """No values, and none were meant: the device has nothing new, or its controller does not answer."""
@@ -59,7 +59,7 @@ class UploadResult(Enum):
     CHANGES = "changes"
     """Values, and among what changed is something that is watched: alarms, mode, engine state, breakers, mains."""
     INPUTS = "inputs"
-    """No values, but the device's own inputs are others now: it says nothing of the controller."""
+    """No values, but the device's own inputs have changed: the upload says nothing of the controller."""
 
 
 # Plain names for what nearly every upload needs: looking a member up in its class takes time.
@@ -219,7 +219,7 @@ class Telemetry:
         return UploadResult.CHANGES if concerns or inputs_changed else UploadResult.VALUES
 
     def _merge_changes(self, record: LiveRecord, changes: Sequence[_Item], judge: Judge | None) -> tuple[int, bool]:
-        """Take items over.
+        """Merge the items of a change upload.
 
         :return: how many were taken, and whether they concern anything that is watched.
         """
@@ -285,7 +285,7 @@ def _response(text: str) -> Response | FrameOutcome:
 
 
 def _in_order(plan: Sequence[ReadRequest], responses: Sequence[Response | FrameOutcome]) -> bool:
-    """Whether frame *n* answers request *n*: there are as many, and every one that can be read fits."""
+    """Tell whether frame *n* answers request *n*: there are as many, and every one that can be read fits."""
     if len(plan) != len(responses):
         return False
     for request, response in zip(plan, responses, strict=True):
@@ -340,7 +340,7 @@ def _items(params: ChangeParams) -> list[_Item]:
 
 
 def _address(place: str) -> int:
-    """Read an address.
+    """Parse the address of an item.
 
     :raises ValueError: it has not four hex digits.
     """

@@ -44,7 +44,7 @@ class SignalNow(Struct, frozen=True, kw_only=True):
 
 
 class InputReportNow(Struct, frozen=True, kw_only=True):
-    """What was last said of one of the device's own inputs.
+    """The last report of one of the device's own inputs.
 
     :ivar said_at: when, milliseconds UTC; :ivar address: the host that said it; empty: not known.
     :ivar session_at: when that session was attached, milliseconds UTC; None: not known.
@@ -59,7 +59,7 @@ class InputReportNow(Struct, frozen=True, kw_only=True):
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """What is known of a device now.
+    """Everything known of a device now.
 
     :ivar profile: the name of its controller's profile.
     :ivar upload: running number of the newest upload.

@@ -82,7 +82,7 @@ class Bus:
 
     @property
     def is_open(self) -> bool:
-        """Whether the port is open."""
+        """Tell whether the port is open."""
         return self._wire is not None and not self._wire.over
 
     # --- what it is for ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Sending(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What is to be thought of an answer that was taken.
+    """The judgement on an answer that was taken.
 
     :ivar may_be_late: it may have been one that was owed.
     :ivar more_follows: and the other one has to be expected, not only reckoned with.
@@ -41,7 +41,7 @@ class Taken(NamedTuple):
 
 
 class _Debt:
-    """What is owed for one request.
+    """The late answers that one request may still get.
 
     :ivar sendings: as many as were not answered.
     :ivar seeker: looks for the next answer to one of them.
@@ -70,7 +70,7 @@ class _Debt:
         self.sendings.remove(min(self.sendings, key=lambda sending: sending.until))
 
     def delays_until(self, request: Request, again: bool) -> float:
-        """See :meth:`LateResponses.wait`."""
+        """Compute the time until which a late answer delays the request."""
         if self.request == request and isinstance(request, ReadRequest):
             return 0.0 if again else min(self.due, self.until)
         return self.until if _alike(self.request, request) else 0.0
@@ -90,7 +90,7 @@ class LateResponses:
         self._debts: dict[Request, _Debt] = {}
 
     def wait(self, request: Request, *, again: bool = False) -> float:
-        """How many seconds a request has to wait, since an answer is owed that would pass for the one to it.
+        """Compute the seconds that a request has to wait for a late answer that would pass for its own.
 
         What is owed for the same read is as good: true, if some seconds old. A new one waits for it all the same where
         an answer was taken since, but only until it is due: that may be how late the controller is, and values would be
@@ -103,7 +103,7 @@ class LateResponses:
         return max([0.0, *(debt.delays_until(request, again) - now for debt in self._current())])
 
     def of_another(self, request: Request) -> bool:
-        """Whether an exception could be the one to another request: it says no more than unit and function.
+        """Tell whether an exception could be the one to another request: it says no more than unit and function.
 
         For a read that does no harm: no value is taken then, and :meth:`taken` sees to it that none is later.
         """
@@ -174,12 +174,12 @@ class LateResponses:
 
 
 def _alike(one: Request, other: Request) -> bool:
-    """Whether the answer to one is a frame that could answer the other."""
+    """Tell whether the answer to one is a frame that could answer the other."""
     return answer_shape(one) == answer_shape(other)
 
 
 def _one_function(one: Request, other: Request) -> bool:
-    """Whether an exception to one would pass for one to the other."""
+    """Tell whether an exception to one would pass for one to the other."""
     return (one.unit, one.function) == (other.unit, other.function)
 
 

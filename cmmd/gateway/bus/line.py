@@ -30,7 +30,7 @@ _LATE_S = 5.0
 
 
 class Direction(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the driver of the port switches an RS485 transceiver with RTS, as ``serial.rs485.RS485Settings`` has it.
+    """Settings of RTS for an RS485 transceiver, as ``serial.rs485.RS485Settings`` has them.
 
     :ivar rts_sends: the level of RTS while sending; while receiving it is the other one.
     :ivar delay_before_s: seconds between switching to sending and the first bit, 0..0.1, in steps of a millisecond.
@@ -92,12 +92,12 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def remote(self) -> bool:
-        """Whether the way to the serial port is one that may hold bytes back: the network, or one not known to us."""
+        """Tell whether the serial port is reached over a way that can delay bytes: the network, or an unknown one."""
         return "://" in self.url
 
     @property
     def address(self) -> Address | None:
-        """Where a ``socket://`` leads; None: it is none.
+        """The address of a ``socket://`` URL; None: it is none.
 
         :raises ValueError: to nowhere.
         """
@@ -120,11 +120,11 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def late_s(self) -> float:
-        """How many seconds after its time an answer may still come; a later one may be misunderstood."""
+        """Seconds that an answer can be late; a later one can be misunderstood."""
         return max(self.quiet_s, _LATE_S)
 
     def seconds_for(self, length: float) -> float:
-        """How long so many bytes take on the line."""
+        """Compute the time that so many bytes take on the line."""
         return length * _CHARACTER_BITS / self.baud_rate
 
 

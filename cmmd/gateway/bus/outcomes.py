@@ -1,4 +1,4 @@
-"""How exchanges with a controller end: errors whose kinds are those of a command's outcome, and what is counted."""
+"""Outcomes of exchanges with a controller: errors whose kinds are those of a command's outcome, and counters."""
 
 from dataclasses import dataclass
 

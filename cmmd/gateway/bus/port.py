@@ -21,7 +21,7 @@ class PortUser(Protocol):
 
 
 class Port(Protocol):
-    """An open port."""
+    """A port while it is open."""
 
     def write(self, frame: bytes) -> None:
         """Send a frame. Whether it left is not told; that it cannot, ``lost`` says."""

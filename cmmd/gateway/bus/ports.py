@@ -1,4 +1,4 @@
-"""Which kind of port a line has."""
+"""Choose the kind of port for a line."""
 
 from typing import Any
 

@@ -45,16 +45,16 @@ class Exchange:
 
     @property
     def dropped(self) -> bool:
-        """Nobody waits for it."""
+        """The exchange has no caller any more."""
         return bool(self.result.called)
 
     def succeed(self, answer: str) -> None:
-        """It was answered."""
+        """End the exchange with its answer."""
         if not self.dropped:
             self.result.callback(answer)
 
     def fail(self, error: BusError) -> None:
-        """It was not, or not with what was hoped for."""
+        """End the exchange with an error."""
         if not self.dropped:
             self.result.errback(error)
 
@@ -128,7 +128,7 @@ class RequestQueue:
         return self._wanted
 
     def wake(self) -> None:
-        """It is time to look again."""
+        """Look at the queue again."""
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
             wanted.callback(None)

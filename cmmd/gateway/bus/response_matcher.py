@@ -32,14 +32,14 @@ _LEAST_KEPT = 512
 
 
 class Shape(NamedTuple):
-    """What a frame looks like: how it begins, and how many bytes it has with its CRC."""
+    """The shape of a frame: its first bytes, and its length with the CRC."""
 
     head: bytes
     length: int
 
 
 def answer_shape(request: Request) -> Shape:
-    """What the answer to a request looks like that is no exception."""
+    """Compute the shape of a request's normal answer."""
     if isinstance(request, ReadRequest):
         head = bytes((request.unit, request.function, request.payload_length))
         return Shape(head, request.payload_length + _ROUND_A_PAYLOAD)
@@ -47,7 +47,7 @@ def answer_shape(request: Request) -> Shape:
 
 
 def is_its_own_answer(request: Request) -> bool:
-    """Whether the request, sent back by the line, would pass for the answer to it.
+    """Tell whether the request, sent back by the line, would pass for the answer to it.
 
     Functions 05 and 06 are answered with the request itself; of reads, a few that ask for 17 to 24 bits.
     """
@@ -136,7 +136,7 @@ class ResponseMatcher:
                 start = 0
 
     def _may_end_with(self, tail: bytearray) -> bool:
-        """Whether this may follow an answer. That to a write is known to the last byte, so nothing undoes it."""
+        """Tell whether this may follow an answer. That to a write is known to the last byte, so nothing undoes it."""
         return self._writes or not tail.strip(GLITCHES)
 
     def _echo_under_way(self) -> bool:
@@ -151,7 +151,7 @@ class ResponseMatcher:
         return self._echo is not False and not self._passed_over and self._request.startswith(self._kept)
 
     def _candidate(self, start: int) -> tuple[int, int] | None:
-        """Where the next bytes are that begin like an answer, and how many they have to be."""
+        """Find the next bytes that begin like the answer, and the length they have to reach."""
         places = [(place, length) for head, length in self._shapes if (place := self._kept.find(head, start)) >= 0]
         return min(places, default=None)
 

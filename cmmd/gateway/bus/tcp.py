@@ -14,7 +14,7 @@ __all__ = ["TcpPort", "open_tcp"]
 
 
 class TcpPort(Protocol):
-    """A connection.
+    """A port over a TCP connection.
 
     :param user: takes what comes.
     """
@@ -31,7 +31,7 @@ class TcpPort(Protocol):
             self.transport.setTcpKeepAlive(True)
 
     def write(self, frame: bytes) -> None:
-        """Send a frame."""
+        """Send a frame to the controller."""
         assert self.transport is not None
         self.transport.write(frame)
 
@@ -46,12 +46,12 @@ class TcpPort(Protocol):
         return self._closed
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand it on."""
+        """Pass received bytes to the user."""
         if self._user is not None:
             self._user.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Say so."""
+        """Report the loss to the user."""
         self._ended = True
         user, self._user = self._user, None
         self._closed.callback(None)
@@ -72,7 +72,7 @@ class _OnePort(Factory):
 
 
 async def open_tcp(endpoint: IStreamClientEndpoint, user: PortUser) -> TcpPort:
-    """Connect.
+    """Connect to a serial server over TCP.
 
     :raises PortError: that failed.
     """

@@ -1,4 +1,4 @@
-"""What only pyserial can open (``rfc2217://`` and other URLs), as a port of a bus: it blocks, so it has threads."""
+"""A port that only pyserial can open (``rfc2217://`` and other URLs); pyserial blocks, so it runs in threads."""
 
 from contextlib import suppress
 from queue import SimpleQueue
@@ -43,7 +43,7 @@ class ThreadedPort:
         return self._opened
 
     def write(self, frame: bytes) -> None:
-        """Send a frame."""
+        """Queue a frame for the writing thread."""
         self._frames.put(frame)
 
     def drop_unsent(self) -> None:

@@ -195,7 +195,7 @@ class Transactions:
     # --- what the port brings ----------------------------------------------------------------------------------------
 
     def received(self, chunk: bytes) -> None:
-        """Bytes came."""
+        """Take bytes that the port has received."""
         self._heard_at = self._clock.seconds()
         late = self._owed.hear(chunk, self._request)
         self._statistics.late_answers += late
@@ -245,7 +245,7 @@ class Transactions:
 
 
 def needs_echo_known(request: Request) -> bool:
-    """Whether an echo of this request would pass for its answer, in a way that matters."""
+    """Tell whether an echo of this request would pass for its answer, in a way that matters."""
     return not isinstance(request, ReadRequest) and is_its_own_answer(request)
 
 

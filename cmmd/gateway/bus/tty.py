@@ -27,7 +27,7 @@ _PSEUDO_TERMINALS = range(136, 144)  # major numbers of what openpty gives
 
 
 def serial_settings(line: Line) -> dict[str, Any]:
-    """What pyserial is told of a line's framing, and that nobody else may use the port."""
+    """List pyserial's settings for a line: its framing, and exclusive use of the port."""
     return {
         "baudrate": line.baud_rate,
         "bytesize": line.data_bits,
@@ -38,7 +38,7 @@ def serial_settings(line: Line) -> dict[str, Any]:
 
 
 def rs485_settings(direction: Direction) -> RS485Settings:
-    """What pyserial is told of switching the direction."""
+    """List pyserial's settings for the switching of the direction."""
     return RS485Settings(
         rts_level_for_tx=direction.rts_sends,
         rts_level_for_rx=not direction.rts_sends,
@@ -68,7 +68,7 @@ def open_device(line: Line) -> Serial:
 
 
 def _why(error: Exception) -> str:
-    """What a failed opening says, in a few words where pyserial has many."""
+    """Describe a failed opening in a few words where pyserial has many."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
         return str(error)

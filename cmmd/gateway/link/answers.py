@@ -1,4 +1,4 @@
-"""How the answer to an order goes out: at once, unless somebody wants to see what a server makes of other devices."""
+"""Send the answer to a command at once, or as a test hook decides that imitates other devices."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple

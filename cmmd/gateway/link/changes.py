@@ -1,4 +1,4 @@
-"""What a change upload says: values that differ from those uploaded before, by address (protocol section 4.5)."""
+"""Build a change upload: values that differ from those uploaded before, by address (protocol section 4.5)."""
 
 from struct import pack, unpack
 from typing import Literal

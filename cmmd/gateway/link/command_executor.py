@@ -1,4 +1,4 @@
-"""How a device obeys: what a server orders, carried out one after the other and answered (sections 4.6 and 4.8)."""
+"""Execute a server's commands one after the other, and answer them (protocol sections 4.6 and 4.8)."""
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -108,7 +108,7 @@ class CommandExecutor:
 
     @property
     def busy(self) -> bool:
-        """Whether an order waits, or is being carried out or answered."""
+        """Tell whether an order waits, or is being carried out or answered."""
         return self._unanswered > 0
 
     # --- whose turn it is --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the server orders, told in the log: when it came, and what became of it."""
+"""Log the server's commands: the time of each, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 
@@ -19,7 +19,7 @@ Names = Callable[[str], str]
 
 
 def names_of(catalog: Catalog, moduletype: str) -> Names:
-    """What people call the frames that a controller's commands are: the profile's name, and what is written.
+    """Name the frames of a controller's commands: the profile's name, and the written value.
 
     :param moduletype: the controller's model.
     """
@@ -53,43 +53,33 @@ class CommandLog:
         self._log = log
 
     def identity(self) -> LoginParams:
-        """See Source."""
         return self._source.identity()
 
     def follow(self, plan: str, data_mode: int) -> None:
-        """See Source."""
         self._source.follow(plan, data_mode)
 
     def full_upload(self) -> Awaitable[str]:
-        """See Source."""
         return self._source.full_upload()
 
     def change_upload(self) -> Awaitable[ChangeParams | str | None]:
-        """See Source."""
         return self._source.change_upload()
 
     def reading(self) -> str:
-        """See Source."""
         return self._source.reading()
 
     def inputs(self) -> InputStates:
-        """See Source."""
         return self._source.inputs()
 
     async def write(self, frame: str, veto: Precondition = unopposed) -> bool:
-        """See Source."""
         return await self._told(self._name(frame), self._source.write(frame, veto))
 
     def is_stop(self, frame: str) -> bool:
-        """See Source."""
         return self._source.is_stop(frame)
 
     async def stop(self, frame: str, waits_s: float) -> bool:
-        """See Source."""
         return await self._told(self._name(frame), self._source.stop(frame, waits_s), passes_inhibit=True)
 
     async def set_port(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
-        """See Source."""
         return await self._told(named(module_port, module_baud), self._source.set_port(module_port, module_baud, veto))
 
     async def _told(self, what: str, doing: Awaitable[bool], *, passes_inhibit: bool = False) -> bool:

@@ -30,7 +30,7 @@ class _OneConnection(Factory):
 
 
 class Connector:
-    """Connects a link.
+    """Makes the connections of a link.
 
     :param endpoints: the way to an address.
     :param clock: for the timeouts of connections.
@@ -47,7 +47,7 @@ class Connector:
         self._stood_still = stood_still
 
     async def connect(self, address: Address) -> ServerConnection:
-        """Connect.
+        """Connect to the first address that answers.
 
         :raises LinkError: that failed.
         """

@@ -140,7 +140,7 @@ class Link(Service):
             )
 
     def startService(self) -> None:
-        """Start connecting."""
+        """Start connecting to the server."""
         super().startService()
         self._backoff.reset()
         self._last_reason = ""
@@ -148,7 +148,7 @@ class Link(Service):
         self._running.addErrback(self._over)
 
     def stopService(self) -> Deferred[None] | None:
-        """Close the connection.
+        """Close the connection to the server.
 
         :return: fires when it is closed, and each stop that has come is carried out; nothing is left behind.
         """
@@ -273,7 +273,7 @@ class Link(Service):
         return self._allowed(live, self._server), self._allowed(historic, self._allowed(live, self._server))
 
     def _allowed(self, address: Address, instead: Address) -> Address:
-        """Where uploads go: where the server says, if that host can be; else instead of it."""
+        """Choose the address of uploads: the server's, if that host is possible; else another one."""
         if self._follow_hosts is None or plain_hosts([address.host]) & (
             self._follow_hosts | plain_hosts([self._server.host, self._reached])
         ):

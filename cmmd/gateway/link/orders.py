@@ -1,4 +1,4 @@
-"""What a server orders at login, as a session needs it, and what links count."""
+"""The server's orders at login, in the form that a session needs, and the counters of links."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ class LinkCounters:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a session needs of a login answer (protocol section 4.1).
+    """The parts of a login answer that a session needs (protocol section 4.1).
 
     :ivar upload_period: seconds.
     :ivar data_mode: 0 changes, 1 everything.

@@ -1,4 +1,4 @@
-"""How the gateway is, put together from its parts: for the status file, and for a line in the log."""
+"""Report the state of the gateway, gathered from its parts, for the status file and a log line."""
 
 import os
 import time
@@ -50,7 +50,7 @@ class Report:
         self._started_at = now()
 
     def describe(self) -> dict[str, Any]:
-        """What the status file says, as JSON has it; docs/gateway.md explains it."""
+        """Build the content of the status file as JSON; docs/gateway.md explains it."""
         identity = self._source.identity()
         return {
             "at": round(self._now(), 3),

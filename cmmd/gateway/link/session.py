@@ -42,7 +42,7 @@ _LONGEST_TIME = 16  # digits of milliseconds
 
 
 class SessionTerms(Struct, frozen=True, kw_only=True):
-    """What all sessions of a link have in common.
+    """The terms that all sessions of a link have in common.
 
     :ivar clock: all time; :ivar now: Unix time in seconds. :ivar ticks: seconds that nobody puts right meanwhile.
     :ivar heartbeat_interval: seconds.
@@ -174,11 +174,11 @@ class Session:
         return deferLater(self._clock, seconds)
 
     def keep(self, keeper: Keeper) -> None:
-        """See to it that what the server does not get is kept, from now on."""
+        """Keep, from now on, every upload that the server does not receive."""
         self._uploads.keeper = keeper
 
     def judge(self, answer: ServerAnswer, *, values: bool = True) -> bool:
-        """Whether the server took what it answers.
+        """Tell whether the server took what it answers.
 
         :param values: False: it answers a packet without values. That says nothing about whether the server takes
             those, so that it neither counts among refusals in a row nor ends such a row.
@@ -241,7 +241,7 @@ class Session:
 
     @property
     def server_now(self) -> float | None:
-        """What the server's clock shows, Unix time in seconds, right or wrong; None: not known."""
+        """Compute the time of the server's clock, Unix seconds, right or wrong; None: not known."""
         return None if self._server_zero is None else self._server_zero + self._terms.ticks()
 
     @property
@@ -274,7 +274,7 @@ class Session:
 
     @property
     def obeying(self) -> bool:
-        """Whether an order is being carried out, or waits for that."""
+        """Tell whether an order is being carried out, or waits for that."""
         return self._obedience.busy
 
     def obey(self, command: Command, say: Say) -> None:

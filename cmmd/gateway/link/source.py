@@ -1,4 +1,4 @@
-"""What a link carries: the seam between the protocol's device side and whatever feeds it.
+"""The seam between the protocol's device side and the source that feeds it.
 
 A simulated genset is a source; a serial bus with a real controller is another.
 """
@@ -46,7 +46,7 @@ class Source(Protocol):
     """
 
     def identity(self) -> LoginParams:
-        """Who the device is and how it is wired; asked before every login, ``hostid`` never changes (section 4.1)."""
+        """The identity and wiring for a login, read before every one; ``hostid`` never changes (section 4.1)."""
 
     def follow(self, plan: str, data_mode: int) -> None:
         """Take what a login answer ordered (section 4.1).
@@ -72,7 +72,7 @@ class Source(Protocol):
         """
 
     def reading(self) -> str:
-        """What the last upload of either kind was made of, as ``params`` of a full one; empty: nothing was read.
+        """The last reading as ``params`` of a full upload; empty: nothing was read.
 
         Asking for it uploads nothing: it is for whom changes do not say enough.
         """

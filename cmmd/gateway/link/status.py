@@ -1,4 +1,4 @@
-"""How the gateway is: a file for programs and people, and now and then a line in the log."""
+"""Write the state of the gateway to a file for programs and people, and now and then to the log."""
 
 from collections.abc import Callable
 from pathlib import Path

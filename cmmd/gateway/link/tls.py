@@ -37,7 +37,7 @@ class TLSRefused(Exception):
 
 
 def expected_name(address: Address, *, login: Address, configured: str) -> str:
-    """What a server's certificate has to be for.
+    """Find the name that a server's certificate must have.
 
     :param address: where we connect to: ``login``, or what its answer said.
     :param configured: goes before everything; empty: nothing is.
@@ -78,7 +78,7 @@ class _Verified:
         self._clock = clock
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect.
+        """Connect, and verify the server's certificate.
 
         :return: fails with :exc:`TLSRefused`, or as TCP does.
         """
@@ -133,7 +133,7 @@ class _Gate(Protocol):
             self.opened.callback(inside)
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand on."""
+        """Pass verified bytes to the protocol."""
         if self._inside is not None:
             self._inside.dataReceived(data)
 

@@ -1,4 +1,4 @@
-"""What a session uploads, and when: everything, or what has changed, in the ordered step (protocol 4.4 and 4.5)."""
+"""Upload everything or changes in the ordered step of a session (protocol sections 4.4 and 4.5)."""
 
 from collections.abc import Coroutine
 from random import Random
@@ -27,7 +27,7 @@ long ago it was: an inhibit of long ago keeps commands away until the device say
 
 
 class Delivered(Protocol):
-    """What became of something that was sent; see :class:`cmmd.gateway.store_and_forward.upload_tracking.Delivery`."""
+    """The fate of one upload: :class:`cmmd.gateway.store_and_forward.upload_tracking.Delivery`."""
 
     def arrived(self) -> None:
         """The server has it."""
@@ -43,26 +43,26 @@ class Keeper(Protocol):
     """Keeps what the server does not get; see :class:`cmmd.gateway.store_and_forward.upload_tracking.UploadTracker`."""
 
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivered:
-        """Something is on its way."""
+        """Track an upload that was sent."""
 
     def inputs_sent(self, inputs: InputStates) -> Delivered:
         """The device's inputs are on their way, and no values."""
 
     def left_out(self, params: str, inputs: InputStates) -> None:
-        """Something was polled and is not sent."""
+        """Track a poll that is not sent."""
 
 
 class Uploader(Protocol):
-    """What is needed of a :class:`cmmd.gateway.link.session.Session`."""
+    """The part of a :class:`cmmd.gateway.link.session.Session` that uploads need."""
 
     async def upload(self, message: ReqData | ReqDataChange) -> ServerAnswer:
-        """See Session."""
+        """Send an upload, and wait for the answer."""
 
     def judge(self, answer: ServerAnswer, *, values: bool = True) -> bool:
-        """See Session."""
+        """Tell whether the server took an upload."""
 
     def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """See Session."""
+        """Run a coroutine until it or the session ends."""
 
 
 class Uploads:

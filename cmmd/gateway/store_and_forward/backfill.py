@@ -1,4 +1,4 @@
-"""When there is a session again: what was kept meanwhile is sent as history, oldest first."""
+"""Send kept uploads as history once there is a session again, oldest first."""
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -188,7 +188,7 @@ class Backfill:
 
     async def _doubt_time(self, session: Session, message: ReqData | ReqDataChange) -> None:
         """A refusal for good may be of a time that is still to come by the server's clock: then its clock or our idea
-        of it was wrong, and nothing is the matter with the upload.
+        of it was wrong, and the upload is right.
         """
         await session.ask_time()
         now_s = session.server_now
@@ -196,7 +196,7 @@ class Backfill:
             raise _NotNow("by the server's clock they are of a time that is still to come")
 
     def _judge(self, answer: ServerAnswer) -> None:
-        """See whether the server took an upload, or never will."""
+        """Look whether the server took an upload, or never will."""
         if answer.retcode == Retcode.OK:
             self.sent += 1
         elif answer.retcode in NOT_OURS:
@@ -216,7 +216,7 @@ class Backfill:
 
 
 def _parsed(plan: str) -> tuple[ReadRequest, ...] | str:
-    """What a plan asks, however it is written; itself, where that makes no sense."""
+    """Parse the requests of a plan in a normal form; the text itself where that is impossible."""
     try:
         return parse_plan(plan)
     except ModbusFrameError:

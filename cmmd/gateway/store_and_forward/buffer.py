@@ -1,4 +1,4 @@
-"""What is kept on disk while there is no session: uploads, and what was ordered last.
+"""The buffer on disk for times without a session: uploads, and the last order of the server.
 
 One SQLite file, each upload on the disk before it counts as kept: neither kill -9 nor a power cut takes it. It is
 bounded: where there is no room, the oldest uploads go.
@@ -49,7 +49,7 @@ class BufferFailed(Exception):
 
 
 class Ordered(Struct, frozen=True):
-    """What a start without a server polls by: the last login answer's polling plan, and seconds between polls."""
+    """The last login answer's polling plan, and seconds between polls, for a start without a server."""
 
     plan: str
     period_s: float
@@ -110,7 +110,7 @@ class Buffer:
 
     @property
     def rows(self) -> int:
-        """Uploads in it."""
+        """Count the uploads in the buffer."""
         return self._rows
 
     async def open(self) -> Ordered | None:
@@ -304,7 +304,7 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    """How large the file will be when the transaction is over."""
+    """Compute the size of the file after the transaction."""
     (pages,), (free,), (size,) = (
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
     )

@@ -17,7 +17,7 @@ class Worker(Protocol):
     """Carries works out one after the other, in the order in which they come."""
 
     def start(self) -> None:
-        """Be ready."""
+        """Prepare for the first call."""
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
         """Carry a work out. Who cancels this does not wait any more; the work is done all the same."""
@@ -39,17 +39,15 @@ class ThreadWorker:
         self._thread: ThreadPool | None = None
 
     def start(self) -> None:
-        """See Worker."""
+        """Prepare for the first call."""
         self._thread = ThreadPool(1, 1, self._name)
         self._thread.start()
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
-        """See Worker."""
         assert self._thread is not None, "not started"
         return deferToThreadPool(self._reactor, self._thread, work)
 
     def stop(self) -> None:
-        """See Worker."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()

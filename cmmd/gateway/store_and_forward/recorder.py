@@ -1,4 +1,4 @@
-"""What the server does not get: what matters of it is kept on disk. While there is no session, polling goes on here."""
+"""Record on disk what the server does not receive. While there is no session, polling continues here."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -33,7 +33,7 @@ _SHAPE = 6  # characters: unit, function, byte count
 
 
 class Moment(Struct, frozen=True, kw_only=True):
-    """What was polled at a moment.
+    """The values of one poll, and its time.
 
     :ivar plan: the polling plan that its frames answer.
     :ivar stamp: when it was.
@@ -48,7 +48,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 
 class KeptRows(NamedTuple):
-    """What was kept of a moment, as it is in the buffer; None: nothing was, or the buffer did not take it.
+    """The rows of a moment in the buffer; None: nothing was kept, or the buffer refused it.
 
     :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
     """
@@ -112,7 +112,7 @@ class Recorder:
             running.cancel()
 
     def forget(self) -> None:
-        """What is kept next is the first of another time."""
+        """Begin anew: the next kept row is the first of another period."""
         self._kept_at: float | None = None  # by the ticks of the machine
         self._inputs_kept_at: float | None = None  # likewise, without values
         self._bits: dict[tuple[str, int], str] = {}
@@ -142,7 +142,7 @@ class Recorder:
     # --- what matters ------------------------------------------------------------------------------------------------
 
     def moment(self, params: str, inputs: InputStates, *, polled: bool = True) -> Moment:
-        """What was polled now, as ordered last.
+        """Describe the present poll, in the form of the last order.
 
         :param polled: False: only the inputs were looked at.
         """
@@ -199,7 +199,7 @@ class Recorder:
         keeping.addCallback(remove)
 
     def _is_due(self, moment: Moment, *, inputs_changed: bool, changes_only: bool) -> bool:
-        """Whether something is to be kept; it is taken for kept then."""
+        """Tell whether a row is due, and count it as kept then."""
         now = moment.stamp.ticks_s
         if not moment.params:  # values stay as due as they were
             since_s = CHANGE_GAP_S if self._inputs_kept_at is None else now - self._inputs_kept_at
@@ -268,7 +268,7 @@ async def _rows(values: Deferred[Kept | None] | None, inputs: Deferred[Kept | No
 
 
 def _has_values(params: str) -> bool:
-    """Whether any frame of an upload is none of an exception."""
+    """Tell whether any frame of an upload is none of an exception."""
     return any(int(frame[2:4], 16) < _EXCEPTION for frame in split_frames(params))
 
 

@@ -33,7 +33,7 @@ FIRST_MENDING_S, LONGEST_MENDING_S = 5.0, 300.0
 
 
 class OutageTerms(Struct, frozen=True, kw_only=True):
-    """How a link bridges the times without a session.
+    """The terms by which a link bridges times without a session.
 
     :ivar buffer: where uploads wait; opened and closed with the link.
     :ivar server_type: whether the server knows ``itime``.
@@ -50,7 +50,7 @@ class OutageTerms(Struct, frozen=True, kw_only=True):
 
 
 class StoreAndForward:
-    """What a link does about them.
+    """Keeps uploads during outages of a link, and sends them afterwards.
 
     :ivar buffer: where uploads wait. :ivar recorder: keeps them. :ivar historian: sends them.
     """
@@ -99,7 +99,7 @@ class StoreAndForward:
             )
 
     async def close(self) -> None:
-        """End."""
+        """Close the buffer and stop polling."""
         self.recorder.stop()
         self.buffer.on_failure = None
         if self._mending is not None:

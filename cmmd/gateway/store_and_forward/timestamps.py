@@ -1,4 +1,4 @@
-"""When something was, although clocks are wrong and are put right.
+"""Date moments correctly although clocks are wrong and are corrected later.
 
 A small computer without a battery wakes up with the time at which it was switched off, or with 1970, until the network
 tells it better; and just then there is no network. So whatever is kept is stamped with two clocks: the box's calendar,
@@ -20,7 +20,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Stamp(NamedTuple):
-    """A moment.
+    """A moment on the clocks of this machine.
 
     :ivar unix_s: by the box's calendar, Unix time in seconds.
     :ivar boot: names the time since the machine was switched on.
@@ -68,11 +68,11 @@ class Timestamps:
 
     @property
     def knows(self) -> bool:
-        """Whether anybody knows what time it is."""
+        """Tell whether anybody knows what time it is."""
         return self._best_now() >= EARLIEST_S
 
     def itime(self, stamp: Stamp) -> int | None:
-        """When a moment was, as ``itime`` in milliseconds UTC.
+        """Date a moment as ``itime`` in milliseconds UTC.
 
         Since the machine was switched on: as long ago as the ticks say. Before that: as its calendar said then, moved
         by what it is wrong now; a time before 2024 or after now shows that it was wrong then.

@@ -1,4 +1,4 @@
-"""What is polled in a session, and whether the server gets it: what it does not get is kept."""
+"""Track whether the server receives the polls of a session; the ones that it does not are kept."""
 
 from collections import deque
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class UploadTracker:
         self._gets_through = True  # what was polled and settled last has arrived
 
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivery:
-        """Something is on its way to the server.
+        """Track an upload that was sent to the server.
 
         :param params: what was polled, as ``params`` of a full upload; empty: nothing was, or nothing answered.
         """
@@ -97,7 +97,7 @@ class UploadTracker:
         return one
 
     def left_out(self, params: str, inputs: InputStates) -> None:
-        """Something was polled and is not sent, for what was sent before is not answered yet."""
+        """Track a poll that is not sent while the upload before it is unanswered."""
         self._waiting.append(Delivery(self, self._recorder.moment(params, inputs), _Fate.LEFT_OUT))
         if sum(one.fate is _Fate.LEFT_OUT for one in self._waiting) >= OVERDUE_AFTER:
             for one in self._waiting:
@@ -106,7 +106,7 @@ class UploadTracker:
         self._judge()
 
     def settle(self, one: Delivery, fate: _Fate) -> None:
-        """It is known what has become of one."""
+        """Settle one upload: its fate is known."""
         if one.fate is _Fate.UNDER_WAY:
             one.fate = fate
             self._judge()

@@ -1,4 +1,4 @@
-"""What one can say to an emulated controller while it runs: a table of words."""
+"""The console of an emulated controller while it runs: a table of words."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ OK = "ok"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What words change and tell."""
+    """The world that words change and describe."""
 
     clock: WorldClock
     genset: Genset
@@ -32,7 +32,7 @@ class World:
 
 
 class Word(NamedTuple):
-    """One of them.
+    """One word of the console.
 
     :ivar means: for people.
     :ivar act: does it; what it returns is the answer, and None is "ok".

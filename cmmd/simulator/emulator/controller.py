@@ -119,7 +119,7 @@ class _Unknown(ModbusPDU):
         self.function_code = request.function_code
 
     async def datastore_update(self, context: object, device_id: int) -> ModbusPDU:  # noqa: ARG002 - as above
-        """Answer it."""
+        """Answer a request of the master."""
         return ExceptionResponse(self.function_code, ExcCodes.ILLEGAL_FUNCTION, device_id)
 
 
@@ -128,15 +128,15 @@ def _refuse_unknown(sending: bool, pdu: ModbusPDU) -> ModbusPDU:
 
 
 class _Wire(asyncio.Transport):
-    """What pymodbus takes for its serial port."""
+    """The serial port, as pymodbus sees it."""
 
     def __init__(self, sent: Callable[[bytes], None]) -> None:
         super().__init__()
         self._sent = sent
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one answer."""
+        """Send one answer on the line."""
         self._sent(bytes(data))
 
     def close(self) -> None:
-        """Nothing stands open."""
+        """Do nothing: no file is open."""

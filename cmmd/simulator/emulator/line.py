@@ -23,12 +23,12 @@ class WorldClock:
         self._stopped_at: float | None = None
 
     def seconds(self) -> float:
-        """The time."""
+        """The time of the emulated world."""
         return self._wall() + self._ahead if self._stopped_at is None else self._stopped_at
 
     @property
     def stopped(self) -> bool:
-        """Whether it stands still."""
+        """Tell whether it stands still."""
         return self._stopped_at is not None
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class Line:
 
     @property
     def plugged(self) -> bool:
-        """Whether the adapter is there."""
+        """Tell whether the adapter is there."""
         return self._port.plugged
 
     @property

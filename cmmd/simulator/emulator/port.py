@@ -50,7 +50,7 @@ class Port:
 
     @property
     def plugged(self) -> bool:
-        """Whether it is there."""
+        """Tell whether it is there."""
         return self._ours >= 0
 
     @property

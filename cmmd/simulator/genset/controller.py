@@ -44,7 +44,7 @@ CLOCK_TOLERANCE_S = 1e-3
 
 
 def seconds_left(until: float, now: float) -> int:
-    """What a controller shows of a delay: whole seconds, 0 where none runs (``until`` is infinite)."""
+    """Compute the shown rest of a delay: whole seconds, 0 where none runs (``until`` is infinite)."""
     return 0 if until == inf else max(ceil(until - now - CLOCK_TOLERANCE_S), 0)
 
 
@@ -65,14 +65,14 @@ class Delayed:
         self._fall_s = fall_s
 
     def follow(self, condition: bool, now: float) -> None:
-        """See the condition as it is now."""
+        """Take over the present condition."""
         if condition == self.value:
             self.until = inf
         elif self.until == inf:
             self.until = now + (self._rise_s if condition else self._fall_s)
 
     def set(self, value: bool) -> None:
-        """Believe at once."""
+        """Take the new value without a delay."""
         self.value = value
         self.until = inf
 
@@ -83,7 +83,7 @@ class Delayed:
 
 
 class Supply(Enum):
-    """What feeds the load. The value: register 38 while the switch is on its way there."""
+    """The supply that feeds the load. The value: register 38 while the switch moves there."""
 
     NOTHING = 0
     GENERATOR = 1
@@ -118,7 +118,7 @@ class Transfer:
 
 
 class Mode(StrEnum):
-    """What the controller takes as the reason to run."""
+    """The controller's mode: its reason to run."""
 
     STOP = "stop"
     MANUAL = "manual"
@@ -147,7 +147,7 @@ class Controller:
 
     @property
     def until(self) -> float:
-        """When the next delay is over; infinite: none runs."""
+        """The end of the next delay; infinite: none runs."""
         return min(
             self.engine.until, self.transfer.until, self.faults.until, self._mains_abnormal.until, self._order.until
         )
@@ -173,7 +173,7 @@ class Controller:
         self.transfer.aim(self._wanted_supply(), now)
 
     def _give_order(self, now: float) -> None:
-        """Whether the engine is to run: as the mode says, and after a shutdown not at all."""
+        """Tell whether the engine is to run: as the mode says, and after a shutdown not at all."""
         if self.faults.latched or self.mode is Mode.STOP:
             self._order.set(False)
         elif self.mode is Mode.TEST:
@@ -182,7 +182,7 @@ class Controller:
             self._order.follow(self._mains_abnormal.value, now)
 
     def _wanted_supply(self) -> Supply:
-        """What is to feed the load: in manual mode what was commanded, else the mains when they can."""
+        """Choose the supply: in manual mode as commanded, else the mains when they can."""
         wanted = target = self.transfer.target
         if self.mode is not Mode.MANUAL:
             wanted = Supply.GENERATOR if self._mains_abnormal.value else Supply.MAINS

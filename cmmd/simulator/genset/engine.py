@@ -41,7 +41,7 @@ FUELLED = TURNING | {EngineState.FUEL_OUTPUT, EngineState.CRANK}
 
 
 class Step(NamedTuple):
-    """What a state is like and where it leads. Where it says None, the state goes on.
+    """One state and its successors. None: the state lasts.
 
     :ivar seconds: how long it lasts; infinite: until an order or a fault ends it.
     :ivar speed: the engine's, r/min, once it has settled.
@@ -88,7 +88,7 @@ STEPS: dict[EngineState, Step] = {
 
 
 class Engine:
-    """Walks the states.
+    """Moves from state to state.
 
     :param state: where it is at time 0.
     :param starts: how often it has started.

@@ -12,7 +12,7 @@ __all__ = ["FAULTS", "WEIGHTS", "Effect", "Fault", "FaultKind", "Faults", "Rando
 
 
 class Reading(Enum):
-    """What nears a target that depends on the state, and that faults push elsewhere."""
+    """A reading that nears a target, which depends on the state, and which faults push elsewhere."""
 
     SPEED = "r/min"
     COOLANT = "°C"
@@ -50,7 +50,7 @@ class Effect(NamedTuple):
 
 
 class FaultKind(NamedTuple):
-    """What a fault does.
+    """The effect of a kind of fault.
 
     :ivar signal: what the controller raises; empty: what it raises follows from the readings.
     :ivar shutdown: the engine stops at once, and the signal stays until somebody resets the controller.
@@ -144,11 +144,11 @@ class Faults:
 
     @property
     def until(self) -> float:
-        """When the next signal is raised if nothing changes; infinite: none."""
+        """The time of the next signal if nothing changes; infinite: none."""
         return min(self._due.values(), default=inf)
 
     def watch(self, state: EngineState, now: float) -> None:
-        """See what there is to be seen in an engine state."""
+        """Detect faults that show in an engine state."""
         for fault, kind in FAULTS.items():
             if fault not in self.present or state not in kind.states:
                 self._due.pop(fault, None)
@@ -167,11 +167,11 @@ class Faults:
         self.latched.clear()
 
     def spoil(self, state: EngineState) -> bool:
-        """Whether the engine fails to do what this state is for."""
+        """Tell whether the engine fails to do what this state is for."""
         return any(state in FAULTS[fault].spoils for fault in self.present)
 
     def effects(self, state: EngineState) -> Iterator[Effect]:
-        """What the faults do to the readings in this state."""
+        """Compute the effects of the faults on the readings in this state."""
         return (effect for fault in self.present for effect in FAULTS[fault].effects if state in effect.states)
 
     def signals(self) -> Iterator[str]:

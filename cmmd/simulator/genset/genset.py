@@ -63,12 +63,12 @@ class Genset:
 
     @property
     def rating_kw(self) -> int:
-        """What the alternator can give."""
+        """The rated power of the alternator in kW."""
         return self._powertrain.rating_kw
 
     @property
     def mode(self) -> Mode:
-        """The controller's mode."""
+        """The mode of the controller."""
         return self._controller.mode
 
     @property
@@ -79,19 +79,19 @@ class Genset:
 
     @property
     def supply(self) -> Supply:
-        """What feeds the load now."""
+        """The supply that feeds the load now."""
         self._pass()
         return self._controller.transfer.supply
 
     @property
     def mains_condition(self) -> MainsCondition:
-        """How the mains are now."""
+        """The present condition of the mains."""
         self._pass()
         return self._mains.condition
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong with it now."""
+        """The present faults of the genset."""
         self._pass()
         return tuple(self._controller.faults.present)
 
@@ -112,7 +112,7 @@ class Genset:
     # --- what one can do to it ---------------------------------------------------------------------------------------
 
     def command(self, name: str) -> bool:
-        """Command the controller.
+        """Give the controller a command.
 
         :param name: start, stop, test, auto, manual, generator_breaker_toggle or mains_breaker_toggle; or, as a
             controller with one breaker has them, generator_breaker_open or generator_breaker_close.

@@ -11,7 +11,7 @@ __all__ = ["CONDITIONS", "Condition", "Mains", "MainsCondition"]
 
 
 class MainsCondition(StrEnum):
-    """How the mains are."""
+    """The condition of the mains."""
 
     NORMAL = "normal"
     BLACKOUT = "blackout"
@@ -21,7 +21,7 @@ class MainsCondition(StrEnum):
 
 
 class Condition(NamedTuple):
-    """What a condition looks like.
+    """The measured values of a condition.
 
     :ivar shares: of the voltage that the phases should have.
     :ivar signals: what the controller sees in it.
@@ -77,7 +77,7 @@ class Mains:
 
     @property
     def abnormal(self) -> bool:
-        """Whether they are not as they should be."""
+        """Tell whether they are not as they should be."""
         return self.condition is not MainsCondition.NORMAL
 
     def fail(self, condition: MainsCondition) -> None:
@@ -104,7 +104,7 @@ class Mains:
         return shortest + self._random.expovariate(1 / (mean - shortest))
 
     def points(self, now: float) -> dict[str, float]:
-        """What is measured of them, by the names of the points."""
+        """Measure the mains, by the names of the points."""
         shares = CONDITIONS[self.condition].shares
         volts = self._supply.voltages(now, shares)
         return {

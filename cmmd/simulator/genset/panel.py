@@ -36,7 +36,7 @@ Values = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the controller shows at one moment.
+    """The values that the controller shows at one moment.
 
     :ivar registers: holding registers from address 0 on, each 0..65535.
     :ivar coils: coil *n* is bit *n*.

@@ -55,7 +55,7 @@ class Powertrain:
         self._approaches = {reading: Approach(target) for reading, (target, _) in self._targets(state).items()}
 
     def _targets(self, state: EngineState) -> dict[Reading, tuple[float, float]]:
-        """What the readings near in a state, and with which time constant in seconds."""
+        """Choose the targets of the readings in a state, with time constants in seconds."""
         turning = state in TURNING
         cranking = state is EngineState.CRANK
         return {
@@ -110,7 +110,7 @@ class Powertrain:
     # --- what is measured --------------------------------------------------------------------------------------------
 
     def points(self, now: float, *, on_load: bool, sensor_open: bool) -> dict[str, float | None]:
-        """What is measured of it, by the names of the points; None: the sensor is open.
+        """Measure the engine, by the names of the points; None: the sensor is open.
 
         :param sensor_open: the temperature sensor.
         """

@@ -20,7 +20,7 @@ A_HANDFUL = 500
 """Rows that go from the spool to the store at once."""
 
 MOST_REFUSED = 100
-"""Where the store refuses so many rows one after another, something is the matter with it, not with them."""
+"""A store that refuses so many rows one after another is faulty itself; the rows are not."""
 
 
 class SpoolFailed(StoreError):
@@ -46,7 +46,7 @@ class Handover:
     async def run(self, *, to_the_end: bool) -> None:
         """Go on until nothing is left, or until less than a handful is.
 
-        :raises StoreUnavailable: the store takes nothing now. :raises SpoolFailed: see there.
+        :raises StoreUnavailable: the store takes nothing now. :raises SpoolFailed: as its description says.
         """
         self._one_after_another = 0
         least = 1 if to_the_end else A_HANDFUL

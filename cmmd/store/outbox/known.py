@@ -1,4 +1,4 @@
-"""What a daemon has to know at a start while its database is away: a copy of that, in a file of its own."""
+"""A copy, in a file of its own, of what a daemon must know at a start while its database is unavailable."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ _NUMBERED: dict[type[Row], str] = {Reading: "reading", Event: "event", Alarm: "a
 
 
 class _File(SQLiteStore):
-    """The copy."""
+    """The copy in its file."""
 
     def change(self, gone: Sequence[Key], there: Sequence[Row], owner: str | None = None) -> Deferred[None]:
         """Delete and write rows, all or none. :param owner: the identity of the store whose copy this is now."""
@@ -74,11 +74,11 @@ class Known:
         self._removed = False
 
     def open(self) -> Deferred[Snapshot]:
-        """Open the file.
+        """Open the file of the copy.
 
         :return: what the store had, as far as it was copied. Its numbers are those that were reserved, its ``writer``
             is the identity of that store.
-        :raises StoreUnavailable: see IStore. :raises SchemaTooNew: see there.
+        :raises StoreUnavailable: see IStore. :raises SchemaTooNew: as its description says.
         """
         self._removed = False
         return self._file.open().addCallback(self._opened)
@@ -148,7 +148,7 @@ class Known:
             await self._change([], bite)
 
     def _is_short(self) -> bool:
-        """Whether less than half of the reserve is left, of any kind."""
+        """Tell whether less than half of the reserve is left, of any kind."""
         reserved, most = asdict(self._reserved), asdict(RESERVED)
         return any(2 * (reserved[name] - given) < most[name] for name, given in self._given.items())
 

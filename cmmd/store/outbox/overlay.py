@@ -1,4 +1,4 @@
-"""What a store has, or had, as it will be when rows that wait elsewhere have come."""
+"""The content of a store as it will be when rows that wait elsewhere have arrived."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
@@ -17,7 +17,7 @@ N = TypeVar("N", Device, ProfileVersion, Alarm, Command)
 
 
 def with_rows(kept: Snapshot, rows: Iterable[Row]) -> Snapshot:
-    """What a store has, as it would be with these rows written to it."""
+    """Compute the snapshot as if these rows were written to the store."""
     devices = {device.number: device for device in kept.devices}
     profiles = {profile.number: profile for profile in kept.profiles}
     uploads = {upload.hostid: upload for upload in kept.uploads}
@@ -73,7 +73,8 @@ class Absent(NamedTuple):
     def check(self, now: Snapshot) -> None:
         """Look at it when it is there.
 
-        :raises StoreError: it is not the one that is known, or not as it was left. :raises NumbersTaken: see there.
+        :raises StoreError: it is not the one that is known, or not as it was left.
+        :raises NumbersTaken: as its description says.
         """
         if now.identity != self.known.writer:
             raise StoreError("it is not the store that is known here")

@@ -1,4 +1,4 @@
-"""Where rows go: to the store, or to the spool that stands in for it, never past older ones."""
+"""Route rows to the store, or to the spool in its place, never past older ones."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -23,7 +23,7 @@ PATIENCE_S = 3.0
 
 
 class Route(Enum):
-    """Where rows go that are to be written."""
+    """The destination of rows that are to be written."""
 
     STORE = auto()
     LEAVING = auto()
@@ -72,11 +72,10 @@ class Router:
         self.route = Route.STORE
 
     def __len__(self) -> int:
-        """Rows that wait."""
+        """Count the rows that wait."""
         return sum(len(one.rows) for one in self._waiting)
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore."""
         done: Deferred[None] = Deferred()
         self._write(_Waiting(list(rows), done))
         return done
@@ -134,7 +133,7 @@ class Router:
         return []
 
     def _answer(self, writing: Deferred[None]) -> Deferred[None]:
-        """What the store says, or that it says nothing; it may still carry that out, before all that comes later."""
+        """Return the store's answer, or report its silence; the store can still carry the write out."""
         answer: Deferred[None] = Deferred()
 
         def settle(outcome: object) -> None:

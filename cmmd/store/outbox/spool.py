@@ -100,7 +100,7 @@ class Spool(SQLiteStore):
         return state
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore.
+        """Write rows, as ``IStore.write`` describes.
 
         :raises StoreUnavailable: also where it would become too large, or leave too little space on the disk.
         """

@@ -70,13 +70,13 @@ class SpooledStore:
         self._closing = False
 
     def health(self) -> Health:
-        """How it is."""
+        """Report the health of the store behind."""
         return Health(up=self._up, backlog=self._spool.backlog + len(self._router))
 
     # --- open and close ----------------------------------------------------------------------------------------------
 
     def open(self) -> Deferred[Snapshot]:
-        """See IStore. What waits in the spool counts as kept.
+        """Open the store. Rows that wait in the spool count as kept.
 
         :raises StoreError: also where the spool has rows, and somebody else has written to the store meanwhile.
         """
@@ -124,7 +124,7 @@ class SpooledStore:
         return StoreError(f"{waiting}, and {why}: start with the store they are for, or put the file away")
 
     def _begin(self) -> None:
-        """What cannot be done before the reactor runs, but before anything else."""
+        """Begin the work that needs a running reactor, before any other."""
         if self._first_steps is None or self._starting is None:
             return
         if self._starting.active():
@@ -153,7 +153,7 @@ class SpooledStore:
             log.failure("the store cannot be claimed", failure=failure)
 
     def close(self) -> Deferred[None]:
-        """See IStore. What the store does not take any more stays in the spool."""
+        """Close the store. Rows that it did not take stay in the spool."""
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
@@ -173,9 +173,9 @@ class SpooledStore:
     # --- to write ----------------------------------------------------------------------------------------------------
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore.
+        """Write rows, as ``IStore.write`` describes.
 
-        :raises StoreTaken: the store takes nothing from us any more. Nor does the spool then: see there.
+        :raises StoreTaken: the store takes nothing from us any more. Nor does the spool then: as its description says.
         """
         self._begin()
         if self._taken_away:
@@ -183,7 +183,7 @@ class SpooledStore:
         return self._router.write(rows)
 
     def add_device(self, device: Device) -> Deferred[Device]:
-        """See IStore. While the store is away nobody knows whether a device is new."""
+        """Add a device. While the store is unavailable it is unknown whether a device is new."""
         self._begin()
         added: Deferred[Device] = Deferred()
         Deferred.fromCoroutine(self._add_device(device)).addBoth(added.callback)
@@ -202,30 +202,24 @@ class SpooledStore:
         return added
 
     def claim(self, writer: str) -> Deferred[None]:
-        """See IStore."""
         self._begin()
         return self._ask(self._store.claim, writer)
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
-        """See IStore."""
         return self._ask(self._store.forget, before, limit)
 
     # --- to read: what waits in the spool is not found ---------------------------------------------------------------
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore."""
         return self._ask(self._store.readings, query)
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
-        """See IStore."""
         return self._ask(self._store.alarms, query)
 
     def events(self, query: Query) -> Deferred[list[Event]]:
-        """See IStore."""
         return self._ask(self._store.events, query)
 
     def commands(self, query: Query) -> Deferred[list[Command]]:
-        """See IStore."""
         return self._ask(self._store.commands, query)
 
     def _ask(self, call: Callable[..., Deferred[T]], *arguments: object) -> Deferred[T]:

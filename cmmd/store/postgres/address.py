@@ -1,4 +1,4 @@
-"""Where a PostgreSQL database is, and how to get in."""
+"""The address of a PostgreSQL database, and the credentials for it."""
 
 import os
 import re
@@ -56,7 +56,7 @@ class Address:
         self.name = f"postgresql://{where}{':' if ports else ''}{ports}/{database}"
 
     def settings(self) -> dict[str, Any]:
-        """What ``psycopg2.connect`` is called with.
+        """The arguments for ``psycopg2.connect``.
 
         :raises OSError: the file with the password cannot be read.
         """

@@ -1,4 +1,4 @@
-"""What is written to PostgreSQL at once: a batch is one message to the server, and all of it one transaction."""
+"""Batches for PostgreSQL: each is one message to the server and one transaction."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar

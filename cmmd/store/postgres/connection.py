@@ -157,7 +157,7 @@ class Link(DriverConnection):
             self._line = None
 
     def fileno(self) -> int:
-        """What the reactor watches: a duplicate of libpq's descriptor, which stays until we close it.
+        """The descriptor that the reactor watches: a duplicate of libpq's, kept until it is closed here.
 
         libpq closes its own whenever the server has gone. A reactor that watches a descriptor which was closed without
         it being told takes whatever gets that number next, such as a device's connection, for the old one.
@@ -172,7 +172,7 @@ class Link(DriverConnection):
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing can be said on this connection any more."""
+        """Tell whether nothing can be said on this connection any more."""
         connection = self.raw
         return connection is None or connection.closed != 0 or connection.fileno() < 0
 
@@ -265,7 +265,7 @@ class _Detector(DeadConnectionDetector):  # type: ignore[misc]
         self._after(0.0)
 
     def stop(self) -> None:
-        """Try no more."""
+        """Stop connecting to the database."""
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()

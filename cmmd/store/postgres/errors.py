@@ -1,4 +1,4 @@
-"""What PostgreSQL says when it does not do what it was asked, as errors of a store."""
+"""Translate PostgreSQL's errors into errors of a store."""
 
 import psycopg2
 
@@ -8,7 +8,7 @@ __all__ = ["NotOwner", "Rejected", "Unavailable", "as_store_error", "one_line"]
 
 
 class Rejected(StoreError):
-    """Something is wrong with the values.
+    """The database rejects the values.
 
     :ivar sqlstate: PostgreSQL's code for what it is.
     """
@@ -30,7 +30,7 @@ class Unavailable(StoreUnavailable):
 
 
 class NotOwner(Unavailable, StoreTaken):
-    """It takes nothing from us any more."""
+    """Another daemon owns the database: it accepts no more rows of this one."""
 
 
 _OF_VALUES = ("22", "23", "54")
@@ -38,7 +38,7 @@ _OF_VALUES = ("22", "23", "54")
 
 
 def as_store_error(error: Exception, name: str) -> Rejected | Unavailable:
-    """What an error of psycopg2 or of the system means.
+    """Translate an error of psycopg2 or of the system.
 
     :param name: of the database, for the message.
     """
@@ -48,7 +48,7 @@ def as_store_error(error: Exception, name: str) -> Rejected | Unavailable:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says first."""
+    """Cut an error's text to its first line."""
     said = str(error)
     if isinstance(error, OSError) and error.strerror:
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

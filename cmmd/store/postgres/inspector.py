@@ -114,17 +114,15 @@ class PostgresInspector:
         self.shown = self._address.name
 
     def reach(self) -> None:
-        """See Inspector."""
         with self._session() as session:
             missing_schemas(session.connection, self.shown)
 
     def is_empty(self) -> bool:
-        """See Inspector."""
         with self._session() as session:
             return version(session.connection) == 0
 
     def facts(self) -> StoreStats:
-        """See Inspector. Of a table that is large, rows are an estimate of PostgreSQL's."""
+        """Collect statistics; the rows of a large table are PostgreSQL's estimate."""
         with self._session() as session:
             missing_schemas(session.connection, self.shown)
             has = version(session.connection)
@@ -155,12 +153,10 @@ class PostgresInspector:
             )
 
     def damage(self) -> list[str]:
-        """See Inspector."""
         with self._session() as session:
             return _damaged(session)
 
     def checks(self) -> Iterator[Check]:
-        """See Inspector."""
         try:
             with self._session() as session:
                 check_server(session.connection, self.shown)
@@ -175,14 +171,13 @@ class PostgresInspector:
             yield Check(name="reached", ok=False, text=str(error))
 
     def migrate(self) -> tuple[int, int]:
-        """See Inspector. In a database with nothing in it, the tables are made."""
+        """Check the database step by step; in an empty one the tables are made."""
         with self._session(may_write=True) as session:
             before = version(session.connection)
             session.carry_out(lambda: migrate(session.connection, self.shown))
             return before, version(session.connection)
 
     def holder(self, patience_s: float = 0.0) -> str | None:
-        """See Inspector."""
         with self._session() as session:
             give_up = time.monotonic() + patience_s
             while (found := _holder(session)) and time.monotonic() < give_up:
@@ -253,7 +248,7 @@ def _one_of(rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def _holder(session: _Session) -> str | None:
-    """Who holds the lock of whoever writes."""
+    """Find the holder of the writer's lock."""
     holders = session.ask(WHO_HOLDS_IT)
     return held(holders) if holders else None
 
@@ -262,7 +257,7 @@ def _holder(session: _Session) -> str | None:
 
 
 class _Table:
-    """How large a table is.
+    """The size of a table.
 
     :ivar is_exact: whether its rows were counted; ``rows``: about so many, else.
     """

@@ -36,7 +36,7 @@ _LOOK_AGAIN_S = 0.25
 
 
 class Opened(NamedTuple):
-    """What a database has, and how often somebody had begun to write to it."""
+    """The content of a database, and how often a writer had claimed it before."""
 
     kept: Snapshot
     openings: int
@@ -65,8 +65,8 @@ def connect(address: Address) -> Any:
 def open_database(address: Address) -> Opened:
     """Bring the schema up to date, make partitions, and read what is needed to go on.
 
-    :raises SchemaTooNew: see there.
-    :raises StoreUnavailable: see there.
+    :raises SchemaTooNew: as its description says.
+    :raises StoreUnavailable: as its description says.
     :raises StoreError: it cannot be used as it is: another cmmd writes to it, or it is none for us.
     """
     connection = connect(address)

@@ -1,4 +1,4 @@
-"""What is too old goes: whole partitions, and the rest in bites."""
+"""Delete rows that are too old: whole partitions, and the rest in batches."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Old(NamedTuple):
 
 
 class Retention:
-    """Deletes for IStore.forget.
+    """Deletes old rows for ``IStore.forget``.
 
     :param readers: which count.
     :param clock: for the time between two attempts to drop partitions.
@@ -62,7 +62,7 @@ class Retention:
         return old
 
     async def forget(self, link: Link, old: Sequence[Old], before: int, limit: int) -> int:
-        """See IStore; and make the partitions of the coming months.
+        """Delete old records, and make the partitions of the coming months.
 
         :param link: of the one that writes. :param old: what :meth:`look` has found.
         """

@@ -1,4 +1,4 @@
-"""What a session with PostgreSQL is told before it is used, and who alone may write."""
+"""Prepare a session with PostgreSQL before its use, and hold the lock of the only writer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ WHERE locktype = 'advisory' AND classid = {LOCKS} AND objid::bigint = hashtext(c
 
 
 def held(holders: list[tuple[Any, ...]]) -> str:
-    """What is said of who holds the lock."""
+    """Describe the holder of the lock."""
     if not holders:
         return "another cmmd has just written to it"
     pid, where, since = holders[0]

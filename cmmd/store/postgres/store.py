@@ -61,7 +61,7 @@ class PostgresStore:
         self._links: _Links | None = None
 
     def open(self) -> Deferred[Snapshot]:
-        """See IStore.
+        """Open the database, and read the snapshot.
 
         :raises StoreError: another cmmd writes to it, or it is no database for us.
         """
@@ -91,31 +91,26 @@ class PostgresStore:
         return opened.kept
 
     def add_device(self, device: Device) -> Deferred[Device]:
-        """See IStore."""
         return self._links.writer.add(device) if self._links else self._not_open()
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore."""
         return self._links.writer.write(rows) if self._links else self._not_open()
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore. A damaged one among them: StoreError; likewise below."""
+        """Find readings. A damaged one among the rows raises StoreError, in every query."""
         return self._page(READINGS, query)
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
-        """See IStore."""
         return self._page(ALARMS, query)
 
     def events(self, query: Query) -> Deferred[list[Event]]:
-        """See IStore."""
         return self._page(EVENTS, query)
 
     def commands(self, query: Query) -> Deferred[list[Command]]:
-        """See IStore."""
         return self._page(COMMANDS, query)
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
-        """See IStore. Partitions of which everything is older go as a whole, however much that is."""
+        """Delete old records; a partition with only older ones is dropped as a whole."""
         if self._links is None:
             return self._not_open()
         forgotten: Deferred[int] = Deferred()  # to cancel it must not reach what is under way
@@ -127,11 +122,10 @@ class PostgresStore:
         return await links.writer.run(partial(links.forgetting.forget, old=old, before=before, limit=limit))
 
     def claim(self, writer: str) -> Deferred[None]:
-        """See IStore."""
         return self._links.writer.run(partial(_claim, writer=writer)) if self._links else self._not_open()
 
     def close(self) -> Deferred[None]:
-        """See IStore. Queries that are not answered within some seconds fail; writes have their own patience."""
+        """Close the store. Queries fail that are not answered within some seconds; writes have limits of their own."""
         links = self._links
         if links is None:
             return succeed(None)

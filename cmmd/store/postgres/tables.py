@@ -36,7 +36,7 @@ R = TypeVar("R", bound=Struct)
 
 
 class Form(NamedTuple):
-    """How the values of a column go there and come back; in the SQL, ``{}`` is the column.
+    """The conversion of a column's values both ways; in the SQL, ``{}`` is the column.
 
     :ivar type: as what JSON is read.
     :ivar kept: SQL that makes of it what the column has.
@@ -99,7 +99,7 @@ class Table(Generic[R]):
 
     @property
     def columns(self) -> str:
-        """Their names."""
+        """The names of the columns."""
         return ", ".join(self._forms)
 
     @property
@@ -110,7 +110,7 @@ class Table(Generic[R]):
 
     @property
     def kept(self) -> list[str]:
-        """What makes the columns of them, in order."""
+        """Convert records into the columns of the table, in order."""
         return [form.kept.format(f"given.{column}") for column, form in self._forms.items()]
 
     @property
@@ -138,7 +138,7 @@ class Table(Generic[R]):
         return f"SELECT row_to_json(found)::text FROM (SELECT {self._found} FROM {self.name} {rest}) AS found"  # noqa: S608
 
     def records(self, rows: Iterable[Sequence[Any]]) -> Iterator[R | CorruptRow]:
-        """What rows that were found stand for, and what is the matter with those that are no record."""
+        """Convert rows into records, and report the rows that are none."""
         return (self._record_of(row) for (row,) in rows)
 
     def _record_of(self, row: str) -> R | CorruptRow:

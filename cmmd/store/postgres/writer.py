@@ -34,7 +34,7 @@ _REMEDIES = frozenset({_NO_PARTITION, _OUT_OF_RANGE})
 
 
 class _Call(NamedTuple):
-    """What somebody waits for: rows to be written, a device to be added, or something else to be done."""
+    """A call that waits for the writer: rows to write, a device to add, or another change."""
 
     rows: list[Row]
     device: Device | None
@@ -42,7 +42,7 @@ class _Call(NamedTuple):
     confirmed: Deferred[Any]
 
     def goes_with(self, other: "_Call") -> bool:
-        """Whether both may be carried out by one statement."""
+        """Tell whether both may be carried out by one statement."""
         return self.work is None and other.work is None and (self.device is None) == (other.device is None)
 
     @property
@@ -51,7 +51,7 @@ class _Call(NamedTuple):
 
 
 def _is_endless(row: Row) -> bool:
-    """Whether a reading is of a time for which there can be no partition; else nothing is wrong with it."""
+    """Tell whether a reading is of a time for which there can be no partition; else nothing is wrong with it."""
     return isinstance(row, Reading) and "infinity" in moment(row.at)
 
 
@@ -82,7 +82,7 @@ class Writer:
         return self._submit([], device, None)
 
     def run(self, work: Work[T]) -> Deferred[T]:
-        """Do something else."""
+        """Run another change in its turn."""
         return self._submit([], None, work)
 
     def drain(self) -> Deferred[None]:
@@ -183,7 +183,7 @@ class Writer:
         return [await self._added(device, numbers.pop(device.hostid, None)) for device in devices]
 
     async def _added(self, device: Device, number: int | None) -> Device | Failure:
-        """What somebody hears who has added a device; None: it was there.
+        """Answer a caller that has added a device; None: it was there.
 
         It may be there because nobody heard of it: the connection was lost between the addition and its confirmation.
         """

@@ -58,12 +58,10 @@ class SQLiteInspector:
         self.shown = f"sqlite:{path}"
 
     def reach(self) -> None:
-        """See Inspector."""
         with self._reading() as connection:
             missing_schemas(connection, self.path)
 
     def is_empty(self) -> bool:
-        """See Inspector."""
         with self._errors():
             if not self.path.exists() or not self.path.stat().st_size:
                 return True
@@ -71,7 +69,7 @@ class SQLiteInspector:
             return False
 
     def facts(self) -> StoreStats:
-        """See Inspector. ``reading_size`` is the file, without what is free in it, by the number of readings."""
+        """Collect statistics; ``reading_size`` is the used part of the file by the number of readings."""
         with self._reading() as connection:
             missing_schemas(connection, self.path)
             tables = _tables(connection)
@@ -93,12 +91,10 @@ class SQLiteInspector:
             )
 
     def damage(self) -> list[str]:
-        """See Inspector."""
         with self._reading() as connection:
             return _damaged(connection)
 
     def checks(self) -> Iterator[Check]:
-        """See Inspector."""
         try:
             with self._reading() as connection:
                 yield Check(name="reached", ok=True, text=f"{self.shown}, SQLite {sqlite3.sqlite_version}")
@@ -113,7 +109,7 @@ class SQLiteInspector:
             yield Check(name="reached", ok=False, text=str(error))
 
     def migrate(self) -> tuple[int, int]:
-        """See Inspector. Whoever has it open waits, or fails, as long as that takes."""
+        """Migrate the file; other users of it wait, or fail, as long as that takes."""
         with self._reading() as connection:
             before = _version(connection)
             missing_schemas(connection, self.path)
@@ -122,7 +118,7 @@ class SQLiteInspector:
             return before, _version(connection)
 
     def holder(self, patience_s: float = 0.0) -> str | None:  # noqa: ARG002 - who ends is not seen here any more
-        """See Inspector. Only other processes count; this one must not have it open: its locks would be lost."""
+        """Find another process that has the file open. This one must not: it would lose its locks."""
         try:
             with self.path.open("rb") as file:
                 wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *_HELD_BYTES, 0)
@@ -242,7 +238,7 @@ def _used(connection: sqlite3.Connection) -> int:
 
 
 def named(process: int) -> str:
-    """Who uses something, in words; 0: a process that cannot be seen from here."""
+    """Name a process that uses the file; 0: a process that cannot be seen from here."""
     try:
         name = Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:  # of another container, or gone

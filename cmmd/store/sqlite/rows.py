@@ -53,7 +53,7 @@ _ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' 
 def add_device(connection: sqlite3.Connection, device: Device) -> Device:
     """Keep a new device, see IStore.
 
-    :raises DuplicateDevice: see there.
+    :raises DuplicateDevice: as its description says.
     """
     try:
         added = connection.execute(_ADD_DEVICE, asdict(device))
@@ -79,7 +79,7 @@ def add_profile(connection: sqlite3.Connection, profile: ProfileVersion) -> None
 
 
 def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | CorruptRow]:
-    """Every profile version, by number, and what is the matter with those that are none.
+    """Read every profile version, by number, and the faults of the damaged ones.
 
     Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings bear.
     """
@@ -157,7 +157,7 @@ def delete(keys: Iterable[Key], connection: sqlite3.Connection) -> int:
 
 
 def first(kind: type[Row], limit: int, connection: sqlite3.Connection) -> Iterator[Row | CorruptRow]:
-    """The first records of a kind, in order, and what is the matter with those that are none."""
+    """Read the first records of a kind, in order, and the faults of the damaged ones."""
     if kind is not ProfileVersion:
         return KINDS[kind].first(connection, limit)
     return (one for one in read_profiles(connection) if isinstance(one, CorruptRow) or one.fingerprint)

@@ -64,7 +64,6 @@ class SQLiteStore:
         self._spare_mib = spare_mib
 
     def open(self) -> Deferred[Snapshot]:
-        """See IStore."""
         connections: list[sqlite3.Connection] = []
         try:
             self._path.touch(mode=0o600)
@@ -82,39 +81,32 @@ class SQLiteStore:
         return succeed(kept)
 
     def add_device(self, device: Device) -> Deferred[Device]:
-        """See IStore."""
         return self._submit(partial(self._with_room, lambda connection: add_device(connection, device)))
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
-        """See IStore."""
         return self._submit(partial(self._with_room, partial(insert, list(rows))))
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
-        """See IStore. A damaged one among them: StoreError; likewise below."""
+        """Find readings. A damaged one among the rows raises StoreError, in every query."""
         return self._ask(lambda connection: READINGS.page(connection, query))
 
     def alarms(self, query: Query) -> Deferred[list[Alarm]]:
-        """See IStore."""
         return self._ask(lambda connection: ALARMS.page(connection, query))
 
     def events(self, query: Query) -> Deferred[list[Event]]:
-        """See IStore."""
         return self._ask(lambda connection: EVENTS.page(connection, query))
 
     def commands(self, query: Query) -> Deferred[list[Command]]:
-        """See IStore."""
         return self._ask(lambda connection: COMMANDS.page(connection, query))
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
-        """See IStore."""
         return self._submit(lambda connection: sum(one.forget(connection, before, limit) for one in NUMBERED.values()))
 
     def claim(self, writer: str) -> Deferred[None]:
-        """See IStore."""
         return self._submit(partial(self._with_room, lambda connection: _claim(connection, writer)))
 
     def close(self) -> Deferred[None]:
-        """See IStore. Queries that are not answered within some seconds fail; writes take as long as the disk does."""
+        """Close the store. Queries fail that are not answered in some seconds; writes take as long as the disk does."""
         threads = self._threads
         if threads is None:
             return succeed(None)

@@ -36,7 +36,7 @@ after each step the thread needs the interpreter back, for which it may wait 5 m
 
 
 class Form(NamedTuple):
-    """How the values of a column are kept, and read."""
+    """The conversion of a column's values both ways."""
 
     kept: Callable[[Any], Any]
     read: Callable[[Any], Any]
@@ -76,11 +76,11 @@ class Table(Generic[R]):
     def read(
         self, connection: sqlite3.Connection, rest: str = "", values: Sequence[Any] = ()
     ) -> Iterator[R | CorruptRow]:
-        """The records of the rows that ``rest`` selects, and what is the matter with those that are none."""
+        """Read the records of the rows that ``rest`` selects, and the faults of the damaged ones."""
         return map(self._read, connection.execute(f"{self.select} {rest}", values).fetchall())
 
     def first(self, connection: sqlite3.Connection, limit: int) -> Iterator[R | CorruptRow]:
-        """Its first records, in order."""
+        """Select the first records, in order."""
         return self.read(connection, f"ORDER BY {self._order} LIMIT ?", (limit,))
 
     def delete(self, connection: sqlite3.Connection, keys: Sequence[str | int]) -> int:
@@ -143,7 +143,7 @@ class TimedTable(Table[R]):
         return all_or_corruption(self.read(connection, *self.page_statement(query)))
 
     def page_statement(self, query: Query) -> tuple[str, list[Any]]:
-        """What stands behind the SELECT of such a page, and the values for its places."""
+        """Build the part behind the SELECT of such a page, and its values."""
         start, end = span(query)
         of_one = "" if query.hostid is None else "hostid = ? AND "
         between = f"({self._at}, number) > (?, ?) AND ({self._at}, number) < (?, ?)"
@@ -160,7 +160,7 @@ class TimedTable(Table[R]):
 
     @property
     def forget_statement(self) -> str:
-        """What deletes rows older than the first place, at most as many as the second."""
+        """Build the deletion of rows older than the first value, at most as many as the second."""
         return f"DELETE FROM {self.name} WHERE number IN ({self._oldest})"  # noqa: S608
 
     def raise_number(self, connection: sqlite3.Connection, number: int) -> None:

@@ -39,7 +39,7 @@ class Checkpoints:
         self._thread.start()
 
     def want(self) -> None:
-        """Something was written. For any thread."""
+        """Note that rows were written. For any thread."""
         self._wanted.set()
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class CopyRefused(StoreError):
 
 
 class Step(Struct, frozen=True):
-    """What has been done just now.
+    """The last finished step of a copy.
 
     :ivar phase: ``copying`` or ``comparing``.
     :ivar kind: of the records, as in Compared.
@@ -57,7 +57,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 
 
 class Copied(Struct, frozen=True, kw_only=True):
-    """What became of it.
+    """The result of a copy.
 
     :ivar continued: whether it had been begun before.
     """
@@ -67,7 +67,7 @@ class Copied(Struct, frozen=True, kw_only=True):
 
     @property
     def same(self) -> bool:
-        """Whether the target has what the source has, and nothing else."""
+        """Tell whether the target has what the source has, and nothing else."""
         return all(one.difference is None for one in self.kinds)
 
 
@@ -116,7 +116,7 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
 
     :param source: is not written to.
     :param tell: hears of each step, once it is done.
-    :raises CopyRefused: see there.
+    :raises CopyRefused: as its description says.
     :raises StoreError: as open, and as what is read and written.
     """
     if source is target:
@@ -155,7 +155,7 @@ def _passed_on(result: Any, waiting: Deferred[None]) -> Any:
 
 
 def _is_continued(kept: Snapshot, there: Snapshot) -> bool:
-    """Whether the target is a copy that was begun before; if not, it is empty."""
+    """Tell whether the target is a copy that was begun before; if not, it is empty."""
     if kept.identity == there.identity:
         raise CopyRefused(_SAME)
     if source_of(kept.writer) is not None:
@@ -174,7 +174,7 @@ def _is_continued(kept: Snapshot, there: Snapshot) -> bool:
 
 
 async def _bring_kept(kept: Snapshot, target: IStore, tell: Tell) -> None:
-    """What is there all at once."""
+    """Copy the snapshot in one step."""
     for kind, rows in _kinds_of(kept):
         for first in range(0, len(rows), MOST_A_PAGE):
             some = rows[first : first + MOST_A_PAGE]
@@ -192,7 +192,7 @@ def _kinds_of(kept: Snapshot) -> tuple[tuple[str, Sequence[Row]], ...]:
 
 
 async def _bring(timed: _Timed, source: IStore, target: IStore, tell: Tell) -> None:
-    """What comes page by page. What the target has is the beginning of it: pages are written in order, and whole."""
+    """Copy a table page by page. The target has the beginning: pages are written in order, and whole."""
     after: Cursor | None = None
     if not timed.changes:
         newest = await timed.find(target)(Query(limit=1, newest_first=True))
@@ -303,7 +303,7 @@ def _name(record: Any) -> str:
 
 
 def _value(record: Any, name: str) -> object:
-    """What counts of a field: points in single precision, numbers and not how somebody writes them."""
+    """Normalise a field for comparison: points in single precision, numbers as numbers."""
     value = getattr(record, name)
     match record, name:
         case Reading(), "points":
@@ -319,7 +319,7 @@ def _encode(record: Any) -> bytes:
 
 
 def _plain_number(value: object) -> object:
-    """What is a whole number as such, if it is not too long: JSON may give 3.0 back as 3, or 1e16 without a point."""
+    """Normalise a whole number that is not too long: JSON can return 3.0 as 3, or 1e16 without a point."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     return value

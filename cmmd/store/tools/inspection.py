@@ -1,4 +1,4 @@
-"""Who looks at the store that a URL names."""
+"""Choose the inspector of the store that a URL names."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ __all__ = ["inspector_at"]
 
 
 def inspector_at(url: str, folder: Path, password_file: Path | None = None) -> Inspector:
-    """Who looks at the store that a URL names.
+    """Choose the inspector of the store that a URL names.
 
     :param url: as for store_at. :param folder: likewise. :param password_file: likewise.
     :raises ValueError: there is no such store, or none that outlives its process; one line, without a password.

@@ -1,4 +1,4 @@
-"""What can be said of a store without opening it as a daemon does: read-only, beside a daemon that uses it."""
+"""Statistics of a store without opening it as a daemon does: read-only, beside a daemon that uses it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ FEWEST = 1000
 
 
 class Counts(Struct, frozen=True, kw_only=True):
-    """How many records of each kind."""
+    """The number of records of each kind."""
 
     devices: int = 0
     profiles: int = 0
@@ -35,7 +35,7 @@ class Partition(Struct, frozen=True, kw_only=True):
 
 
 class StoreStats(Struct, frozen=True, kw_only=True):
-    """What a store is and has.
+    """The properties and the content of a store, in numbers.
 
     :ivar store: its URL, without a password.
     :ivar server: the database's own version.
@@ -79,7 +79,7 @@ def first_and_more(name: str, wrong: Iterable[str]) -> Check:
 
 
 def whole(writers: Sequence[str]) -> Check:
-    """Whether a store is no unfinished copy.
+    """Tell whether a store is no unfinished copy.
 
     :param writers: those noted in it; there is one.
     """
@@ -105,42 +105,42 @@ class Inspector(Protocol):
     def reach(self) -> None:
         """Look whether it is there.
 
-        :raises SchemaTooNew: see there.
+        :raises SchemaTooNew: as its description says.
         :raises StoreUnavailable: it cannot be reached, or is no store.
         """
 
     def is_empty(self) -> bool:
-        """Whether there is nothing yet where a store could be.
+        """Tell whether there is nothing yet where a store could be.
 
         :raises StoreUnavailable: it cannot be reached, or something else is there.
         """
 
     def facts(self) -> StoreStats:
-        """What it is and has.
+        """Collect the properties and the content of the store.
 
-        :raises SchemaTooNew: see there.
+        :raises SchemaTooNew: as its description says.
         :raises StoreUnavailable: it cannot be reached, or is no store.
         """
 
     def damage(self) -> list[str]:
-        """What is left out when it is opened, because no cmmd has written it; its schema must be up to date.
+        """List the rows that an opening leaves out: no cmmd wrote them. The schema must be up to date.
 
-        :raises StoreUnavailable: see there.
+        :raises StoreUnavailable: as its description says.
         """
 
     def checks(self) -> Iterator[Check]:
-        """Whether all is well with it, one thing after another, as far as that can be found out."""
+        """Check the store step by step, as far as problems can be found."""
 
     def migrate(self) -> tuple[int, int]:
         """Bring its schema up to date.
 
         :return: its version before and after.
-        :raises SchemaTooNew: see there.
-        :raises StoreUnavailable: see there.
+        :raises SchemaTooNew: as its description says.
+        :raises StoreUnavailable: as its description says.
         """
 
     def holder(self, patience_s: float = 0.0) -> str | None:
-        """Which other process uses it, in words; None: none does, as far as can be seen.
+        """Name the other process that uses the store; None: none can be seen.
 
         :param patience_s: how long one may still be there that is ending.
         """

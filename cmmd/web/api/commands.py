@@ -53,7 +53,7 @@ class Port(requests.Port, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class Reset(requests.Reset, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reset"):
-    """Restart the module."""
+    """Restart the module of a device."""
 
     not_after: NotAfter | None = None
 
@@ -68,7 +68,7 @@ class Wait(Query, frozen=True, kw_only=True):
 
 
 class CommandList(RecordList, frozen=True, kw_only=True):
-    """Which commands; times are those of being accepted.
+    """A selection of commands; times are those of being accepted.
 
     ``key``: the one that the same token has asked for under this Idempotency-Key, if it is one of these.
     """
@@ -84,7 +84,7 @@ class CommandPage(Struct, frozen=True):
 
 
 async def post_command(around: ApiContext, call: Call[Wait, CommandBody]) -> Answer:
-    """Ask for one."""
+    """Send a command to a device."""
     key = call.request.getHeader(KEY.lower())
     if key is None:
         number, again = (await _submit(around, call)).command.number, False
@@ -126,7 +126,7 @@ async def get_command(around: ApiContext, call: Call[Wait, None]) -> Answer:
 
 
 async def list_commands(around: ApiContext, call: Call[CommandList, None]) -> Answer:
-    """The audit."""
+    """List commands from the audit."""
     if call.query.key is not None:
         return Answer(body=CommandPage(await _under(around, call, call.query.key), None))
     page = await around.desk.commands(wanted_of(call.query))
@@ -156,7 +156,7 @@ async def _under(around: ApiContext, call: Call[CommandList, None], key: str) ->
 
 
 async def cancel_command(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Take one back."""
+    """Cancel a command that was not sent."""
     try:
         return Answer(body=around.desk.cancel(call.number, call.caller.by))
     except NoSuchCommand:
@@ -199,7 +199,7 @@ async def _settled(around: ApiContext, number: int, wait_s: float, request: Any)
 async def _now(around: ApiContext, number: int) -> Command:
     """A command as it is now.
 
-    :raises NoSuchCommand: see there.
+    :raises NoSuchCommand: as its description says.
     """
     found = around.desk.dispatch.under_way(number) or around.feed.latest(number)
     return found or await around.desk.command(number)

@@ -1,4 +1,4 @@
-"""What the operations of the API work with."""
+"""The context that operations of the API work with."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ __all__ = ["ApiContext"]
 
 
 class ApiContext(Struct, frozen=True, kw_only=True):
-    """What the operations of the API work with.
+    """The parts of the daemon that operations of the API work with.
 
     :ivar desk: does it. :ivar access: who may. :ivar catalog: the controller profiles.
     :ivar clock: for what waits; :ivar now: Unix time in seconds.

@@ -69,7 +69,7 @@ class Controller(Struct, frozen=True, kw_only=True):
 
 
 async def list_controllers(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """All profiles."""
+    """List all profiles of controllers."""
     del call
     counts: dict[str, int] = {}
     fleet = around.desk.fleet
@@ -96,7 +96,7 @@ def _row(profile: Profile, counts: Mapping[str, int]) -> ControllerRow:
 
 
 def get_controller(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """One profile."""
+    """Get one profile of a controller."""
     profile = around.catalog.profile(call.path["name"])
     if profile is None:
         raise Refused("no_such_controller", "no controller profile has this name", field="path.name")

@@ -42,7 +42,7 @@ class LiveQuery(Query, frozen=True, kw_only=True):
 
 
 class LiveAnswer(Struct, frozen=True, kw_only=True):
-    """What a device reports now.
+    """The live record of a device.
 
     :ivar blocked: why no command but stop can be sent to it now; null: nothing speaks against it, as far as is known.
     :ivar stop_blocked: why stop cannot be sent, either; null: it can. :ivar lock: the maintenance lock; null: none.
@@ -92,7 +92,7 @@ Milliseconds = Annotated[int, Meta(ge=100, le=86_400_000)]
 
 
 class SettingsPatch(Body, frozen=True, kw_only=True):
-    """Which settings are to be what. What is left out stays; null: back to the default.
+    """Changes of a device's settings. A field that is left out stays; null: back to the default.
 
     ``history_interval`` in seconds; the rates in milliseconds; ``set_port`` and ``set_baud``: the protocol's codes.
     """
@@ -108,18 +108,18 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
 
 
 class LockBody(Body, frozen=True, kw_only=True):
-    """Why the device is locked, for everybody who looks at it."""
+    """The reason for the lock, for everybody who looks at the device."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=LONGEST_REASON)]
 
 
 def get_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """One device."""
+    """Get one device in detail."""
     return Answer(body=around.desk.device(call.hostid))
 
 
 def get_live(around: ApiContext, call: Call[LiveQuery, None]) -> Answer:
-    """What it reports."""
+    """Get the live record of a device."""
     now = around.desk.live(call.hostid, raw=call.query.raw)
     view = {name: getattr(now.view, name) for name in now.view.__struct_fields__ if name != "freshness_s"}
     beside = {name: getattr(now, name) for name in ("online", "blocked", "stop_blocked", "lock", "raw")}
@@ -127,12 +127,12 @@ def get_live(around: ApiContext, call: Call[LiveQuery, None]) -> Answer:
 
 
 def get_monitor(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """What it reports, raw."""
+    """Get the raw live record of a device."""
     return Answer(body=around.desk.monitor(call.hostid))
 
 
 async def enrol_device(around: ApiContext, call: Call[NoQuery, Enrolment]) -> Answer:
-    """Make one known."""
+    """Enrol a device before its login."""
     body = call.body
     device = await around.desk.enrol(
         body.hostid,
@@ -162,7 +162,7 @@ async def disable_device(around: ApiContext, call: Call[NoQuery, None]) -> Answe
 
 
 async def enable_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Take it again."""
+    """Enable a device that was disabled."""
     return await _enable(around, call, enabled=True)
 
 
@@ -181,7 +181,7 @@ async def lock_device(around: ApiContext, call: Call[NoQuery, LockBody]) -> Answ
 
 
 async def unlock_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Remove the lock."""
+    """Remove the maintenance lock of a device."""
     return Answer(body=await around.desk.unlock(call.hostid, call.caller.by))
 
 

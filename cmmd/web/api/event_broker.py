@@ -1,4 +1,4 @@
-"""What is new, for everybody who watches: the last events, commands that change, and rows of devices, once a second."""
+"""News for every watcher: the last events, commands that change, and rows of devices, once a second."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -40,14 +40,14 @@ _NOT_COMPARED = tuple(FleetRow.__struct_fields__.index(name) for name in ("at", 
 
 
 class Watching(Protocol):
-    """Somebody who watches."""
+    """A watcher of events, commands and rows."""
 
     @property
     def wants_rows(self) -> bool:
-        """Whether he wants rows of devices."""
+        """Tell whether he wants rows of devices."""
 
     def event(self, event: Event) -> None:
-        """Something has happened; :meth:`EventBroker.events_after` has it."""
+        """Note an event; :meth:`EventBroker.events_after` returns it."""
 
     def command(self, command: Command) -> None:
         """A command has changed."""
@@ -56,7 +56,7 @@ class Watching(Protocol):
         """A device has a new row; ``changed``: in more than the time of its last upload."""
 
     def close(self) -> None:
-        """The daemon stops."""
+        """End all streams: the daemon stops."""
 
 
 class EventBroker:
@@ -88,7 +88,7 @@ class EventBroker:
 
     @property
     def watchers(self) -> tuple[Watching, ...]:
-        """Who watches, whoever has come first."""
+        """List the watchers, the first to come first."""
         return tuple(self._watching)
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class EventBroker:
             self._timer = self._clock.callLater(TICK_S, self._tick)
 
     def touch(self, hostid: str) -> None:
-        """Something about a device has changed that its row may show."""
+        """Note that a device's row may have changed."""
         if self._end_uploads is not None and hostid:
             self._changed[hostid] = None
             if self._timer is None:

@@ -1,4 +1,4 @@
-"""What in a request an error of the fleet is about: below the API nobody knows paths, queries and bodies."""
+"""Name the field of a request that an error of the fleet is about; below the API there are no fields."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -26,7 +26,7 @@ ABOUT: Mapping[str, str] = {
 
 
 def with_field(error: Exception, operation: Operation) -> Exception:
-    """What is to be answered with, naming the field that it is about; a bug of ours as it is.
+    """Name the field that an error is about; a bug stays as it is.
 
     :param error: the operation has raised it.
     """

@@ -26,7 +26,7 @@ A_PIECE = 20
 
 
 class DeviceList(Query, frozen=True, kw_only=True):
-    """Which devices, and in which order."""
+    """A selection of devices, and their order."""
 
     q: Search | None = None
     online: bool | None = None
@@ -95,7 +95,7 @@ def _first(kept: list[tuple[Any, int, Summary]], wanted: DeviceList) -> list[tup
 
 
 def _may_fit(device: Device, wanted: DeviceList) -> bool:
-    """What can be said without looking at what it reports."""
+    """Filter a device by what is known without its live record."""
     if wanted.enabled is not None and device.enabled != wanted.enabled:
         return False
     if wanted.q is None:

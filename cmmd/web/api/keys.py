@@ -35,7 +35,7 @@ class _Asked:
 
 
 class Keys:
-    """What was asked for with which key, for some minutes and until the daemon ends.
+    """The requests of each idempotency key, for some minutes and until the daemon ends.
 
     :param clock: for the minutes.
     """

@@ -1,4 +1,4 @@
-"""What an operation of the API is: a row of the table, the call of it, and what it answers with."""
+"""One operation of the API: a row of the table, a call of that operation, and its answer."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
@@ -25,15 +25,15 @@ _Body = TypeVar("_Body")
 
 
 class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may stand behind the question mark; each field is a parameter."""
+    """The parameters behind the question mark, one a field."""
 
 
 class NoQuery(Query, frozen=True):
-    """Nothing."""
+    """A query without any parameter."""
 
 
 class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is sent as JSON."""
+    """A request body as JSON."""
 
 
 class Call(Struct, Generic[_Query, _Body], frozen=True, kw_only=True):
@@ -53,13 +53,13 @@ class Call(Struct, Generic[_Query, _Body], frozen=True, kw_only=True):
 
     @property
     def hostid(self) -> str:
-        """``{hostid}``."""
+        """The ``{hostid}`` of the path."""
         found: str = self.path["hostid"]
         return found
 
     @property
     def number(self) -> int:
-        """``{number}``."""
+        """The ``{number}`` of the path."""
         found: int = self.path["number"]
         return found
 
@@ -72,13 +72,13 @@ class Encoded(Struct, frozen=True):
 
     @classmethod
     def of(cls, body: object) -> "Encoded":
-        """Encode it."""
+        """Encode a value as the answer."""
         text = msgspec.json.encode(body)
         return cls(text, f'"{blake2b(text, digest_size=12).hexdigest()}"')
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What is answered at once.
+    """An answer that is sent at once.
 
     :ivar body: what becomes JSON, msgspec.Raw, or Encoded; None: nothing.
     """
@@ -89,7 +89,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Streamed(Struct, frozen=True, kw_only=True):
-    """What is answered bit by bit.
+    """An answer that is sent in parts.
 
     :ivar pour: writes all of it; whether it has ended well is seen by whether it raises.
     """

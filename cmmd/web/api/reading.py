@@ -1,4 +1,4 @@
-"""What a request says, as typed values; what is wrong is told with its place."""
+"""Read a request as typed values; an error names its place."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ _TRUTH = {"true": True, "false": False}
 
 
 def path_value(name: str, text: bytes) -> Any:
-    """What stands in a place of a path.
+    """Read the value of a place in a path.
 
     :raises Refused: nothing can be there.
     """
@@ -92,7 +92,7 @@ def read_query(raw: bytes, query: type[_Query], kinds: Mapping[str, Any]) -> _Qu
 
 
 def _from_text(text: str, kind: Any) -> Any:
-    """What a text is as JSON; itself, where it is none of that kind."""
+    """Read a text as JSON; the text itself where it is none of that kind."""
     plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(plain) is Literal or plain is str:
         return text
@@ -174,7 +174,7 @@ def chosen(accept: str | None, offered: tuple[str, ...]) -> str:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """What each range of an Accept header weighs; what is not readable weighs nothing."""
+    """Parse the weights of an Accept header's ranges; an unreadable one weighs nothing."""
     weights: dict[str, float] = {}
     for item in accept.split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))

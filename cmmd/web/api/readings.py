@@ -50,7 +50,7 @@ Points = Annotated[list[PointName], Meta(min_length=1, max_length=50, descriptio
 
 
 class ReadingList(Query, frozen=True, kw_only=True):
-    """Which readings: ``since <= at < until``. ``limit``: of a JSON page at most 200; of CSV and JSON lines, of all."""
+    """A selection of readings: ``since <= at < until``. ``limit``: of a JSON page at most 200; else of all."""
 
     points: Points | None = None
     since: Moment | None = None
@@ -69,7 +69,7 @@ class ReadingPage(Struct, frozen=True):
 
 
 class BucketQuery(Query, frozen=True, kw_only=True):
-    """Which readings: by default those of the last day. ``buckets``: how many there are to be, at most."""
+    """A selection of readings, by default those of the last day. ``buckets``: the highest number of them."""
 
     points: Annotated[list[PointName], Meta(min_length=1, max_length=20)]
     since: Moment | None = None
@@ -243,7 +243,7 @@ class Stretches:
             self._numbers[point][place] += 1
 
     def done(self, *, scanned: int, covered_until: int | None) -> Buckets:
-        """What has become of them.
+        """Answer the finished buckets.
 
         :param covered_until: the time behind which nothing was looked at; None: everything was.
         """

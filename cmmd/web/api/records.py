@@ -43,7 +43,7 @@ _Place = tuple[bool, int, Cursor]
 
 
 class RecordList(Query, frozen=True, kw_only=True):
-    """Which records: ``since <= at < until``; by default the newest come first."""
+    """A selection of records: ``since <= at < until``; by default the newest come first."""
 
     hostid: HostId | None = None
     since: Moment | None = None
@@ -97,7 +97,7 @@ class EventPage(Struct, frozen=True):
 
 
 def wanted_of(asked: RecordList) -> Wanted:
-    """What the store is asked."""
+    """Build the query for the store."""
     return Wanted(
         hostid=asked.hostid,
         since=asked.since,
@@ -130,7 +130,7 @@ async def list_alarms(around: ApiContext, call: Call[AlarmList, None]) -> Answer
 
 
 class _Fits:
-    """Which alarms are asked for, but for their time.
+    """The conditions on alarms, except their time.
 
     :ivar all: every one.
     """
@@ -206,7 +206,7 @@ def _place_text(place: _Place, urgent: bool) -> str:
 
 
 def _place_from(text: str | None, urgent: bool) -> _Place | None:
-    """Where a page begins.
+    """Find the beginning of a page.
 
     :raises BadArgument: nobody was given this one, or it is of another order.
     """
@@ -219,7 +219,7 @@ def _place_from(text: str | None, urgent: bool) -> _Place | None:
 
 
 def acknowledge_alarm(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Somebody has seen one."""
+    """Acknowledge an alarm of a device."""
     return Answer(body=around.desk.acknowledge(call.number, call.caller.by))
 
 
@@ -247,12 +247,12 @@ def _check_given(call: Call[EventList, None], without: Sequence[str], why: str) 
 
 
 def get_status(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """How the daemon does."""
+    """Get the state of the daemon."""
     del call
     return Answer(body=around.desk.status())
 
 
 def get_openapi(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """What the API is, in OpenAPI 3.1."""
+    """Get the description of the API, in OpenAPI 3.1."""
     del call
     return Answer(body=around.document)

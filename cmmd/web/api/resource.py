@@ -81,7 +81,7 @@ class ApiResource(Resource):
                 self._give(request, *answer)
 
     def _log(self, request: Any, error: Coded) -> None:
-        """What somebody wanted who may not, or not now."""
+        """Log a request that is not allowed, or not possible now."""
         address = address_of(request)
         more = self._log_limit.allows(address)
         if more is not None:
@@ -206,13 +206,13 @@ class ApiResource(Resource):
 
 
 def _check_empty(request: Any) -> None:
-    """Where no body is expected, and one would be ignored, there is none."""
+    """Refuse a body where none is expected, since it would be ignored."""
     if request.method not in (b"GET", b"HEAD") and request.content.read(1):
         raise WrongField("body", "this takes no body")
 
 
 def _has(header: str | None, etag: str) -> bool:
-    """Whether If-None-Match names an ETag."""
+    """Tell whether If-None-Match names an ETag."""
     if header is None:
         return False
     return any(one.strip().removeprefix("W/") in (etag, "*") for one in header.split(","))

@@ -30,7 +30,7 @@ class SignInBody(Body, frozen=True, kw_only=True):
 
 
 class SessionNow(Struct, frozen=True, kw_only=True):
-    """Who asks.
+    """The caller of this request.
 
     :ivar name: of the token; ``localhost`` where there are none at all; null: nobody has signed in, likewise role.
     :ivar csrf: to be sent as ``X-CSRF-Token`` with whatever writes; null: there is no session, and none is needed.
@@ -63,7 +63,7 @@ async def sign_in(around: ApiContext, call: Call[NoQuery, SignInBody]) -> Answer
 
 
 def get_session(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Who asks, and what his writes need. A page asks before anybody has signed in, which is nothing wrong."""
+    """Describe the caller, and the token for writes. A page asks before a sign-in, which is no error."""
     try:
         caller: Caller = around.access.caller(call.request)
     except WrongToken:

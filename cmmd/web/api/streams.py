@@ -80,7 +80,7 @@ class Slow(Struct, frozen=True):
 def stream_events(
     around: ApiContext, call: Call[Any, None], hostid: str | None, after: str | None, *, live: bool, commands: bool
 ) -> Streamed:
-    """The stream.
+    """Stream events, commands and rows.
 
     :param hostid: only what is about this device; None: about all.
     :param after: the place to go on behind; a Last-Event-ID in the request counts more.
@@ -136,11 +136,9 @@ class Stream:
     # --- what is told to it ------------------------------------------------------------------------------------------
 
     def event(self, _: Event) -> None:
-        """See Watching."""
         self._soon()
 
     def command(self, command: Command) -> None:
-        """See Watching."""
         if self._wants_commands and self._hostid in (None, command.hostid):
             self._commands.pop(command.number, None)
             self._commands[command.number] = command
@@ -149,13 +147,12 @@ class Stream:
             self._soon()
 
     def row(self, hostid: str, text: bytes, changed: bool) -> None:
-        """See Watching. Who watches one device is told of every upload."""
+        """Note an upload; a watcher of one device is notified of every upload."""
         if hostid == self._hostid or (self._hostid is None and changed):
             self._rows[hostid] = text
             self._soon()
 
     def close(self) -> None:
-        """See Watching."""
         self._closed = True
         self._wake()
 
@@ -187,7 +184,7 @@ class Stream:
             self._stop_timer()
 
     def _may(self) -> bool:
-        """Whether the reader still counts; looked at again with each heartbeat, at least."""
+        """Tell whether the reader still counts; looked at again with each heartbeat, at least."""
         now = self._clock.seconds()
         if now - self._checked >= HEARTBEAT_S:
             self._checked = now
@@ -195,7 +192,7 @@ class Stream:
         return not self._closed
 
     async def _replay(self, outlet: StreamingBody, place: Cursor) -> None:
-        """What has happened since a place: as far as it is not held any more, from the store."""
+        """Send the events since a place: from the store where memory does not have them any more."""
         feed = self._context.feed
         if not await self._stands(place):
             place = await self._last_until(place.at)
@@ -220,7 +217,7 @@ class Stream:
                 await outlet.write(_message("missed", Missed(missed)))
 
     async def _stands(self, place: Cursor) -> bool:
-        """Whether the event at a place still has its number.
+        """Tell whether the event at a place still has its number.
 
         Events are told before they are durable: a power cut takes the last ones, and others get their numbers. So does
         a store that was put back, or is another daemon's.
@@ -251,7 +248,7 @@ class Stream:
         return _place(found[0]) if found else None
 
     def _text(self) -> bytes | None:
-        """What there is to tell now; None: so much was there that some is not held any more."""
+        """Build the text to send now; None: more has happened than is held."""
         feed = self._context.feed
         if self._number + 1 < feed.first:
             return None

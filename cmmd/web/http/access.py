@@ -1,4 +1,4 @@
-"""Who asks, and whether he may."""
+"""Authenticate the caller of a request, and check the role."""
 
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -45,7 +45,7 @@ class WrongToken(Unauthorized):
 
 
 class Caller(Struct, frozen=True):
-    """Who asks.
+    """The caller of a request.
 
     :ivar name: of his token; ``localhost`` where there are no tokens at all.
     :ivar session: the session whose cookie he has shown; None: he has shown a token, or nothing.
@@ -61,7 +61,7 @@ class Caller(Struct, frozen=True):
 
     @property
     def by(self) -> Requester:
-        """For the audit."""
+        """The caller, as the audit names it."""
         return Requester(f"token {self.name}", DOOR, self.role)
 
 
@@ -91,7 +91,7 @@ class Access:
     # --- who it is ---------------------------------------------------------------------------------------------------
 
     def caller(self, request: Any, scope: Scope = "api") -> Caller:
-        """Who has sent a request.
+        """Find the caller of a request.
 
         :param scope: what a token has to count for; a session has been signed in for all of it.
         :raises Refused: nobody knows, or he comes from a page of somebody else, or with a session and no CSRF token.
@@ -115,7 +115,7 @@ class Access:
         return Caller("localhost", "viewer")
 
     def counts(self, caller: Caller) -> bool:
-        """Whether who has asked may still ask. To look is no use of a session."""
+        """Tell whether who has asked may still ask. To look is no use of a session."""
         if not caller.sha256:
             return not self.tokens.any
         token = self.tokens.named(caller.name)
@@ -171,7 +171,7 @@ class Access:
     # --- whether he may ----------------------------------------------------------------------------------------------
 
     def check_role(self, caller: Caller, needed: Role) -> None:
-        """Whether somebody may.
+        """Refuse a caller without the role.
 
         :raises Forbidden: he may not.
         """
@@ -180,7 +180,7 @@ class Access:
             raise Forbidden(f"this needs the role {needed}; {why}")
 
     def check_origin(self, request: Any) -> None:
-        """Whether it does not come from a page of another host.
+        """Refuse a request from a page of another host.
 
         :raises Refused: it does.
         """
@@ -241,7 +241,7 @@ def address_of(request: Any) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is this machine."""
+    """Tell whether it is this machine."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
@@ -251,7 +251,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_safe(request: Any) -> bool:
-    """Whether its method only reads."""
+    """Tell whether its method only reads."""
     return request.method in SAFE_METHODS
 
 

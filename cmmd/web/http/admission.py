@@ -1,4 +1,4 @@
-"""Which connections stand: strangers are limited by their address, known callers by who they are.
+"""Admit connections: strangers are limited by their address, known callers by their identity.
 
 Behind a reverse proxy all come from one address, so an address says nothing of a caller that has shown a token. What
 comes when no place is left is let in to be answered: health checks and administrators always are, others get 503 and
@@ -36,7 +36,7 @@ LOG_S = 300.0
 
 
 class Place(Protocol):
-    """A connection.
+    """A connection that can be ended.
 
     :ivar address: of the other end; empty: it counts with no other one.
     :ivar caller: who has been shown to be there; empty: a stranger.
@@ -49,10 +49,10 @@ class Place(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being answered."""
+        """Tell whether nothing is being answered."""
 
     def forceAbortClient(self) -> None:
-        """End it now."""
+        """End the connection at once."""
 
 
 class Admission:
@@ -66,7 +66,7 @@ class Admission:
         self._log_limit = LogLimit(clock, burst=1, refill_s=LOG_S)
 
     def __len__(self) -> int:
-        """Count the connections."""
+        """Count the admitted connections."""
         return len(self._standing)
 
     def __iter__(self) -> Iterator[Any]:

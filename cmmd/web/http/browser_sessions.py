@@ -1,4 +1,4 @@
-"""Who has signed in on a page: sessions of browsers, in memory."""
+"""Sessions of browsers after a sign-in, in memory."""
 
 import hmac
 import re
@@ -57,7 +57,7 @@ class Cookies:
 
 
 class SignIn(Struct):
-    """A session.
+    """One session of a browser.
 
     :ivar name: of the token that was shown, and its hash: a session ends with its token.
     :ivar csrf: what a page has to send along with whatever writes; other pages cannot know it.
@@ -70,7 +70,7 @@ class SignIn(Struct):
     used: float
 
     def has(self, csrf: str) -> bool:
-        """Whether this is its CSRF token."""
+        """Tell whether this is its CSRF token."""
         return hmac.compare_digest(self.csrf.encode(), csrf.encode("utf-8", "surrogatepass"))
 
 
@@ -88,7 +88,7 @@ class BrowserSessions:
         return len(self._sessions)
 
     def begin(self, name: str, sha256: str) -> tuple[str, SignIn]:
-        """Somebody has shown a token.
+        """Start a session for a valid token.
 
         :return: the cookie's value, and the session.
         """
@@ -115,7 +115,7 @@ class BrowserSessions:
         return session
 
     def stands(self, session: SignIn) -> bool:
-        """Whether a session has not ended. This does not count as use."""
+        """Tell whether a session has not ended. This does not count as use."""
         return not self._is_over(session) and any(one is session for one in self._sessions.values())
 
     def _is_over(self, session: SignIn) -> bool:
@@ -123,5 +123,5 @@ class BrowserSessions:
         return now - session.used > IDLE_S or now - session.begun > LONGEST_S
 
     def end(self, cookie: str) -> None:
-        """Somebody signs out. Nothing happens where there is no such session."""
+        """End a session at sign-out. Without such a session nothing happens."""
         self._sessions.pop(cookie, None)

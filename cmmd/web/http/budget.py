@@ -1,4 +1,4 @@
-"""How much time HTTP connections get in one turn of the reactor, so that many of them do not keep devices waiting."""
+"""Limit the time of HTTP connections in one turn of the reactor, so that many do not keep devices waiting."""
 
 from collections import deque
 from typing import Protocol
@@ -21,7 +21,7 @@ class Reader(Protocol):
         """Receive no more bytes until ``read_on``."""
 
     def read_on(self) -> None:
-        """Receive bytes again."""
+        """Continue to receive bytes."""
 
 
 class ReadingBudget:

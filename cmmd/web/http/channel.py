@@ -26,17 +26,17 @@ class Channel(HTTPChannel):
 
     @property
     def handles_request(self) -> bool:
-        """Whether a request is complete and its answer is not."""
+        """Tell whether a request is complete and its answer is not."""
         return bool(self._handlingRequest)
 
     @property
     def backed_up(self) -> bool:
-        """Whether the transport takes no more for now."""
+        """Tell whether the transport takes no more for now."""
         return bool(self._waitingForTransport)
 
     @property
     def holds_too_much(self) -> bool:
-        """Whether Twisted holds more bytes of later requests than it reads ahead."""
+        """Tell whether Twisted holds more bytes of later requests than it reads ahead."""
         return sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize
 
     def receive_again(self) -> None:
@@ -72,7 +72,7 @@ class Channel(HTTPChannel):
         super()._respondToBadRequestAndDisconnect()
 
     def takes_expectation(self) -> bool:
-        """Whether ``100 Continue`` is to be sent; to be overridden."""
+        """Tell whether ``100 Continue`` is to be sent; to be overridden."""
         return True
 
     def _respondToBadRequestAndDisconnect(self) -> None:

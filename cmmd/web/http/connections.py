@@ -46,7 +46,7 @@ LINGER_S = 2.0
 
 
 class Limited(Channel):
-    """A connection.
+    """A connection of an HTTP client, within limits.
 
     :ivar address: of the other end; empty: it counts with no other one.
     :ivar caller: who has been shown to be there; empty: a stranger.
@@ -71,7 +71,7 @@ class Limited(Channel):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being answered."""
+        """Tell whether nothing is being answered."""
         return not self.handles_request or self._answered is not None
 
     def connectionMade(self) -> None:
@@ -83,7 +83,7 @@ class Limited(Channel):
             self._set_patience(self.site.clock.callLater(ANSWERED_ONCE_S, self._too_slow))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """He has gone."""
+        """End the request: the client has gone."""
         self._set_patience(None)
         if self._next_turn is not None:
             self._next_turn.cancel()
@@ -243,7 +243,7 @@ class Limited(Channel):
         self.refuse(Refused("bad_argument", "that is not HTTP/1.1, or too many headers"))
 
     def takes_expectation(self) -> bool:
-        """Whether the request that is announced has not been refused."""
+        """Tell whether the request that is announced has not been refused."""
         return not self._refused
 
 
@@ -272,14 +272,14 @@ class LimitedSite(Site):
         self.admission = Admission(clock)
 
     def __len__(self) -> int:
-        """Connections standing."""
+        """Count the open connections of clients."""
         return len(self.admission)
 
     def startFactory(self) -> None:
         """No log of every access."""
 
     def stopFactory(self) -> None:
-        """Nothing was begun."""
+        """Do nothing: no log file was opened."""
 
     def log(self, _: object) -> None:
         """Accesses are nobody's business."""
@@ -291,7 +291,7 @@ class LimitedSite(Site):
             log.failure("web: while reading a request{more}", failure, more=more)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Somebody comes."""
+        """Build the connection of a new client."""
         host = str(getattr(addr, "host", ""))
         channel = super().buildProtocol(addr)
         channel.address = "" if is_loopback(host) else host

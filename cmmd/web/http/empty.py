@@ -14,18 +14,18 @@ class Empty(Resource):
     """An address with nothing at it, or below it but what was put there."""
 
     def getChild(self, path: bytes, request: Any) -> IResource:
-        """Nothing."""
+        """Find nothing below this place."""
         del path, request
         return Empty()
 
     def render(self, request: Any) -> int:
-        """Say so."""
+        """Answer that there is nothing here."""
         refuse(request, Refused("not_found", "there is nothing at this address"))
         return NOT_DONE_YET
 
 
 def only_reading(request: Any) -> bool:
-    """Whether a request only reads; refuses it otherwise."""
+    """Refuse a request that does not only read."""
     if request.method in (b"GET", b"HEAD"):
         return True
     refuse(request, Refused("method_not_allowed", "GET or HEAD", Allow="GET, HEAD"))

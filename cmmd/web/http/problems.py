@@ -1,4 +1,4 @@
-"""What is answered instead of what was asked for: application/problem+json (RFC 9457), with our stable codes."""
+"""Answer errors as application/problem+json (RFC 9457), with stable codes of the daemon."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -119,7 +119,7 @@ HEADERS: Mapping[int, Mapping[str, str]] = {
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Why something was not done.
+    """The reason why a request was not done.
 
     :ivar type: ``urn:cmmd:problem:`` and the code. :ivar title: of the status. :ivar status: likewise in HTTP.
     :ivar detail: for people. :ivar code: for programs; it stays as it is.
@@ -135,7 +135,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Coded):
-    """Something was not done, for a reason that only HTTP knows.
+    """A request was not done, for a reason that only HTTP knows.
 
     :param code: one of STATUS.
     """
@@ -148,14 +148,14 @@ class Refused(Coded):
 
 
 class WrongField(Refused):
-    """Something in a request is missing, or cannot be so."""
+    """A field of a request is missing, or has a wrong value."""
 
     def __init__(self, field: str, what: str) -> None:
         super().__init__("bad_argument", f"{field}: {what}", field=field)
 
 
 class Unauthorized(Refused):
-    """Nobody knows who asks."""
+    """The caller of the request is unknown."""
 
     challenge: ClassVar[str] = 'Bearer realm="cmmd"'
 
@@ -164,14 +164,14 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """Whoever asks is known, and may not."""
+    """The caller is known, and has no permission."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("forbidden", detail)
 
 
 def problem_of(error: BaseException) -> tuple[Problem, dict[str, str]]:
-    """What to answer for an exception, and headers. What is our bug is logged."""
+    """Choose the answer and headers for an exception. A bug is logged."""
     known = refusal(error)
     if known is None:
         log.failure("web: a request has failed", Failure(error))

@@ -1,4 +1,4 @@
-"""What a client says that it takes."""
+"""An HTTP request within limits, and the formats that its client accepts."""
 
 import re
 from io import BytesIO
@@ -27,7 +27,7 @@ def accept_of(request: IRequest) -> str:
 
 
 def wants_gzip(request: IRequest) -> bool:
-    """Whether ``Accept-Encoding`` names gzip, and not with the quality 0, which says no."""
+    """Tell whether ``Accept-Encoding`` names gzip, and not with the quality 0, which says no."""
     for one in _header(request, b"accept-encoding").lower().split(","):
         coding, _, quality = one.replace(" ", "").partition(";q=")
         if coding == "gzip":

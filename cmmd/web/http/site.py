@@ -1,4 +1,4 @@
-"""What is at which address."""
+"""The site: the resource at each address."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ class Guarded(Resource):
 
 
 class HealthNow(msgspec.Struct, frozen=True):
-    """Whether the daemon serves, which it does where this comes at all; and how its store is.
+    """The health of the daemon, which serves where this arrives at all, and of its store.
 
     :ivar store: ``up`` or ``down``; meanwhile uploads wait in the spool. :ivar backlog: rows that wait for it.
     """

@@ -18,7 +18,7 @@ STALLED_S = 60.0
 
 
 class Gone(Exception):
-    """Nobody reads the answer any more."""
+    """The reader of the answer has gone."""
 
 
 @implementer(IPushProducer)
@@ -42,7 +42,7 @@ class StreamingBody:
         request.registerProducer(self, True)
 
     def when_gone(self, hook: Callable[[], None]) -> None:
-        """What to call when the reader has gone, or the answer has ended."""
+        """Register a call for the end of the answer, or of its reader."""
         if self.gone:
             hook()
         else:
@@ -51,7 +51,7 @@ class StreamingBody:
     async def write(self, text: bytes) -> None:
         """Write, and wait until more is wanted.
 
-        :raises Gone: see there.
+        :raises Gone: as its description says.
         """
         self.put(text)
         await self.ready()
@@ -59,7 +59,7 @@ class StreamingBody:
     def put(self, text: bytes) -> None:
         """Write without waiting: what is last, or short.
 
-        :raises Gone: see there.
+        :raises Gone: as its description says.
         """
         if self.gone:
             raise Gone
@@ -68,7 +68,7 @@ class StreamingBody:
     async def ready(self) -> None:
         """Wait until more is wanted.
 
-        :raises Gone: see there.
+        :raises Gone: as its description says.
         """
         if self.gone:
             raise Gone
@@ -77,13 +77,13 @@ class StreamingBody:
             await self._waiting
 
     def finish(self) -> None:
-        """It is whole."""
+        """End a body that is whole."""
         if not self.gone:
             self._request.unregisterProducer()
             self._request.finish()
 
     def break_off(self) -> None:
-        """It cannot be made whole, and the reader has to see that: no orderly end."""
+        """Abort a body that cannot be completed, so that the reader sees it: no orderly end."""
         if not self.gone:
             self._request.unregisterProducer()
             self._request.loseConnection()
@@ -184,7 +184,7 @@ class SlicedBody:
         self._patience = clock.callLater(LONGEST_S, self._break_off)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to send the body."""
         self._request.notifyFinish().addErrback(lambda _: self.stopProducing())
         self._request.registerProducer(self, True)
         self._next_turn()
@@ -195,12 +195,12 @@ class SlicedBody:
         self._no_turn()
 
     def resumeProducing(self) -> None:
-        """It has taken what there was."""
+        """Send the next part: the reader has taken the last."""
         self._paused = False
         self._next_turn()
 
     def stopProducing(self) -> None:
-        """Nobody wants it any more."""
+        """Stop: the reader has gone."""
         if self._pieces is not None:
             self._end()
 

@@ -1,4 +1,4 @@
-"""What the metrics of one device are made of: its live record, decoded once for a scrape."""
+"""The values behind one device's metrics: its live record, decoded once for a scrape."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class Rows:
         )
 
     def _reader(self, record: LiveRecord) -> Reader | None:
-        """What is certain; None: too old."""
+        """Choose the certain values; None: they are too old."""
         if record.stale or record.at is None or self._now() * 1000 - record.at > self._max_age_ms:
             return None
         return CertainRegisters(record.known)

@@ -21,7 +21,7 @@ __all__ = ["FAMILIES", "Family", "Watched"]
 
 
 class Watched(Struct, frozen=True, kw_only=True):
-    """What the metrics of a daemon are read from.
+    """The parts of a daemon that its metrics are read from.
 
     :ivar connections: how many of devices stand, by role.
     :ivar started_at: when the daemon began to serve, Unix time in seconds.
@@ -40,7 +40,7 @@ Numbers = float | Mapping[str, float] | Mapping[tuple[str, ...], float] | Histog
 
 
 class Family(Struct, frozen=True):
-    """One metric.
+    """One metric of the daemon.
 
     :ivar name: of a counter without ``_total``, of an info without ``_info``.
     :ivar read: gives its numbers now. Every value that a label can have is there from the start, so that the first one

@@ -1,4 +1,4 @@
-"""How late the reactor is: whoever holds it up, holds up every device."""
+"""Measure how late the reactor is: a delay there delays every device."""
 
 from collections import deque
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class ReactorLag(Service):
         self._look_later()
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Stop measuring the reactor's lag."""
         super().stopService()
         if self._call is not None:
             self._call.cancel()

@@ -97,7 +97,7 @@ class MetricsResource(Resource):
 
 
 class Monitoring:
-    """What Prometheus asks for.
+    """The resources that Prometheus scrapes.
 
     :param fleet: all devices. :param counters: what has been counted.
     :param connections: how many of devices stand, by role.
@@ -129,5 +129,5 @@ class Monitoring:
         self._lag.startService()
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring for the metrics."""
         self._lag.stopService()

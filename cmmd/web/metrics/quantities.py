@@ -12,7 +12,7 @@ __all__ = ["FALLBACK", "PREFIX", "UNITS", "BaseUnit", "Labels", "Number", "Part"
 
 
 class BaseUnit(Struct, frozen=True):
-    """What a unit becomes: value × ``times`` / ``per`` + ``plus``.
+    """The conversion of a unit: value × ``times`` / ``per`` + ``plus``.
 
     :ivar suffix: of the metric's name; plural, as is the custom.
     :ivar said: endings of a point's name that say no more than the suffix does.
@@ -159,7 +159,7 @@ _CLOCK = re.compile(r"clock_(year|month|day|weekday|hour|minute|second)")
 
 
 def columns_of(profile: Profile) -> list[Number | States]:
-    """How the values of a profile's points, in their order, become samples. No two samples have the same name."""
+    """Turn the points of a profile, in order, into samples. No two samples have the same name."""
     numbers: dict[tuple[str, Labels], Number] = {}
     parts: dict[tuple[str, Labels], list[str]] = {}
     states: dict[str, States] = {}
