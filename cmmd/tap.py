@@ -7,28 +7,31 @@ from typing import IO, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from cmmd import __version__, config
 from cmmd.control.control_server import ControlServer, DoorError
-from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
-from cmmd.controllers.catalog import Catalog, load_catalog
-from cmmd.controllers.errors import ProfileError
-from cmmd.endpoints import in_state
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.counters.traceback_limit import limit_tracebacks
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
-from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.retention import Retention
 from cmmd.fleet.service.operations import ControlService
+from cmmd.parts import (
+    catalog_of,
+    control_doors,
+    device_listeners,
+    networks_of,
+    store_of,
+    tiles_of,
+    web_doors,
+)
 from cmmd.process import (
     CommandLine,
     StateInUse,
@@ -43,25 +46,18 @@ from cmmd.process import (
 )
 from cmmd.server.direct_reads import read_directly
 from cmmd.server.door import DeviceDoor, DeviceDoorTerms
-from cmmd.server.listeners import DeviceListeners, Listener, ListenError, Role, roles_by_endpoint
+from cmmd.server.listeners import DeviceListeners, ListenError
 from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.session import Context
 from cmmd.server.unfinished import MOST_UNFINISHED
 from cmmd.stall_detector import StallDetector
-from cmmd.store.interface import Health, IStore, StoreError
-from cmmd.store.memory import MemoryStore
-from cmmd.store.outbox.known import Known
-from cmmd.store.outbox.spool import Spool
+from cmmd.store.interface import Health, StoreError
 from cmmd.store.outbox.spooled import SpooledStore
-from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.store.tools.copying import source_of
-from cmmd.store.urls import store_at
-from cmmd.tls.files import TLSFiles
-from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.metrics.metrics import Monitoring
-from cmmd.web.service import Web, WebDoor, WebError
+from cmmd.web.service import Web, WebError
 
 __all__ = ["Options", "Server", "makeService"]
 
@@ -69,9 +65,6 @@ log = Logger()
 
 SPARE_FILES = 500
 """Open files beside the connections of devices: store, logs, libraries, programs and people."""
-
-BACKLOG = 4096
-"""Connections that the kernel may hold for us, as far as its somaxconn lets it: a whole fleet comes back at once."""
 
 
 class Options(CommandLine):
@@ -145,15 +138,15 @@ class Server(Service):
         self._state = state
         self._reactor = reactor
         self._lock: IO[str] | None = None
-        self._listeners = _listeners(settings.server, state, reactor)
-        self._exempt = _networks("server.exempt", settings.server.exempt)
-        self._catalog = _catalog(settings.controllers.path, state)
-        self._store = _store(settings.store, state, reactor)
+        self._listeners = device_listeners(settings.server, state, reactor)
+        self._exempt = networks_of("server.exempt", settings.server.exempt)
+        self._catalog = catalog_of(settings.controllers.path, state)
+        self._store = store_of(settings.store, state, reactor)
         self._threads: BackgroundThreads | None = None
-        self._doors = _doors(settings.control, state, reactor)
+        self._doors = control_doors(settings.control, state, reactor)
         self._programs: ControlServer | None = None
-        self._web_doors = _web_doors(settings.web, state, reactor)
-        self._tiles = _tiles(settings.web)
+        self._web_doors = web_doors(settings.web, state, reactor)
+        self._tiles = tiles_of(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
         self._count_no_more: Callable[[], None] = lambda: None
@@ -400,91 +393,3 @@ def makeService(options: Options) -> Server:
     end_orderly_on_signals(reactor)
     calm_collector()
     return server
-
-
-def _listeners(settings: config.Server, state: Path, reactor: object) -> list[Listener]:
-    listeners: list[Listener] = []
-    roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
-    for string, its_roles in roles.items():
-        try:
-            listeners.append(
-                Listener(string, serverFromString(reactor, in_state(_with_backlog(string), state)), its_roles)
-            )
-        except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
-            raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
-    return listeners
-
-
-def _networks(key: str, texts: list[str]) -> Networks:
-    try:
-        return Networks(texts)
-    except BadNetwork as error:
-        raise config.ConfigError(f"{key}: {error}") from None
-
-
-def _with_backlog(string: str) -> str:
-    scheme, _, _ = string.partition(":")
-    if scheme not in ("tcp", "tcp6", "ssl") or "backlog=" in string:
-        return string
-    return f"{string}:backlog={BACKLOG}"
-
-
-def _doors(settings: config.Control, state: Path, reactor: Any) -> list[Door]:
-    tls = settings.tls
-    files = (tls.certificate, tls.key, tls.client_ca)
-    if tls.listen and not all(files):
-        raise config.ConfigError("control.tls: listen needs certificate, key and client_ca")
-    try:
-        doors = unix_doors(settings.listen, state, reactor)
-        doors += tls_doors(TLSSettings(tls.listen, TLSFiles(*(state / file for file in files))), reactor)
-    except ValueError as error:
-        raise config.ConfigError(str(error)) from None
-    return doors
-
-
-def _web_doors(settings: config.Web, state: Path, reactor: Any) -> list[WebDoor]:
-    doors: list[WebDoor] = []
-    for string in settings.listen:
-        try:
-            doors.append(WebDoor(string, serverFromString(reactor, in_state(string, state))))
-        except Exception as error:  # see above
-            raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None
-    return doors
-
-
-def _tiles(settings: config.Web) -> Tiles:
-    tiles = Tiles(settings.tiles, settings.tiles_credit)
-    try:
-        tiles.source()
-    except BadTiles as error:
-        raise config.ConfigError(f"web.tiles: {error}") from None
-    return tiles
-
-
-def _catalog(path: str, state: Path) -> Catalog:
-    try:
-        return load_catalog(state / path if path else None)
-    except ProfileError as error:
-        raise config.ConfigError(f"controllers.path: {error}") from None
-
-
-def _store(settings: config.Store, state: Path, reactor: Any) -> IStore:
-    password_file = Path(settings.password_file) if settings.password_file else None
-    try:
-        store = store_at(settings.url, state, reactor, password_file)
-    except ValueError as error:
-        raise config.ConfigError(f"store.url: {error}") from None
-    if isinstance(store, MemoryStore):
-        return store  # never away
-    spool, known = state / "spool.sqlite", state / "known.sqlite"
-    embedded = isinstance(store, SQLiteStore)
-    if isinstance(store, SQLiteStore):
-        if (state / settings.url.partition(":")[2]).resolve() in (spool.resolve(), known.resolve()):
-            raise config.ConfigError(f"store.url: {settings.url!r} is where cmmd has something else")
-        store.leave_free(2 * settings.spool_spare)  # else a full disk would leave no room for the spool
-    return SpooledStore(
-        store,
-        Spool(spool, reactor, most_mib=settings.spool_max, spare_mib=settings.spool_spare),
-        None if embedded else Known(known, reactor, reactor),
-        reactor,
-    )

@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 
-from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
 from cmmd.fleet.commands.interlocks import FRESH_S
 from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.commands.stop import STOP_WAITS_S
 from cmmd.fleet.commands.validation import checked_frames
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.history.journal import LONGEST_RETRY_S

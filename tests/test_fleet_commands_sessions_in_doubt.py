@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER
-from cmmd.fleet.commands.dispatcher import STOP_WAITS_S
 from cmmd.fleet.commands.queue import Requester, Submitted
+from cmmd.fleet.commands.stop import STOP_WAITS_S
 from cmmd.fleet.devices.presence import REATTACH_S
 from cmmd.server.receiver import Limits
 from cmmd.store.records import Query

@@ -3,8 +3,8 @@
 from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet import errors
-from cmmd.fleet.commands.dispatcher import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
 from cmmd.fleet.commands.queue import STARTS_A_TURN, Requester, Submitted
+from cmmd.fleet.commands.stop import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.errors import TooLate
 from cmmd.fleet.fleet import CommandTerms

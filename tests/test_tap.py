@@ -15,7 +15,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from cmmd import tap
+from cmmd import parts, tap
 from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store, Web
 from cmmd.process import StateInUse, lock_state
 from cmmd.server.listeners import Listener, Role
@@ -252,7 +252,7 @@ class WiringTests(TestCase):
             ("tcp:1:backlog=5", "tcp:1:backlog=5"),
             ("unix:x", "unix:x"),
         ):
-            self.assertEqual(tap._with_backlog(string), expected)
+            self.assertEqual(parts._with_backlog(string), expected)
 
     def test_controllers_in_the_state_directory(self) -> None:
         state = Path(self.mktemp())

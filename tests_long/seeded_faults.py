@@ -69,8 +69,9 @@ FAULTS = (
     ),
     Fault(
         "fleet_command_is_sent_twice",
-        "        kind = failure.trap(*_OUTCOMES)\n",
-        "        kind = failure.trap(*_OUTCOMES)\n        if kind is NoAnswer:\n            return self._send(order)\n",
+        "        kind = failure.trap(*UNANSWERED)\n",
+        "        kind = failure.trap(*UNANSWERED)\n"
+        "        if kind is NoAnswer:\n            return self._send(order)\n",
         ("test_fleet_commands_dispatcher", "test_commands"),
     ),
     Fault(

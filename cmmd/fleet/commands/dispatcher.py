@@ -3,19 +3,17 @@
 from collections.abc import Callable
 
 from msgspec.structs import replace
-from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.controllers.commands import SignalChanges
 from cmmd.fleet import errors
-from cmmd.fleet.commands import validation
+from cmmd.fleet.commands.acceptance import Acceptance
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.interlocks import Interlocks
 from cmmd.fleet.commands.queue import (
-    STOP,
+    UNANSWERED,
     CommandQueue,
     CommandRequest,
     PendingCommand,
@@ -27,32 +25,23 @@ from cmmd.fleet.commands.queue import (
     reply_text,
     who_text,
 )
-from cmmd.fleet.commands.raw_writes import check_caller, check_ranges
 from cmmd.fleet.commands.requests import Modbus, Named, Port, Request, Reset
+from cmmd.fleet.commands.stop import StopWay
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
-from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent, Presence
+from cmmd.fleet.devices.presence import Attached, Presence
 from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.telemetry.live import Live
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Device, Outcome
 from cmmd.wire.messages import ResetAnswer, WriteConfigAnswer
 
-__all__ = ["LONGEST_WAIT_S", "OVERTAKEN", "STOP_WAITS_S", "Dispatcher"]
+__all__ = ["LONGEST_WAIT_S", "Dispatcher"]
 
 log = Logger()
 
 LONGEST_WAIT_S = 60.0
 """Seconds after which a command that could not be sent is not: no engine starts when nobody expects it any more."""
-
-STOP_WAITS_S = 5.0
-"""Seconds that a stop waits for the answer to a command that is in flight."""
-
-STOP_AUDIT_S = 1.0
-"""Seconds that a stop waits for its record; then it is sent, and recorded as soon as the store takes it."""
-
-OVERTAKEN = "a stop came first"
-"""Why a command was not sent that waited when a stop was asked."""
 
 LONGEST_AUDIT_S = 5.0
 """Seconds that a caller waits for the record of an outcome that is known."""
@@ -90,7 +79,6 @@ class Dispatcher:
         stood_still: Callable[[], float],
         raw: bool = True,
     ) -> None:
-        self._raw = raw
         self._interlocks = Interlocks(
             device=device,
             live=live,
@@ -99,6 +87,7 @@ class Dispatcher:
             stood_still=stood_still,
             now_ms=audit.now_ms,
         )
+        self._acceptance = Acceptance(live, self._interlocks, raw=raw)
         self._live = live
         self._presence = presence
         self.audit = audit
@@ -109,6 +98,15 @@ class Dispatcher:
         self._lines: dict[str, CommandQueue] = {}
         self._orders: dict[int, PendingCommand] = {}
         self._starts = SendRateLimit(clock, self._advance)
+        self._stops = StopWay(
+            audit=audit,
+            presence=presence,
+            clock=clock,
+            accept=self._accept,
+            call_back=self._call_back,
+            audited=self._audited,
+            advance=self._advance,
+        )
         self.confirmations = Verifications(clock)
 
     # --- to ask ------------------------------------------------------------------------------------------------------
@@ -138,17 +136,7 @@ class Dispatcher:
             needs none, it is not even recorded. The same for all below.
         :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
         """
-        sort: Sort = "stop" if name == STOP else "command"
-        if sort == "stop":
-            overridden = None  # it needs none, and is not refused for whose it is
-        self._check(hostid, sort, by, overridden)
-        profile = self._live[hostid].profile
-        found = profile.command_by_name.get(name)
-        if found is None:
-            raise errors.UnknownCommand(profile.why_not_offered(name)[:200])
-        asked = CommandRequest("modbus", found.frame, sort, found.name, found.confirmed_by, overridden)
-        self._interlocks.check(hostid, sort, overridden, asked.toggles)
-        return await self._submit(hostid, asked, by, timeout_s)
+        return await self._submit(hostid, self._acceptance.command(hostid, name, by, overridden), by, timeout_s)
 
     async def write(
         self, hostid: str, frames: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
@@ -156,30 +144,12 @@ class Dispatcher:
         """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
 
         :param frames: in hex, separated by ``;``; a CRC is added where there is none.
-        :raises EngineerOnly: the caller's role has no raw writes. :raises RawDisabled: the configuration allows none.
-        :raises OutOfRange: the device's profile does not let them write there.
         """
-        if self.is_stop(hostid, frames):
-            return await self.command(hostid, STOP, by, timeout_s)
-        self._interlocks.check_override(overridden, by)
-        check_caller(by, enabled=self._raw)
-        self._check(hostid, "command", by, overridden)
-        checked = validation.checked_frames(frames)
-        check_ranges(self._live[hostid].profile, checked)
-        named = (one for one in self._live[hostid].profile.definition.commands if one.frame in checked.split(";"))
-        toggle = next((one.confirmed_by for one in named if isinstance(one.confirmed_by, SignalChanges)), None)
-        asked = CommandRequest("modbus", checked, "command", confirmation=toggle, overridden=overridden)
-        self._interlocks.check(hostid, "command", overridden, asked.toggles)
-        return await self._submit(hostid, asked, by, timeout_s)
+        return await self._submit(hostid, self._acceptance.write(hostid, frames, by, overridden), by, timeout_s)
 
     def is_stop(self, hostid: str, frames: str) -> bool:
         """Tell whether frames are the very frame of the device's stop."""
-        device = self._live.get(hostid)
-        stop = None if device is None else device.profile.command_by_name.get(STOP)
-        try:
-            return stop is not None and validation.checked_frames(frames) == stop.frame
-        except errors.BadFrame:
-            return False
+        return self._acceptance.is_stop(hostid, frames)
 
     async def port(
         self,
@@ -191,22 +161,14 @@ class Dispatcher:
         overridden: str | None = None,
     ) -> Submitted:
         """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
-        self._check(hostid, "command", by, overridden)
-        validation.checked_port(module_port, module_baud)
-        text = f"modulePort={module_port},moduleBaud={module_baud}"
-        asked = CommandRequest("port", text, "command", overridden=overridden, wiring=(module_port, module_baud))
+        asked = self._acceptance.port(hostid, module_port, module_baud, by, overridden)
         return await self._submit(hostid, asked, by, timeout_s)
 
     async def reset(
         self, hostid: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
     ) -> Submitted:
         """Restart the module; it is confirmed when it has logged in again."""
-        self._check(hostid, "reset", by, overridden)
-        return await self._submit(hostid, CommandRequest("reset", "", "reset", overridden=overridden), by, timeout_s)
-
-    def _check(self, hostid: str, sort: Sort, by: Requester, overridden: str | None) -> None:
-        self._interlocks.check_override(overridden, by)
-        self._interlocks.check(hostid, sort, overridden)
+        return await self._submit(hostid, self._acceptance.reset(hostid, by, overridden), by, timeout_s)
 
     def blocked(self, hostid: str, sort: Sort = "command") -> errors.NotAllowed | None:
         """Find the reason against sending this sort of command to a device now; None: there is none."""
@@ -253,6 +215,10 @@ class Dispatcher:
         """Commands under way: waiting, or in flight."""
         return len(self._orders)
 
+    def reroute(self, hostid: str) -> None:
+        """Have a stop that has not left yet go by the session that carries it now, where that is another one."""
+        self._stops.reroute(self._lines.get(hostid))
+
     def under_way(self, number: int) -> Command | None:
         """A command that has not ended; None: there is none of this number."""
         order = self._orders.get(number)
@@ -264,7 +230,7 @@ class Dispatcher:
         for line in tuple(self._lines.values()):
             if line.stop is not None:
                 self._call_back(line.stop, "the server is stopping")
-            self._call_back_waiting(line, "the server is stopping")
+            self._stops.call_back_waiting(line, "the server is stopping")
         self._starts.stop()
         self.confirmations.stop()
 
@@ -273,7 +239,7 @@ class Dispatcher:
     async def _submit(self, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None) -> Submitted:
         line = self._lines.setdefault(hostid, CommandQueue())
         if asked.sort == "stop":
-            return await self._submit_stop(line, hostid, asked, by, timeout_s)
+            return await self._stops.submit(line, hostid, asked, by, timeout_s)
         if len(line) > self._most_waiting:
             raise errors.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
         order = self._accept(hostid, asked, by, timeout_s)
@@ -290,35 +256,6 @@ class Dispatcher:
         self._audited(order)
         return submitted
 
-    async def _submit_stop(
-        self, line: CommandQueue, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None
-    ) -> Submitted:
-        """Have a stop go first. What waits is not sent any more: nothing asked before a stop is done after it."""
-        unsent = line.unsent_stop
-        if unsent is not None:
-            self.audit.joined(unsent.command, by)
-            self.reroute(hostid)
-            return unsent.follow()
-        order = self._accept(hostid, asked, by, timeout_s)
-        line.stop = order
-        self._call_back_waiting(line, OVERTAKEN)
-        for one in tuple(line.in_flight):
-            self._call_back(one, OVERTAKEN)  # which does nothing where it has been sent
-        order.patience = self._clock.callLater(STOP_WAITS_S, self._stop_is_due, order)
-        submitted = order.follow()
-        try:
-            await self.audit.open(order.command, stays=True).addTimeout(STOP_AUDIT_S, self._clock)
-        except (StoreUnavailable, TimedOut) as error:
-            log.warn(
-                "command {number}, stop of {hostid} for {who}, cannot be recorded now, and goes first: {error}",
-                number=order.command.number,
-                hostid=hostid,
-                who=order.command.requester,
-                error=str(error) or "the store does not answer",
-            )
-        self._audited(order)
-        return submitted
-
     def _accept(self, hostid: str, asked: CommandRequest, by: Requester, timeout_s: float | None) -> PendingCommand:
         command = self.audit.accepted(hostid, asked, by, self._uids.take())
         order = PendingCommand(command, asked, timeout_s or self._timeout_s, self._live[hostid].profile)
@@ -331,16 +268,6 @@ class Dispatcher:
             order.audited = True
             self.audit.tell(order.command)
             self._advance(order.command.hostid)
-
-    def _stop_is_due(self, order: PendingCommand) -> None:
-        """Have a stop wait no longer for the answer to what is in flight, nor for its own record."""
-        order.overdue = True
-        self._audited(order)
-        self._advance(order.command.hostid)
-
-    def _call_back_waiting(self, line: CommandQueue, why: str) -> None:
-        for order in tuple(line.waiting):
-            self._call_back(order, why)
 
     def _waited_too_long(self, order: PendingCommand) -> None:
         """Expire a command that was not sent in its time: its caller does not expect it any more."""
@@ -391,7 +318,7 @@ class Dispatcher:
         """
         asked = order.asked
         carrier = self._interlocks.check(order.command.hostid, asked.sort, asked.overridden, asked.toggles)
-        if self._is_for_another_controller(order):
+        if not self._acceptance.still_fits(order):
             raise errors.UnknownCommand("the device has another controller profile by now")
         return carrier
 
@@ -408,26 +335,6 @@ class Dispatcher:
         self._watch(order)
         self._change(order, sent_at=self.audit.now_ms(), address=order.carrier.peer)
         return True
-
-    def reroute(self, hostid: str) -> None:
-        """Have a stop that has not left yet go by the session that carries it now, where that is another one."""
-        line = self._lines.get(hostid)
-        stop = None if line is None else line.unsent_stop
-        if stop is not None and stop.sending is not None and self._other_carrier(stop):
-            stop.sending.cancel()
-
-    def _other_carrier(self, order: PendingCommand) -> bool:
-        """Tell whether there is another session than the one that an order was given to."""
-        carrier = self._presence.carrier(order.command.hostid, stop=order.is_stop)
-        return carrier is not None and carrier is not order.carrier
-
-    def _is_for_another_controller(self, order: PendingCommand) -> bool:
-        """Tell whether the device has another profile by now, in which the same frames may mean another thing."""
-        profile = self._live[order.command.hostid].profile
-        if profile is order.profile or order.command.kind != "modbus":
-            return False
-        stop = profile.command_by_name.get(STOP)
-        return not order.is_stop or stop is None or stop.frame != order.command.request
 
     def _watch(self, order: PendingCommand) -> None:
         shown: Shown | None = None
@@ -452,14 +359,14 @@ class Dispatcher:
         self._ended(order, outcome_of(order.command, answer), reply)
 
     def _failed(self, failure: Failure, order: PendingCommand) -> None:
-        kind = failure.trap(*_OUTCOMES)
-        if order.is_stop and _OUTCOMES[kind] == "not sent" and not order.why_not and self._other_carrier(order):
+        kind = failure.trap(*UNANSWERED)
+        if order.is_stop and UNANSWERED[kind] == "not sent" and not order.why_not and self._stops.other_carrier(order):
             line = self._lines[order.command.hostid]
             line.in_flight.remove(order)
             line.stop, order.sending = order, None  # it never left: there it is the first time that it is sent
             self._advance(order.command.hostid)
             return
-        self._ended(order, _OUTCOMES[kind], order.why_not or str(failure.value) or None)
+        self._ended(order, UNANSWERED[kind], order.why_not or str(failure.value) or None)
 
     def _our_bug(self, failure: Failure, order: PendingCommand) -> None:
         """End a command after a bug: nothing says whether it was sent."""
@@ -472,7 +379,7 @@ class Dispatcher:
         line.in_flight.remove(order)
         self._end(order, outcome, reply)
         if order.command.kind == "reset" and outcome == "done":
-            self._call_back_waiting(line, "the module restarts")
+            self._stops.call_back_waiting(line, "the module restarts")
         self._advance(order.command.hostid)
 
     def _end(self, order: PendingCommand, outcome: Outcome, reply: str | None) -> None:
@@ -490,11 +397,3 @@ class Dispatcher:
             order.patience.cancel()
         written = self.audit.close(command).addTimeout(LONGEST_AUDIT_S, self._clock)
         written.addBoth(lambda _: order.tell_ended())
-
-
-_OUTCOMES: dict[type[Exception], Outcome] = {
-    NotSent: "not sent",
-    CancelledError: "not sent",  # which is done before it is sent only
-    NoAnswer: "timeout",
-    Lost: "lost",
-}

@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Literal
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from cmmd.controllers.commands import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.commands.verification import Watched
-from cmmd.fleet.devices.presence import Attached
+from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent
 from cmmd.fleet.roles import Role
 from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_response
 from cmmd.store.records import Command, Outcome
@@ -24,6 +24,7 @@ __all__ = [
     "LONGEST_REPLY",
     "STARTS_A_TURN",
     "STOP",
+    "UNANSWERED",
     "CommandQueue",
     "CommandRequest",
     "PendingCommand",
@@ -299,3 +300,12 @@ def _message_of(command: Command, asked: CommandRequest) -> WriteConfig | Reset:
     assert asked.wiring is not None, "a request of the kind port says which"
     port, baud = asked.wiring
     return WriteConfig(modulePort=port, moduleBaud=baud, datatype=DATATYPE_MODBUS, uid=command.uid)
+
+
+UNANSWERED: dict[type[Exception], Outcome] = {
+    NotSent: "not sent",
+    CancelledError: "not sent",  # which is done before it is sent only
+    NoAnswer: "timeout",
+    Lost: "lost",
+}
+"""The outcome of a command without an answer, by what happened instead."""
