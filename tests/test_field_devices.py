@@ -138,6 +138,16 @@ class PlaceTests(FieldTestCase):
         run(self.world.clock, KEPT_EVERY_S)
         self.assertEqual(self.place()[:2], (8.5, 47.4))
 
+    def test_coordinates_of_which_nobody_knows_the_kind(self) -> None:
+        """What the module says is kept as it is, and is on no map."""
+        live = self.attached(gpsen=None)
+        for longitude in ("8.5", "0", "8.6", "8.6"):
+            self.change(live, longitude=longitude, latitude="47.4")
+            run(self.world.clock, KEPT_EVERY_S)
+        self.assertEqual((self.device.longitude, self.place()), ("8.6", (None, None, None)))
+        self.change(live, longitude="0", latitude="0")
+        self.assertEqual(self.device.longitude, "8.6")
+
     def test_baidu_coordinates(self) -> None:
         live = self.attached(gpsen=0)
         self.change(live, longitude="116.41036949371029"[:20], latitude="39.92133699351021")

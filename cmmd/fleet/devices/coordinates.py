@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from math import atan2, cos, hypot, pi, radians, sin, sqrt
 
-__all__ = ["bd09_of_gcj02", "gcj02_of_wgs84", "wgs84"]
+__all__ = ["WGS84", "bd09_of_gcj02", "gcj02_of_wgs84", "wgs84"]
 
 Place = tuple[float, float]
 """Longitude and latitude in degrees."""

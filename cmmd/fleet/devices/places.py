@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.devices.coordinates import wgs84
+from cmmd.fleet.devices.coordinates import WGS84, wgs84
 from cmmd.fleet.errors import TooManyWaiting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Device
@@ -78,6 +78,9 @@ class Places:
         device = self._device(hostid)
         if device is None:
             return None
+        if device.gpsen is None:  # it never said in which coordinates: what it says is kept as it is
+            is_place = wgs84(place["longitude"], place["latitude"], WGS84) is not None
+            return dict(place) if is_place and (device.longitude, device.latitude) != _pair(place) else None
         there = wgs84(place["longitude"], place["latitude"], device.gpsen)
         if there is None or not _has_moved(device, there):
             return None
@@ -106,6 +109,10 @@ class Places:
                 log.error("place of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
         except Exception:
             log.failure("the place of {hostid} is not kept", hostid=hostid)
+
+
+def _pair(place: dict[str, str]) -> tuple[str, str]:
+    return place["longitude"], place["latitude"]
 
 
 def told_at_login(device: Device, params: LoginParams) -> dict[str, Any]:
