@@ -44,13 +44,13 @@ from cmmd.process import (
     raise_file_limit,
     steady_timers,
 )
+from cmmd.server.context import Context
 from cmmd.server.direct_reads import read_directly
 from cmmd.server.door import DeviceDoor, DeviceDoorTerms
 from cmmd.server.listeners import DeviceListeners, ListenError
 from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
-from cmmd.server.session import Context
 from cmmd.server.unfinished import MOST_UNFINISHED
 from cmmd.stall_detector import StallDetector
 from cmmd.store.interface import Health, StoreError

@@ -34,8 +34,27 @@ class LogLimitTests(SynchronousTestCase):
     def test_memory_is_bounded(self) -> None:
         self.patch(log_throttle, "MOST_REMEMBERED", 10)
         for number in range(100):
+            for _ in range(BURST + 1):
+                self.limit.allows(number)
+            self.assertLessEqual(len(self.limit), 10)
+            self.assertLessEqual(len(self.limit._left_out), 10)
+        self.assertIsNone(self.limit.allows(99))
+
+    def test_those_that_are_quiet_are_forgotten(self) -> None:
+        for number in range(100):
             self.limit.allows(number)
-        self.assertEqual(len(self.limit._known), 10)
+        for _ in range(2):
+            self.clock.advance(BURST * REFILL_S + 1)
+            self.limit.allows("A")
+        self.assertEqual(len(self.limit), 1)
+
+    def test_what_was_left_out_is_told_however_late(self) -> None:
+        for _ in range(BURST + 2):
+            self.limit.allows("A")
+        for _ in range(5):
+            self.clock.advance(BURST * REFILL_S + 1)
+            self.limit.allows("B")
+        self.assertEqual(self.limit.allows("A"), " (2 more not logged)")
 
 
 class AllowanceTests(SynchronousTestCase):

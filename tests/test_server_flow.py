@@ -35,7 +35,7 @@ class TableTests(SynchronousTestCase):
     def test_what_is_missing_cannot_happen(self) -> None:
         flow = Flow(LIMITS)
         self.assertRaises(KeyError, flow.received, Received.ANSWER_LEFT)
-        self.assertRaises(KeyError, flow.sent, Sent.ALL_LEFT)
+        self.assertRaises(KeyError, flow.sent, Sent.PACING_OVER)
 
 
 class FlowTests(SynchronousTestCase):

@@ -14,11 +14,12 @@ from cmmd.fleet.devices.registry import Policy
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.journal import BATCH_S
+from cmmd.server.context import Context
 from cmmd.server.door import DeviceDoor, DeviceDoorTerms
 from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
-from cmmd.server.session import Context, Session
+from cmmd.server.session import Session
 from cmmd.store.interface import IStore, Snapshot
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Event

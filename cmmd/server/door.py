@@ -14,7 +14,7 @@ from cmmd.store.records import Device
 from cmmd.wire.errors import MessageError, Reason
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["BindSession", "DeviceDoor", "DeviceDoorTerms"]
+__all__ = ["BindSession", "DeviceDoor", "DeviceDoorTerms", "foreign"]
 
 BindSession = Literal["off", "network", "address"]
 """Where a session can come from: ``network``, ``address``: where the latest password login of its device came from."""
@@ -96,10 +96,11 @@ class DeviceDoor:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    def admit(self, method: str, hostid: str, peer: str) -> None:
+    def admit(self, method: str, hostid: str, peer: str) -> str:
         """Look whether a connection can become the session of a device.
 
         :param method: the method of the answer. :param peer: where it comes from.
+        :return: the hostid, one text for all sessions of the device.
         :raises MessageError: unknown, as good as unknown, disabled, or not from where the device logged in.
         """
         device = self._registry.device(hostid)
@@ -114,6 +115,7 @@ class DeviceDoor:
             self._strangers.spend(peer)
             self._events.emit(Kind.SESSION_REFUSED, hostid, address=peer, login_address=device.last_login_address or "")
             raise _unknown(method, hostid, Reason.FOREIGN_ADDRESS)
+        return device.hostid
 
     def _is_bound(self, device: Device, peer: str) -> bool:
         """Tell whether a session from here is allowed to be the device's."""
@@ -125,6 +127,12 @@ class DeviceDoor:
         if self._terms.bind_session == "network":
             return same_network(home, peer)
         return subscriber(home) == subscriber(peer)
+
+
+def foreign(method: str, hostid: str) -> MessageError:
+    """Answer a message of another device than the one that the connection is attached to."""
+    text = "hostid is not the one of this session"
+    return _not_admitted(method, hostid, text, Reason.FOREIGN_HOSTID, Retcode.UNKNOWN_DEVICE)
 
 
 def _unknown(method: str, hostid: str, reason: Reason) -> MessageError:

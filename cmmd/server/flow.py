@@ -149,8 +149,9 @@ INBOUND: Final[Mapping[Inbound, Mapping[Received, Inbound]]] = {
 """The direction from the peer: state, event, next state. A missing pair cannot happen and raises KeyError."""
 
 OUTBOUND: Final[Mapping[Outbound, Mapping[Sent, Outbound]]] = {
-    _O.UNUSED: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED},
-    _O.CLEAR: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED},
+    # An answer that leaves at once is ALL_LEFT: nothing is sending before it or after it.
+    _O.UNUSED: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED, _S.ALL_LEFT: _O.CLEAR},
+    _O.CLEAR: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED, _S.ALL_LEFT: _O.CLEAR},
     _O.SENDING: {_S.PACING: _O.SENDING, _S.ALL_LEFT: _O.CLEAR, _S.ALL_LEFT_PACED: _O.PACED},
     _O.PACED: {_S.STARTED: _O.SENDING, _S.PACING: _O.PACED, _S.PACING_OVER: _O.CLEAR},
 }

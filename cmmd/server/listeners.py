@@ -13,7 +13,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-from cmmd.server.session import Context, Session
+from cmmd.server.context import Context
+from cmmd.server.idle_wheel import IdleWheel
+from cmmd.server.session import Session
 from cmmd.wire.errors import Reason
 
 __all__ = ["DeviceListeners", "ListenError", "Listener", "Role", "roles_by_endpoint"]
@@ -87,6 +89,7 @@ class DeviceListeners:
         self._ports: dict[str, IListeningPort] = {}
         self._connections: set[Session] = set()
         self._all_gone: Deferred[None] | None = None
+        self._wheel = IdleWheel(around.clock, around.limits.idle_timeout)
         self._take_out = self._gone  # one method object for all sessions
 
     def __len__(self) -> int:
@@ -137,7 +140,7 @@ class DeviceListeners:
             self._context.counters.peer_errors[Reason.TOO_MANY_CONNECTIONS] += 1
             self._context.peer_log.fault(getattr(address, "host", ""), "closed unanswered: too many connections")
             return None
-        session = Session(self._context, carries_commands=carries_commands, gone=self._take_out)
+        session = Session(self._context, carries_commands=carries_commands, gone=self._take_out, wheel=self._wheel)
         self._connections.add(session)
         return session
 

@@ -30,7 +30,7 @@ NOT_WHOLE = object()
 # Plain names: looking a member up in its class takes longer than the comparison.
 _BETWEEN, _ANSWERING, _DETERMINING = Inbound.BETWEEN, Inbound.ANSWERING, Inbound.DETERMINING
 _ANSWERED, _ENDED = Inbound.ANSWERED, Inbound.ENDED
-_CLEAR, _SENDING = Outbound.CLEAR, Outbound.SENDING
+_UNUSED, _CLEAR, _SENDING = Outbound.UNUSED, Outbound.CLEAR, Outbound.SENDING
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
@@ -231,7 +231,7 @@ class JSONReceiver(DeviceConnection):
         # 3.5 µs that these changes take.
         if (
             (flow.inbound is _ANSWERING or flow.inbound is _DETERMINING)
-            and flow.outbound is _CLEAR
+            and (flow.outbound is _CLEAR or flow.outbound is _UNUSED)
             and self._socket is not None
         ):
             try:
@@ -239,7 +239,8 @@ class JSONReceiver(DeviceConnection):
             except OSError:  # the kernel takes nothing now, or never again: the transport will see which
                 count = 0
             if count == len(message):
-                flow.inbound = _ANSWERED  # of the table: ANSWER_LEFT
+                flow.inbound = _ANSWERED  # of the tables: ANSWER_LEFT, and ALL_LEFT
+                flow.outbound = _CLEAR
                 self._quiet_since = self.clock.seconds()
                 return
             message = message[count:]

@@ -5,26 +5,24 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import Origin
-from cmmd.fleet.devices.presence import NoAnswer, NotSent, Presence
-from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.devices.presence import NoAnswer, NotSent
+from cmmd.fleet.events import Kind
 from cmmd.fleet.telemetry.live import Plan
-from cmmd.fleet.uploads import Uploads, WrongTime
+from cmmd.fleet.uploads import WrongTime
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
-from cmmd.server.door import DeviceDoor
-from cmmd.server.login import LoginHandler
-from cmmd.server.peer_log import PeerLog
+from cmmd.server.context import Context
+from cmmd.server.door import foreign
+from cmmd.server.idle_wheel import IdleWheel
 from cmmd.server.pending_requests import PendingRequests, UnmatchedReply
-from cmmd.server.receiver import NOT_WHOLE, JSONReceiver, Limits
-from cmmd.server.sockets import socket_of, unacknowledged
+from cmmd.server.receiver import NOT_WHOLE, JSONReceiver
+from cmmd.server.sockets import host_and_port, socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire import messages
 from cmmd.wire.errors import MessageError, PeerError, Reason
@@ -32,25 +30,9 @@ from cmmd.wire.messages import Answer, LoginAnswer, encode
 from cmmd.wire.reading import ANSWERED_AS, read_from_device, read_segment
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["Context", "Session"]
+__all__ = ["Session"]
 
 log = Logger()
-
-
-class Context(Struct, frozen=True, kw_only=True):
-    """The parts that every session works with. ``now`` is Unix time in seconds; ``ours`` knows the daemon's uids."""
-
-    limits: Limits
-    clock: IReactorTime
-    now: Callable[[], float]
-    door: DeviceDoor
-    presence: Presence
-    uploads: Uploads
-    events: Events
-    desk: LoginHandler
-    counters: Counters
-    peer_log: PeerLog
-    ours: Callable[[str | None], bool]
 
 
 class _Attached(Struct):
@@ -71,6 +53,7 @@ class Session(JSONReceiver):
     :param around: as its description says.
     :param carries_commands: False on a port that is for history only.
     :param gone: told when the connection has ended.
+    :param wheel: for its idle timeout, see DeviceConnection.
     :ivar hostid: the device that it is attached to; None: to none.
     :ivar peer: the host at the other end.
     """
@@ -88,9 +71,14 @@ class Session(JSONReceiver):
     )
 
     def __init__(
-        self, around: Context, *, carries_commands: bool, gone: "Callable[[Session], None]" = lambda _: None
+        self,
+        around: Context,
+        *,
+        carries_commands: bool,
+        gone: "Callable[[Session], None]" = lambda _: None,
+        wheel: IdleWheel | None = None,
     ) -> None:
-        super().__init__(around.limits, around.clock, around.counters)
+        super().__init__(around.limits, around.clock, around.counters, wheel)
         self._context = around
         self._carries_commands = carries_commands
         self._gone = gone
@@ -110,7 +98,7 @@ class Session(JSONReceiver):
     def connectionMade(self) -> None:
         """A device has connected."""
         super().connectionMade()
-        self.peer, _ = _host_and_port(self.transport.getPeer())
+        self.peer, _ = host_and_port(self.transport.getPeer())
         self._happened(Event.OPENED)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -233,10 +221,10 @@ class Session(JSONReceiver):
 
     def _login(self, login: messages.Login) -> Deferred[None]:
         if self.hostid not in (None, login.params.hostid):
-            raise _foreign("login", login.params.hostid)
+            raise foreign("login", login.params.hostid)
         self._happened(Event.LOGIN_CAME)
         deciding = self._context.desk.answer(
-            login.params, self.peer, _host_and_port(self.transport.getHost()), lambda: not self.ending
+            login.params, self.peer, host_and_port(self.transport.getHost()), lambda: not self.ending
         )
         return Deferred.fromCoroutine(deciding).addCallback(self._login_decided, login.params.hostid)
 
@@ -349,9 +337,8 @@ class Session(JSONReceiver):
         if hostid == self.hostid:
             return
         if self.hostid is not None:
-            raise _foreign(method, hostid)
-        self._context.door.admit(method, hostid, self.peer)
-        self.hostid = hostid
+            raise foreign(method, hostid)
+        self.hostid = self._context.door.admit(method, hostid, self.peer)
         self._happened(Event.ATTACH)
 
     # What goes wrong.
@@ -403,21 +390,3 @@ _ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | bytes 
 
 def _wrong_time(error: WrongTime, itime: int | None) -> MessageError:
     return MessageError(str(error), method="reqdata", said=str(itime))
-
-
-def _foreign(method: str, hostid: str) -> MessageError:
-    return MessageError(
-        "hostid is not the one of this session",
-        method=method,
-        reason=Reason.FOREIGN_HOSTID,
-        retcode=Retcode.UNKNOWN_DEVICE,
-        said=hostid,
-    )
-
-
-def _host_and_port(address: IAddress) -> tuple[str, int]:
-    """An address as devices write it: IPv6 in brackets, IPv4 in IPv6 as IPv4; empty and 0 where it is not TCP."""
-    if not isinstance(address, IPv4Address | IPv6Address):
-        return "", 0
-    host = address.host.removeprefix("::ffff:") if "." in address.host else address.host
-    return (f"[{host}]" if ":" in host else host), address.port

@@ -1,11 +1,14 @@
-"""Kernel options and queries for the socket of a device."""
+"""Kernel options and queries for the socket of a device, and its addresses as devices write them."""
 
 import socket
 import struct
 from fcntl import ioctl
 from typing import Any
 
-__all__ = ["socket_of", "tune", "unacknowledged", "unsent"]
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
+
+__all__ = ["host_and_port", "socket_of", "tune", "unacknowledged", "unsent"]
 
 SEND_BUFFER = 64 * 1024
 """Bytes that the kernel takes of us, so that a peer that does not read is noticed."""
@@ -44,3 +47,11 @@ def _ask(handle: object, request: int) -> int:
         return 0
     (count,) = struct.unpack("i", ioctl(handle, request, bytes(4)))
     return int(count)
+
+
+def host_and_port(address: IAddress) -> tuple[str, int]:
+    """An address as devices write it: IPv6 in brackets, IPv4 in IPv6 as IPv4; empty and 0 where it is not TCP."""
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return "", 0
+    host = address.host.removeprefix("::ffff:") if "." in address.host else address.host
+    return (f"[{host}]" if ":" in host else host), address.port

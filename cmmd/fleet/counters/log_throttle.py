@@ -1,6 +1,5 @@
 """Limit repeated log lines and events: a peer or a device that repeats itself must not fill a disk."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 
 from twisted.internet.interfaces import IReactorTime
@@ -10,6 +9,7 @@ __all__ = ["Allowance", "LogLimit"]
 BURST = 5
 REFILL_S = 10.0
 MOST_REMEMBERED = 10_000
+_ROUNDING_S = 1e-6
 
 
 class Allowance:
@@ -44,7 +44,9 @@ class Allowance:
 class LogLimit:
     """Allows five lines at once and one every ten seconds, for each of whom they are about.
 
-    Of those that more than 10,000 were about, the ones not heard of longest are forgotten.
+    Thousands of devices are remembered here: of each no more than the time at which its allowance is full again, and
+    nothing when it has been full for as long as that takes. Of those that more than 10,000 were about, the ones not
+    heard of longest are forgotten.
 
     :param clock: for the time.
     :param burst: how many at once.
@@ -53,9 +55,16 @@ class LogLimit:
 
     def __init__(self, clock: IReactorTime, *, burst: int = BURST, refill_s: float = REFILL_S) -> None:
         self._clock = clock
-        self._burst = burst
         self._refill_s = refill_s
-        self._known: OrderedDict[Hashable, _Known] = OrderedDict()
+        self._span_s = burst * refill_s
+        self._full_at: dict[Hashable, float] = {}
+        self._earlier: dict[Hashable, float] = {}  # whom nothing was about since some time
+        self._since = clock.seconds()
+        self._left_out: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        """Count those who are remembered."""
+        return len(self._full_at) + len(self._earlier)
 
     def left_out(self, about: Hashable) -> int | None:
         """Tell whether it may be told now.
@@ -64,15 +73,20 @@ class LogLimit:
         :return: how many were left out before this one; None: leave this one out, too.
         """
         now = self._clock.seconds()
-        known = self._known.pop(about, None) or _Known(now, self._burst, self._refill_s)
-        self._known[about] = known  # the newest last
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
-        if not known.take(now):
-            known.left_out += 1
-            return None
-        left_out, known.left_out = known.left_out, 0
-        return left_out
+        if len(self._full_at) >= MOST_REMEMBERED // 2 or now - self._since > self._span_s:
+            self._earlier, self._full_at, self._since = self._full_at, {}, now
+        full_at = self._full_at.get(about)
+        if full_at is None:
+            full_at = self._earlier.pop(about, now)
+        full_at = max(now, min(full_at, now + self._span_s))  # also where the clock was set back
+        allowed = full_at + self._refill_s <= now + self._span_s + _ROUNDING_S
+        self._full_at[about] = full_at + self._refill_s if allowed else full_at
+        if allowed:
+            return self._left_out.pop(about, 0)
+        if len(self._left_out) >= MOST_REMEMBERED and about not in self._left_out:
+            self._left_out.clear()
+        self._left_out[about] = self._left_out.get(about, 0) + 1
+        return None
 
     def allows(self, about: Hashable) -> str | None:
         """The same for a line of a log.
@@ -83,11 +97,3 @@ class LogLimit:
         if left_out is None:
             return None
         return f" ({left_out} more not logged)" if left_out else ""
-
-
-class _Known(Allowance):
-    __slots__ = ("left_out",)
-
-    def __init__(self, now: float, burst: int, refill_s: float) -> None:
-        super().__init__(now, burst, refill_s)
-        self.left_out = 0
