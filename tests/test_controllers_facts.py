@@ -46,10 +46,10 @@ COMMON_END: list[PointFact] = [
     (39, "ats_delay", "s", 1, "u16", None),
     (40, "mains_state", "", 1, "u16", None),
     (41, "mains_state_delay", "s", 1, "u16", None),
-    (42, "run_time_hours", "h", 1, "u32", None),
+    (42, "run_time_hours", "h", 1, "u32", (0, 500_000)),
     (44, "run_time_minutes", "min", 1, "u16", (0, 59)),
-    (46, "starts", "", 1, "u32", None),
-    (48, "energy_generated", "kWh", 1, "u32", None),
+    (46, "starts", "", 1, "u32", (0, 1_000_000)),
+    (48, "energy_generated", "kWh", 1, "u32", (0, 1_000_000_000)),
     (50, "software_version", "", 0.1, "u16", None),
     (51, "hardware_version", "", 0.1, "u16", None),
     (52, "active_power_l1", "kW", 1, "s16", None),
@@ -83,7 +83,7 @@ POINTS_4000: list[PointFact] = [
     (58, "coolant_level", "%", 1, "u16", None),
     (59, "oil_temperature", "°C", 1, "s16", None),
     (66, "fuel_consumption", "L/h", 0.1, "u16", None),
-    (68, "fuel_used", "L", 0.1, "u32", None),
+    (68, "fuel_used", "L", 0.1, "u32", (0, 100_000_000)),
     (70, "controller_temperature", "°C", 0.1, "s16", None),
     (71, "controller_model", "", 1, "u16", None),
     (72, "clock_year", "", 1, "u16", None),
@@ -203,7 +203,7 @@ class ShippedTestCase(SynchronousTestCase):
         self.assertEqual(found, sorted(found), "in the order of their addresses")
 
     def assert_signals(self, profile: Profile, expected: set[tuple[int, str, str]]) -> None:
-        signals = profile.definition.signals
+        signals = profile.as_written.signals
         self.assertEqual({(one.address, one.name, one.severity) for one in signals}, expected)
         addresses = [one.address for one in signals]
         self.assertEqual(addresses, sorted({address for address, _, _ in expected}), "in the order of their addresses")

@@ -99,7 +99,7 @@ class RaiseAndClearTests(AlarmsTestCase):
         expected += [(one.name, one.title, one.severity) for one in INPUTS]
         expected = [one for one in expected if one[2] in ALARMING]
         self.assertEqual([(alarm.signal, alarm.title, alarm.severity) for alarm in self.kept], expected)
-        self.assertEqual(len(expected), 50 + 3)
+        self.assertEqual(len(expected), 59 + 3)
         self.assertNotIn("remote_inhibited", self.open())
 
     def test_devices_are_apart(self) -> None:

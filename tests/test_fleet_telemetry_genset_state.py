@@ -56,11 +56,11 @@ class WatchedTests(WatchTestCase):
         watched = {address for address in range(90) if self.watch.coil_mask >> address & 1}
         alarming = {one.address for one in self.profile.definition.signals if one.severity in ALARMING}
         self.assertEqual(watched, alarming | {TEST, AUTO, MANUAL, STOP, MAINS_ON_LOAD, GENERATOR_ON_LOAD, MAINS_NORMAL})
-        self.assertEqual(self.watch.engine_register, ENGINE_REGISTER)
+        self.assertEqual(self.watch.register_masks[ENGINE_REGISTER], 0xFFFF)
 
     def test_a_profile_that_says_nothing(self) -> None:
         watch = StateDetector(self.catalog.for_moduletype("unheard of"))
-        self.assertEqual((watch.coil_mask, watch.engine_register), (0, None))
+        self.assertEqual((watch.coil_mask, watch.register_masks), (0, {}))
         self.assertEqual(watch.situation(Known({6: True}, {34: 9})), GensetState())
 
     def test_every_shipped_profile(self) -> None:
@@ -183,7 +183,7 @@ class SomeProfilesTests(SynchronousTestCase):
             ),
         )
         watch = StateDetector(profile)
-        self.assertEqual((watch.coil_mask, watch.engine_register), (0b100, 5))
+        self.assertEqual((watch.coil_mask, watch.register_masks), (0b100, {5: 0xFFFF}))
         self.assertIs(watch.situation(Known({2: True}, {5: 1})).generator_on_load, True)
         self.assertIs(watch.situation(Known({2: True}, {5: 0})).generator_on_load, False)
         self.assertIsNone(watch.situation(Known({2: True})).generator_on_load)

@@ -13,6 +13,7 @@ from cmmd.modbus.frames import ExpectedUpload, ReadRequest, parse_plan, parse_re
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
 from tests.world import HOSTID, World
 
+ENGINE_REGISTER = 34
 PLAN = parse_plan("01010000005ABC31;01030000002D85D7;0103002E000AA5C4")
 
 # What an HGM6120N says, so that alarms and events follow: alarming coils, engine states, and anything else.
@@ -105,7 +106,7 @@ class Device:
         record, known = self.record, self.record.known
         return (
             [None if image is None else image.to_bytes() for image in (known.image, known.older, known.undecided)],
-            (known.byte_order, known.evidence),
+            (known.byte_order, known.byte_order_state),
             (record.upload, record.unit, record.inputs, record.packetnum, record.packet_gaps, record.unplaced),
             (record.situation, record.unsettled, record.fruitless, record.suppressed),
             self.world.fleet.alarms.open_alarms(HOSTID),
@@ -173,8 +174,7 @@ class ShortTests(SynchronousTestCase):
         watched = read_response(PLAN[0], (self.record.watch.coil_mask & 2**90 - 1).to_bytes(12, "little"))
         self.assertIs(self.full(";".join([watched, *self.upload[1:]])), True)
         engine = bytearray(90)
-        assert self.record.watch.engine_register is not None
-        engine[2 * self.record.watch.engine_register + 1] = 5
+        engine[2 * ENGINE_REGISTER + 1] = 5
         other = [watched, read_response(PLAN[1], bytes(engine)), self.upload[2]]
         self.assertIs(self.full(";".join(other)), True)
         self.assertIs(self.full(";".join(other)), False)
@@ -194,6 +194,8 @@ class ShortTests(SynchronousTestCase):
         self.assertIsNone(self.full(";".join(self.upload)))
 
     def test_change_uploads(self) -> None:
+        self.assertIsNone(self.change([], [{"0000": "0100"}]), "the byte order is open")
+        self.record.known.decide("little", self.record.profile)
         self.assertEqual(self.change([{"0000": "01"}], [{"0000": "0100"}, {"0001": "0200", "002F": "0000"}]), (4, True))
         self.assertEqual(self.record.known.image.registers(PLAN[1].function, 0, 3), (1, 2, 0))
         self.assertEqual(self.change([], [{"0000": "0100"}]), (1, False))
@@ -201,9 +203,12 @@ class ShortTests(SynchronousTestCase):
         self.assertEqual(self.change([], [{"0000": "0001"}]), (1, False))
         self.assertEqual(self.record.known.image.registers(PLAN[1].function, 0, 1), (1,))
         self.record.known.byte_order = "little"
-        engine = f"{self.record.watch.engine_register:04X}"
+        engine = f"{ENGINE_REGISTER:04X}"
         self.assertEqual(self.change([], [{engine: "0500"}]), (1, True))
         self.assertEqual(self.change([], [{engine: "0500"}]), (1, False))
+        self.assertIsNone(self.change([], [{"0000": "0001"}]), "another high byte may contradict what was found out")
+        self.assertEqual(self.change([], [{"002F": "0F00"}]), (1, False))
+        self.assertEqual(self.change([], [{"002F": "1000"}]), (1, True), "a counter is looked at now and then")
 
     def test_nothing_is_taken_where_one_item_is_odd(self) -> None:
         before = self.record.known.image.to_bytes()

@@ -1,5 +1,6 @@
 """The way of an upload: live record, events, alarms, history; on a live port and on one for history."""
 
+from functools import partial
 from itertools import pairwise
 
 from msgspec.structs import replace
@@ -189,8 +190,8 @@ class KeptTests(UploadsTestCase):
         store, written = self.world.store, Deferred[None]()
         assert isinstance(store, MemoryStore)
         self.patch(store, "write", lambda _: written)
-        keep = self.world.registry.settle_byte_order
-        changes = [Deferred.fromCoroutine(keep(HOSTID, None)) for _ in range(MOST_WAITING_A_DEVICE + 1)]
+        keep = partial(self.world.registry.keep, HOSTID, lambda _: {"oldest_undecided_at": None})
+        changes = [Deferred.fromCoroutine(keep()) for _ in range(MOST_WAITING_A_DEVICE + 1)]
         durable = self.take(change_upload(InhbitRemote=1))
         assert durable is not None
         self.failureResultOf(durable, StoreUnavailable)

@@ -53,7 +53,8 @@ class GatewayTestCase(SynchronousTestCase):
         """The server knows all that the controller has."""
         world, known = self.world, self.world.known
         for address in [*range(45), *range(46, 56)]:
-            self.assertEqual(known.register(address), world.genset.register(address), f"register {address}")
+            said = known.image.register(Function.READ_HOLDING_REGISTERS, address)
+            self.assertEqual(said, world.genset.register(address), f"register {address}")
         for address in range(90):
             self.assertEqual(known.coil(address), world.genset.coil(address), f"coil {address}")
 

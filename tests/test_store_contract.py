@@ -20,6 +20,7 @@ from cmmd.store.memory import MemoryStore
 from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.spool import Spool
 from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.packing import pack_points, unpack_points
 from cmmd.store.postgres.store import PostgresStore
 from cmmd.store.records import (
     Alarm,
@@ -34,6 +35,7 @@ from cmmd.store.records import (
     ProfileVersion,
     Query,
     Reading,
+    Redecoded,
     Row,
 )
 from cmmd.store.sqlite.store import SQLiteStore
@@ -75,11 +77,18 @@ FULL = Device(
     locked_by="token bob",
     locked_at=2**53,
     input_reports='{"fire_alarm":{"active":true}}',
+    evidence='{"scale":["tenths",3,1700872746500,"register 6 = 600",0]}',
+    read_as="byte_order=big, scale=tenths",
+    oldest_undecided_at=1_700_872_746_500,
 )
 
-# What the fifth schema of SQLite and the second of PostgreSQL have added, as records of earlier ones come back.
-_ADDED = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
-FULL_BEFORE = replace(FULL, **{name: getattr(PLAIN, name) for name in _ADDED})
+# What the sixth schema of SQLite and the third of PostgreSQL have added, as records of earlier ones come back.
+_EVIDENCE = ("evidence", "read_as", "oldest_undecided_at")
+FULL_BEFORE_EVIDENCE = replace(FULL, **{name: getattr(PLAIN, name) for name in _EVIDENCE})
+
+# The same of the fifth and the second.
+_PEOPLE = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
+FULL_BEFORE = replace(FULL_BEFORE_EVIDENCE, **{name: getattr(PLAIN, name) for name in _PEOPLE})
 
 READING = Reading(number=1, hostid="A", at=1000, reason="first", profile=1, image=b"", points=())
 FULL_READING = Reading(
@@ -130,7 +139,15 @@ FULL_COMMAND_BEFORE = replace(FULL_COMMAND, overridden=None, address=None)
 ENDED = replace(FULL_COMMAND, ended_at=2002)
 UPLOAD = LastUpload(hostid="A", upload=1, at=1000, unit=None, kept_at=None, image=b"")
 FULL_UPLOAD = LastUpload(
-    hostid=FULL.hostid, upload=9, at=2000, unit=247, kept_at=1500, inputs=1, image=b"\x00\x01", undecided=b"\x02"
+    hostid=FULL.hostid,
+    upload=9,
+    at=2000,
+    unit=247,
+    kept_at=1500,
+    inputs=1,
+    image=b"\x00\x01",
+    undecided=b"\x02",
+    counters=b"\x00\xff\x02",
 )
 SPEED = PointColumn(name="speed", title="Speed", unit="r/min", decimals=0)
 VOLTS = PointColumn(name="volts_a", title="U₁", unit="V", decimals=1)
@@ -352,6 +369,17 @@ class WriteContract(Contract):
         other_event = replace(EVENT, hostid="B", kind="other")
         await store.write([replace(READING, number=2), other_reading, other_event, replace(EVENT, number=2)])
         await self.assert_kept(store, READING, replace(READING, number=2), EVENT, replace(EVENT, number=2))
+
+    async def test_readings_with_other_points(self) -> None:
+        """All of a reading but its points stays; a reading that is not there any more is left out."""
+        store = await self.opened()
+        await store.write([READING, FULL_READING])
+        anew = Redecoded(number=FULL_READING.number, at=FULL_READING.at, profile=8, points=(0.1, None))
+        gone = Redecoded(number=5, at=1, profile=8, points=(1.0,))
+        other_time = Redecoded(number=READING.number, at=READING.at + 1, profile=8, points=(1.0,))
+        await store.redecode([anew, gone, other_time])
+        points = unpack_points(pack_points(anew.points))
+        await self.assert_kept(store, READING, replace(FULL_READING, profile=8, points=points))
 
     async def test_profile_versions_are_left_as_they_are(self) -> None:
         store = await self.opened()

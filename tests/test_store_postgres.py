@@ -36,6 +36,7 @@ from tests.test_store_contract import (
     EVENT,
     FULL,
     FULL_BEFORE,
+    FULL_BEFORE_EVIDENCE,
     FULL_COMMAND,
     FULL_COMMAND_BEFORE,
     FULL_EVENT,
@@ -196,7 +197,8 @@ class SchemaTests(Stores):
             self.cluster.execute((SCHEMAS / f"postgres-{number:04}.sql").read_text(encoding="utf-8"), url)
             store = self.made(url)
             kept = await store.open()
-            full, command = (FULL, FULL_COMMAND) if number > 1 else (FULL_BEFORE, FULL_COMMAND_BEFORE)
+            command = FULL_COMMAND if number > 1 else FULL_COMMAND_BEFORE
+            full = FULL_BEFORE if number < 2 else FULL_BEFORE_EVIDENCE if number < 3 else FULL
             self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
             self.assertEqual((kept.profiles, kept.uploads), ([PROFILE], [UPLOAD]))
             self.assertEqual((kept.alarms, kept.unfinished), ([ALARM], [COMMAND]))

@@ -29,6 +29,7 @@ from tests.test_store_contract import (
     FULL,
     FULL_ALARM,
     FULL_BEFORE,
+    FULL_BEFORE_EVIDENCE,
     FULL_COMMAND,
     FULL_COMMAND_BEFORE,
     FULL_EVENT,
@@ -161,7 +162,12 @@ class SchemaTests(_Stores):
         first = ("wgs84_longitude", "wgs84_latitude", "para_command", "byte_order")
         overrides = ("history_interval", "data_mode", "online_rate", "offline_rate", "set_port", "set_baud", "profile")
         people = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
-        for version, news in ((1, first + overrides + people), (2, overrides + people), (4, people)):
+        evidence = ("evidence", "read_as", "oldest_undecided_at")
+        for version, news in (
+            (1, first + overrides + people + evidence),
+            (2, overrides + people + evidence),
+            (4, people + evidence),
+        ):
             self.path.unlink(missing_ok=True)
             self.make(version)
             self.insert("device", replace(FULL, number=7))
@@ -191,7 +197,8 @@ class SchemaTests(_Stores):
                 self.assertEqual(len(await self.store.readings(Query())), 2)
                 self.assertEqual(await self.store.events(Query()), [EVENT, FULL_EVENT])
             if number > 2:
-                full, command = (FULL, FULL_COMMAND) if number > 4 else (FULL_BEFORE, FULL_COMMAND_BEFORE)
+                command = FULL_COMMAND if number > 4 else FULL_COMMAND_BEFORE
+                full = FULL_BEFORE if number < 5 else FULL_BEFORE_EVIDENCE if number < 6 else FULL
                 self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
                 self.assertEqual(await self.store.commands(Query()), [COMMAND, command])
             self.assertEqual(len(kept.identity), 32)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmmd.fleet.service.records import Changes, DeviceRow
+from cmmd.fleet.telemetry.view import HypothesisNow
 from cmmd.store.records import Command, Detail, Event
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "moment_text",
     "online_text",
     "plain",
+    "read_as",
     "reading_columns",
     "size_text",
     "state_text",
@@ -172,7 +174,7 @@ Columns = Sequence[tuple[str, Callable[[Any], object]]]
 _STYLES = {
     **dict.fromkeys(("done", "online", "good"), "green"),
     **dict.fromkeys(("refused", "shutdown", "not sent", "DOWN"), "red"),
-    **dict.fromkeys(("timeout", "lost", "warning", "alarm", "uncertain", "stale"), "yellow"),
+    **dict.fromkeys(("timeout", "lost", "warning", "alarm", "undecided", "stale"), "yellow"),
     **dict.fromkeys(("offline", "unknown", "-"), "dim"),
 }
 """Of words that are a whole cell."""
@@ -336,3 +338,18 @@ READINGS: Columns = (
 def reading_columns(points: Sequence[str]) -> Columns:
     """Columns of readings, with the values of these points."""
     return (*READINGS[:2], *((name, lambda one, name=name: one.points.get(name)) for name in points))
+
+
+def read_as(hypotheses: Sequence[HypothesisNow]) -> list[str]:
+    """Say how a device is read, a line for each hypothesis."""
+    lines = []
+    for one in hypotheses:
+        if one.choice is None:
+            lines.append(f"{one.name}: open ({' or '.join(one.choices)})")
+            continue
+        since = "" if one.uploads is None else f", since {one.uploads} uploads"
+        why = f" ({one.because})" if one.because else ""
+        by = "" if one.by == "uploads" else f", set by the {one.by}"
+        doubt = ", CONTRADICTED just now" if one.contradicted else ""
+        lines.append(f"{one.name}: {one.choice}{since}{why}{by}{doubt}")
+    return lines

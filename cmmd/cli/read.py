@@ -25,6 +25,7 @@ from cmmd.cli.formatting import (
     moment_text,
     online_text,
     plain,
+    read_as,
     style_of,
     table,
     utc_text,
@@ -157,9 +158,8 @@ def _called(code: int | None, names: Sequence[str]) -> str:
 
 
 def _value(point: PointNow) -> str | None:
-    if point.word is not None:
-        return point.word
-    return None if point.value is None else f"{point.value} {point.unit}".rstrip()
+    shown = point.readings or ((point,) if point.value is not None else ())
+    return " or ".join(one.word or f"{one.value} {point.unit}".rstrip() for one in shown) or None
 
 
 _POINTS: Columns = (
@@ -189,10 +189,11 @@ def live_tables(live: LiveNow) -> list[RenderableType]:
                 ("inputs set", "; ".join(_active(live)) or None),
                 ("refused now", _blocked_text(live.blocked)),
                 ("stop refused", _blocked_text(live.stop_blocked)),
+                *(("read as" if not place else "", text) for place, text in enumerate(read_as(view.hypotheses))),
                 ("known", None if view.completeness is None else f"{view.completeness:.0%}"),
             ]
         ),
-        table(_POINTS, [one for one in view.points if one.value is not None]),
+        table(_POINTS, [one for one in view.points if one.value is not None or one.readings]),
         table(_SIGNALS, [one for one in view.signals if one.active]),
     ]
 
@@ -207,7 +208,7 @@ def live_parts(live: LiveNow) -> list[RenderableType]:
     points = [
         Text.assemble(plain(one.title), "  ", (plain(_value(one)), style_of(one.quality)))
         for one in view.points
-        if one.value is not None
+        if one.value is not None or one.readings
     ]
     beware = [Text(plain(text), style="bold red") for text in _beware(live)]
     return [Text(plain(state)), *beware, signals, Text(), SideBySide(points, column_first=True, padding=(0, 3))]

@@ -10,6 +10,8 @@ from msgspec import Meta, field
 
 from cmmd.controllers.commands import Command
 from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.evidence.variant_tables import named_in, with_choices, without
+from cmmd.controllers.evidence.variants import Variant
 from cmmd.controllers.fields import Entry, Name, Title
 from cmmd.controllers.models import FullModel, Model
 from cmmd.controllers.points import Enum, Point
@@ -35,7 +37,9 @@ class Definition(Entry, frozen=True, kw_only=True):
     ``models``: families whose registers are these. ``command_models``: those of them for which the commands are
     verified, each with its full name; other models get commands only where an admin sets the profile by hand.
     ``writable``: where raw frames may write; None: where the profile knows what is there.
-    ``lacks_commands``: commands that none of these models has, whatever profile an admin sets.
+    ``lacks_commands``: commands that none of these models has, whatever profile an admin sets. ``variants``: firmware
+    that gives registers and coils another meaning. ``identity``: points of one register that say which controller it
+    is: where they change, it may be another one.
     """
 
     title: Title
@@ -51,6 +55,8 @@ class Definition(Entry, frozen=True, kw_only=True):
     engine: Engine | None = None
     commands: tuple[Command, ...] = ()
     writable: Writable | None = None
+    variants: tuple[Variant, ...] = ()
+    identity: tuple[Name, ...] = ()
 
     @property
     def writable_by_raw_frames(self) -> Writable:
@@ -78,7 +84,7 @@ class _Extension(Entry, frozen=True, kw_only=True):
     without: tuple[Name, ...] = ()
 
 
-_BY_NAME = ("enums", "points", "signals", "commands")
+_BY_NAME = ("enums", "points", "signals", "commands", "variants")
 _BY_NAME_OR_MODE = (*_BY_NAME, "modes")
 _LEFT_OUT = ("points", "signals", "commands")
 _NOT_INHERITED = ("title", "models", "command_models", "lacks_commands")
@@ -117,12 +123,14 @@ def _extended(tables: Tables, shipped: Mapping[str, Tables]) -> Tables:
     if extension.extends not in shipped:
         raise ProfileError(f"extends: there is no shipped profile {extension.extends!r}")
     base = _extended(shipped[extension.extends], shipped)
-    unknown = set(extension.without).difference(*(base.get(kind, ()) for kind in _LEFT_OUT))
+    unknown = set(extension.without).difference(*(base.get(kind, ()) for kind in _LEFT_OUT), named_in(base))
     if unknown:
         raise ProfileError(f"without: there is no {min(unknown)!r} in {extension.extends}")
     merged = {key: value for key, value in base.items() if key not in _NOT_INHERITED}
     for kind in _LEFT_OUT:
         merged[kind] = {name: one for name, one in base.get(kind, {}).items() if name not in extension.without}
+    if "variants" in base:
+        merged["variants"] = without(base["variants"], extension.without)
     for key, value in tables.items():
         if key in said:
             continue
@@ -156,6 +164,8 @@ def _with_names(tables: dict[str, Any], kind: str) -> list[Any]:
 def _with_name(kind: str, name: str, entry: Any) -> Any:
     if not isinstance(entry, dict):
         return entry
+    if kind == "variants":
+        entry = with_choices(name, entry)
     if kind == "enums":
         return {"name": name, "words": entry}
     if "name" in entry:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from cmmd.controllers.commands import Command, PointLeaves
 from cmmd.controllers.definition import Definition
 from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.evidence.relations import variants_fit
 from cmmd.controllers.fields import REGISTER_VALUES
 from cmmd.controllers.models import beginning_of, full_name
 
@@ -73,6 +74,8 @@ def _points(definition: Definition) -> Iterator[str]:
             yield f"points.{point.name}.enum: there is no {point.enum!r} in enums"
         if point.plausible_range is not None and not point.plausible_range[0] < point.plausible_range[1]:
             yield f"points.{point.name}.plausible: the lowest value comes first, then a higher one"
+        if point.type != "u32" and (point.reading != "binary" or point.most_per_hour is not None):
+            yield f"points.{point.name}: reading and most_per_hour are for points of type u32"
     yield from _taken_twice((f"points.{point.name}", point.addresses) for point in definition.points)
 
 
@@ -142,7 +145,7 @@ def _writable(definition: Definition) -> Iterator[str]:
                 yield f"writable.{kind}[{number}]: the first comes before the last"
 
 
-_RULES = (_models, _polls, _names, _engine, _points, _signals, _modes, _commands, _writable)
+_RULES = (_models, _polls, _names, _engine, _points, _signals, _modes, _commands, _writable, variants_fit)
 
 
 def _polled(definition: Definition, function: int) -> set[int]:

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     ALARM_RAISED = "alarm_raised"
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     ALARM_CLEARED = "alarm_cleared"
+    ALARM_RENAMED = "alarm_renamed"
     MODE_CHANGED = "mode_changed"
     ENGINE_STARTED = "engine_started"
     ENGINE_STOPPED = "engine_stopped"
@@ -49,6 +50,10 @@ class Kind(StrEnum):
     STOP_JOINED = "stop_joined"
     CLOCK_ASKED = "clock_asked"
     PROFILE_CHANGED = "profile_changed"
+    READING_DECIDED = "reading_decided"
+    READING_REOPENED = "reading_reopened"
+    COUNTER_REBASED = "counter_rebased"
+    CONTROLLER_REPLACED = "controller_replaced"
     SESSION_TAKEN_OVER = "session_taken_over"
     SESSION_REFUSED = "session_refused"
     DEVICE_LOCKED = "device_locked"
@@ -90,6 +95,9 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.ALARM_RAISED: Entry("a signal with a severity is active", _OF_AN_ALARM),
     Kind.ALARM_ACKNOWLEDGED: Entry("somebody has seen it", (*_OF_AN_ALARM, "by")),
     Kind.ALARM_CLEARED: Entry("the signal is not active any more", (*_OF_AN_ALARM, "why")),
+    Kind.ALARM_RENAMED: Entry(
+        "it is known now what the coil of an active alarm is called, or not known any more", (*_OF_AN_ALARM, "before")
+    ),
     Kind.MODE_CHANGED: Entry("the controller is in another mode", ("before", "after"), limited=True),
     Kind.ENGINE_STARTED: Entry("the engine turns", ("state",), limited=True),
     Kind.ENGINE_STOPPED: Entry("the engine stands", ("state",), limited=True),
@@ -104,6 +112,22 @@ CATALOGUE: dict[Kind, Entry] = {
     ),
     Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
+    Kind.READING_DECIDED: Entry(
+        "it is known again how a device is to be read", ("hypothesis", "choice", "because"), limited=True
+    ),
+    Kind.READING_REOPENED: Entry(
+        "what was found out about a device was contradicted; choice is what it was",
+        ("hypothesis", "choice", "because"),
+        limited=True,
+    ),
+    Kind.COUNTER_REBASED: Entry(
+        "a counter fell, or rose faster than time, and stayed so; before and after are its two registers in hex",
+        ("point", "before", "after"),
+        limited=True,
+    ),
+    Kind.CONTROLLER_REPLACED: Entry(
+        "several counters, or the versions, say that it is another controller", limited=True
+    ),
     Kind.SESSION_TAKEN_OVER: Entry(
         "a session came, or uploads, from another address than the latest password login",
         ("address", "login_address"),

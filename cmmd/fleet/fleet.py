@@ -8,8 +8,12 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
+from cmmd.controllers.evidence.memory import Remembered, with_entry
+from cmmd.controllers.evidence.weighing import reopenings
 from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.alarms.event_log import EventLog
 from cmmd.fleet.commands.audit import Audit
@@ -27,10 +31,12 @@ from cmmd.fleet.devices.throttle import Throttle
 from cmmd.fleet.events import Events
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
+from cmmd.fleet.history.rereading import Rereading
+from cmmd.fleet.telemetry.evidence import Evidence
 from cmmd.fleet.telemetry.live import Live, LiveRecord
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.fleet.uploads import Uploads
-from cmmd.store.interface import Health, IStore, Snapshot
+from cmmd.store.interface import Health, IStore, Snapshot, StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 
 __all__ = ["CommandTerms", "Fleet"]
@@ -88,6 +94,7 @@ class Fleet:
         strangers: Strangers | None = None,
     ) -> None:
         self._store_health = store_health
+        self._now = now
         self.journal = Journal(store, clock)
         self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.numbers.event)
         self.events.subscribe(EventLog(clock, self._name))
@@ -129,11 +136,23 @@ class Fleet:
             last_number=kept.numbers.reading,
             counters=counters,
         )
+        self.rereading = Rereading(
+            store=store,
+            journal=self.journal,
+            backlog=lambda: self._store_health().backlog,
+            history=self.history,
+            record=self.live.get,
+            keep_oldest=self._keep_oldest_undecided,
+            clock=clock,
+        )
+        self.history.kept_undecided = self.rereading.kept_undecided
+        self._evidence = Evidence(self.events, self._remember, decided=self.rereading.want, reopened=self.rereading.cut)
         self.uploads = Uploads(
             telemetry=Telemetry(counters, clock, self._byte_order_decided, self._other_plan),
             live=self.live,
             alarms=self.alarms,
             events=self.events,
+            evidence=self._evidence,
             history=self.history,
             now=now,
             clock=clock,
@@ -195,6 +214,7 @@ class Fleet:
 
     def _changed(self, device: Device) -> None:
         self.uploads.registered(device)
+        self.rereading.want(device.hostid)
         if not device.enabled:
             for session in self.presence.sessions(device.hostid):
                 session.close()
@@ -224,8 +244,32 @@ class Fleet:
 
     def _byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
         self.uploads.byte_order_decided(hostid, byte_order)
-        settled = Deferred.fromCoroutine(self.registry.settle_byte_order(hostid, byte_order))
-        settled.addErrback(lambda failure: log.failure("byte order of {hostid}", failure=failure, hostid=hostid))
+        record = self.live[hostid]
+        before = record.device.byte_order
+        because, state = "change uploads", record.known.byte_order_state
+        self._evidence.tell(hostid, BYTE_ORDER, byte_order, before or "", because, state)
+        again = reopenings(state)
+        entry = Remembered(byte_order or "", record.upload + 1, int(self._now() * 1000), because, again)
+        self._remember(hostid, BYTE_ORDER, entry)
+        (self.rereading.cut if byte_order is None else self.rereading.want)(hostid)
+
+    def _keep_oldest_undecided(self, hostid: str, at: int | None) -> Deferred[None]:
+        keeping = Deferred.fromCoroutine(self.registry.keep(hostid, lambda _: {"oldest_undecided_at": at}))
+        return keeping.addCallback(lambda _: self.live.has_device(hostid))
+
+    def _remember(self, hostid: str, hypothesis: str, entry: Remembered) -> None:
+        def change(device: Device) -> dict[str, object]:
+            fields: dict[str, object] = {"evidence": with_entry(device.evidence, hypothesis, entry)}
+            return {**fields, "byte_order": entry.choice or None} if hypothesis == BYTE_ORDER else fields
+
+        kept = Deferred.fromCoroutine(self.registry.keep(hostid, change))
+        kept.addCallback(lambda _: self.live.has_device(hostid))
+        kept.addErrback(self._not_remembered, hostid)
+
+    def _not_remembered(self, failure: Failure, hostid: str) -> None:
+        """After the next start the evidence comes again."""
+        failure.trap(StoreUnavailable)
+        log.warn("evidence about {hostid} is not kept: {error}", hostid=hostid, error=failure.value)
 
     def _other_plan(self, record: LiveRecord) -> None:
         """Lead a device to a new login that answers another plan; what a stranger says, or history, leads nowhere."""
@@ -237,6 +281,7 @@ class Fleet:
 
         :return: fires when that is done, or the store does not take it.
         """
+        self.rereading.stop()
         self.uploads.stop()
         self.relogin.stop()
         places = self.registry.places.stop()

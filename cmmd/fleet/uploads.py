@@ -9,13 +9,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from cmmd.fleet.alarms.alarms import Alarms
+from cmmd.controllers.evidence.weighing import is_fixed
+from cmmd.fleet.alarms.alarms import VALUES_IMPLAUSIBLE, Alarms
 from cmmd.fleet.devices.inputs import Input, Origin, Reports
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.history import History
+from cmmd.fleet.telemetry.evidence import Evidence, mostly_implausible
 from cmmd.fleet.telemetry.genset_state import differs, merged_state
 from cmmd.fleet.telemetry.live import Live, LiveRecord, Plan
-from cmmd.fleet.telemetry.telemetry import Telemetry, UploadResult
+from cmmd.fleet.telemetry.telemetry import Telemetry, UploadResult, registers_in
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
@@ -66,6 +68,7 @@ class Uploads:
         live: Live,
         alarms: Alarms,
         events: Events,
+        evidence: Evidence,
         history: History,
         now: Callable[[], float],
         clock: IReactorTime,
@@ -79,6 +82,7 @@ class Uploads:
         self._live = live
         self._alarms = alarms
         self._events = events
+        self._evidence = evidence
         self._history = history
         self._now = now
         self._clock = clock
@@ -141,7 +145,7 @@ class Uploads:
         taken = self._telemetry.change(record, message, inputs_changed=differs)
         if taken not in _WITH_VALUES:
             record.doubted = doubted  # inputs have a rule of their own
-        durable = self._taken(record, taken)
+        durable = self._taken(record, taken, message)
         return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
 
     def _change_of_the_past(
@@ -202,6 +206,8 @@ class Uploads:
         """The byte order of a device's change uploads is decided, by its live or its history uploads, or open again."""
         for record in (self._live.get(hostid), self._historic.get(hostid)):
             if record is not None and record.known.byte_order != byte_order:
+                if is_fixed(record.known.byte_order_state):
+                    continue
                 if byte_order is None:
                     record.known.reopen()
                 else:
@@ -239,7 +245,9 @@ class Uploads:
 
     # --- what follows ------------------------------------------------------------------------------------------------
 
-    def _taken(self, record: LiveRecord, taken: UploadResult) -> Deferred[None] | None:
+    def _taken(
+        self, record: LiveRecord, taken: UploadResult, change: ReqDataChange | None = None
+    ) -> Deferred[None] | None:
         if taken is not _VALUES and taken is not _CHANGES:
             if taken is UploadResult.INPUTS:
                 return self._inputs_alone(record)
@@ -250,8 +258,10 @@ class Uploads:
         if record.fruitless or record.stale:
             self._has_values_again(record)
         has_changed = False
-        if taken is _CHANGES or record.unsettled:
-            has_changed = self._look(record)
+        if taken is _CHANGES or record.weighing or record.unsettled:
+            read_anew = self._evidence.weigh(record, None if change is None else registers_in(change))
+            if read_anew or taken is _CHANGES or record.unsettled:
+                has_changed = self._look(record)
         for waiting, hook in self._value_hooks:
             if waiting:
                 hook(record)
@@ -304,6 +314,8 @@ class Uploads:
         now = record.situation = merged_state(before, record.watch.situation(record.known))
         for kind, details in record.watch.changes(before, now):
             self._events.emit(kind, record.hostid, **details)
+        implausible = self._alarms.raise_own if mostly_implausible(record) else self._alarms.clear_own
+        implausible(record.hostid, VALUES_IMPLAUSIBLE)
         signals = self._alarms.look(record.hostid, record.profile, record.known, record.inputs)
         record.unsettled = self._alarms.unsettled(record.hostid)
         return signals or differs(before, now)
@@ -339,10 +351,12 @@ class Uploads:
         if record is None:
             live = self._live[hostid]
             record = self._historic[hostid] = self._live.new_record(live.device)
-            record.known.byte_order, record.known.evidence = live.known.byte_order, live.known.evidence
+            record.known.byte_order = live.known.byte_order
+            record.known.byte_order_state = live.known.byte_order_state
             if len(self._historic) > MOST_HISTORIC:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
+        record.profile = self._live[hostid].profile
         taken = take(record)
         if taken is UploadResult.NOTHING or taken is UploadResult.EMPTY:
             return None

@@ -6,7 +6,19 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Query, Reading, Row
+from cmmd.store.records import (
+    Alarm,
+    Command,
+    Device,
+    Event,
+    LastUpload,
+    Numbers,
+    ProfileVersion,
+    Query,
+    Reading,
+    Redecoded,
+    Row,
+)
 
 __all__ = [
     "MOST_A_PAGE",
@@ -105,6 +117,12 @@ class IStore(Interface):
         A reading, an event or a profile version whose number (a reading's: and time) is there already is left as it is.
         A device, an alarm or a command replaces the one with its number, a last upload the one of its device. Numbers
         are raised, never lowered.
+
+        :raises StoreUnavailable: as its description says.
+        """
+
+    def redecode(readings: Sequence[Redecoded]) -> Deferred[None]:
+        """Give readings that are kept other points, all or none. What is not there any more is left out.
 
         :raises StoreUnavailable: as its description says.
         """

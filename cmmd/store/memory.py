@@ -23,6 +23,7 @@ from cmmd.store.records import (
     ProfileVersion,
     Query,
     Reading,
+    Redecoded,
     Row,
 )
 
@@ -78,6 +79,14 @@ class MemoryStore:
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return execute(self._write, rows)
+
+    def redecode(self, readings: Sequence[Redecoded]) -> Deferred[None]:
+        for one in readings:
+            kept = self._readings.rows.get(one.number)
+            if kept is not None and kept.at == one.at:
+                points = unpack_points(pack_points(one.points))
+                self._readings.rows[one.number] = replace(kept, profile=one.profile, points=points)
+        return succeed(None)
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         return succeed(self._readings.page(query))

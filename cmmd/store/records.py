@@ -23,6 +23,7 @@ __all__ = [
     "Query",
     "Reading",
     "Reason",
+    "Redecoded",
     "Row",
 ]
 
@@ -52,7 +53,10 @@ class Device(Struct, frozen=True, kw_only=True):
     uploads, once the evidence has decided it; None: not decided, or its profile says it. ``last_login_address``: the
     host of its latest password login; None: not known. ``lock_reason``, ``locked_by``, ``locked_at``: the maintenance
     lock; None: it is not locked. ``input_reports``: what was last said of its own four inputs, when and by whom, as
-    JSON, see fleet.inputs; empty: nothing.
+    JSON, see fleet.devices.inputs; empty: nothing. ``evidence``: how its hypotheses were decided, as JSON, see
+    controllers.evidence.memory; empty: none was. ``read_as``: what the owner has decided about them, such as
+    ``byte_order=big, scale=tenths``; None: nothing. ``oldest_undecided_at``: when the oldest reading
+    was kept that has undecided values; None: there is none.
     """
 
     number: int = 0
@@ -85,6 +89,9 @@ class Device(Struct, frozen=True, kw_only=True):
     locked_by: str | None = None
     locked_at: int | None = None
     input_reports: str = ""
+    evidence: str = ""
+    read_as: str | None = None
+    oldest_undecided_at: int | None = None
 
 
 class PointColumn(Struct, frozen=True, kw_only=True):
@@ -130,11 +137,20 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     points: tuple[float | None, ...]
 
 
+class Redecoded(Struct, frozen=True, kw_only=True, gc=False):
+    """The points of a reading that is kept, decoded anew, in the order of the profile version ``profile``."""
+
+    number: int
+    at: int
+    profile: int
+    points: tuple[float | None, ...]
+
+
 class LastUpload(Struct, frozen=True, kw_only=True, gc=False):
     """The newest upload of a device, so that a restart forgets nothing. ``upload``: its running number.
 
-    ``unit``: the Modbus unit that answered last. ``kept_at``: when an upload was last kept; None: never. The others are
-    as in Reading.
+    ``unit``: the Modbus unit that answered last. ``kept_at``: when an upload was last kept; None: never. ``counters``:
+    as they were last believed, see controllers.evidence.counters. The others are as in Reading.
     """
 
     hostid: str
@@ -145,6 +161,7 @@ class LastUpload(Struct, frozen=True, kw_only=True, gc=False):
     inputs: int = 0
     image: bytes
     undecided: bytes = b""
+    counters: bytes = b""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,14 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.store.records import Alarm
 from cmmd.wire.quoting import printable
 
-__all__ = ["PASSWORD_GUESSED", "PROFILE_CHANGED", "SESSION_TAKEN_OVER", "AlarmSeverity", "Alarms"]
+__all__ = [
+    "PASSWORD_GUESSED",
+    "PROFILE_CHANGED",
+    "SESSION_TAKEN_OVER",
+    "VALUES_IMPLAUSIBLE",
+    "AlarmSeverity",
+    "Alarms",
+]
 
 BURST, REFILL_S = 100, 10.0
 """How often alarms of one device are raised and cleared as they come. Beyond that clearing waits, never raising."""
@@ -50,7 +57,15 @@ PASSWORD_GUESSED = Signal(
 )
 """Raised while logins with wrong passwords come, from whatever addresses."""
 
-_OWN = frozenset((CONTROLLER_SILENT.name, SESSION_TAKEN_OVER.name, PASSWORD_GUESSED.name))
+VALUES_IMPLAUSIBLE = Signal(
+    name="values_implausible",
+    title="Values implausible: wrong controller model or byte order?",
+    address=0,
+    severity="warning",
+)
+"""Raised while most of what is known of a controller cannot be true."""
+
+_OWN = frozenset(one.name for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, PASSWORD_GUESSED, VALUES_IMPLAUSIBLE))
 """Alarms that cmmd raises by itself, whatever a profile says."""
 
 _NOT_OF_PROFILES = _OWN.union(_INPUTS)
@@ -127,6 +142,8 @@ class Alarms:
         if sources is None:
             sources = self._sources_of(profile)
         device = self._devices.get(hostid)
+        if device is not None and device.numbers.keys() - sources.keys():
+            self._rename(device, profile)
         numbers: Mapping[str, int] = {} if device is None else device.numbers
         before: frozenset[str] = frozenset() if device is None else device.active
         signal_state = profile.signal_state
@@ -153,6 +170,26 @@ class Alarms:
         else:
             self._unsettled.add(hostid)
         return active != before
+
+    def _rename(self, device: _Device, profile: Profile) -> None:
+        """Have active alarms go by what their coils are called now: they were not cleared, nor raised anew."""
+        for name in list(device.numbers):
+            signal = profile.renamed(name)
+            if signal is None or signal.severity not in _ALARMING or signal.name in device.numbers:
+                continue
+            number = device.numbers.pop(name)
+            device.numbers[signal.name] = number
+            device.numbers = dict(sorted(device.numbers.items(), key=lambda item: item[1]))
+            if name in device.active:
+                device.active = device.active - {name} | {signal.name}
+            before = self._open[number]
+            severity = _ALARMING[signal.severity]
+            alarm = replace(before, signal=signal.name, title=signal.title, severity=severity)
+            self._open[number] = alarm
+            self._counts[before.severity] -= 1
+            self._counts[alarm.severity] += 1
+            self._keep(alarm)
+            self._tell(Kind.ALARM_RENAMED, alarm, before=name)
 
     def controller_silent(self, hostid: str) -> None:
         """A device's uploads have brought nothing that can be taken, several in a row."""

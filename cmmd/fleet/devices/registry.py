@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.evidence.memory import only_byte_order
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.keyed_lock import KeyedLock
@@ -18,7 +19,7 @@ from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE, PasswordChe
 from cmmd.fleet.devices.passwords import Abandoned, Passwords
 from cmmd.fleet.devices.places import Places, told_at_login
 from cmmd.fleet.devices.refused_logins import LoginImpossible, LoginRefused
-from cmmd.fleet.devices.settings import check_lock, check_setting
+from cmmd.fleet.devices.settings import check_lock, check_read_as, check_setting
 from cmmd.fleet.devices.strangers import Homes, Strangers
 from cmmd.fleet.devices.throttle import Throttled
 from cmmd.fleet.errors import (
@@ -32,7 +33,7 @@ from cmmd.fleet.errors import (
 )
 from cmmd.fleet.events import Events, Kind
 from cmmd.store.interface import DuplicateDevice, IStore, StoreUnavailable
-from cmmd.store.records import ByteOrder, Device
+from cmmd.store.records import Device
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import LoginParams
 from cmmd.wire.quoting import printable
@@ -236,13 +237,13 @@ class Registry:
         said = {"module_port": params.modulePort, "module_baud": params.moduleBaud}
         moduletype = printable(params.moduletype).strip()
         profile = self._catalog.of(moduletype, device.profile)
-        same_profile = profile.whole is self._catalog.of(device.moduletype, device.profile).whole
+        same_profile = profile.root is self._catalog.of(device.moduletype, device.profile).root
         return replace(
             device,
             hostname=printable(params.hostname).strip(),
             moduletype=moduletype,
             para_command=profile.plan,
-            byte_order=device.byte_order if same_profile else None,
+            evidence=device.evidence if same_profile else only_byte_order(device.evidence),
             last_login_at=self._now_ms(),
             last_login_address=address,
             **{name: value for name, value in said.items() if value is not None},
@@ -289,8 +290,8 @@ class Registry:
 
         :param requester: who changes it, printable.
         :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
-            (milliseconds), ``set_port``, ``set_baud``, ``profile``; None: as the configuration, or the device, says.
-            What a device is told at login it is told at its next one.
+            (milliseconds), ``set_port``, ``set_baud``, ``profile``, ``read_as``; None: as the configuration, or the
+            device, says. What a device is told at login it is told at its next one.
         :raises NoSuchDevice: as its description says.
         :raises BadSetting: what cannot be set, or not so.
         :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
@@ -301,9 +302,13 @@ class Registry:
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
         device = self._devices[hostid]
+        if changes.get("read_as") is not None:
+            chosen = changes.get("profile", device.profile)
+            profile = self._catalog.of(device.moduletype, None if chosen is None else str(chosen))
+            check_read_as(changes["read_as"], profile)
         async with self._writing.take(hostid):
             check_lock(self._devices[hostid], changes)  # in here: a lock may come while this change waits
-            updated = await self._write(hostid, changes)
+            updated = await self._write(hostid, self._with_evidence(hostid, changes))
         for name in changes:
             before, after = getattr(device, name), getattr(updated, name)
             if before != after:
@@ -312,6 +317,14 @@ class Registry:
                 )
         self._changed(updated)
         return updated
+
+    def _with_evidence(self, hostid: str, changes: Mapping[str, object]) -> Mapping[str, object]:
+        """Have another profile begin without the evidence about the one before."""
+        device = self._devices[hostid]
+        profile = changes.get("profile", device.profile)
+        if profile == device.profile:
+            return changes
+        return {**changes, "evidence": only_byte_order(device.evidence)}
 
     async def _update(self, hostid: str, **changes: object) -> Device:
         """Have the store keep a changed record, then use it.
@@ -350,8 +363,17 @@ class Registry:
 
         :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
         """
+        await self.keep(hostid, lambda _: {"input_reports": reports})
+
+    async def keep(self, hostid: str, change: Callable[[Device], Mapping[str, object]]) -> None:
+        """Keep a change of what cmmd itself knows of a device.
+
+        :param change: gives the changed fields, made of the record when its turn has come.
+        :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
+        """
         try:
-            await self._update(hostid, input_reports=reports)
+            async with self._writing.take(hostid):
+                await self._write(hostid, change(self._devices[hostid]))
         except TooManyWaiting:
             raise StoreUnavailable("too many changes of this device wait") from None
 
@@ -360,13 +382,6 @@ class Registry:
         before = self._devices.get(device.hostid)
         self.homes.moved(None if before is None else before.last_login_address, device.last_login_address)
         self._devices[device.hostid] = self.unsaved_locks.on(device)
-
-    async def settle_byte_order(self, hostid: str, byte_order: ByteOrder | None) -> None:
-        """Remember how a device's change uploads are to be read (protocol section 4.5); None: that is open again."""
-        try:
-            await self._update(hostid, byte_order=byte_order)
-        except (TooManyWaiting, StoreUnavailable) as error:
-            self._not_kept(error, hostid)  # after the next start the evidence comes again
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)

@@ -1,6 +1,6 @@
 """History: the policy that decides which uploads are kept as readings, and queries (protocol section 7)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -46,6 +46,7 @@ class History:
     :param versions: the profile versions that the store has.
     :param last_number: the highest number of a reading so far.
     :param counters: counts what is kept, by reason.
+    :ivar kept_undecided: told the hostid and the time of each reading that has undecided values.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class History:
         self._numbers = {(one.name, one.fingerprint): one.number for one in self._versions.values()}
         self._last_number = last_number
         self._counters = counters
+        self.kept_undecided: Callable[[str, int], object] = lambda *_: None
 
     # --- to keep -----------------------------------------------------------------------------------------------------
 
@@ -137,8 +139,12 @@ class History:
             self._counters.not_kept += 1
             return fail(StoreUnavailable("the store does not take anything now"))
         last = record.to_save()
-        version = self._version(record.profile)
+        version = self.version(record.profile)
         self._last_number += 1
+        reader = CertainRegisters(record.known)
+        values = record.profile.values(reader)
+        if record.known.undecided is not None or record.profile.is_undecided(reader, values):
+            self.kept_undecided(record.hostid, last.at)
         reading = Reading(
             number=self._last_number,
             hostid=record.hostid,
@@ -149,7 +155,7 @@ class History:
             inputs=last.inputs,
             image=last.image,
             undecided=last.undecided,
-            points=tuple(record.profile.values(CertainRegisters(record.known))),
+            points=tuple(values),
         )
         suppressed, record.suppressed = record.suppressed, 0
         if record.inputs_at is not None and record.inputs_at <= last.at:
@@ -179,7 +185,7 @@ class History:
         if not self._journal.up:
             self._counters.not_kept += 1
             return fail(StoreUnavailable("the store does not take anything now"))
-        version = self._version(record.profile)
+        version = self.version(record.profile)
         self._last_number += 1
         reading = Reading(
             number=self._last_number,
@@ -215,7 +221,7 @@ class History:
 
         return durable.addCallbacks(kept, not_kept)
 
-    def _version(self, profile: Profile) -> int:
+    def version(self, profile: Profile) -> int:
         """The number of a profile as it is now; a new one is kept, before the first reading that has it."""
         key = (profile.name, profile.fingerprint)
         number = self._numbers.get(key)
@@ -272,13 +278,14 @@ class History:
         for reading in await self._store.readings(query):
             wanted = places.get(reading.profile)
             if wanted is None:
-                wanted = places[reading.profile] = self._places(reading.profile, points)
+                wanted = places[reading.profile] = self.places(reading.profile, points)
             kept = reading.points
             values = [None if place is None or place >= len(kept) else kept[place] for place in wanted]
             found.append((Cursor(reading.at, reading.number), values))
         return found
 
-    def _places(self, version: int, points: Sequence[str]) -> list[int | None]:
+    def places(self, version: int, points: Sequence[str]) -> list[int | None]:
+        """Say where readings with a profile version have points of these names; None: they have none."""
         columns = self._versions[version].points if version in self._versions else ()
         there = {column.name: place for place, column in enumerate(columns)}
         return [there.get(name) for name in points]

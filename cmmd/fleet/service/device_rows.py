@@ -6,7 +6,7 @@ from typing import Literal, TypeVar, get_args
 from msgspec import Struct
 
 from cmmd import __version__
-from cmmd.controllers.points import Point, Value
+from cmmd.controllers.points import Value
 from cmmd.controllers.profile import Profile
 from cmmd.controllers.signals import Mode, Signal
 from cmmd.fleet.alarms.alarms import AlarmSeverity
@@ -15,6 +15,7 @@ from cmmd.fleet.devices.inputs import states
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.records import CommandInfo, DeviceDetails, DeviceRow, Lock, RawRun, Settings, StatusNow
 from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.point_view import hypotheses_of
 from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.store.records import Alarm, Device
@@ -111,6 +112,7 @@ def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
         wgs84_latitude=device.wgs84_latitude,
         para_command=device.para_command,
         byte_order=device.byte_order,
+        hypotheses=hypotheses_of(fleet.live[device.hostid]),
         settings=Settings(**{name: getattr(device, name) for name in Settings.__struct_fields__}),
         last_login_address=device.last_login_address,
         sessions=sessions,
@@ -223,7 +225,7 @@ def _made(kind: type[_Row], fleet: Fleet, device: Device) -> _Row:
     alarms = fleet.alarms.open_alarms(device.hostid)
     severity = _worst(alarms)
     turns = profile.engine_turns(known)
-    points, signals = profile.point_by_name, profile.signal_by_name
+    signals = profile.signal_by_name
     return kind(
         number=device.number,
         hostid=device.hostid,
@@ -238,9 +240,9 @@ def _made(kind: type[_Row], fleet: Fleet, device: Device) -> _Row:
         mode=profile.mode(known),
         engine_state=profile.engine_state(known),
         engine_turns=turns,
-        power=_value(points, "active_power", known),
-        load=_value(points, "load", known),
-        fuel=_value(points, "fuel_level", known),
+        power=_value(profile, "active_power", known),
+        load=_value(profile, "load", known),
+        fuel=_value(profile, "fuel_level", known),
         mains=_signal(profile, signals, "mains_normal", known),
         mains_closed=_signal(profile, signals, "mains_on_load", known),
         generator_closed=_signal(profile, signals, "generator_on_load", known),
@@ -272,9 +274,9 @@ def _worst(alarms: list[Alarm]) -> AlarmSeverity | None:
     return next(one for one in _WORST_FIRST if one in there_are)
 
 
-def _value(points: Mapping[str, Point], name: str, known: RegisterState) -> Value:
-    point = points.get(name)
-    return None if point is None else point.believed([known.register(one) for one in point.addresses])
+def _value(profile: Profile, name: str, known: RegisterState) -> Value:
+    point = profile.point_by_name.get(name)
+    return None if point is None else profile.value(point, known)
 
 
 def _signal(profile: Profile, signals: Mapping[str, Signal], name: str, known: RegisterState) -> bool | None:

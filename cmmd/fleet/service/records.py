@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from cmmd.controllers.signals import Mode
 from cmmd.fleet.errors import BadArgument
-from cmmd.fleet.telemetry.view import View
+from cmmd.fleet.telemetry.view import HypothesisNow, View
 from cmmd.store.records import Cursor, Reason
 
 __all__ = [
@@ -136,7 +136,10 @@ class CommandInfo(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The owner's settings of a device; None: as the configuration, or the device, says."""
+    """The owner's settings of a device; None: as the configuration, or the device, says.
+
+    :ivar read_as: how the device is to be read whatever its uploads show, such as ``byte_order=big, scale=tenths``.
+    """
 
     enabled: bool
     history_interval: float | None
@@ -146,6 +149,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     set_port: int | None
     set_baud: int | None
     profile: str | None
+    read_as: str | None
 
 
 class Changes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +163,7 @@ class Changes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     set_port: int | UnsetType | None = UNSET
     set_baud: int | UnsetType | None = UNSET
     profile: str | UnsetType | None = UNSET
+    read_as: str | UnsetType | None = UNSET
 
 
 class DeviceDetails(Struct, frozen=True, kw_only=True):
@@ -172,6 +177,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     :ivar wgs84_longitude: in degrees, likewise latitude; None: not known.
     :ivar para_command: the polling plan it was given at its last login.
     :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
+    :ivar hypotheses: how it is to be read, as far as that is found out or set.
     :ivar last_login_address: the host of its latest password login; None: not known.
     :ivar sessions: the hosts that its sessions come from, oldest first.
     :ivar commands: what can be sent to it by name.
@@ -192,6 +198,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     wgs84_latitude: float | None
     para_command: str
     byte_order: str | None
+    hypotheses: list[HypothesisNow]
     settings: Settings
     last_login_address: str | None
     sessions: list[str]

@@ -8,9 +8,10 @@ after three the question is open again.
 
 from msgspec import Struct
 
+from cmmd.controllers.evidence.weighing import decided_choice, doubted, weigh
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.telemetry.genset_state import StateDetector
-from cmmd.fleet.telemetry.register_state import ENOUGH, OTHER_ORDER, RegisterState
+from cmmd.fleet.telemetry.register_state import ORDERS, OTHER_ORDER, RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import MAX_VALUE_BYTES, ImageError, ImageFullError
 from cmmd.store.records import ByteOrder
@@ -27,7 +28,6 @@ SEVERAL = 2
 """Registers of one upload that must be near to what was known before: one alone may be so by chance."""
 
 _HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
-_SIGNS: dict[ByteOrder, int] = {"little": 1, "big": -1}
 
 
 class Finding(Struct, frozen=True):
@@ -58,6 +58,7 @@ class Judge:
         self._watch = watch
         self._items: list[tuple[Function, int, bytes]] = []
         self._plausible: dict[ByteOrder, int] = {"little": 0, "big": 0}
+        self._doubted = doubted(known.byte_order_state)
         self._near: dict[ByteOrder, set[int]] = {"little": set(), "big": set()}
 
     def add(self, function: Function, address: int, values: bytes) -> None:
@@ -79,13 +80,16 @@ class Judge:
         if register[0] == register[1]:
             return
         little, big = int.from_bytes(register, "little"), int.from_bytes(register, "big")
-        point = self._profile.point_by_address.get(address) if function is _HOLDING_REGISTERS else None
-        if point is not None:
-            as_little, as_big = point.plausible_raw(little), point.plausible_raw(big)
+        before, decided = self._known.image.register(function, address), self._known.byte_order
+        if not self._doubted and before is not None and decided is not None:
+            now = little if decided == "little" else big
+            if now >> 8 == before >> 8:
+                return
+        if function is _HOLDING_REGISTERS:
+            as_little, as_big = self._profile.plausible_raw(address, little), self._profile.plausible_raw(address, big)
             if as_little != as_big:
                 self._plausible["little" if as_little else "big"] += 1
                 return
-        before = self._known.image.register(function, address)
         if before is None:
             return
         far_little, far_big = _distance(little, before), _distance(big, before)
@@ -100,12 +104,12 @@ class Judge:
         spoken_for = self._spoken_for()
         contradicts = before is not None and spoken_for == OTHER_ORDER[before]
         concerns, no_room = self._merge(certain=before is not None and not contradicts)
-        if spoken_for is not None:
-            evidence = known.evidence + _SIGNS[spoken_for]
-            known.evidence = max(-ENOUGH, min(evidence, ENOUGH))
-        if before is None and abs(known.evidence) >= ENOUGH:
-            known.decide("little" if known.evidence > 0 else "big", self._profile)
-        elif contradicts and known.evidence == 0:
+        state = weigh(known.byte_order_state, None if spoken_for is None else ORDERS.index(spoken_for))
+        choice = decided_choice(state)
+        known.byte_order_state = state
+        if before is None and choice is not None:
+            known.decide(ORDERS[choice], self._profile)
+        elif before is not None and choice is None:
             known.reopen()
         return Finding(concerns, no_room, known.byte_order, known.byte_order != before)
 

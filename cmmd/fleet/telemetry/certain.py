@@ -28,6 +28,8 @@ class CertainRegisters:
         if undecided is not None:
             for run in undecided.known(_HOLDING_REGISTERS):
                 registers.update(dict.fromkeys(run))
+        if known.hidden is not None:
+            registers.update(dict.fromkeys(known.hidden))
         self._known = known
         self.register = registers.get  # the dict's own method: a call into Python would cost more than the look-up
 

@@ -55,8 +55,9 @@ class StateDetector:
     :param profile: says where it stands.
     :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
     :ivar inhibits: the coils of signals that say that remote control is locked.
-    :ivar engine_register: the register with the engine's state; None: the profile does not say. On it depends, too,
-        whether some alarming signals mean anything.
+    :ivar register_masks: the bits of registers that matter, by address: all of the engine's state, on which depends
+        whether some alarming signals mean anything, and of others those that are evidence, see
+        cmmd.controllers.evidence.hypotheses.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -71,24 +72,35 @@ class StateDetector:
         self.coil_mask = 0
         for signal in watched:
             self.coil_mask |= 1 << signal.address
-        self.engine_register = None if self._engine is None else self._engine.address
+        for address in profile.hypotheses.coils:
+            self.coil_mask |= 1 << address
+        self.register_masks = dict(profile.hypotheses.register_masks)
+        if self._engine is not None:
+            self.register_masks[self._engine.address] = 0xFFFF
+        # As they stand in an integer of several registers, of which the lowest byte is the first on the wire.
+        self._swapped = [(address, mask >> 8 | (mask & 0xFF) << 8) for address, mask in self.register_masks.items()]
 
     def concerns(self, function: Function, differs: ChangedAddresses) -> bool:
         """Tell whether anything that matters is among what a merge has changed."""
         if function is _COILS:
             return differs.difference << differs.address & self.coil_mask != 0
-        if function is _HOLDING_REGISTERS:
-            return self.engine_register is not None and self.engine_register in differs
+        if function is _HOLDING_REGISTERS and differs.difference:
+            difference, start = differs.difference, differs.address
+            return any(
+                difference >> (address - start) * 16 & mask for address, mask in self._swapped if address >= start
+            )
         return False
 
     def mask(self, request: ReadRequest) -> int:
         """Mask the bits of a response to a request whose change ``concerns`` would report."""
         if request.function is _COILS:
             return self.coil_mask >> request.address & (1 << request.count) - 1
-        if request.function is _HOLDING_REGISTERS and self.engine_register is not None:
-            offset = self.engine_register - request.address
-            return 0xFFFF << offset * 16 if 0 <= offset < request.count else 0
-        return 0
+        found = 0
+        if request.function is _HOLDING_REGISTERS:
+            for address, mask in self._swapped:
+                if 0 <= address - request.address < request.count:
+                    found |= mask << (address - request.address) * 16
+        return found
 
     def situation(self, reader: Reader) -> GensetState:
         """Read the present state, as far as it is known."""

@@ -6,14 +6,18 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.evidence.counters import Baseline, Suspect, judge_counters
+from cmmd.controllers.evidence.memory import byte_order_of as overridden_byte_order
+from cmmd.controllers.evidence.memory import states_of
+from cmmd.controllers.evidence.weighing import decided_choice, is_fixed, settled_choice
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.devices.inputs import Reports
 from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector
-from cmmd.fleet.telemetry.register_state import RegisterState
+from cmmd.fleet.telemetry.register_state import ORDERS, RegisterState
 from cmmd.fleet.telemetry.shortcuts import FullUploads
 from cmmd.modbus.frames import Function, ModbusFrameError, parse_plan
 from cmmd.modbus.image import ImageError
-from cmmd.store.records import Device, LastUpload, Reason
+from cmmd.store.records import ByteOrder, Device, LastUpload, Reason
 
 __all__ = ["MONITOR", "Live", "LiveRecord", "Monitor", "Plan"]
 
@@ -62,12 +66,17 @@ class LiveRecord:
     :ivar kept_at: when an upload was last kept, in milliseconds UTC; None: never.
     :ivar owed: why one has to be kept as soon as may be.
     :ivar suppressed: uploads with changes left out since the last kept one.
+    :ivar states: the evidence about its hypotheses, one by one, see cmmd.controllers.evidence.weighing.
+    :ivar baseline: the counters as they were last believed; None: they never were.
+    :ivar suspects: counters that do not follow from that; None: there are none.
+    :ivar weighing: the next upload is evidence, whatever changes in it.
     :ivar saved: number of the newest upload that the store has been given.
     """
 
     __slots__ = (
         "_was_locked",
         "at",
+        "baseline",
         "device",
         "doubted",
         "fruitless",
@@ -85,12 +94,15 @@ class LiveRecord:
         "saved",
         "situation",
         "stale",
+        "states",
         "suppressed",
+        "suspects",
         "unit",
         "unplaced",
         "unsettled",
         "upload",
         "watch",
+        "weighing",
     )
 
     def __init__(self, device: Device, profile: Profile, plan: Plan, watch: StateDetector) -> None:
@@ -152,12 +164,34 @@ class LiveRecord:
         :param was_locked: whether the one before locked remote control.
         """
         self._was_locked = was_locked
-        settled = self.profile.definition.change_byte_order
-        self.known = RegisterState(self.device.byte_order if settled == "auto" else settled)
+        byte_order, fixed = byte_order_of(self.device, self.profile)
+        self.known = RegisterState(byte_order, fixed=fixed)
+        hypotheses = self.profile.hypotheses.all
+        self.states = states_of(hypotheses, self.device.evidence, self.device.read_as)
+        self.baseline: Baseline | None = None
+        self.suspects: tuple[Suspect | None, ...] | None = None
+        self.weighing = False
+        self.profile = self.profile.settled(tuple(map(settled_choice, self.states)))
         self.packetnum: int | None = None
         self.unplaced: tuple[str, ...] = ()
         self.situation = GensetState()
         self.unsettled = False
+
+    def read_by_settings(self) -> None:
+        """Read the device by what is decided; what an administrator has set goes before all evidence."""
+        device, known = self.device, self.known
+        self.weighing = True  # what an administrator no longer says, the next uploads say
+        hypotheses = self.profile.hypotheses.all
+        self.states = states_of(hypotheses, device.evidence, device.read_as, self.states)
+        self.profile = self.profile.settled(tuple(map(settled_choice, self.states)))
+        byte_order, fixed = byte_order_of(device, self.profile)
+        if fixed == is_fixed(known.byte_order_state) and (not fixed or byte_order == known.byte_order):
+            return
+        if fixed and byte_order != known.byte_order and byte_order is not None:
+            if known.byte_order is not None:
+                known.reopen()
+            known.decide(byte_order, self.profile)
+        known.byte_order_state = RegisterState(known.byte_order, fixed=fixed).byte_order_state
 
     def restore(self, last: LastUpload) -> None:
         """Take over what was known before a restart.
@@ -167,6 +201,12 @@ class LiveRecord:
         self.known.restore(last.image, last.undecided)
         before = RegisterState(None)
         before.image = self.known.all_known()
+        self.baseline = (
+            Baseline.from_bytes(last.counters)
+            or judge_counters(
+                self.profile.hypotheses, [decided_choice(state) for state in self.states], before, last.at, None, None
+            ).baseline
+        )
         self.upload = self.saved = last.upload
         self.at, self.unit, self.kept_at = last.at, last.unit, last.kept_at
         if self.reports is None and last.inputs:
@@ -185,7 +225,17 @@ class LiveRecord:
             inputs=self.inputs,
             image=self.known.all_known().to_bytes(),
             undecided=self.known.undecided.to_bytes() if self.known.undecided else b"",
+            counters=b"" if self.baseline is None else self.baseline.to_bytes(),
         )
+
+
+def byte_order_of(device: Device, profile: Profile) -> tuple[ByteOrder | None, bool]:
+    """Give the byte order of a device's change uploads (None: open), and whether evidence does not count."""
+    for said in (overridden_byte_order(device.read_as), profile.definition.change_byte_order):
+        for order in ORDERS:
+            if order == said:
+                return order, True
+    return device.byte_order, False
 
 
 class Monitor(Struct, frozen=True, kw_only=True):
@@ -274,6 +324,12 @@ class Live(Mapping[str, LiveRecord]):
                 return Plan(profile.plan)
         return plan
 
+    def has_device(self, hostid: str) -> None:
+        """Take over what is remembered of the evidence about a device: how it is read stays as it is."""
+        record, device = self._records.get(hostid), self._device(hostid)
+        if record is not None and device is not None:
+            record.device = device
+
     def _restore(self, last: LastUpload) -> None:
         try:
             self[last.hostid].restore(last)
@@ -296,8 +352,9 @@ class Live(Mapping[str, LiveRecord]):
         if record.doubted:  # it begins anew: what strangers said goes
             record.forget(was_locked=record.remote_locked)
             record.doubted, record.unsettled = False, True
-        if profile.whole is record.profile.whole:
+        if profile.root is record.profile.root:
             record.profile = profile  # other commands may be offered; what the registers mean is as it was
+            record.read_by_settings()
             return None
         was_locked = record.remote_locked
         before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]

@@ -8,15 +8,16 @@ alarms, events or history reads this as a cmmd.controllers.profile.Reader, and g
 
 from contextlib import suppress
 
+from cmmd.controllers.evidence.weighing import OPEN, decided_state, opened
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses, ImageFullError, RegisterImage
 from cmmd.store.records import ByteOrder
 
-__all__ = ["ENOUGH", "OTHER_ORDER", "RegisterState"]
+__all__ = ["ORDERS", "OTHER_ORDER", "RegisterState"]
 
-ENOUGH = 3
-"""Uploads that must speak for a byte order, more than for the other one."""
+ORDERS: tuple[ByteOrder, ByteOrder] = ("little", "big")
+"""The choices of the hypothesis about the byte order."""
 
 _COILS, _HOLDING_REGISTERS = Function.READ_COILS, Function.READ_HOLDING_REGISTERS
 _OF_REGISTERS = (_HOLDING_REGISTERS, Function.READ_INPUT_REGISTERS)
@@ -27,20 +28,23 @@ class RegisterState:
     """The registers and coils of one controller.
 
     :param byte_order: of registers in change uploads; None: open.
-    :ivar image: what is certain, but where ``undecided`` has something newer.
+    :param fixed: the profile or an administrator says so: no evidence counts.
+    :ivar image: what is certain, but where ``undecided`` or ``hidden`` says otherwise.
     :ivar undecided: see above; None: none.
     :ivar older: see above; None: none. Never holds an address that ``image`` holds.
-    :ivar evidence: uploads that speak for little-endian, less those that speak for big-endian.
+    :ivar hidden: holding registers of ``image`` that are not believed now: counters that jump. None: none.
+    :ivar byte_order_state: the evidence about the byte order, see cmmd.controllers.evidence.weighing.
     """
 
-    __slots__ = ("byte_order", "evidence", "image", "older", "undecided")
+    __slots__ = ("byte_order", "byte_order_state", "hidden", "image", "older", "undecided")
 
-    def __init__(self, byte_order: ByteOrder | None) -> None:
+    def __init__(self, byte_order: ByteOrder | None, *, fixed: bool = False) -> None:
         self.byte_order = byte_order
         self.image = RegisterImage()
         self.undecided: RegisterImage | None = None
         self.older: RegisterImage | None = None
-        self.evidence = 0 if byte_order is None else (ENOUGH if byte_order == "little" else -ENOUGH)
+        self.hidden: frozenset[int] | None = None
+        self.byte_order_state = OPEN if byte_order is None else decided_state(ORDERS.index(byte_order), fixed=fixed)
 
     # --- what is certain (Reader) ------------------------------------------------------------------------------------
 
@@ -51,6 +55,8 @@ class RegisterState:
     def register(self, address: int) -> int | None:
         """A holding register; None: not known, or not certain."""
         if self.undecided is not None and self.undecided.register(_HOLDING_REGISTERS, address) is not None:
+            return None
+        if self.hidden is not None and address in self.hidden:
             return None
         return self.image.register(_HOLDING_REGISTERS, address)
 
@@ -142,6 +148,8 @@ class RegisterState:
     def decide(self, byte_order: ByteOrder, profile: Profile) -> None:
         """From now on it is this. What was undecided becomes certain, unless it is not plausible so."""
         self.byte_order = byte_order
+        if self.byte_order_state & 15 != ORDERS.index(byte_order) + 1:
+            self.byte_order_state = decided_state(ORDERS.index(byte_order))
         undecided, self.undecided = self.undecided, None
         if undecided is None:
             return
@@ -153,9 +161,9 @@ class RegisterState:
     def _decided(
         self, function: Function, address: int, register: bytes, byte_order: ByteOrder, profile: Profile
     ) -> None:
-        point = profile.point_by_address.get(address) if function is _HOLDING_REGISTERS else None
         self.image.forget(function, address, 1)  # older than this one
-        if point is None or point.plausible_raw(int.from_bytes(register, byte_order)):
+        raw = int.from_bytes(register, byte_order)
+        if function is not _HOLDING_REGISTERS or profile.plausible_raw(address, raw):
             try:
                 self.image.merge_change(function, address, register, byte_order)
             except ImageFullError:
@@ -165,7 +173,7 @@ class RegisterState:
     def reopen(self) -> None:
         """The byte order was decided wrongly: no register is certain any more."""
         self.byte_order = None
-        self.evidence = 0
+        self.byte_order_state = opened(self.byte_order_state)
         for function in _OF_REGISTERS:
             for run in self.image.known(function):
                 self.image.forget(function, run.start, len(run))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
+from cmmd.controllers.evidence.weighing import MOST_CHOICES, is_fixed
 from cmmd.fleet.telemetry.genset_state import StateDetector
 from cmmd.fleet.telemetry.register_state import RegisterState
 from cmmd.modbus.frames import ExpectedUpload, Function, ReadRequest
@@ -99,10 +100,16 @@ def overwrite_changes(
 
     :param coils: items of function 01. :param registers: items of function 03.
     :return: how many there were, and whether anything that is watched changed; None: one is not so, nothing is taken.
+        Nor is anything where the byte order is open or contradicted, or where it was found out and the high byte of a
+        register changes: that is for :mod:`cmmd.fleet.telemetry.byte_order` to look at.
     """
     if known.older is not None or known.undecided is not None:
         return None
-    area_of, coil_mask, engine_register = known.image.area_of, watch.coil_mask, watch.engine_register
+    state = known.byte_order_state
+    if not 0 < state & 0xFF <= MOST_CHOICES:
+        return None
+    on_trial = not is_fixed(state)
+    area_of, coil_mask, register_masks = known.image.area_of, watch.coil_mask, watch.register_masks
     first, second = (0, 1) if known.byte_order == "big" else (1, 0)  # where the bytes of a register go
     written: dict[int, tuple[Area, bytearray]] = {}  # where areas begin: these, and what they are to hold
     area: Any = None  # that the last item was in
@@ -143,13 +150,17 @@ def overwrite_changes(
                 behind = start + area.count
             offset = 2 * (address - start)
             if values[offset + first] != one or values[offset + second] != other:
+                high, low = (other, one) if first else (one, other)
+                if on_trial and values[offset] != high:
+                    return None
+                mask = register_masks.get(address)
+                if mask is not None and (values[offset] << 8 ^ high << 8 | values[offset + 1] ^ low) & mask:
+                    concerns = True
                 if values is area.values:
                     values = bytearray(values)
                     written[area.start] = area, values
                 values[offset + first] = one
                 values[offset + second] = other
-                if address == engine_register:
-                    concerns = True
             count += 1
     except (KeyError, ValueError):  # an address that is written in another way; values that are no hex
         return None

@@ -10,6 +10,7 @@ from enum import Enum
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cmmd.controllers.evidence.weighing import is_fixed
 from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.telemetry.byte_order import Judge
@@ -32,7 +33,7 @@ from cmmd.modbus.image import ImageError, ImageFullError
 from cmmd.store.records import ByteOrder
 from cmmd.wire.messages import ChangeParams, ReqDataChange
 
-__all__ = ["MOST_UNPLACED", "Telemetry", "UploadResult"]
+__all__ = ["MOST_UNPLACED", "Telemetry", "UploadResult", "registers_in"]
 
 log = Logger()
 
@@ -193,8 +194,7 @@ class Telemetry:
                 record.packetnum = number
             else:
                 self._count_packet(record, number)
-        judged = record.profile.definition.change_byte_order == "auto"
-        if not (judged or params.f02 or params.f04):
+        if not (params.f02 or params.f04):
             overwritten = overwrite_changes(record.known, record.watch, params.f01, params.f03)
             if overwritten is not None:
                 accepted, concerns = overwritten
@@ -203,6 +203,7 @@ class Telemetry:
         changes = _items(params)
         if not changes:
             return UploadResult.INPUTS if inputs_changed else UploadResult.EMPTY
+        judged = not is_fixed(record.known.byte_order_state)
         judge = Judge(record.known, record.profile, record.watch) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
         if judge is not None:
@@ -337,6 +338,19 @@ def _items(params: ChangeParams) -> list[_Item]:
     """The items of a change upload: function, address and values, as they came."""
     by_function = zip(_FUNCTIONS, (params.f01, params.f02, params.f03, params.f04), strict=True)
     return [(function, *pair) for function, changes in by_function for item in changes for pair in item.items()]
+
+
+def registers_in(message: ReqDataChange) -> frozenset[int]:
+    """Give the holding registers that a change upload has; those that cannot be read are left out."""
+    found: set[int] = set()
+    for item in message.params.f03[:MOST_CHANGES]:
+        for place, text in item.items():
+            try:
+                address, count = _address(place), len(text.strip()) // 4
+            except ValueError:
+                continue
+            found.update(range(address, address + min(count, MOST_CHANGES)))
+    return frozenset(found)
 
 
 def _address(place: str) -> int:

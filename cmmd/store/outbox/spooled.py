@@ -19,7 +19,7 @@ from cmmd.store.outbox.known import Known
 from cmmd.store.outbox.overlay import Absent, NumbersTaken, with_rows
 from cmmd.store.outbox.routing import Route, Router
 from cmmd.store.outbox.spool import Spool
-from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Device, Event, Numbers, Query, Reading, Redecoded, Row
 
 __all__ = ["FIRST_RETRY_S", "LONGEST_RETRY_S", "SpooledStore"]
 
@@ -207,6 +207,10 @@ class SpooledStore:
 
     def forget(self, before: int, limit: int) -> Deferred[int]:
         return self._ask(self._store.forget, before, limit)
+
+    def redecode(self, readings: Sequence[Redecoded]) -> Deferred[None]:
+        """Give readings other points; what waits in the spool is not found, and is not changed."""
+        return self._ask(self._store.redecode, readings)
 
     # --- to read: what waits in the spool is not found ---------------------------------------------------------------
 

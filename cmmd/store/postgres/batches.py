@@ -13,12 +13,24 @@ from cmmd.store.postgres.tables import (
     EVENTS,
     LAST_UPLOADS,
     READINGS,
+    TIME,
     Table,
     as_json,
 )
-from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
+from cmmd.store.records import (
+    Alarm,
+    Command,
+    Device,
+    Event,
+    LastUpload,
+    Numbers,
+    ProfileVersion,
+    Reading,
+    Redecoded,
+    Row,
+)
 
-__all__ = ["NUMBERED", "PREPARE", "adding", "as_kept", "highest_numbers", "writing"]
+__all__ = ["NUMBERED", "PREPARE", "adding", "as_kept", "highest_numbers", "redecoding", "writing"]
 
 R = TypeVar("R")
 
@@ -118,6 +130,16 @@ def as_kept(rows: Iterable[Row]) -> list[Row]:
     return [
         replace(row, points=unpack_points(pack_points(row.points))) if isinstance(row, Reading) else row for row in rows
     ]
+
+
+def redecoding(readings: Sequence[Redecoded]) -> bytes:
+    """The statement that gives readings other points; it returns nothing."""
+    kept = [replace(one, points=unpack_points(pack_points(one.points))) for one in readings]
+    return (
+        b"UPDATE reading SET profile = given.profile, points = given.points FROM (SELECT number, profile, points, "
+        b"%s AS at FROM json_to_recordset(%s) AS given(number bigint, at bigint, profile integer, points real[]))"
+        b" AS given WHERE reading.at = given.at AND reading.number = given.number"
+    ) % (TIME.kept.format("given.at").encode(), as_json(kept))
 
 
 def adding(devices: Sequence[Device]) -> bytes:

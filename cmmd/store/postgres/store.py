@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from cmmd.store.interface import IStore, Snapshot, StoreUnavailable
 from cmmd.store.postgres.address import Address
+from cmmd.store.postgres.batches import redecoding
 from cmmd.store.postgres.connection import Link
 from cmmd.store.postgres.opening import Opened, open_database
 from cmmd.store.postgres.reader import Links, Reader
@@ -19,7 +20,7 @@ from cmmd.store.postgres.retention import Retention
 from cmmd.store.postgres.sessions import WriterLease, greet_reader
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, EVENTS, READINGS, TimedTable, text
 from cmmd.store.postgres.writer import Writer
-from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
+from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Redecoded, Row
 
 __all__ = ["PostgresStore"]
 
@@ -96,6 +97,9 @@ class PostgresStore:
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return self._links.writer.write(rows) if self._links else self._not_open()
 
+    def redecode(self, readings: Sequence[Redecoded]) -> Deferred[None]:
+        return self._links.writer.run(partial(_redecode, readings=list(readings))) if self._links else self._not_open()
+
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """Find readings. A damaged one among the rows raises StoreError, in every query."""
         return self._page(READINGS, query)
@@ -142,6 +146,10 @@ class PostgresStore:
 
     def _not_open(self) -> Deferred[Any]:
         return fail(StoreUnavailable(f"{self._address.name}: not open"))
+
+
+async def _redecode(link: Link, readings: Sequence[Redecoded]) -> None:
+    await link.runQuery(redecoding(readings).decode())
 
 
 async def _claim(link: Link, writer: str) -> None:

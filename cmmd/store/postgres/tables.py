@@ -25,6 +25,7 @@ __all__ = [
     "EVENTS",
     "LAST_UPLOADS",
     "READINGS",
+    "TIME",
     "Table",
     "TimedTable",
     "as_json",
@@ -57,7 +58,7 @@ _PLAIN: Mapping[Any, Form] = {
 }
 """By the first type that a field may have; a Literal is text."""
 
-_TIME = Form(
+TIME = Form(
     "bigint",
     # Exact for any time there is; milliseconds alone would be multiplied in double precision.
     kept="timestamptz '1970-01-01 00:00:00+00' + ({0} / 3600000) * interval '1 hour'"
@@ -202,7 +203,7 @@ class TimedTable(Table[R]):
 
 def _form(name: str, annotation: Any) -> Form:
     if name == "at" or name.endswith("_at"):
-        return _TIME
+        return TIME
     alternatives = getattr(annotation, "__args__", ())
     return _PLAIN.get(annotation) or next((_PLAIN[one] for one in alternatives if one in _PLAIN), _PLAIN[str])
 

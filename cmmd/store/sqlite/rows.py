@@ -10,6 +10,7 @@ from msgspec.structs import asdict, astuple, fields, replace
 
 from cmmd.store.corruption import CorruptRow
 from cmmd.store.interface import DuplicateDevice
+from cmmd.store.packing import pack_points
 from cmmd.store.records import (
     Alarm,
     Command,
@@ -20,6 +21,7 @@ from cmmd.store.records import (
     PointColumn,
     ProfileVersion,
     Reading,
+    Redecoded,
     Row,
 )
 from cmmd.store.sqlite.tables import (
@@ -44,6 +46,7 @@ __all__ = [
     "insert",
     "key",
     "read_profiles",
+    "redecode",
 ]
 
 _GIVEN = [field.name for field in fields(Device) if field.name != "number"]
@@ -128,6 +131,14 @@ def insert(rows: Iterable[Row], connection: sqlite3.Connection) -> None:
             NUMBERED[name].raise_number(connection, number)
     for kind, some in by_kind.items():
         KINDS[kind].insert(connection, some)
+
+
+def redecode(readings: Iterable[Redecoded], connection: sqlite3.Connection) -> None:
+    """Give readings other points, see IStore."""
+    connection.executemany(
+        "UPDATE reading SET profile = ?, points = ? WHERE number = ? AND at = ?",
+        [(one.profile, pack_points(one.points), one.number, one.at) for one in readings],
+    )
 
 
 Key = tuple[type[Row], str | int]

@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from cmmd.store.corruption import undamaged
 from cmmd.store.interface import IStore, Snapshot, StoreError, StoreUnavailable
-from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Row
-from cmmd.store.sqlite.rows import NUMBERED, add_device, highest_numbers, insert, read_profiles
+from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Redecoded, Row
+from cmmd.store.sqlite.rows import NUMBERED, add_device, highest_numbers, insert, read_profiles, redecode
 from cmmd.store.sqlite.schema import migrate, missing_schemas
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
 from cmmd.store.sqlite.threads import Checkpoints, Reader, Writer
@@ -85,6 +85,9 @@ class SQLiteStore:
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return self._submit(partial(self._with_room, partial(insert, list(rows))))
+
+    def redecode(self, readings: Sequence[Redecoded]) -> Deferred[None]:
+        return self._submit(partial(self._with_room, partial(redecode, list(readings))))
 
     def readings(self, query: Query) -> Deferred[list[Reading]]:
         """Find readings. A damaged one among the rows raises StoreError, in every query."""

@@ -10,7 +10,7 @@ from cmmd.controllers.signals import Mode
 from cmmd.fleet.errors import BadSetting
 from cmmd.fleet.service.maintenance import LONGEST_REASON
 from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun
-from cmmd.fleet.telemetry.view import InputReportNow, PointNow, SignalNow
+from cmmd.fleet.telemetry.view import HypothesisNow, InputReportNow, PointNow, SignalNow
 from cmmd.store.records import ByteOrder
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Query
@@ -74,6 +74,7 @@ class LiveAnswer(Struct, frozen=True, kw_only=True):
     inputs: dict[str, bool | None]
     input_reports: dict[str, InputReportNow]
     byte_order: ByteOrder | None
+    hypotheses: list[HypothesisNow]
     packet_gaps: int
     unplaced: tuple[str, ...]
     raw: list[RawRun] | None
@@ -95,6 +96,7 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     """Changes of a device's settings. A field that is left out stays; null: back to the default.
 
     ``history_interval`` in seconds; the rates in milliseconds; ``set_port`` and ``set_baud``: the protocol's codes.
+    ``read_as``: how the device is to be read whatever its uploads show, such as ``byte_order=big, scale=tenths``.
     """
 
     enabled: bool | UnsetType = UNSET
@@ -105,6 +107,7 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     set_port: Annotated[int, Meta(ge=0, le=4)] | UnsetType | None = UNSET
     set_baud: Annotated[int, Meta(ge=0, le=2)] | UnsetType | None = UNSET
     profile: ProfileName | UnsetType | None = UNSET
+    read_as: Annotated[str, Meta(max_length=200)] | UnsetType | None = UNSET
 
 
 class LockBody(Body, frozen=True, kw_only=True):

@@ -143,7 +143,9 @@ class Families:
     """The text of all rows. What follows from a profile is made once for each."""
 
     def __init__(self) -> None:
-        self._of: dict[str, tuple[Profile, list[tuple[str, str, Lines]]]] = {}
+        self._of: dict[Profile, list[tuple[str, str, Lines]]] = {}
+        self._alike_as: dict[Profile, Profile] = {}
+        self._first: dict[tuple[Profile, object], Profile] = {}
 
     def pieces(self, rows: Sequence[Row], *, openmetrics: bool) -> Iterator[str]:
         """All families in the order of their names, but for our own, which come first.
@@ -161,7 +163,7 @@ class Families:
         of_profile: dict[Profile, list[Row]] = {}
         for row in rows:
             if row.values is not None:
-                of_profile.setdefault(row.profile, []).append(row)
+                of_profile.setdefault(self._alike(row.profile), []).append(row)
         families: dict[str, list[tuple[str, Lines, list[Row]]]] = {}
         for profile, its_rows in of_profile.items():
             for name, means, lines in self._columns(profile):
@@ -172,14 +174,21 @@ class Families:
                 yield from _written(its_rows, lines)
 
     def _columns(self, profile: Profile) -> list[tuple[str, str, Lines]]:
-        cached = self._of.get(profile.name)
-        if cached is None or cached[0] is not profile:
-            columns = [
+        cached = self._of.get(profile)
+        if cached is None:
+            cached = self._of[profile] = [
                 (one.family, one.means, _numbers(one) if isinstance(one, Number) else _states(one))
                 for one in columns_of(profile)
             ]
-            cached = self._of[profile.name] = profile, columns
-        return cached[1]
+        return cached
+
+    def _alike(self, profile: Profile) -> Profile:
+        """Give the first profile whose values have the same names and words: what is decided else changes neither."""
+        alike = self._alike_as.get(profile)
+        if alike is None:
+            words = tuple((enum.name, *enum.words.items()) for enum in profile.definition.enums)
+            alike = self._alike_as[profile] = self._first.setdefault((profile.root, words), profile)
+        return alike
 
 
 def _written(rows: Sequence[Row], lines: Lines) -> Iterator[str]:

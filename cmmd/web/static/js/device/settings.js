@@ -62,6 +62,7 @@ export class SettingsForm {
       NUMBERS.map(([name, min, max, step, unit]) => add(name, h("input", {id: `set-${name}`, type: "number", min, max, step, placeholder: t("setting.default"), value: settings[name] ?? "", disabled: locked}), unit)),
       Object.entries(CHOICES).map(([name, values]) => add(name, select(name, values.map((value) => [value, name === "set_baud" ? `${BAUD[value]} bit/s` : t(`setting.${name}.${value}`)]), settings[name]))),
       add("profile", select("profile", profiles.map((one) => [one.name, titled(one.title)]), settings.profile)),
+      add("read_as", h("input", {id: "set-read_as", type: "text", maxlength: 200, placeholder: t("setting.default"), value: settings.read_as ?? "", disabled: locked})),
       h("div", {class: "field row"}, h("span", {}), h("label", {class: "check"}, enabled, t("setting.enabled"))),
       h("p", {class: "muted"}, t("settings.when")), this.#told,
       locked ? null : h("div", {class: "buttons"}, h("button", {class: "primary", type: "submit"}, t("settings.save"))));
@@ -101,10 +102,16 @@ export class SettingsForm {
 function changed(inputs, settings) {
   const changes = {};
   for (const [name, input] of inputs) {
-    const value = input.type === "checkbox" ? input.checked : input.value === "" ? null : name === "profile" ? input.value : Number(input.value);
+    const value = input.type === "checkbox" ? input.checked : input.value === "" ? null : ["profile", "read_as"].includes(name) ? input.value : Number(input.value);
     if (value !== settings[name]) changes[name] = value;
   }
   return changes;
+}
+
+/** How one thing about the device is decided, and since when. */
+function readAs({name: hypothesis, choice, uploads}) {
+  if (choice === null) return t("about.open", {hypothesis});
+  return uploads === null ? t("about.decided", {hypothesis, choice}) : t("about.since", {hypothesis, choice, uploads});
 }
 
 function facts(details) {
@@ -115,7 +122,7 @@ function facts(details) {
     ["login", moment(row.last_login_at)], ["address", details.sessions.join(", ") || null],
     ["port", details.module_port === null ? null : tOr(`setting.set_port.${details.module_port}`, details.module_port)],
     ["baud", details.module_baud === null ? null : `${BAUD[details.module_baud] ?? details.module_baud} bit/s`],
-    ["place", place], ["altitude", details.altitude], ["byte_order", details.byte_order], ["plan", details.para_command.replaceAll(";", " ")],
+    ["place", place], ["altitude", details.altitude], ["read", details.hypotheses.map(readAs).join("; ")], ["plan", details.para_command.replaceAll(";", " ")],
   ];
   return h("dl", {class: "facts"}, list.map(([name, value]) => [h("dt", {}, t(`about.${name}`)), h("dd", {class: ["hostid", "plan"].includes(name) ? "mono" : ""}, value === null || value === "" ? "–" : titled(String(value)))]));
 }

@@ -41,7 +41,7 @@ export class Values {
   }
 
   show(live) {
-    const key = live.profile + live.points.length;
+    const key = [live.profile, live.points.length, ...live.signals.map((one) => one.name)].join(" ");
     if (key !== this.#profile) {
       this.#profile = key;
       this.#build(live);
@@ -94,7 +94,8 @@ export class Values {
 const section = (title, rows) => h("section", {class: "group card"}, h("table", {}, h("caption", {}, title), h("tbody", {}, rows)));
 
 function showPoint({row, value, quality}, point) {
-  say(value, point.word !== null ? titled(point.word)
+  const shown = (one) => (one.word !== null ? titled(one.word) : `${number(one.value, 3)}${point.unit ? `\u00a0${point.unit}` : ""}`);
+  say(value, point.readings.length ? point.readings.map(shown).join(t("values.or")) : point.word !== null ? titled(point.word)
     : point.value === null ? "–" : `${number(point.value, 3)}${point.unit ? `\u00a0${point.unit}` : ""}`);
   if (row.dataset.quality === point.quality) return;
   row.dataset.quality = point.quality;

@@ -1,0 +1,241 @@
+"""Decode readings anew that were kept while it was not known how their device is to be read.
+
+Readings have the raw words of their upload. Once a hypothesis is decided, the points of the readings since the oldest
+undecided one are made again. Nothing is decoded from before the device was last found to be another than it was: which
+of two controllers said that is not known, so that it stays undecided.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from cmmd.controllers.evidence.counters import Baseline, Suspect, judge_counters
+from cmmd.fleet.history.history import History
+from cmmd.fleet.history.journal import Journal
+from cmmd.fleet.telemetry.certain import CertainRegisters
+from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.register_state import RegisterState
+from cmmd.modbus.frames import Function
+from cmmd.modbus.image import ImageError, RegisterImage
+from cmmd.store.interface import IStore, StoreError, StoreUnavailable
+from cmmd.store.records import Cursor, Query, Reading, Redecoded
+
+__all__ = ["PAGE", "PAUSE_S", "RETRY_S", "Rereading"]
+
+log = Logger()
+
+_HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
+
+PAGE = 100
+"""Readings that are decoded at once: some milliseconds of the reactor's time."""
+
+PAUSE_S = 0.1
+RETRY_S = 60.0
+"""Between two attempts while the store does not take anything, or rows wait elsewhere for it."""
+
+
+class Rereading:
+    """Decodes the readings of one device after the other.
+
+    :param store: has the readings; :param journal: may have some of them still; :param backlog: rows that wait
+        elsewhere for the store.
+    :param history: knows the versions of profiles.
+    :param record: gives the live record of a device; None: there is no such device.
+    :param keep_oldest: makes durable since when a device has undecided readings; None: it has none.
+    :param clock: for the pace.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: IStore,
+        journal: Journal,
+        backlog: Callable[[], int],
+        history: History,
+        record: Callable[[str], LiveRecord | None],
+        keep_oldest: Callable[[str, int | None], Deferred[None]],
+        clock: IReactorTime,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._backlog = backlog
+        self._history = history
+        self._record = record
+        self._keep_oldest = keep_oldest
+        self._clock = clock
+        self._marked: dict[str, int] = {}  # of devices whose record does not say so yet
+        self._wanted: dict[str, None] = {}
+        self._working: Deferred[None] | None = None
+        self._again: IDelayedCall | None = None
+        self._stopped = False
+
+    # --- what is to be done ------------------------------------------------------------------------------------------
+
+    def kept_undecided(self, hostid: str, at: int) -> None:
+        """Note that a reading was kept that has undecided values.
+
+        :param at: its time, milliseconds UTC.
+        """
+        oldest = self._oldest(hostid)
+        if oldest is None or at < oldest:
+            self._marked[hostid] = at
+            self._keep(hostid, at)
+
+    def cut(self, hostid: str) -> None:
+        """Leave the readings so far undecided for good: the device is another than it was."""
+        self._marked.pop(hostid, None)
+        self._wanted.pop(hostid, None)
+        record = self._record(hostid)
+        if record is not None and record.device.oldest_undecided_at is not None:
+            self._keep(hostid, None)
+
+    def want(self, hostid: str) -> None:
+        """Read the undecided readings of a device anew, soon."""
+        if self._oldest(hostid) is not None and not self._stopped:
+            self._wanted[hostid] = None
+            self._go_on()
+
+    def stop(self) -> None:
+        """Stop between two pages; the next start goes on."""
+        self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._working is not None:
+            self._working.cancel()
+
+    def _oldest(self, hostid: str) -> int | None:
+        record, marked = self._record(hostid), self._marked.get(hostid)
+        kept = None if record is None else record.device.oldest_undecided_at
+        return kept if marked is None else marked if kept is None else min(marked, kept)
+
+    def _keep(self, hostid: str, at: int | None) -> None:
+        def kept(_: None) -> None:
+            if at is not None and self._marked.get(hostid) == at:
+                del self._marked[hostid]
+
+        keeping = self._keep_oldest(hostid, at).addCallback(kept)
+        keeping.addErrback(lambda failure: failure.trap(StoreError) and None)  # the mark stays in memory
+
+    # --- one device after the other ----------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        if self._working is None and self._again is None and self._wanted:
+            working = self._working = Deferred.fromCoroutine(self._work())
+            working.addErrback(self._ended).addCallback(self._rest)
+
+    def _ended(self, failure: object) -> None:
+        error = getattr(failure, "value", None)
+        if isinstance(error, StoreError):
+            self._again = self._clock.callLater(RETRY_S, self._once_more)
+        elif not isinstance(error, CancelledError):
+            log.failure("while reading history anew", failure=failure)  # type: ignore[arg-type]
+
+    def _once_more(self) -> None:
+        self._again = None
+        self._go_on()
+
+    def _rest(self, _: None) -> None:
+        self._working = None
+        if not self._stopped:
+            self._go_on()
+
+    async def _work(self) -> None:
+        hostid = next(iter(self._wanted))
+        await deferLater(self._clock, PAUSE_S)
+        await self._journal.drain()
+        if self._backlog():
+            raise StoreUnavailable("rows wait elsewhere for it")
+        if hostid not in self._wanted:
+            return
+        del self._wanted[hostid]
+        try:
+            await self._reread(hostid)
+        except StoreError:
+            self._wanted[hostid] = None
+            raise
+
+    async def _reread(self, hostid: str) -> None:
+        record, since = self._record(hostid), self._oldest(hostid)
+        if since is None or record is None:
+            return
+        profile, decoder = record.profile, _Decoder(record)
+        version = self._history.version(profile)
+        await self._journal.drain()  # the version is there before readings that bear it
+        names = tuple(profile.point_by_name)
+        after: Cursor | None = None
+        still_undecided: int | None = None
+        count = 0
+        while True:
+            readings = await self._store.readings(Query(hostid=hostid, since=since, after=after, limit=PAGE))
+            anew: list[Redecoded] = []
+            for reading in readings:
+                points, undecided = decoder.decode(reading, self._history.places(reading.profile, names))
+                if undecided and still_undecided is None:
+                    still_undecided = reading.at
+                if points is not None and points != reading.points:
+                    anew.append(Redecoded(number=reading.number, at=reading.at, profile=version, points=points))
+            if record.profile is not profile or self._oldest(hostid) != since:
+                self.want(hostid)  # something was decided, or opened, meanwhile
+                return
+            if anew:
+                await self._store.redecode(anew)
+                count += len(anew)
+            if len(readings) < PAGE:
+                break
+            after = Cursor(readings[-1].at, readings[-1].number)
+            await deferLater(self._clock, PAUSE_S)
+        if still_undecided != since:
+            self._marked.pop(hostid, None)
+            self._keep(hostid, still_undecided)
+        if count:
+            log.info("{count} readings of {hostid} are decoded anew", count=count, hostid=hostid)
+
+
+class _Decoder:
+    """Decodes readings of one device, one after the other, by what is decided now."""
+
+    def __init__(self, record: LiveRecord) -> None:
+        self._profile = record.profile
+        self._byte_order = record.known.byte_order
+        self._choices = record.profile.choices
+        self._baseline: Baseline | None = None
+        self._suspects: tuple[Suspect | None, ...] | None = None
+
+    def decode(self, reading: Reading, places: Sequence[int | None]) -> tuple[tuple[float | None, ...] | None, bool]:
+        """Decode one reading by what is decided now.
+
+        :param places: where its kept points have those of the profile.
+        :return: its points as they are now (None: nothing is to be changed), and whether any is undecided.
+        """
+        profile = self._profile
+        known = RegisterState(self._byte_order)
+        try:
+            known.image = RegisterImage.from_bytes(reading.image)
+            if reading.undecided:
+                known.undecided = RegisterImage.from_bytes(reading.undecided)
+        except ImageError as error:
+            log.error("reading {number}: {error}; it stays as it is", number=reading.number, error=error)
+            return None, False
+        if not known.image and known.undecided is None:
+            return None, False  # of the device's inputs alone
+        swapped = set() if known.undecided is None else set(chain(*known.undecided.known(_HOLDING_REGISTERS)))
+        if known.undecided is not None and self._byte_order is not None:
+            known.decide(self._byte_order, profile)
+        found = judge_counters(profile.hypotheses, self._choices, known, reading.at, self._baseline, self._suspects)
+        self._baseline, self._suspects, known.hidden = found.baseline, found.suspects, found.hidden
+        values = profile.values(CertainRegisters(known))
+        undecided = known.undecided is not None or profile.is_undecided(known, values)
+        # Where all readings agree, a value was left out for another reason: it was a counter that jumped.
+        root = profile.root
+        may_differ = {name for name in root.alternatives if root.value(root.point_by_name[name], known) is None}
+        before = [None if place is None else reading.points[place] for place in places]
+        points = tuple(
+            value if old is None and (point.name in may_differ or swapped.intersection(point.addresses)) else old
+            for point, value, old in zip(profile.definition.points, values, before, strict=True)
+        )
+        return points, undecided

@@ -1,0 +1,185 @@
+"""Have each upload speak for or against the hypotheses about its device, and read the device by what is decided.
+
+Nothing is done here for an upload of a device about which nothing is being found out and in which nothing has changed
+that could be evidence: the masks of :class:`cmmd.fleet.telemetry.genset_state.StateDetector` tell.
+"""
+
+from collections.abc import Callable, Container
+
+from twisted.logger import Logger
+
+from cmmd.controllers.evidence.counters import CounterFinding, judge_counters
+from cmmd.controllers.evidence.memory import Remembered
+from cmmd.controllers.evidence.weighing import (
+    decided_choice,
+    opened,
+    reopenings,
+    settled_choice,
+    weigh,
+    weighing,
+)
+from cmmd.fleet.events import Events, Kind
+from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.modbus.frames import Function
+
+__all__ = ["Evidence", "Remember", "mostly_implausible"]
+
+log = Logger()
+
+FEW_VALUES = 6
+"""Fewer values than this, of those that have a plausible range, do not tell a wrong controller model."""
+
+Remember = Callable[[str, str, Remembered], None]
+"""Keeps how a hypothesis of a device is decided now, given its hostid and the name of the hypothesis."""
+
+
+class Evidence:
+    """Weighs what uploads say about how their device is to be read.
+
+    :param events: told what is decided, and what is open again.
+    :param remember: see :data:`Remember`.
+    :param decided: told the hostid of a device about which something was decided; :param reopened: or is open again.
+    """
+
+    def __init__(
+        self, events: Events, remember: Remember, decided: Callable[[str], None], reopened: Callable[[str], None]
+    ) -> None:
+        self._decided = decided
+        self._reopened = reopened
+        self._events = events
+        self._remember = remember
+        self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def weigh(self, record: LiveRecord, fresh: Container[int] | None) -> bool:
+        """Take the evidence of the upload that a record has just taken over.
+
+        What a session says that is not trusted is no evidence.
+
+        :param fresh: the holding registers that it had; None: all that the device is asked for.
+        :return: whether the device is read in another way from now on.
+        """
+        hypotheses = record.profile.hypotheses
+        if record.doubted or record.at is None or not record.watch.register_masks:
+            return False
+        record.known.hidden = None  # a counter that is hidden is looked at, too
+        before = record.states
+        counters = judge_counters(
+            hypotheses,
+            [decided_choice(state) for state in before],
+            record.known,
+            record.at,
+            record.baseline,
+            record.suspects,
+        )
+        record.known.hidden = counters.hidden
+        record.baseline, record.suspects = counters.baseline, counters.suspects
+        because = [""] * len(before)
+        states = list(before)
+        self._of_counters(record, states, because, counters)
+        armed = False
+        if not counters.other_controller:
+            known, engine_states = record.known, record.profile.engine_states
+            for place, vote in enumerate(hypotheses.votes(known, engine_states, fresh)):
+                if vote is not None:
+                    states[place] = weigh(states[place], vote[0])
+                    because[place] = vote[1]
+            is_open = [decided_choice(state) is None for state in states]
+            armed = any(is_open) and any(
+                vote is not None and is_open[place] for place, vote in enumerate(hypotheses.votes(known, engine_states))
+            )
+        record.states = self._shared.setdefault(tuple(states), tuple(states))
+        record.weighing = armed or counters.suspects is not None or any(map(weighing, states))
+        changes = self._tell(record, before, because)
+        read_anew = self._read_by(record, other_controller=counters.other_controller)
+        if None in changes or counters.replaced:
+            self._reopened(record.hostid)
+        if any(changes):
+            self._decided(record.hostid)
+        return read_anew
+
+    def tell(self, hostid: str, hypothesis: str, choice: str | None, before: str, because: str, state: int) -> None:
+        """Tell how a hypothesis is decided. The first decision is as it should be: only the log has that.
+
+        :param choice: None: it is open again; :param before: what it was then.
+        :param state: of the hypothesis.
+        """
+        if choice is None:
+            self._events.emit(Kind.READING_REOPENED, hostid, hypothesis=hypothesis, choice=before, because=because)
+        elif reopenings(state):
+            self._events.emit(Kind.READING_DECIDED, hostid, hypothesis=hypothesis, choice=choice, because=because)
+        else:
+            log.info(
+                "{hostid} is read by {hypothesis}={choice}: {because}",
+                hostid=hostid,
+                hypothesis=hypothesis,
+                choice=choice,
+                because=because,
+            )
+
+    def _of_counters(self, record: LiveRecord, states: list[int], because: list[str], counters: CounterFinding) -> None:
+        hypotheses = record.profile.hypotheses
+        if counters.replaced:
+            for place in range(len(states)):
+                states[place], because[place] = opened(states[place]), "another controller"
+            self._events.emit(Kind.CONTROLLER_REPLACED, record.hostid)
+        for place, old, new in counters.rebased:
+            point, number = hypotheses.counters[place]
+            if number is not None:
+                states[number], because[number] = opened(states[number]), "a new base"
+            self._events.emit(
+                Kind.COUNTER_REBASED, record.hostid, point=point.name, before=f"{old:08X}", after=f"{new:08X}"
+            )
+        for number, choice, weight, why in counters.votes:
+            states[number], because[number] = weigh(states[number], choice, weight), why
+
+    def _tell(self, record: LiveRecord, before: tuple[int, ...], because: list[str]) -> list[str | None]:
+        """Tell what has changed; give the choices that are decided now, None for what is open again."""
+        changes: list[str | None] = []
+        for hypothesis, old, new, why in zip(
+            record.profile.hypotheses.all, before, record.states, because, strict=True
+        ):
+            was, now = decided_choice(old), decided_choice(new)
+            if was == now:
+                continue
+            choice = "" if now is None else hypothesis.choices[now]
+            changes.append(choice or None)
+            self.tell(record.hostid, hypothesis.name, choice or None, hypothesis.choices[was or 0], why, new)
+            self._remember(
+                record.hostid,
+                hypothesis.name,
+                Remembered(choice, record.upload, record.at or 0, why, reopenings(new)),
+            )
+        return changes
+
+    def _read_by(self, record: LiveRecord, *, other_controller: bool) -> bool:
+        """Read the record by what is decided and not contradicted."""
+        variants = len(record.profile.hypotheses.variants)
+        choices = tuple(
+            None if other_controller and place < variants else settled_choice(state)
+            for place, state in enumerate(record.states)
+        )
+        profile = record.profile.settled(choices)
+        if profile is record.profile:
+            return False
+        record.profile = profile
+        return True
+
+
+def mostly_implausible(record: LiveRecord) -> bool:
+    """Tell whether most of what is known of a device, and has a plausible range, cannot be true in any reading.
+
+    A register whose byte order is open cannot be true where neither order makes it so.
+    """
+    profile, known = record.profile, record.known
+    wrong, total = profile.implausible_share(known)
+    undecided = known.undecided
+    if undecided is not None:
+        for run in undecided.known(Function.READ_HOLDING_REGISTERS):
+            registers = undecided.registers(Function.READ_HOLDING_REGISTERS, run.start, len(run))
+            for address, raw in zip(run, registers, strict=True):
+                if raw is None or not profile.has_range(address):
+                    continue
+                total += 1
+                swapped = raw >> 8 | (raw & 0xFF) << 8
+                wrong += not (profile.plausible_raw(address, raw) or profile.plausible_raw(address, swapped))
+    return total >= FEW_VALUES and wrong * 2 > total
