@@ -15,11 +15,12 @@ BENCH := build/bench
 CHECKS := check-lint check-format check-language check-dead check-architecture check-types
 CONSOLE := .ci/console
 CONSOLE_BIN := $(CONSOLE)/node_modules/.bin
+CONSOLE_FILES := 'cmmd/web/static/**/*.js' 'cmmd/web/static/**/*.css'
 CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
-	check-console console-is-unchecked dist update-constraints bench bench-peers bench-compare bench-programs clean
+	check-console format-console console-is-unchecked dist update-constraints bench bench-peers bench-compare bench-programs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,9 +92,13 @@ check-types: $(CAN_TEST)
 check-architecture: $(CAN_TEST)
 	$(BIN)/trial --temp-directory _trial_temp_check tests.test_architecture tests.test_seeded_faults tests.test_fleet_service_table
 
-check-console: $(CAN_CHECK_CONSOLE) ## the console's sources: types and lint; needs npm
+check-console: $(CAN_CHECK_CONSOLE) ## the console's sources: types, lint, form; needs npm
 	$(CONSOLE_BIN)/tsc --project $(CONSOLE)
 	$(CONSOLE_BIN)/eslint --config $(CONSOLE)/eslint.config.js cmmd/web/static
+	$(CONSOLE_BIN)/prettier --config $(CONSOLE)/prettier.json --log-level warn --check $(CONSOLE_FILES)
+
+format-console: $(CAN_CHECK_CONSOLE) ## put the console's sources into the form that check-console wants
+	$(CONSOLE_BIN)/prettier --config $(CONSOLE)/prettier.json --log-level warn --write $(CONSOLE_FILES)
 
 bench: $(CAN_TEST) bench-programs ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done

@@ -6,7 +6,9 @@
   try {
     theme = localStorage.getItem("cmmd.theme");
     language = localStorage.getItem("cmmd.language");
-  } catch { /* storage is switched off: the browser's own choices count */ }
+  } catch {
+    /* storage is switched off: the browser's own choices count */
+  }
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   const wanted = language ? [language] : navigator.languages;
   const found = wanted.find((one) => /^(zh|en)\b/i.test(one)) ?? "en";

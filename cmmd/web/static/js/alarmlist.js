@@ -12,7 +12,8 @@ import {why} from "./why.js";
 const ORDER = {shutdown: 0, alarm: 1, warning: 2};
 
 /** The worst first, then the newest; what nobody has seen before what somebody has. */
-export const byUrgency = (a, b) => Number(a.acknowledged_at !== null) - Number(b.acknowledged_at !== null) || ORDER[a.severity] - ORDER[b.severity] || b.raised_at - a.raised_at;
+export const byUrgency = (a, b) =>
+  Number(a.acknowledged_at !== null) - Number(b.acknowledged_at !== null) || ORDER[a.severity] - ORDER[b.severity] || b.raised_at - a.raised_at;
 
 /**
  * A list that keeps its elements as long as their alarms are the same, so that neither the focus nor the eye is lost.
@@ -62,30 +63,55 @@ export class AlarmList {
     const open = alarm.cleared_at === null;
     const time = h("time", {datetime: new Date(alarm.raised_at).toISOString(), title: moment(alarm.raised_at)}, moment(alarm.raised_at));
     const button = open && alarm.acknowledged_at === null ? this.#button(alarm, device, told) : null;
-    const seen = alarm.acknowledged_at === null ? null : h("span", {class: "tag", title: moment(alarm.acknowledged_at)}, icon("ok"), t("alarm.acknowledged", {by: alarm.acknowledged_by ?? "?"}));
-    const element = h("li", {class: `alarm v-${alarm.severity}${open ? "" : " over"}`, data: {number: alarm.number}},
+    const seen =
+      alarm.acknowledged_at === null
+        ? null
+        : h("span", {class: "tag", title: moment(alarm.acknowledged_at)}, icon("ok"), t("alarm.acknowledged", {by: alarm.acknowledged_by ?? "?"}));
+    const element = h(
+      "li",
+      {class: `alarm v-${alarm.severity}${open ? "" : " over"}`, data: {number: alarm.number}},
       icon(alarm.severity),
-      h("div", {class: "what"},
+      h(
+        "div",
+        {class: "what"},
         h("p", {class: "title"}, h("b", {}, titled(alarm.title)), " ", h("span", {class: "severity"}, t(`severity.${alarm.severity}`))),
-        h("p", {class: "muted"}, device ? [h("a", {href: address(["devices", alarm.hostid])}, device), " ", lockMark(this.#rowOf(alarm)), " · "] : null, time, open ? null : ` – ${moment(alarm.cleared_at)}`), told),
-      h("div", {class: "act"}, seen, button));
+        h(
+          "p",
+          {class: "muted"},
+          device ? [h("a", {href: address(["devices", alarm.hostid])}, device), " ", lockMark(this.#rowOf(alarm)), " · "] : null,
+          time,
+          open ? null : ` – ${moment(alarm.cleared_at)}`,
+        ),
+        told,
+      ),
+      h("div", {class: "act"}, seen, button),
+    );
     return {element, time};
   }
 
   #button(alarm, device, told) {
-    const button = h("button", {
-      class: "small", disabled: !may("operator"), title: may("operator") ? null : t("why.role"), "aria-label": t("alarm.acknowledge.which", {title: titled(alarm.title), device: device ?? ""}),
-      on: {click: async () => {
-        button.disabled = true;
-        try {
-          this.#done(await api.acknowledge(alarm.number));
-        } catch (error) {
-          if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
-          button.disabled = false;
-          put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));
-        }
-      }},
-    }, t("alarm.acknowledge"));
+    const button = h(
+      "button",
+      {
+        class: "small",
+        disabled: !may("operator"),
+        title: may("operator") ? null : t("why.role"),
+        "aria-label": t("alarm.acknowledge.which", {title: titled(alarm.title), device: device ?? ""}),
+        on: {
+          click: async () => {
+            button.disabled = true;
+            try {
+              this.#done(await api.acknowledge(alarm.number));
+            } catch (error) {
+              if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
+              button.disabled = false;
+              put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));
+            }
+          },
+        },
+      },
+      t("alarm.acknowledge"),
+    );
     return button;
   }
 }

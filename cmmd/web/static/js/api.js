@@ -108,7 +108,12 @@ async function ask(method, path, {parameters, body, headers, signal, priority = 
   let text;
   try {
     answer = await fetch(BASE + path + query(parameters), {
-      method, headers: sent, signal: limit.signal, priority, credentials: "same-origin", cache: "no-cache",
+      method,
+      headers: sent,
+      signal: limit.signal,
+      priority,
+      credentials: "same-origin",
+      cache: "no-cache",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await answer.text();
@@ -136,7 +141,9 @@ function refusal(status, text) {
   let problem = {status, title: text.slice(0, 200)};
   try {
     problem = {...JSON.parse(text), status};
-  } catch { /* a proxy's page, not ours */ }
+  } catch {
+    /* a proxy's page, not ours */
+  }
   if (status === 401) onSignedOut();
   return new Refused(problem);
 }
@@ -144,7 +151,7 @@ function refusal(status, text) {
 /** Whether this answer to a write says that nothing was done: a proxy's does not, and neither does an error in the daemon. */
 function surelyNot(answer, {code, status}) {
   const ours = /^application\/problem\+json\b/i.test(answer.headers.get("Content-Type") ?? "") && code !== "unknown";
-  return status === 401 || ours && (status < 500 || code === "not_audited");
+  return status === 401 || (ours && (status < 500 || code === "not_audited"));
 }
 
 const get = (path, parameters, signal, limit_ms) => ask("GET", path, {parameters, signal, limit_ms});
@@ -182,7 +189,9 @@ export async function fleet(take, signal) {
     }
   };
   try {
-    const answer = await heard(fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal: limit.signal, priority: BEHIND, credentials: "same-origin", cache: "no-store"}));
+    const answer = await heard(
+      fetch(`${BASE}/fleet`, {headers: {Accept: "application/json"}, signal: limit.signal, priority: BEHIND, credentials: "same-origin", cache: "no-store"}),
+    );
     if (!answer.ok) throw refusal(answer.status, await heard(answer.text()));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -210,7 +219,8 @@ export const command = (number, wait, signal) => get(`/commands/${number}`, {wai
 /** The command that we asked for under this key; null: none is known. */
 export async function commandUnder(key, hostid, signal) {
   const found = (await get("/commands", {key}, signal, SOON_MS))?.commands;
-  if (!Array.isArray(found) || found.length > 1 || found.some((one) => !Number.isInteger(one?.number) || one.hostid !== hostid)) throw new NoAnswer("the answer is another");
+  if (!Array.isArray(found) || found.length > 1 || found.some((one) => !Number.isInteger(one?.number) || one.hostid !== hostid))
+    throw new NoAnswer("the answer is another");
   return found[0] ?? null;
 }
 export const controllers = (signal) => get("/controllers", null, signal);
@@ -252,7 +262,11 @@ export async function openStream(parameters, signal) {
   const limit = new Limit(SOON_MS, signal);
   try {
     const answer = await fetch(`${BASE}/events${query(parameters)}`, {
-      headers: {Accept: "text/event-stream"}, signal: limit.signal, priority: BEHIND, credentials: "same-origin", cache: "no-store",
+      headers: {Accept: "text/event-stream"},
+      signal: limit.signal,
+      priority: BEHIND,
+      credentials: "same-origin",
+      cache: "no-store",
     });
     if (!answer.ok) throw refusal(answer.status, await answer.text());
     return answer;

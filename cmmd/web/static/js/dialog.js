@@ -19,20 +19,35 @@ export function confirm({title, text, yes, signal, danger = false, field = null}
       resolve(false);
       return;
     }
-    const agree = h("button", {type: "button", class: danger ? "primary danger" : "primary", disabled: true, on: {click: (event) => {
-      if (event.timeStamp - opened < READ_MS) return;
-      if (field?.value.trim() === "") field.focus();
-      else dialog.close("yes");
-    }}}, yes);
+    const agree = h(
+      "button",
+      {
+        type: "button",
+        class: danger ? "primary danger" : "primary",
+        disabled: true,
+        on: {
+          click: (event) => {
+            if (event.timeStamp - opened < READ_MS) return;
+            if (field?.value.trim() === "") field.focus();
+            else dialog.close("yes");
+          },
+        },
+      },
+      yes,
+    );
     field?.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault(); // else the same key would press what has the focus once the question is gone
       agree.click();
     });
     const cancel = h("button", {type: "button", autofocus: field === null, on: {click: () => dialog.close("")}}, t("cancel"));
-    const dialog = h("dialog", {class: danger ? "danger" : "", "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-text`},
-      h("h2", {id: `${id}-title`}, title), h("div", {id: `${id}-text`}, text),
-      h("div", {class: "buttons"}, cancel, agree));
+    const dialog = h(
+      "dialog",
+      {class: danger ? "danger" : "", "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-text`},
+      h("h2", {id: `${id}-title`}, title),
+      h("div", {id: `${id}-text`}, text),
+      h("div", {class: "buttons"}, cancel, agree),
+    );
     const gone = () => dialog.close("");
     signal.addEventListener("abort", gone);
     document.body.append(dialog);
@@ -53,9 +68,13 @@ export function confirm({title, text, yes, signal, danger = false, field = null}
 /** Say something that must be read, whatever page is shown by then. */
 export function notice({title, text}) {
   const id = `dialog-${++serial}`;
-  const dialog = h("dialog", {class: "danger", role: "alertdialog", "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-text`},
-    h("h2", {id: `${id}-title`}, title), h("div", {id: `${id}-text`}, text),
-    h("div", {class: "buttons"}, h("button", {type: "button", class: "primary", autofocus: true, on: {click: () => dialog.close()}}, t("notice.read"))));
+  const dialog = h(
+    "dialog",
+    {class: "danger", role: "alertdialog", "aria-labelledby": `${id}-title`, "aria-describedby": `${id}-text`},
+    h("h2", {id: `${id}-title`}, title),
+    h("div", {id: `${id}-text`}, text),
+    h("div", {class: "buttons"}, h("button", {type: "button", class: "primary", autofocus: true, on: {click: () => dialog.close()}}, t("notice.read"))),
+  );
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

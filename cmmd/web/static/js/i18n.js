@@ -24,7 +24,9 @@ export async function loadTexts() {
 export function chooseLanguage(name) {
   try {
     localStorage.setItem("cmmd.language", name);
-  } catch { /* for this page only, then */ }
+  } catch {
+    /* for this page only, then */
+  }
   document.documentElement.lang = name === "zh" ? "zh-CN" : "en";
 }
 

@@ -65,13 +65,21 @@ async function begin() {
   try {
     await loadTexts();
     const linked = location.hash.startsWith("#link=");
-    if (await signInByLink() || await recall()) await enter();
+    if ((await signInByLink()) || (await recall())) await enter();
     else if (linked) signOutPage("signin.link");
     else signOutPage();
   } catch (error) {
     if (!(error instanceof NoAnswer)) console.error(error);
-    put(app, h("main", {class: "alone"}, h("h1", {}, "cmmd"), h("p", {role: "alert"}, t("start.failed")),
-      h("button", {class: "primary", on: {click: () => location.reload()}}, t("try.again"))));
+    put(
+      app,
+      h(
+        "main",
+        {class: "alone"},
+        h("h1", {}, "cmmd"),
+        h("p", {role: "alert"}, t("start.failed")),
+        h("button", {class: "primary", on: {click: () => location.reload()}}, t("try.again")),
+      ),
+    );
   }
 }
 

@@ -26,7 +26,8 @@ export class RowCutter {
     for (; this.#place < this.#text.length; this.#place++) {
       const char = this.#text.charCodeAt(this.#place);
       if (this.#quoted) {
-        if (char === 92) this.#place++; // what follows a backslash ends nothing
+        if (char === 92)
+          this.#place++; // what follows a backslash ends nothing
         else if (char === 34) this.#quoted = false;
       } else if (char === 34) {
         this.#quoted = true;

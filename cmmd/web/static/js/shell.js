@@ -7,7 +7,11 @@ import {chooseLanguage, language, languages, t} from "./i18n.js";
 import {address} from "./route.js";
 import {may, me, signOut} from "./session.js";
 
-const LINKS = [["", "nav.fleet"], ["alarms", "nav.alarms"], ["map", "nav.map"]];
+const LINKS = [
+  ["", "nav.fleet"],
+  ["alarms", "nav.alarms"],
+  ["map", "nav.map"],
+];
 const LOST_AFTER_MS = 2_000; // a shorter gap is nobody's business
 
 export class Shell {
@@ -25,18 +29,25 @@ export class Shell {
     this.#fleet = fleet;
     this.#leave = leave;
     this.main = h("main", {id: "main", tabindex: "-1"});
-    const nav = h("nav", {"aria-label": t("nav.label")}, LINKS.map(([name, key]) => {
-      const link = h("a", {href: address(name ? [name] : [])}, h("span", {}, t(key)), name === "alarms" ? this.#badge : null);
-      this.#links.set(name, link);
-      return link;
-    }));
-    put(app,
+    const nav = h(
+      "nav",
+      {"aria-label": t("nav.label")},
+      LINKS.map(([name, key]) => {
+        const link = h("a", {href: address(name ? [name] : [])}, h("span", {}, t(key)), name === "alarms" ? this.#badge : null);
+        this.#links.set(name, link);
+        return link;
+      }),
+    );
+    put(
+      app,
       h("a", {class: "skip", href: "#main", on: {click: (event) => this.#skip(event)}}, t("nav.skip")),
       h("header", {class: "top"}, h("a", {class: "brand", href: "#/", "aria-label": t("nav.home")}, "cmmd"), nav, this.#link, this.#menu()),
-      this.#banner, this.#still,
+      this.#banner,
+      this.#still,
       isSecureContext ? null : h("p", {class: "banner note"}, t("plain.http")),
       may("operator") || me.csrf ? null : h("p", {class: "banner note"}, t("signin.none")),
-      this.main);
+      this.main,
+    );
     const {signal} = this.#listening;
     fleet.addEventListener("link", () => this.#linked(), {signal});
     for (const kind of ["all", "rows", "alarms"]) fleet.addEventListener(kind, () => this.#count(), {signal});
@@ -95,22 +106,37 @@ export class Shell {
     document.body.dataset.link = "lost";
     put(this.#link, h("span", {class: "dot", "aria-hidden": "true"}), h("span", {}, t("link.lost")));
     const heard = this.#fleet.heardAt;
-    put(this.#banner, icon("warning"),
+    put(
+      this.#banner,
+      icon("warning"),
       h("span", {}, heard === null ? t("link.lost.never") : t("link.lost.since", {time: clock(heard)})),
-      h("button", {class: "small", on: {click: () => this.#fleet.hurry()}}, t("try.again")));
+      h("button", {class: "small", on: {click: () => this.#fleet.hurry()}}, t("try.again")),
+    );
     this.#banner.hidden = false;
   }
 
   #menu() {
-    const panel = h("div", {class: "menu", id: "menu", hidden: true},
+    const panel = h(
+      "div",
+      {class: "menu", id: "menu", hidden: true},
       this.#choice("menu.language", "language", languages(), language(), (name) => {
         chooseLanguage(name);
         location.reload();
       }),
-      this.#choice("menu.theme", "theme", [["auto", t("theme.auto")], ["light", t("theme.light")], ["dark", t("theme.dark")]],
-        document.documentElement.dataset.theme ?? "auto", chooseTheme),
+      this.#choice(
+        "menu.theme",
+        "theme",
+        [
+          ["auto", t("theme.auto")],
+          ["light", t("theme.light")],
+          ["dark", t("theme.dark")],
+        ],
+        document.documentElement.dataset.theme ?? "auto",
+        chooseTheme,
+      ),
       h("p", {class: "who"}, me.name ?? "", " · ", t(`role.${me.role}`)),
-      me.csrf ? h("button", {on: {click: () => this.#signOut()}}, t("menu.signout")) : null);
+      me.csrf ? h("button", {on: {click: () => this.#signOut()}}, t("menu.signout")) : null,
+    );
     const button = h("button", {class: "menu-button", "aria-expanded": "false", "aria-controls": "menu", "aria-label": t("menu.label")}, icon("menu"));
     const open = (yes) => {
       panel.hidden = !yes;
@@ -133,8 +159,11 @@ export class Shell {
   }
 
   #choice(key, id, choices, chosen, choose) {
-    const select = h("select", {id: `menu-${id}`, on: {change: () => choose(select.value)}},
-      choices.map(([value, text]) => h("option", {value, selected: value === chosen}, text)));
+    const select = h(
+      "select",
+      {id: `menu-${id}`, on: {change: () => choose(select.value)}},
+      choices.map(([value, text]) => h("option", {value, selected: value === chosen}, text)),
+    );
     return h("div", {class: "field"}, h("label", {for: `menu-${id}`}, t(key)), select);
   }
 
@@ -160,6 +189,8 @@ function chooseTheme(theme) {
   try {
     if (theme === "auto") localStorage.removeItem("cmmd.theme");
     else localStorage.setItem("cmmd.theme", theme);
-  } catch { /* for this page only, then */ }
+  } catch {
+    /* for this page only, then */
+  }
   dispatchEvent(new CustomEvent("cmmd-theme"));
 }

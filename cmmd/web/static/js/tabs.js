@@ -37,7 +37,10 @@ export class Tabs {
     // Sideways only: to scroll the page down to the tabs would hide what stands above them.
     const {tab} = this.#tabs.get(wanted);
     const list = tab.parentElement;
-    list.scrollLeft = Math.max(tab.offsetLeft + tab.offsetWidth - list.clientWidth - list.offsetLeft, Math.min(list.scrollLeft, tab.offsetLeft - list.offsetLeft));
+    list.scrollLeft = Math.max(
+      tab.offsetLeft + tab.offsetWidth - list.clientWidth - list.offsetLeft,
+      Math.min(list.scrollLeft, tab.offsetLeft - list.offsetLeft),
+    );
     this.#choose(wanted);
   }
 

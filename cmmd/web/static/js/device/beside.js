@@ -61,9 +61,18 @@ export class Beside {
     this.key = key;
     const focused = /** @type {HTMLElement} */ (document.activeElement);
     const held = this.list.contains(focused) ? focused.dataset.act : null;
-    put(this.list, live.lock ? this.#lockNotice(live.lock) : null,
+    put(
+      this.list,
+      live.lock ? this.#lockNotice(live.lock) : null,
       doubt && h("div", {class: "notice doubt"}, icon("alarm"), h("p", {}, doubt)),
-      active.length ? h("ul", {class: "reports", "aria-label": t("signals.inputs")}, active.map(([name, report]) => this.#report(name, report))) : null);
+      active.length
+        ? h(
+            "ul",
+            {class: "reports", "aria-label": t("signals.inputs")},
+            active.map(([name, report]) => this.#report(name, report)),
+          )
+        : null,
+    );
     if (held) (this.list.querySelector(`[data-act="${held}"]`) ?? this.lockButton).focus({preventScroll: true});
   }
 
@@ -74,23 +83,44 @@ export class Beside {
   #lockNotice(lock) {
     const allowed = may("admin") || lock.by === `token ${me.name}`;
     const button = h("button", {class: "small", data: {act: "unlock"}, disabled: !allowed, on: {click: () => this.#unlock(lock)}}, t("unlock.do"));
-    return h("div", {class: "notice lock"}, icon("lock"), h("p", {}, t("lock.banner", {...lock, time: when(lock.at)})),
-      may("operator") ? [button, allowed ? null : h("span", {class: "muted"}, t("unlock.whose", {by: lock.by}))] : null);
+    return h(
+      "div",
+      {class: "notice lock"},
+      icon("lock"),
+      h("p", {}, t("lock.banner", {...lock, time: when(lock.at)})),
+      may("operator") ? [button, allowed ? null : h("span", {class: "muted"}, t("unlock.whose", {by: lock.by}))] : null,
+    );
   }
 
   #report(name, report) {
     const title = inputTitle(name);
-    return h("li", {class: "report", data: {input: name}}, icon(MARKS[name] ?? "warning"), h("b", {}, title), h("span", {}, saidText(report)),
+    return h(
+      "li",
+      {class: "report", data: {input: name}},
+      icon(MARKS[name] ?? "warning"),
+      h("b", {}, title),
+      h("span", {}, saidText(report)),
       report.stale ? h("span", {class: "tag stale"}, icon("wait"), t("input.stale")) : null,
-      may("admin") ? h("button", {class: "small", data: {act: `clear ${name}`}, "aria-label": t("input.clear.which", {input: title}), on: {click: () => this.#clear(name, report)}}, t("input.clear")) : null);
+      may("admin")
+        ? h(
+            "button",
+            {class: "small", data: {act: `clear ${name}`}, "aria-label": t("input.clear.which", {input: title}), on: {click: () => this.#clear(name, report)}},
+            t("input.clear"),
+          )
+        : null,
+    );
   }
 
   async #lock() {
     const field = h("input", {id: "lock-reason", required: true, maxlength: LONGEST_REASON, autofocus: true, autocomplete: "off"});
-    const text = [h("p", {}, t("lock.means")), h("p", {class: "caution"}, icon("warning"), h("span", {}, t("lock.caution"))),
-      h("div", {class: "field"}, h("label", {for: "lock-reason"}, t("lock.reason")), field)];
+    const text = [
+      h("p", {}, t("lock.means")),
+      h("p", {class: "caution"}, icon("warning"), h("span", {}, t("lock.caution"))),
+      h("div", {class: "field"}, h("label", {for: "lock-reason"}, t("lock.reason")), field),
+    ];
     const {hostid} = this.#details.row;
-    if (await confirm({title: t("lock.ask", {device: this.#name}), text, yes: t("lock.yes"), signal: this.#signal, field})) await this.#do(() => api.lockDevice(hostid, field.value.trim()));
+    if (await confirm({title: t("lock.ask", {device: this.#name}), text, yes: t("lock.yes"), signal: this.#signal, field}))
+      await this.#do(() => api.lockDevice(hostid, field.value.trim()));
   }
 
   async #unlock(lock) {
@@ -105,7 +135,8 @@ export class Beside {
     const title = inputTitle(name);
     const text = [h("p", {}, `${title}: ${saidText(report)}`), h("p", {class: "caution"}, icon("warning"), h("span", {}, t("input.clear.means")))];
     const {hostid} = this.#details.row;
-    if (await confirm({title: t("input.clear.ask", {input: title, device: this.#name}), text, yes: t("input.clear"), danger: true, signal: this.#signal})) await this.#do(() => api.clearInput(hostid, name));
+    if (await confirm({title: t("input.clear.ask", {input: title, device: this.#name}), text, yes: t("input.clear"), danger: true, signal: this.#signal}))
+      await this.#do(() => api.clearInput(hostid, name));
   }
 
   async #do(call) {

@@ -33,11 +33,22 @@ function loadLibrary() {
     document.createElement = (tag, ...more) => Document.prototype.createElement.call(document, tag === "style" ? "template" : tag, ...more);
     script.onload = () => {
       delete document.createElement;
-      window.Plotly.register({moduleType: "locale", name: "zh-CN", dictionary: {}, format: {
-        days: ["星期日", "星期一", "星期二", "星期三", "星期四", "星期五", "星期六"], shortDays: ["周日", "周一", "周二", "周三", "周四", "周五", "周六"],
-        months: Array.from({length: 12}, (_, place) => `${place + 1}月`), shortMonths: Array.from({length: 12}, (_, place) => `${place + 1}月`),
-        date: "%Y-%m-%d", year: "%Y年", month: "%Y年%-m月", dayMonth: "%-m月%-d日", dayMonthYear: "%Y年%-m月%-d日",
-      }});
+      window.Plotly.register({
+        moduleType: "locale",
+        name: "zh-CN",
+        dictionary: {},
+        format: {
+          days: ["星期日", "星期一", "星期二", "星期三", "星期四", "星期五", "星期六"],
+          shortDays: ["周日", "周一", "周二", "周三", "周四", "周五", "周六"],
+          months: Array.from({length: 12}, (_, place) => `${place + 1}月`),
+          shortMonths: Array.from({length: 12}, (_, place) => `${place + 1}月`),
+          date: "%Y-%m-%d",
+          year: "%Y年",
+          month: "%Y年%-m月",
+          dayMonth: "%-m月%-d日",
+          dayMonthYear: "%Y年%-m月%-d日",
+        },
+      });
       resolve(window.Plotly);
     };
     script.onerror = () => {
@@ -74,11 +85,25 @@ export class Charts {
     this.shown = h("details", {class: "as-table", on: {toggle: () => this.#drawTable()}}, h("summary", {}, t("charts.table")), this.table);
     this.ranges = h("div", {class: "segments", role: "group", "aria-label": t("charts.range")});
     this.custom = h("form", {class: "custom", hidden: true, on: {submit: (event) => this.#asked(event)}});
-    this.chooser = h("details", {class: "chooser"}, h("summary", {}, t("charts.points")), h("div", {class: "boxes"}, this.taken = h("p", {"aria-live": "polite", class: "taken"}), this.boxes = h("div", {class: "box-groups"})));
+    this.chooser = h(
+      "details",
+      {class: "chooser"},
+      h("summary", {}, t("charts.points")),
+      h("div", {class: "boxes"}, (this.taken = h("p", {"aria-live": "polite", class: "taken"})), (this.boxes = h("div", {class: "box-groups"}))),
+    );
     this.file = h("a", {class: "button small", download: ""}, t("charts.csv"));
-    this.element = h("div", {class: "charts"}, h("div", {class: "chart-bar"}, this.ranges, this.custom, this.chooser, this.file), this.note, this.plot, this.shown);
+    this.element = h(
+      "div",
+      {class: "charts"},
+      h("div", {class: "chart-bar"}, this.ranges, this.custom, this.chooser, this.file),
+      this.note,
+      this.plot,
+      this.shown,
+    );
     for (const range of [...Object.keys(RANGES), "custom"]) {
-      this.ranges.append(h("button", {"aria-pressed": String(range === this.#range), data: {range}, on: {click: () => this.#choose(range)}}, t(`charts.${range}`)));
+      this.ranges.append(
+        h("button", {"aria-pressed": String(range === this.#range), data: {range}, on: {click: () => this.#choose(range)}}, t(`charts.${range}`)),
+      );
     }
     const {signal} = this.#listening;
     const redraw = throttled(300, () => this.#draw());
@@ -131,10 +156,20 @@ export class Charts {
     const names = new Set(this.#points.map((one) => one.name));
     this.#chosen = (this.#chosen ?? FIRST).filter((name) => names.has(name));
     if (!this.#chosen.length) this.#chosen = this.#points.slice(0, 2).map((one) => one.name);
-    put(this.boxes, grouped(this.#points).map(([group, points]) => h("fieldset", {}, h("legend", {}, t(`group.${group}`)), points.map((point) => {
-      const box = h("input", {type: "checkbox", checked: this.#chosen.includes(point.name), value: point.name, on: {change: () => this.#pick(box)}});
-      return h("label", {class: "check"}, box, titled(point.title), point.unit ? h("span", {class: "muted"}, ` ${point.unit}`) : null);
-    }))));
+    put(
+      this.boxes,
+      grouped(this.#points).map(([group, points]) =>
+        h(
+          "fieldset",
+          {},
+          h("legend", {}, t(`group.${group}`)),
+          points.map((point) => {
+            const box = h("input", {type: "checkbox", checked: this.#chosen.includes(point.name), value: point.name, on: {change: () => this.#pick(box)}});
+            return h("label", {class: "check"}, box, titled(point.title), point.unit ? h("span", {class: "muted"}, ` ${point.unit}`) : null);
+          }),
+        ),
+      ),
+    );
     this.#count();
   }
 
@@ -175,10 +210,12 @@ export class Charts {
     this.#from = Math.floor(this.#from / MINUTE) * MINUTE;
     this.#until = Math.ceil(this.#until / MINUTE) * MINUTE;
     const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
-    put(this.custom,
+    put(
+      this.custom,
       h("label", {}, t("charts.from"), " ", h("input", {type: "datetime-local", name: "from", value: local(this.#from), required: true})),
       h("label", {}, t("charts.until"), " ", h("input", {type: "datetime-local", name: "until", value: local(this.#until), required: true})),
-      h("button", {type: "submit", class: "small"}, t("charts.show")));
+      h("button", {type: "submit", class: "small"}, t("charts.show")),
+    );
   }
 
   #asked(event) {
@@ -192,8 +229,12 @@ export class Charts {
   }
 
   #remember() {
-    const query = {points: this.#chosen.join(","), range: this.#range === "custom" ? "" : this.#range,
-      from: this.#range === "custom" ? String(this.#from) : "", until: this.#range === "custom" ? String(this.#until) : ""};
+    const query = {
+      points: this.#chosen.join(","),
+      range: this.#range === "custom" ? "" : this.#range,
+      from: this.#range === "custom" ? String(this.#from) : "",
+      until: this.#range === "custom" ? String(this.#until) : "",
+    };
     history.replaceState(null, "", address(["devices", this.#hostid, "charts"], query));
   }
 
@@ -220,7 +261,9 @@ export class Charts {
     if (!this.#drawn) put(this.note, t("list.loading"));
     try {
       const [answer] = await Promise.all([
-        api.buckets(this.#hostid, {points: this.#chosen.join(","), since: Math.round(since), until: Math.round(until), buckets: wanted}, signal), loadLibrary()]);
+        api.buckets(this.#hostid, {points: this.#chosen.join(","), since: Math.round(since), until: Math.round(until), buckets: wanted}, signal),
+        loadLibrary(),
+      ]);
       this.#drawn = answer;
       await this.#draw();
     } catch (error) {
@@ -235,20 +278,69 @@ export class Charts {
     if (!this.#drawn || !Plotly || !this.plot.isConnected || !this.plot.clientWidth) return;
     const answer = this.#drawn;
     const count = answer.counts.reduce((sum, one) => sum + one, 0);
-    put(this.note, count ? t("charts.readings", {n: number(count)}) : t("charts.none"), answer.complete ? null : [" ", icon("warning"), t("charts.incomplete", {time: moment(answer.covered_until)})]);
+    put(
+      this.note,
+      count ? t("charts.readings", {n: number(count)}) : t("charts.none"),
+      answer.complete ? null : [" ", icon("warning"), t("charts.incomplete", {time: moment(answer.covered_until)})],
+    );
     const titles = new Map(this.#points.map((one) => [one.name, titled(one.title)]));
     const {data, layout} = figure(answer, titles, this.plot, this.#interval);
-    await Plotly.react(this.plot, data, layout, {responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false, locale: language() === "zh" ? "zh-CN" : "en"});
+    await Plotly.react(this.plot, data, layout, {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: false,
+      scrollZoom: false,
+      locale: language() === "zh" ? "zh-CN" : "en",
+    });
     this.#drawTable();
   }
 
   #drawTable() {
     if (!this.shown.open || !this.#drawn) return;
     const {since, width, counts, series} = this.#drawn;
-    const rows = counts.flatMap((count, place) => (count ? [place] : [])).slice(-200).reverse();
+    const rows = counts
+      .flatMap((count, place) => (count ? [place] : []))
+      .slice(-200)
+      .reverse();
     const titles = new Map(this.#points.map((one) => [one.name, titled(one.title)]));
-    put(this.table, h("table", {class: "list"}, h("thead", {}, h("tr", {}, h("th", {scope: "col"}, t("list.at")), series.map((one) => h("th", {scope: "col"}, `${titles.get(one.name) ?? one.name}${one.unit ? ` (${one.unit})` : ""}`)))),
-      h("tbody", {}, rows.map((place) => h("tr", {}, h("td", {class: "time"}, moment(since + place * width)),
-        series.map((one) => h("td", {class: "num"}, one.mean[place] === null ? "–" : one.min[place] === one.max[place] ? number(one.mean[place], 2) : `${number(one.mean[place], 2)} (${number(one.min[place], 2)} … ${number(one.max[place], 2)})`)))))));
+    put(
+      this.table,
+      h(
+        "table",
+        {class: "list"},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", {scope: "col"}, t("list.at")),
+            series.map((one) => h("th", {scope: "col"}, `${titles.get(one.name) ?? one.name}${one.unit ? ` (${one.unit})` : ""}`)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          rows.map((place) =>
+            h(
+              "tr",
+              {},
+              h("td", {class: "time"}, moment(since + place * width)),
+              series.map((one) =>
+                h(
+                  "td",
+                  {class: "num"},
+                  one.mean[place] === null
+                    ? "–"
+                    : one.min[place] === one.max[place]
+                      ? number(one.mean[place], 2)
+                      : `${number(one.mean[place], 2)} (${number(one.min[place], 2)} … ${number(one.max[place], 2)})`,
+                ),
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 }

@@ -11,7 +11,11 @@ import {blockedText, inputTitle} from "./beside.js";
 import {Track} from "./track.js";
 
 /** @type {[string, string[]][]} */
-const GROUPS = [["mode", ["auto", "manual", "test"]], ["engine", ["start", "stop"]], ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]]];
+const GROUPS = [
+  ["mode", ["auto", "manual", "test"]],
+  ["engine", ["start", "stop"]],
+  ["breakers", ["mains_breaker_toggle", "generator_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]],
+];
 const DANGEROUS = new Set(["start", "test", "auto", "generator_breaker_toggle", "mains_breaker_toggle", "generator_breaker_open", "generator_breaker_close"]);
 const OVERRIDABLE = new Set(["remote_inhibited", "stale"]); // refusals that an administrator may override for one command
 const LINK_MS = 3000; // to wait for the stream, which a page that was just opened has not yet
@@ -43,8 +47,15 @@ export class Control {
     this.#stopTrack = new Track({...followed, loud: true});
     this.why = h("p", {class: "why", id: "why-not", hidden: true});
     this.groups = h("div", {class: "command-groups"});
-    this.element = h("section", {class: "card control", "aria-labelledby": "control-title"},
-      h("div", {class: "between"}, h("h2", {id: "control-title"}, t("control.title")), beside), this.why, this.groups, this.#stopTrack.element, this.#track.element);
+    this.element = h(
+      "section",
+      {class: "card control", "aria-labelledby": "control-title"},
+      h("div", {class: "between"}, h("h2", {id: "control-title"}, t("control.title")), beside),
+      this.why,
+      this.groups,
+      this.#stopTrack.element,
+      this.#track.element,
+    );
     this.ticking = setInterval(() => {
       this.#track.tick();
       this.#stopTrack.tick();
@@ -106,7 +117,13 @@ export class Control {
   async reset() {
     const state = await this.#look({sort: "reset"});
     if (state === null) return;
-    const yes = await confirm({title: t("reset.ask", {device: this.name}), text: h("p", {}, t("reset.means")), yes: t("reset.yes"), danger: true, signal: this.signal});
+    const yes = await confirm({
+      title: t("reset.ask", {device: this.name}),
+      text: h("p", {}, t("reset.means")),
+      yes: t("reset.yes"),
+      danger: true,
+      signal: this.signal,
+    });
     if (yes && (await this.#look({sort: "reset", state})) !== null) await this.#track.send({kind: "reset"});
   }
 
@@ -155,16 +172,18 @@ export class Control {
   /** Wait a little for the connection, where there is none. */
   #linked() {
     if (this.#fleet.linked === true) return null;
-    return /** @type {Promise<void>} */ (new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#fleet.removeEventListener("link", look);
-        resolve();
-      };
-      const look = () => this.#fleet.linked && done();
-      const timer = setTimeout(done, LINK_MS);
-      this.#fleet.addEventListener("link", look);
-    }));
+    return /** @type {Promise<void>} */ (
+      new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#fleet.removeEventListener("link", look);
+          resolve();
+        };
+        const look = () => this.#fleet.linked && done();
+        const timer = setTimeout(done, LINK_MS);
+        this.#fleet.addEventListener("link", look);
+      })
+    );
   }
 
   // --- buttons -----------------------------------------------------------------------------------------------------
@@ -175,18 +194,41 @@ export class Control {
     /** @type {[string, string[]][]} */
     const groups = [...GROUPS, ["more", [...infos.keys()].filter((name) => !known.has(name))]];
     this.#buttons.clear();
-    put(this.groups, groups.map(([group, names]) => {
-      const there = names.filter((name) => infos.has(name));
-      if (!there.length) return null;
-      return h("div", {class: `command-group g-${group}`, role: "group", "aria-label": t(`control.${group}`)}, h("span", {class: "legend"}, t(`control.${group}`)), h("div", {class: "buttons"}, there.map((name) => {
-        const info = infos.get(name);
-        const button = h("button", {class: `command k-${name}`, on: {click: () => (name === api.STOP ? this.#stop(info) : this.#ask(info))}}, this.#label(info));
-        this.#buttons.set(name, button);
-        return button;
-      })));
-    }));
+    put(
+      this.groups,
+      groups.map(([group, names]) => {
+        const there = names.filter((name) => infos.has(name));
+        if (!there.length) return null;
+        return h(
+          "div",
+          {class: `command-group g-${group}`, role: "group", "aria-label": t(`control.${group}`)},
+          h("span", {class: "legend"}, t(`control.${group}`)),
+          h(
+            "div",
+            {class: "buttons"},
+            there.map((name) => {
+              const info = infos.get(name);
+              const button = h(
+                "button",
+                {class: `command k-${name}`, on: {click: () => (name === api.STOP ? this.#stop(info) : this.#ask(info))}},
+                this.#label(info),
+              );
+              this.#buttons.set(name, button);
+              return button;
+            }),
+          ),
+        );
+      }),
+    );
     const withheld = Object.keys(this.#details.withheld);
-    if (withheld.length) this.groups.append(h("p", {class: "muted withheld"}, t(infos.size ? "control.withheld_some" : "control.withheld", {commands: withheld.map((name) => tOr(`command.${name}`, name)).join(", ")})));
+    if (withheld.length)
+      this.groups.append(
+        h(
+          "p",
+          {class: "muted withheld"},
+          t(infos.size ? "control.withheld_some" : "control.withheld", {commands: withheld.map((name) => tOr(`command.${name}`, name)).join(", ")}),
+        ),
+      );
     else if (!infos.size) put(this.groups, h("p", {class: "muted"}, t("control.none")));
   }
 
@@ -197,8 +239,14 @@ export class Control {
   #settle() {
     const reason = this.reason();
     const stop = this.reason("stop");
-    const text = reason && [t(stop === null && this.#buttons.has(api.STOP) ? "why.blocked_but_stop" : "why.blocked", {why: reason.text}),
-      this.#mayOverride(reason.code) ? t("why.anyway") : ""].filter(Boolean).join(" ");
+    const text =
+      reason &&
+      [
+        t(stop === null && this.#buttons.has(api.STOP) ? "why.blocked_but_stop" : "why.blocked", {why: reason.text}),
+        this.#mayOverride(reason.code) ? t("why.anyway") : "",
+      ]
+        .filter(Boolean)
+        .join(" ");
     this.why.hidden = reason === null;
     if (text !== null && this.why.textContent !== text) put(this.why, icon(reason.code === "locked" ? "lock" : "unknown"), h("span", {}, text));
     for (const [name, button] of this.#buttons) {
@@ -253,25 +301,46 @@ export class Control {
     const mode = this.#live?.mode;
     const command = this.#label(info);
     const facts = [
-      [t("dialog.device"), `${this.name}`], [t("dialog.hostid"), row.hostid], [t("dialog.command"), command],
-      [t("dialog.now"), [mode ? t(`mode.${mode}`) : t("mode.unknown"), this.#live?.engine_state ? titled(this.#live.engine_state) : t("turns.unknown")].join(" · ")],
+      [t("dialog.device"), `${this.name}`],
+      [t("dialog.hostid"), row.hostid],
+      [t("dialog.command"), command],
+      [
+        t("dialog.now"),
+        [mode ? t(`mode.${mode}`) : t("mode.unknown"), this.#live?.engine_state ? titled(this.#live.engine_state) : t("turns.unknown")].join(" · "),
+      ],
       ...(override ? this.#overridden(override) : []),
     ];
     const caution = (text) => h("p", {class: "caution"}, icon("warning"), h("span", {}, text));
     const text = [
-      h("dl", {class: "facts"}, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+      h(
+        "dl",
+        {class: "facts"},
+        facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+      ),
       override ? caution(t(`override.${override}`)) : null,
       DANGEROUS.has(info.name) ? caution(tOr(`caution.${info.name}`, t("caution.any"))) : null,
       info.only_in_mode && mode !== info.only_in_mode ? caution(t("caution.only_in_mode", {mode: t(`mode.${info.only_in_mode}`)})) : null,
     ];
     const [title, yes] = override ? ["override.title", "override.yes"] : ["dialog.title", "dialog.send"];
-    return confirm({title: t(title, {command, device: this.name}), text, yes: t(yes, {command}), danger: override !== null || DANGEROUS.has(info.name), signal: this.signal});
+    return confirm({
+      title: t(title, {command, device: this.name}),
+      text,
+      yes: t(yes, {command}),
+      danger: override !== null || DANGEROUS.has(info.name),
+      signal: this.signal,
+    });
   }
 
   /** What is overridden, since when, and by which address it was said. */
   #overridden(code) {
     const report = code === "remote_inhibited" ? this.#live.input_reports.remote_inhibited : null;
-    const [what, at, address] = report ? [inputTitle("remote_inhibited"), report.said_at, report.address] : [t("quality.stale"), this.#live.at, this.#details.row.address];
-    return [[t("override.what"), what], [t("override.said"), when(at)], [t("override.address"), address || t("doubt.no_home")]];
+    const [what, at, address] = report
+      ? [inputTitle("remote_inhibited"), report.said_at, report.address]
+      : [t("quality.stale"), this.#live.at, this.#details.row.address];
+    return [
+      [t("override.what"), what],
+      [t("override.said"), when(at)],
+      [t("override.address"), address || t("doubt.no_home")],
+    ];
   }
 }

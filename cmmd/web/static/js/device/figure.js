@@ -18,7 +18,10 @@ const local = (at) => new Date(at - new Date(at).getTimezoneOffset() * 60_000).t
  */
 export function longestStep({counts, width}, interval = null) {
   const places = counts.flatMap((count, place) => (count ? [place] : []));
-  const steps = places.slice(1).map((place, index) => place - places[index]).sort((a, b) => b - a);
+  const steps = places
+    .slice(1)
+    .map((place, index) => place - places[index])
+    .sort((a, b) => b - a);
   const enough = Math.min(5, Math.floor(steps.length / 2) + 1); // fewer are rare
   const usual = steps.find((step, index) => step <= 1.5 * (steps[index + enough - 1] ?? 0)) ?? steps[Math.floor(steps.length / 2)];
   // readings of an interval lie in buckets up to one more apart than it is long
@@ -31,7 +34,8 @@ export function stretches(values, counts, longest) {
   let before = -Infinity;
   counts.forEach((count, place) => {
     if (!count) return;
-    if (values[place] === null) before = -Infinity; // a reading in which it was not known is a gap, too
+    if (values[place] === null)
+      before = -Infinity; // a reading in which it was not known is a gap, too
     else {
       if (place - before > longest) found.push([]);
       found.at(-1).push(place);
@@ -69,28 +73,72 @@ export function figure(answer, titles, element, interval = null) {
     const title = (titles.get(series.name) ?? series.name).replaceAll("<", "&lt;"); // Plotly takes some HTML
     const all = stretches(series.mean, counts, longest);
     if (series.min.some((low, place) => low !== null && series.max[place] !== low)) {
-      data.push({...common, ...drawn(band(series.min, series.max, all)), line: {width: 0, color}, fill: "toself", fillcolor: `${color}33`, hoverinfo: "skip", showlegend: false, legendgroup: series.name});
+      data.push({
+        ...common,
+        ...drawn(band(series.min, series.max, all)),
+        line: {width: 0, color},
+        fill: "toself",
+        fillcolor: `${color}33`,
+        hoverinfo: "skip",
+        showlegend: false,
+        legendgroup: series.name,
+      });
     }
     const few = all.flat().length < FEW;
     const dots = all.flatMap((stretch, index) => [...(index ? [0] : []), ...stretch.map(() => (few || stretch.length === 1 ? DOT_PX : 0))]);
     const dotted = dots.some(Boolean); // a line through one point is not to be seen
-    data.push({...common, ...drawn(all.flatMap((stretch, index) => [...(index ? [null] : []), ...stretch.map((place) => [place, series.mean[place]])])),
-      mode: dotted ? "lines+markers" : "lines", marker: {size: few ? DOT_PX : dots, color}, name: title, legendgroup: series.name, line: {width: 2, color, dash: DASHES[Math.floor(place / 2) % DASHES.length], shape: "linear"},
-      hovertemplate: `%{y} ${series.unit}<extra>${title}</extra>`});
+    data.push({
+      ...common,
+      ...drawn(all.flatMap((stretch, index) => [...(index ? [null] : []), ...stretch.map((place) => [place, series.mean[place]])])),
+      mode: dotted ? "lines+markers" : "lines",
+      marker: {size: few ? DOT_PX : dots, color},
+      name: title,
+      legendgroup: series.name,
+      line: {width: 2, color, dash: DASHES[Math.floor(place / 2) % DASHES.length], shape: "linear"},
+      hovertemplate: `%{y} ${series.unit}<extra>${title}</extra>`,
+    });
   });
   const gap = units.length > 1 ? 0.09 / units.length + 0.02 : 0;
   const part = (1 - gap * (units.length - 1)) / units.length;
-  const axes = Object.fromEntries(units.map((unit, place) => {
-    const top = 1 - place * (part + gap);
-    return [`yaxis${place ? place + 1 : ""}`, {
-      domain: [Math.max(0, top - part), top], title: {text: unit, standoff: 6}, gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, fixedrange: true,
-    }];
-  }));
+  const axes = Object.fromEntries(
+    units.map((unit, place) => {
+      const top = 1 - place * (part + gap);
+      return [
+        `yaxis${place ? place + 1 : ""}`,
+        {
+          domain: [Math.max(0, top - part), top],
+          title: {text: unit, standoff: 6},
+          gridcolor: line,
+          zerolinecolor: line,
+          linecolor: line,
+          automargin: true,
+          fixedrange: true,
+        },
+      ];
+    }),
+  );
   const layout = {
-    height: CHART_PX * units.length + 110, margin: {l: 56, r: 14, t: 40, b: 40}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: {family: getComputedStyle(element).fontFamily, size: 13, color: ink}, hovermode: "x unified", hoverlabel: {bgcolor: variable("--surface"), bordercolor: line, font: {color: ink}},
-    legend: {orientation: "h", y: 1 + 12 / (CHART_PX * units.length), yanchor: "bottom", x: 0}, showlegend: true, dragmode: false,
-    xaxis: {type: "date", range: [local(since), local(answer.until)], tickangle: 0, nticks: Math.max(2, Math.min(10, Math.floor(element.clientWidth / 110))), gridcolor: line, linecolor: line, anchor: units.length > 1 ? `y${units.length}` : "y", fixedrange: true}, ...axes,
+    height: CHART_PX * units.length + 110,
+    margin: {l: 56, r: 14, t: 40, b: 40},
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: {family: getComputedStyle(element).fontFamily, size: 13, color: ink},
+    hovermode: "x unified",
+    hoverlabel: {bgcolor: variable("--surface"), bordercolor: line, font: {color: ink}},
+    legend: {orientation: "h", y: 1 + 12 / (CHART_PX * units.length), yanchor: "bottom", x: 0},
+    showlegend: true,
+    dragmode: false,
+    xaxis: {
+      type: "date",
+      range: [local(since), local(answer.until)],
+      tickangle: 0,
+      nticks: Math.max(2, Math.min(10, Math.floor(element.clientWidth / 110))),
+      gridcolor: line,
+      linecolor: line,
+      anchor: units.length > 1 ? `y${units.length}` : "y",
+      fixedrange: true,
+    },
+    ...axes,
   };
   return {data, layout};
 }

@@ -41,10 +41,14 @@ export class Gauges {
     const there = GAUGES.filter(([name]) => points.has(name));
     if (there.map(([name]) => name).join() !== [...this.#gauges.keys()].join()) {
       this.#gauges = new Map(there.map(([name, low, high]) => [name, makeGauge(points.get(name), low, high)]));
-      put(this.element, [...this.#gauges.values()].map((one) => one.element));
+      put(
+        this.element,
+        [...this.#gauges.values()].map((one) => one.element),
+      );
     }
     for (const [name, low, high, decimals, pattern] of there) {
-      const worst = live.signals.filter((one) => one.active && one.severity in ORDER && pattern.test(one.name))
+      const worst = live.signals
+        .filter((one) => one.active && one.severity in ORDER && pattern.test(one.name))
         .sort((a, b) => ORDER[a.severity] - ORDER[b.severity])[0];
       fillGauge(this.#gauges.get(name), points.get(name), low, high, decimals, worst);
     }
@@ -56,10 +60,22 @@ function makeGauge(point, low, high) {
   const value = s("text", {class: "value", x: 50, y: 54});
   const unit = s("text", {class: "unit", x: 50, y: 70}, point.unit);
   const note = h("span", {class: "note"});
-  const element = h("div", {class: "gauge"},
-    s("svg", {viewBox: "0 4 100 82", "aria-hidden": "true", focusable: "false"}, s("path", {class: "track", d: arc(0, 1)}), filled, value, unit,
-      s("text", {class: "end", x: 17, y: 84}, low), high === null ? null : s("text", {class: "end", x: 83, y: 84}, high)),
-    h("span", {class: "name"}, titled(point.title)), note);
+  const element = h(
+    "div",
+    {class: "gauge"},
+    s(
+      "svg",
+      {viewBox: "0 4 100 82", "aria-hidden": "true", focusable: "false"},
+      s("path", {class: "track", d: arc(0, 1)}),
+      filled,
+      value,
+      unit,
+      s("text", {class: "end", x: 17, y: 84}, low),
+      high === null ? null : s("text", {class: "end", x: 83, y: 84}, high),
+    ),
+    h("span", {class: "name"}, titled(point.title)),
+    note,
+  );
   const spoken = h("span", {class: "hidden"});
   element.append(spoken);
   return {element, filled, value, note, spoken, most: 0};

@@ -26,8 +26,31 @@ export class Pages {
     this.body = h("tbody", {});
     this.more = h("button", {hidden: true, on: {click: () => this.#older()}}, t("list.older"));
     this.note = h("p", {class: "muted", role: "status"}, t("list.loading"));
-    this.element = h("div", {}, h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": label},
-      h("table", {class: "list"}, h("caption", {class: "hidden"}, label), h("thead", {}, h("tr", {}, heads.map((head) => h("th", {scope: "col"}, head)))), this.body)), this.note, this.more);
+    this.element = h(
+      "div",
+      {},
+      h(
+        "div",
+        {class: "scroll", tabindex: "0", role: "region", "aria-label": label},
+        h(
+          "table",
+          {class: "list"},
+          h("caption", {class: "hidden"}, label),
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              heads.map((head) => h("th", {scope: "col"}, head)),
+            ),
+          ),
+          this.body,
+        ),
+      ),
+      this.note,
+      this.more,
+    );
     this.soon = throttled(1000, () => this.refresh());
   }
 
@@ -87,7 +110,10 @@ export function eventList(hostid) {
       const {events, next} = await api.events({...asked, hostid}, signal);
       return {records: events, next};
     },
-    row: eventRow, heads: [t("list.at"), t("list.what"), t("list.details")], label: t("tab.events"), nothing: t("list.no_events"),
+    row: eventRow,
+    heads: [t("list.at"), t("list.what"), t("list.details")],
+    label: t("tab.events"),
+    nothing: t("list.no_events"),
   });
 }
 
@@ -98,9 +124,15 @@ function eventRow(event) {
 function eventTitle({kind, details}) {
   if (kind.startsWith("alarm_")) return [icon(details.severity), " ", t(`event.${kind}`, {title: titled(details.title)})];
   if (kind === "mode_changed") return t("event.mode_changed", {before: t(`mode.${details.before}`), after: t(`mode.${details.after}`)});
-  if (kind === "breaker_changed") return t(details.closed ? "event.breaker_closed" : "event.breaker_opened", {breaker: t(`diagram.${details.breaker}_breaker`)});
-  if (kind === "commanded") return t("event.commanded", {command: tOr(`command.${details.name}`, tOr(`kind.${details.name}`, details.name)), outcome: t(`outcome.${String(details.outcome).replaceAll(" ", "_")}`)});
-  if (kind === "setting_changed") return t("event.setting_changed", {setting: t(`setting.${details.setting}`), before: settingValue(details.before), after: settingValue(details.after)});
+  if (kind === "breaker_changed")
+    return t(details.closed ? "event.breaker_closed" : "event.breaker_opened", {breaker: t(`diagram.${details.breaker}_breaker`)});
+  if (kind === "commanded")
+    return t("event.commanded", {
+      command: tOr(`command.${details.name}`, tOr(`kind.${details.name}`, details.name)),
+      outcome: t(`outcome.${String(details.outcome).replaceAll(" ", "_")}`),
+    });
+  if (kind === "setting_changed")
+    return t("event.setting_changed", {setting: t(`setting.${details.setting}`), before: settingValue(details.before), after: settingValue(details.after)});
   if (kind === "input_cleared") return t("event.input_cleared", {input: inputTitle(details.input)});
   return tOr(`event.${kind}`, kind);
 }
@@ -131,10 +163,24 @@ export function commandList(hostid, fleet, infos) {
       const {commands, next} = await api.commands({...asked, hostid}, signal);
       return {records: commands, next};
     },
-    row: (command) => h("tr", {}, h("td", {class: "time"}, moment(command.accepted_at)),
-      h("td", {}, commandName(command, infos()), command.name === null && command.kind === "modbus" ? h("code", {class: "frame"}, command.request) : null),
-      h("td", {}, outcomeTag(command), " ", confirmedTag(command, fleet.now(), infos().find((one) => one.name === command.name)?.confirmable ?? command.kind === "reset")),
-      h("td", {class: "muted"}, command.requester), h("td", {class: "muted reply"}, command.reply ?? "")),
-    heads: [t("list.at"), t("list.command"), t("list.outcome"), t("list.requester"), t("list.reply")], label: t("tab.commands"), nothing: t("list.no_commands"),
+    row: (command) =>
+      h(
+        "tr",
+        {},
+        h("td", {class: "time"}, moment(command.accepted_at)),
+        h("td", {}, commandName(command, infos()), command.name === null && command.kind === "modbus" ? h("code", {class: "frame"}, command.request) : null),
+        h(
+          "td",
+          {},
+          outcomeTag(command),
+          " ",
+          confirmedTag(command, fleet.now(), infos().find((one) => one.name === command.name)?.confirmable ?? command.kind === "reset"),
+        ),
+        h("td", {class: "muted"}, command.requester),
+        h("td", {class: "muted reply"}, command.reply ?? ""),
+      ),
+    heads: [t("list.at"), t("list.command"), t("list.outcome"), t("list.requester"), t("list.reply")],
+    label: t("tab.commands"),
+    nothing: t("list.no_commands"),
   });
 }

@@ -38,7 +38,12 @@ export function outcomeTag(command) {
 /** Whether it was seen in uploads, as a mark with words; null: nobody can tell. */
 export function confirmedTag(command, now, confirmable = true) {
   if (command.confirmed !== null) {
-    return h("span", {class: `tag o-${command.confirmed ? "yes" : "no"}`}, icon(command.confirmed ? "ok" : "warning"), t(command.confirmed ? "confirmed.yes" : "confirmed.no"));
+    return h(
+      "span",
+      {class: `tag o-${command.confirmed ? "yes" : "no"}`},
+      icon(command.confirmed ? "ok" : "warning"),
+      t(command.confirmed ? "confirmed.yes" : "confirmed.no"),
+    );
   }
   if (!confirmable || !watching(command, now)) return null;
   return h("span", {class: "tag o-wait"}, icon("wait"), t("confirmed.wait"));

@@ -27,16 +27,31 @@ export class Raw {
     const last = address + values.length - 1;
     const rows = [];
     for (let from = Math.floor(address / PER_ROW) * PER_ROW; from <= last; from += PER_ROW) {
-      rows.push(h("tr", {}, h("th", {scope: "row"}, from), Array.from({length: PER_ROW}, (_, column) => {
-        const place = from + column - address;
-        if (place < 0 || place >= values.length) return h("td", {class: "outside"});
-        const value = values[place];
-        return h("td", {class: value === null ? "unknown" : value ? "set" : ""}, value === null ? "?" : this.#text(value, code));
-      })));
+      rows.push(
+        h(
+          "tr",
+          {},
+          h("th", {scope: "row"}, from),
+          Array.from({length: PER_ROW}, (_, column) => {
+            const place = from + column - address;
+            if (place < 0 || place >= values.length) return h("td", {class: "outside"});
+            const value = values[place];
+            return h("td", {class: value === null ? "unknown" : value ? "set" : ""}, value === null ? "?" : this.#text(value, code));
+          }),
+        ),
+      );
     }
-    const head = h("tr", {}, h("td", {}), Array.from({length: PER_ROW}, (_, column) => h("th", {scope: "col"}, `+${column}`)));
-    return h("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": t(`raw.function_${code}`)},
-      h("table", {class: "registers"}, h("caption", {}, `${t(`raw.function_${code}`)} ${address}–${last}`), h("thead", {}, head), h("tbody", {}, rows)));
+    const head = h(
+      "tr",
+      {},
+      h("td", {}),
+      Array.from({length: PER_ROW}, (_, column) => h("th", {scope: "col"}, `+${column}`)),
+    );
+    return h(
+      "div",
+      {class: "scroll", tabindex: "0", role: "region", "aria-label": t(`raw.function_${code}`)},
+      h("table", {class: "registers"}, h("caption", {}, `${t(`raw.function_${code}`)} ${address}–${last}`), h("thead", {}, head), h("tbody", {}, rows)),
+    );
   }
 
   #text(value, code) {

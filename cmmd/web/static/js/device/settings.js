@@ -8,7 +8,11 @@ import {t, tOr, titled} from "../i18n.js";
 import {may} from "../session.js";
 import {why} from "../why.js";
 
-const NUMBERS = [["history_interval", 1, 86_400, "any", "s"], ["online_rate", 100, 86_400_000, "1", "ms"], ["offline_rate", 100, 86_400_000, "1", "ms"]];
+const NUMBERS = [
+  ["history_interval", 1, 86_400, "any", "s"],
+  ["online_rate", 100, 86_400_000, "1", "ms"],
+  ["offline_rate", 100, 86_400_000, "1", "ms"],
+];
 const CHOICES = {data_mode: [0, 1], set_port: [0, 1, 2, 3, 4], set_baud: [0, 1, 2]};
 const BAUD = ["9600", "19200", "115200"];
 
@@ -55,17 +59,52 @@ export class SettingsForm {
     };
     // What is set is a choice in any case, also where nobody offers it any more: else saving something else would change it.
     const offered = (choices, chosen) => (chosen === null || choices.some(([value]) => value === chosen) ? choices : [...choices, [chosen, String(chosen)]]);
-    const select = (name, choices, chosen) => h("select", {id: `set-${name}`, disabled: locked},
-      h("option", {value: ""}, t("setting.default")), offered(choices, chosen).map(([value, text]) => h("option", {value: String(value), selected: String(value) === String(chosen)}, text)));
+    const select = (name, choices, chosen) =>
+      h(
+        "select",
+        {id: `set-${name}`, disabled: locked},
+        h("option", {value: ""}, t("setting.default")),
+        offered(choices, chosen).map(([value, text]) => h("option", {value: String(value), selected: String(value) === String(chosen)}, text)),
+      );
     const enabled = h("input", {type: "checkbox", id: "set-enabled", checked: settings.enabled, disabled: locked});
-    put(this.#form, h("h3", {}, t("settings.title")), locked ? h("p", {class: "why"}, t("settings.locked")) : null,
-      NUMBERS.map(([name, min, max, step, unit]) => add(name, h("input", {id: `set-${name}`, type: "number", min, max, step, placeholder: t("setting.default"), value: settings[name] ?? "", disabled: locked}), unit)),
-      Object.entries(CHOICES).map(([name, values]) => add(name, select(name, values.map((value) => [value, name === "set_baud" ? `${BAUD[value]} bit/s` : t(`setting.${name}.${value}`)]), settings[name]))),
-      add("profile", select("profile", profiles.map((one) => [one.name, titled(one.title)]), settings.profile)),
-      add("read_as", h("input", {id: "set-read_as", type: "text", maxlength: 200, placeholder: t("setting.default"), value: settings.read_as ?? "", disabled: locked})),
+    put(
+      this.#form,
+      h("h3", {}, t("settings.title")),
+      locked ? h("p", {class: "why"}, t("settings.locked")) : null,
+      NUMBERS.map(([name, min, max, step, unit]) =>
+        add(
+          name,
+          h("input", {id: `set-${name}`, type: "number", min, max, step, placeholder: t("setting.default"), value: settings[name] ?? "", disabled: locked}),
+          unit,
+        ),
+      ),
+      Object.entries(CHOICES).map(([name, values]) =>
+        add(
+          name,
+          select(
+            name,
+            values.map((value) => [value, name === "set_baud" ? `${BAUD[value]} bit/s` : t(`setting.${name}.${value}`)]),
+            settings[name],
+          ),
+        ),
+      ),
+      add(
+        "profile",
+        select(
+          "profile",
+          profiles.map((one) => [one.name, titled(one.title)]),
+          settings.profile,
+        ),
+      ),
+      add(
+        "read_as",
+        h("input", {id: "set-read_as", type: "text", maxlength: 200, placeholder: t("setting.default"), value: settings.read_as ?? "", disabled: locked}),
+      ),
       h("div", {class: "field row"}, h("span", {}), h("label", {class: "check"}, enabled, t("setting.enabled"))),
-      h("p", {class: "muted"}, t("settings.when")), this.#told,
-      locked ? null : h("div", {class: "buttons"}, h("button", {class: "primary", type: "submit"}, t("settings.save"))));
+      h("p", {class: "muted"}, t("settings.when")),
+      this.#told,
+      locked ? null : h("div", {class: "buttons"}, h("button", {class: "primary", type: "submit"}, t("settings.save"))),
+    );
     this.#inputs.set("enabled", enabled);
   }
 
@@ -73,7 +112,17 @@ export class SettingsForm {
     event.preventDefault();
     const changes = changed(this.#inputs, JSON.parse(this.#settings));
     if (!Object.keys(changes).length) return put(this.#told, t("settings.unchanged"));
-    if (changes.enabled === false && !(await confirm({title: t("settings.disable", {device: this.#control.name}), text: h("p", {}, t("settings.disable.means")), yes: t("settings.disable.yes"), danger: true, signal: this.#control.signal}))) return;
+    if (
+      changes.enabled === false &&
+      !(await confirm({
+        title: t("settings.disable", {device: this.#control.name}),
+        text: h("p", {}, t("settings.disable.means")),
+        yes: t("settings.disable.yes"),
+        danger: true,
+        signal: this.#control.signal,
+      }))
+    )
+      return;
     put(this.#told);
     try {
       this.changed(await api.changeSettings(this.#hostid, changes));
@@ -89,8 +138,12 @@ export class SettingsForm {
   #showModule({row}) {
     const disabled = !may("operator") || !row.online;
     if (this.#module.firstChild && this.#module.querySelector("button").disabled === disabled) return;
-    put(this.#module, h("h3", {}, t("reset.title")), h("p", {}, t("reset.means")),
-      h("button", {disabled, on: {click: () => this.#control.reset()}}, t("reset.yes")));
+    put(
+      this.#module,
+      h("h3", {}, t("reset.title")),
+      h("p", {}, t("reset.means")),
+      h("button", {disabled, on: {click: () => this.#control.reset()}}, t("reset.yes")),
+    );
   }
 
   #showFacts(details) {
@@ -102,7 +155,8 @@ export class SettingsForm {
 function changed(inputs, settings) {
   const changes = {};
   for (const [name, input] of inputs) {
-    const value = input.type === "checkbox" ? input.checked : input.value === "" ? null : ["profile", "read_as"].includes(name) ? input.value : Number(input.value);
+    const value =
+      input.type === "checkbox" ? input.checked : input.value === "" ? null : ["profile", "read_as"].includes(name) ? input.value : Number(input.value);
     if (value !== settings[name]) changes[name] = value;
   }
   return changes;
@@ -118,11 +172,26 @@ function facts(details) {
   const {row} = details;
   const place = details.wgs84_latitude === null ? null : `${details.wgs84_latitude.toFixed(5)}, ${details.wgs84_longitude.toFixed(5)}`;
   const list = [
-    ["hostid", row.hostid], ["number", row.number], ["moduletype", row.moduletype], ["profile", row.profile], ["registered", moment(details.registered_at)],
-    ["login", moment(row.last_login_at)], ["address", details.sessions.join(", ") || null],
+    ["hostid", row.hostid],
+    ["number", row.number],
+    ["moduletype", row.moduletype],
+    ["profile", row.profile],
+    ["registered", moment(details.registered_at)],
+    ["login", moment(row.last_login_at)],
+    ["address", details.sessions.join(", ") || null],
     ["port", details.module_port === null ? null : tOr(`setting.set_port.${details.module_port}`, details.module_port)],
     ["baud", details.module_baud === null ? null : `${BAUD[details.module_baud] ?? details.module_baud} bit/s`],
-    ["place", place], ["altitude", details.altitude], ["read", details.hypotheses.map(readAs).join("; ")], ["plan", details.para_command.replaceAll(";", " ")],
+    ["place", place],
+    ["altitude", details.altitude],
+    ["read", details.hypotheses.map(readAs).join("; ")],
+    ["plan", details.para_command.replaceAll(";", " ")],
   ];
-  return h("dl", {class: "facts"}, list.map(([name, value]) => [h("dt", {}, t(`about.${name}`)), h("dd", {class: ["hostid", "plan"].includes(name) ? "mono" : ""}, value === null || value === "" ? "–" : titled(String(value)))]));
+  return h(
+    "dl",
+    {class: "facts"},
+    list.map(([name, value]) => [
+      h("dt", {}, t(`about.${name}`)),
+      h("dd", {class: ["hostid", "plan"].includes(name) ? "mono" : ""}, value === null || value === "" ? "–" : titled(String(value))),
+    ]),
+  );
 }

@@ -67,8 +67,7 @@ export class Track {
 
   /** Whether what is shown is our own, and not long over. */
   #keeps() {
-    return this.#last !== null && this.#last.number === this.#mine
-      && (this.#last.outcome === null || this.#fleet.now() - this.#last.ended_at < KEPT_MS);
+    return this.#last !== null && this.#last.number === this.#mine && (this.#last.outcome === null || this.#fleet.now() - this.#last.ended_at < KEPT_MS);
   }
 
   /** The page asks how the genset is, until what this gives is called. */
@@ -131,7 +130,11 @@ export class Track {
   /** It must be read: where the page is gone meanwhile, in a window of its own. */
   #shout() {
     this.element.scrollIntoView({block: "center"});
-    if (this.#signal.aborted) notice({title: t("stop.failed", {device: this.#device().row.hostname || this.#device().row.hostid}), text: this.#failures().map(([, text]) => h("p", {}, text))});
+    if (this.#signal.aborted)
+      notice({
+        title: t("stop.failed", {device: this.#device().row.hostname || this.#device().row.hostid}),
+        text: this.#failures().map(([, text]) => h("p", {}, text)),
+      });
   }
 
   /** What went wrong: [which mark, text] of each. */
@@ -219,7 +222,7 @@ export class Track {
   tick() {
     if (this.#other && !this.busy && !this.#problem && !this.#unknown && !this.#keeps()) this.#take(this.#other);
     if (this.busy) return;
-    if (this.#other || this.#last && (verdict(this.#last) === "wait" || watching(this.#last, this.#fleet.now() - 2000))) this.#tell();
+    if (this.#other || (this.#last && (verdict(this.#last) === "wait" || watching(this.#last, this.#fleet.now() - 2000)))) this.#tell();
   }
 
   #tell() {
@@ -232,26 +235,38 @@ export class Track {
     const key = JSON.stringify([failures, this.#anyway?.textContent, shown && [command, watching(command, this.#fleet.now())], this.#other]);
     if (key === this.told) return;
     this.told = key;
-    const lines = failures.map(([what, text], place) => h("p", {class: `tag o-${what}`, role: this.#loud ? "alert" : null},
-      icon(this.#loud ? "alarm" : what), h("span", {}, text), place ? null : this.#anyway));
-    mark(this.element, "data-bad", failures.length || shown && ["no", "unknown", "none"].includes(verdict(command)) ? "" : null);
+    const lines = failures.map(([what, text], place) =>
+      h("p", {class: `tag o-${what}`, role: this.#loud ? "alert" : null}, icon(this.#loud ? "alarm" : what), h("span", {}, text), place ? null : this.#anyway),
+    );
+    mark(this.element, "data-bad", failures.length || (shown && ["no", "unknown", "none"].includes(verdict(command))) ? "" : null);
     put(this.element, lines, shown ? this.#record(command, infos) : null, this.#others(infos));
   }
 
   #record(command, infos) {
     const info = infos.find((one) => one.name === command.name);
-    const cancel = verdict(command) === "wait" && command.sent_at === null && may("operator") && !this.#loud
-      ? h("button", {class: "small", on: {click: () => this.#cancel(command.number)}}, t("control.cancel")) : null;
-    return [h("h3", {}, t("control.last", {command: commandName(command, infos), time: clock(command.accepted_at)})),
+    const cancel =
+      verdict(command) === "wait" && command.sent_at === null && may("operator") && !this.#loud
+        ? h("button", {class: "small", on: {click: () => this.#cancel(command.number)}}, t("control.cancel"))
+        : null;
+    return [
+      h("h3", {}, t("control.last", {command: commandName(command, infos), time: clock(command.accepted_at)})),
       command.requester ? h("p", {class: "muted"}, t("control.by", {name: command.requester})) : null,
-      steps(command, this.#fleet.now(), info ? info.confirmable : command.kind === "reset"), cancel];
+      steps(command, this.#fleet.now(), info ? info.confirmable : command.kind === "reset"),
+      cancel,
+    ];
   }
 
   /** A line about what somebody else has asked for since. */
   #others(infos) {
     const other = this.#other;
     if (!other) return null;
-    return h("p", {class: "muted others"}, t("control.other", {command: commandName(other, infos), time: clock(other.accepted_at), name: other.requester}), " ", outcomeTag(other));
+    return h(
+      "p",
+      {class: "muted others"},
+      t("control.other", {command: commandName(other, infos), time: clock(other.accepted_at), name: other.requester}),
+      " ",
+      outcomeTag(other),
+    );
   }
 
   async #cancel(number) {

@@ -34,10 +34,15 @@ export class Values {
     this.points = h("div", {class: "groups"});
     this.signals = h("div", {class: "groups"});
     this.filter = h("input", {type: "checkbox", id: "only-active", checked: innerWidth < 700, on: {change: () => this.#sift()}});
-    this.element = h("div", {},
-      h("h3", {class: "hidden"}, t("values.points")), this.points,
+    this.element = h(
+      "div",
+      {},
+      h("h3", {class: "hidden"}, t("values.points")),
+      this.points,
       h("div", {class: "between"}, h("h3", {}, t("values.signals")), h("label", {class: "check"}, this.filter, t("values.only_active"))),
-      this.signals, this.none = h("p", {class: "muted", hidden: true}, t("values.none_active")));
+      this.signals,
+      (this.none = h("p", {class: "muted", hidden: true}, t("values.none_active"))),
+    );
   }
 
   show(live) {
@@ -61,23 +66,41 @@ export class Values {
   #build(live) {
     this.#cells.clear();
     this.#signals.clear();
-    put(this.points, grouped(live.points).map(([name, points]) => section(t(`group.${name}`), points.map((point) => {
-      const value = h("td", {class: "num"});
-      const quality = h("td", {class: "quality"});
-      const row = h("tr", {}, h("th", {scope: "row"}, titled(point.title)), value, quality);
-      this.#cells.set(point.name, {row, value, quality});
-      return row;
-    }))));
+    put(
+      this.points,
+      grouped(live.points).map(([name, points]) =>
+        section(
+          t(`group.${name}`),
+          points.map((point) => {
+            const value = h("td", {class: "num"});
+            const quality = h("td", {class: "quality"});
+            const row = h("tr", {}, h("th", {scope: "row"}, titled(point.title)), value, quality);
+            this.#cells.set(point.name, {row, value, quality});
+            return row;
+          }),
+        ),
+      ),
+    );
     if (!live.points.length) put(this.points, h("p", {class: "muted"}, t("values.no_profile")));
     const inputs = Object.keys(live.inputs).map((name) => ({name: `input ${name}`, title: inputTitle(name)}));
-    put(this.signals, SEVERITIES.map((severity) => [severity, live.signals.filter((one) => one.severity === severity)]).concat([["inputs", inputs]]).filter(([, all]) => all.length)
-      .map(([severity, all]) => section(t(`signals.${severity}`), all.map((signal) => {
-        const state = h("td", {class: "active"});
-        const said = severity === "inputs" ? h("small", {class: "muted"}) : null;
-        const row = h("tr", {data: {severity}}, h("th", {scope: "row"}, titled(signal.title), said), state);
-        this.#signals.set(signal.name, {row, state, said});
-        return row;
-      }))));
+    put(
+      this.signals,
+      SEVERITIES.map((severity) => [severity, live.signals.filter((one) => one.severity === severity)])
+        .concat([["inputs", inputs]])
+        .filter(([, all]) => all.length)
+        .map(([severity, all]) =>
+          section(
+            t(`signals.${severity}`),
+            all.map((signal) => {
+              const state = h("td", {class: "active"});
+              const said = severity === "inputs" ? h("small", {class: "muted"}) : null;
+              const row = h("tr", {data: {severity}}, h("th", {scope: "row"}, titled(signal.title), said), state);
+              this.#signals.set(signal.name, {row, state, said});
+              return row;
+            }),
+          ),
+        ),
+    );
   }
 
   #sift() {
@@ -95,11 +118,22 @@ const section = (title, rows) => h("section", {class: "group card"}, h("table", 
 
 function showPoint({row, value, quality}, point) {
   const shown = (one) => (one.word !== null ? titled(one.word) : `${number(one.value, 3)}${point.unit ? `\u00a0${point.unit}` : ""}`);
-  say(value, point.readings.length ? point.readings.map(shown).join(t("values.or")) : point.word !== null ? titled(point.word)
-    : point.value === null ? "–" : `${number(point.value, 3)}${point.unit ? `\u00a0${point.unit}` : ""}`);
+  say(
+    value,
+    point.readings.length
+      ? point.readings.map(shown).join(t("values.or"))
+      : point.word !== null
+        ? titled(point.word)
+        : point.value === null
+          ? "–"
+          : `${number(point.value, 3)}${point.unit ? `\u00a0${point.unit}` : ""}`,
+  );
   if (row.dataset.quality === point.quality) return;
   row.dataset.quality = point.quality;
-  put(quality, point.quality === "good" ? null : h("span", {class: "tag"}, icon(point.quality === "stale" ? "wait" : "unknown"), t(`quality.${point.quality}`)));
+  put(
+    quality,
+    point.quality === "good" ? null : h("span", {class: "tag"}, icon(point.quality === "stale" ? "wait" : "unknown"), t(`quality.${point.quality}`)),
+  );
 }
 
 function showSignal({row, state}, signal, old) {

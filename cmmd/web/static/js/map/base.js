@@ -110,7 +110,13 @@ export class TileLayer {
         wanted.add(key);
         let tile = this.#shown.get(key);
         if (!tile) {
-          tile = h("img", {alt: "", src: this.url.replace("{z}", zoom).replace("{x}", column).replace("{y}", row), referrerpolicy: "origin", decoding: "async", draggable: "false"});
+          tile = h("img", {
+            alt: "",
+            src: this.url.replace("{z}", zoom).replace("{x}", column).replace("{y}", row),
+            referrerpolicy: "origin",
+            decoding: "async",
+            draggable: "false",
+          });
           this.#shown.set(key, tile);
           this.element.append(tile);
         }

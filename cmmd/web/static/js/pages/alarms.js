@@ -53,20 +53,49 @@ export function alarmsPage({main, fleet, route}) {
       draw();
     },
   });
-  const more = h("button", {hidden: true, on: {click: () => {
-    pages++;
-    afresh();
-  }}}, t("list.more"));
+  const more = h(
+    "button",
+    {
+      hidden: true,
+      on: {
+        click: () => {
+          pages++;
+          afresh();
+        },
+      },
+    },
+    t("list.more"),
+  );
   const retry = h("button", {class: "small", on: {click: () => afresh()}}, t("try.again"));
-  const show = h("div", {class: "segments", role: "group", "aria-label": t("alarms.show")}, ["open", "all"].map((name) => h("button", {data: {name}, on: {click: () => ask({show: name})}}, t(`alarms.${name}`))));
+  const show = h(
+    "div",
+    {class: "segments", role: "group", "aria-label": t("alarms.show")},
+    ["open", "all"].map((name) => h("button", {data: {name}, on: {click: () => ask({show: name})}}, t(`alarms.${name}`))),
+  );
   const severity = select("severity", [["", t("alarms.any")], ...SEVERITIES.map((one) => [one, t(`severity.${one}`)])]);
-  const seen = select("seen", [["", t("alarms.any")], ["no", t("alarms.seen.no")], ["yes", t("alarms.seen.yes")]]);
+  const seen = select("seen", [
+    ["", t("alarms.any")],
+    ["no", t("alarms.seen.no")],
+    ["yes", t("alarms.seen.yes")],
+  ]);
   const search = h("input", {type: "search", id: "alarm-q", autocomplete: "off", spellcheck: "false", maxlength: LONGEST_Q});
   const typed = throttled(TYPING_MS, () => ask({q: search.value}));
   search.addEventListener("input", typed);
-  put(main, h("h1", {}, t("nav.alarms")), h("div", {class: "filters", role: "search", "aria-label": t("fleet.filters")},
-    show, h("div", {class: "field"}, h("label", {for: "severity"}, t("alarms.severity")), severity), h("div", {class: "field"}, h("label", {for: "seen"}, t("alarms.seen")), seen),
-    h("div", {class: "field grow"}, h("label", {for: "alarm-q"}, t("fleet.search")), search)), note, list.element, more);
+  put(
+    main,
+    h("h1", {}, t("nav.alarms")),
+    h(
+      "div",
+      {class: "filters", role: "search", "aria-label": t("fleet.filters")},
+      show,
+      h("div", {class: "field"}, h("label", {for: "severity"}, t("alarms.severity")), severity),
+      h("div", {class: "field"}, h("label", {for: "seen"}, t("alarms.seen")), seen),
+      h("div", {class: "field grow"}, h("label", {for: "alarm-q"}, t("fleet.search")), search),
+    ),
+    note,
+    list.element,
+    more,
+  );
 
   const nameOf = (hostid) => fleet.rows.get(hostid)?.hostname || hostid;
 
@@ -74,7 +103,11 @@ export function alarmsPage({main, fleet, route}) {
   const newest = (one) => (one.acknowledged_at === null && one.cleared_at === null && acknowledged.get(one.number)) || one;
 
   function select(name, choices) {
-    const element = h("select", {id: name}, choices.map(([value, text]) => h("option", {value}, text)));
+    const element = h(
+      "select",
+      {id: name},
+      choices.map(([value, text]) => h("option", {value}, text)),
+    );
     element.addEventListener("change", () => ask({[name]: element.value}));
     return element;
   }
@@ -102,8 +135,14 @@ export function alarmsPage({main, fleet, route}) {
 
   function fits(one) {
     const text = `${nameOf(one.hostid)}\n${one.hostid}\n${one.title}\n${one.signal}`.toLowerCase();
-    return (!asked.severity || one.severity === asked.severity) && (!asked.seen || ACKNOWLEDGED[asked.seen] === (one.acknowledged_at !== null))
-      && asked.q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+    return (
+      (!asked.severity || one.severity === asked.severity) &&
+      (!asked.seen || ACKNOWLEDGED[asked.seen] === (one.acknowledged_at !== null)) &&
+      asked.q
+        .toLowerCase()
+        .split(/\s+/)
+        .every((word) => text.includes(word))
+    );
   }
 
   // --- fetching ----------------------------------------------------------------------------------------------------
@@ -155,10 +194,18 @@ export function alarmsPage({main, fleet, route}) {
     const wanted = A_PAGE * pages;
     let page = null;
     for (let turn = 0; turn < pages && found.size < wanted && page?.next !== null; turn++) {
-      page = await api.alarms({
-        open, severity: asked.severity, acknowledged: ACKNOWLEDGED[asked.seen], q: asked.q.trim(), sort: open ? "urgency" : null,
-        limit: Math.min(MOST_AT_ONCE, wanted - found.size), after: page?.next,
-      }, signal);
+      page = await api.alarms(
+        {
+          open,
+          severity: asked.severity,
+          acknowledged: ACKNOWLEDGED[asked.seen],
+          q: asked.q.trim(),
+          sort: open ? "urgency" : null,
+          limit: Math.min(MOST_AT_ONCE, wanted - found.size),
+          after: page?.next,
+        },
+        signal,
+      );
       for (const one of page.alarms) found.set(one.number, newest(one));
     }
     return {alarms: [...found.values()], total: page.total, next: page.next};

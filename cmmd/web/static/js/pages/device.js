@@ -25,7 +25,16 @@ const PERIOD_MS = 3000; // between uploads, where nothing else is set
 const OLD_PERIODS = 5;
 const OLD_MS = [300_000, 60_000]; // at least, by what it uploads: changes only, or everything
 const MOST_ALARMS = 200;
-const DETAILED = new Set(["online", "offline", "profile_changed", "setting_changed", "device_registered", "device_locked", "device_unlocked", "session_taken_over"]);
+const DETAILED = new Set([
+  "online",
+  "offline",
+  "profile_changed",
+  "setting_changed",
+  "device_registered",
+  "device_locked",
+  "device_unlocked",
+  "session_taken_over",
+]);
 const AGAIN_MS = [1000, 30_000]; // alarms that could not be had are asked for again: first, and at the longest
 
 export function devicePage({main, fleet, route}) {
@@ -92,11 +101,15 @@ class DevicePage {
     fleet.addEventListener("all", () => this.#all(), {signal});
     fleet.addEventListener("rows", ({detail}) => this.#came(detail.findLast((row) => row.hostid === this.#hostid)), {signal});
     fleet.addEventListener("event", ({detail}) => detail.hostid === this.#hostid && this.#happened(detail), {signal});
-    fleet.addEventListener("command", ({detail}) => {
-      if (detail.hostid !== this.#hostid) return;
-      this.control.changed(detail);
-      if (this.tabs.chosen === "commands") this.commands.soon();
-    }, {signal});
+    fleet.addEventListener(
+      "command",
+      ({detail}) => {
+        if (detail.hostid !== this.#hostid) return;
+        this.control.changed(detail);
+        if (this.tabs.chosen === "commands") this.commands.soon();
+      },
+      {signal},
+    );
     this.ticking = setInterval(() => this.#tick(), 1000);
     this.seldom = setInterval(() => {
       if (document.hidden) return;
@@ -138,28 +151,50 @@ class DevicePage {
     this.sub = h("p", {class: "muted"});
     this.facts = h("ul", {class: "chips"});
     this.seen = h("p", {class: "seen"});
-    this.alarmList = new AlarmList({done: (now) => {
-      this.#alarms = this.#alarms?.map((one) => (one.number === now.number ? now : one)) ?? null;
-      this.#show();
-    }});
+    this.alarmList = new AlarmList({
+      done: (now) => {
+        this.#alarms = this.#alarms?.map((one) => (one.number === now.number ? now : one)) ?? null;
+        this.#show();
+      },
+    });
     this.alarmNote = h("p", {class: "muted alarms-unknown", role: "status", hidden: true});
     this.tabs = new Tabs({
       label: t("device.tabs"),
       tabs: [
-        ["values", t("tab.values"), this.values.element], ["charts", t("tab.charts"), this.charts.element], ["events", t("tab.events"), this.events.element],
-        ["commands", t("tab.commands"), this.commands.element], ["settings", t("tab.settings"), this.settings.element], ["raw", t("tab.raw"), this.raw.element],
+        ["values", t("tab.values"), this.values.element],
+        ["charts", t("tab.charts"), this.charts.element],
+        ["events", t("tab.events"), this.events.element],
+        ["commands", t("tab.commands"), this.commands.element],
+        ["settings", t("tab.settings"), this.settings.element],
+        ["raw", t("tab.raw"), this.raw.element],
       ],
       choose: (name) => this.#chosen(name),
     });
     this.body = [
-      h("header", {class: "device-head"}, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("div", {class: "between"}, h("div", {}, this.title, this.sub), this.seen), this.facts),
+      h(
+        "header",
+        {class: "device-head"},
+        h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)),
+        h("div", {class: "between"}, h("div", {}, this.title, this.sub), this.seen),
+        this.facts,
+      ),
       this.beside.element,
-      h("div", {class: "overview"},
+      h(
+        "div",
+        {class: "overview"},
         h("section", {class: "card line", "aria-labelledby": "line-title"}, h("h2", {id: "line-title"}, t("device.line")), this.diagram.element),
         this.control.element,
-        h("section", {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"}, h("h2", {id: "alarms-title"}, t("nav.alarms")), this.alarmNote, this.alarmList.element),
-        h("section", {class: "card gauges-card", "aria-labelledby": "gauges-title"}, h("h2", {id: "gauges-title"}, t("device.gauges")), this.gauges.element)),
-      h("h2", {class: "hidden"}, t("device.tabs")), this.tabs.element,
+        h(
+          "section",
+          {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"},
+          h("h2", {id: "alarms-title"}, t("nav.alarms")),
+          this.alarmNote,
+          this.alarmList.element,
+        ),
+        h("section", {class: "card gauges-card", "aria-labelledby": "gauges-title"}, h("h2", {id: "gauges-title"}, t("device.gauges")), this.gauges.element),
+      ),
+      h("h2", {class: "hidden"}, t("device.tabs")),
+      this.tabs.element,
     ];
     this.asked = route.path[2] ?? "values";
   }
@@ -193,9 +228,14 @@ class DevicePage {
       if (error.name === "AbortError" || error instanceof api.NoAnswer) return; // what is shown goes old, and says so
       if (!(error instanceof api.Refused)) throw error;
       if (error.status === 401) return;
-      if (this.#details && error.code !== "unknown_device" || this.refused === error.code) return;
+      if ((this.#details && error.code !== "unknown_device") || this.refused === error.code) return;
       this.refused = error.code;
-      put(this.#main, h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)), h("h1", {}, this.#hostid), h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: why(error)})));
+      put(
+        this.#main,
+        h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)),
+        h("h1", {}, this.#hostid),
+        h("p", {role: "alert"}, icon("warning"), t("error.refused", {why: why(error)})),
+      );
     }
   }
 
@@ -336,28 +376,47 @@ class DevicePage {
     // The state is the daemon's; where it has not told for a while, only an alarm still counts.
     const state = !live.online ? "offline" : told !== "alarm" && (told === "offline" || this.#late) ? "unknown" : told;
     const chip = (kind, ...children) => h("li", {class: `chip ${kind}`}, children);
-    const key = JSON.stringify([state, worst, live.mode, live.engine_state, row.enabled, live.inputs, live.stale, this.#late, live.completeness, live.packet_gaps]);
+    const key = JSON.stringify([
+      state,
+      worst,
+      live.mode,
+      live.engine_state,
+      row.enabled,
+      live.inputs,
+      live.stale,
+      this.#late,
+      live.completeness,
+      live.packet_gaps,
+    ]);
     if (key === this.chipped) return;
     this.chipped = key;
-    put(this.facts, chip(`s-${state}`, icon(state === "alarm" && worst === "shutdown" ? "shutdown" : state), t(`state.${state}`)),
+    put(
+      this.facts,
+      chip(`s-${state}`, icon(state === "alarm" && worst === "shutdown" ? "shutdown" : state), t(`state.${state}`)),
       chip("", h("span", {class: "muted"}, t("column.mode")), " ", h("b", {}, live.mode ? t(`mode.${live.mode}`) : t("mode.unknown"))),
       live.engine_state ? chip("", h("span", {class: "muted"}, t("column.engine")), " ", h("b", {}, titled(live.engine_state))) : null,
       row.enabled ? null : chip("bad", icon("no"), t("device.disabled")),
       this.#late ? chip("old", icon("wait"), t(`device.${this.#late}`)) : live.stale ? chip("old", icon("wait"), t("device.stale")) : null,
       live.inputs.remote_inhibited ? chip("old", icon("no"), t("device.inhibited")) : null,
-      live.completeness !== null && live.completeness < 0.9 ? chip("old", icon("unknown"), t("device.completeness", {n: Math.round(live.completeness * 100)})) : null,
-      live.packet_gaps ? chip("old", icon("unknown"), t("device.gaps", {n: live.packet_gaps})) : null);
+      live.completeness !== null && live.completeness < 0.9
+        ? chip("old", icon("unknown"), t("device.completeness", {n: Math.round(live.completeness * 100)}))
+        : null,
+      live.packet_gaps ? chip("old", icon("unknown"), t("device.gaps", {n: live.packet_gaps})) : null,
+    );
   }
 
   /** That no alarm is open is said only where the daemon says so, in its list and in the device's row. */
   #showAlarms() {
     const open = this.#row?.alarms ?? 0;
     const none = !this.#alarms?.length;
-    const unknown = this.#alarms === null || none && (open > 0 || this.#alarmError);
+    const unknown = this.#alarms === null || (none && (open > 0 || this.#alarmError));
     const error = this.#alarmError;
     const failed = error === null ? "" : error instanceof api.Refused ? t("error.refused", {why: why(error)}) : t("error.no_answer");
-    const text = unknown ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), failed].filter(Boolean).join(" ")
-      : error ? `${t("device.alarms.old")} ${failed}` : "";
+    const text = unknown
+      ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), failed].filter(Boolean).join(" ")
+      : error
+        ? `${t("device.alarms.old")} ${failed}`
+        : "";
     this.alarmList.element.hidden = Boolean(unknown);
     this.alarmNote.hidden = !text;
     if (this.alarmNote.textContent !== text) put(this.alarmNote, text ? [icon("warning"), h("span", {}, text)] : null);

@@ -41,35 +41,80 @@ export function fleetPage({main, fleet, route}) {
   const tiles = new Map();
   for (const state of ["", ...STATES]) {
     const value = h("strong", {}, "–");
-    const button = h("button", {class: `count s-${state || "all"}`, on: {click: () => ask({state: asked.state === state ? "" : state})}},
-      state ? icon(state) : null, value, h("span", {}, t(state ? `state.${state}` : "fleet.all")));
+    const button = h(
+      "button",
+      {class: `count s-${state || "all"}`, on: {click: () => ask({state: asked.state === state ? "" : state})}},
+      state ? icon(state) : null,
+      value,
+      h("span", {}, t(state ? `state.${state}` : "fleet.all")),
+    );
     tiles.set(state, {button, value});
     counts.append(button);
   }
 
   const search = h("input", {type: "search", id: "q", placeholder: t("fleet.search.hint"), spellcheck: "false", autocomplete: "off"});
-  search.addEventListener("input", throttled(120, () => ask({q: search.value})));
+  search.addEventListener(
+    "input",
+    throttled(120, () => ask({q: search.value})),
+  );
   const mode = select("mode", [["", t("fleet.any_mode")], ...MODES.map((name) => [name, t(`mode.${name}`)])], (value) => ask({mode: value}));
-  const only = select("only", [["", t("fleet.only.all")], ["alarms", t("fleet.only.alarms")], ["mains", t("fleet.only.mains")], ["fuel", t("fleet.only.fuel")], ["load", t("fleet.only.load")]],
-    (value) => ask({only: value}));
-  const sort = select("sort", COLUMNS.flatMap((name) => [[name, t(`column.${name}`)], [`-${name}`, `${t(`column.${name}`)} ↓`]]), (value) => ask({sort: value}));
+  const only = select(
+    "only",
+    [
+      ["", t("fleet.only.all")],
+      ["alarms", t("fleet.only.alarms")],
+      ["mains", t("fleet.only.mains")],
+      ["fuel", t("fleet.only.fuel")],
+      ["load", t("fleet.only.load")],
+    ],
+    (value) => ask({only: value}),
+  );
+  const sort = select(
+    "sort",
+    COLUMNS.flatMap((name) => [
+      [name, t(`column.${name}`)],
+      [`-${name}`, `${t(`column.${name}`)} ↓`],
+    ]),
+    (value) => ask({sort: value}),
+  );
   const clear = h("button", {class: "small", on: {click: () => ask({q: "", state: "", mode: "", only: ""})}}, t("fleet.clear"));
 
   const heads = new Map();
-  const head = h("div", {role: "row", class: "row head", "aria-rowindex": "1"}, COLUMNS.map((name) => {
-    const button = h("button", {on: {click: () => ask({sort: asked.sort === name ? `-${name}` : name})}}, t(`column.${name}`), h("span", {class: "arrow", "aria-hidden": "true"}));
-    const one = h("div", {role: "columnheader", class: `c-${name}`}, button);
-    heads.set(name, one);
-    return one;
-  }));
+  const head = h(
+    "div",
+    {role: "row", class: "row head", "aria-rowindex": "1"},
+    COLUMNS.map((name) => {
+      const button = h(
+        "button",
+        {on: {click: () => ask({sort: asked.sort === name ? `-${name}` : name})}},
+        t(`column.${name}`),
+        h("span", {class: "arrow", "aria-hidden": "true"}),
+      );
+      const one = h("div", {role: "columnheader", class: `c-${name}`}, button);
+      heads.set(name, one);
+      return one;
+    }),
+  );
   const body = h("div", {role: "rowgroup", class: "rows"});
   const table = h("div", {role: "table", class: "fleet-table", "aria-label": t("fleet.title")}, h("div", {role: "rowgroup", class: "heads"}, head), body);
   const empty = h("p", {class: "empty", hidden: true});
-  put(main, h("h1", {class: "hidden"}, t("fleet.title")), counts,
-    h("div", {class: "filters", role: "search", "aria-label": t("fleet.filters")},
+  put(
+    main,
+    h("h1", {class: "hidden"}, t("fleet.title")),
+    counts,
+    h(
+      "div",
+      {class: "filters", role: "search", "aria-label": t("fleet.filters")},
       h("div", {class: "field grow"}, h("label", {for: "q"}, t("fleet.search")), search),
-      field("mode", mode), field("only", only), field("sort", sort, "sort"), h("div", {class: "field end"}, clear)),
-    shown, table, empty);
+      field("mode", mode),
+      field("only", only),
+      field("sort", sort, "sort"),
+      h("div", {class: "field end"}, clear),
+    ),
+    shown,
+    table,
+    empty,
+  );
 
   const rows = new Rows({body, make: makeRow, fill: (element, row) => fillRow(element, row, fleet), key: (row) => row.hostid});
   let nameOrder = new Map();
@@ -116,7 +161,14 @@ export function fleetPage({main, fleet, route}) {
     });
     mark(table, "aria-rowcount", kept.length + 1);
     rows.set(kept);
-    say(shown, !fleet.complete ? t("fleet.coming", {n: number(fleet.rows.size)}) : kept.length === fleet.rows.size ? t("fleet.showing.all", {n: number(kept.length)}) : t("fleet.showing", {n: number(kept.length), of: number(fleet.rows.size)}));
+    say(
+      shown,
+      !fleet.complete
+        ? t("fleet.coming", {n: number(fleet.rows.size)})
+        : kept.length === fleet.rows.size
+          ? t("fleet.showing.all", {n: number(kept.length)})
+          : t("fleet.showing", {n: number(kept.length), of: number(fleet.rows.size)}),
+    );
     empty.hidden = kept.length > 0 || !fleet.complete;
     table.hidden = kept.length === 0;
     say(empty, fleet.rows.size ? t("fleet.none_fit") : t("fleet.no_devices"));
@@ -138,18 +190,22 @@ export function fleetPage({main, fleet, route}) {
   const listening = new AbortController();
   const {signal} = listening;
   fleet.addEventListener("all", all, {signal});
-  fleet.addEventListener("rows", ({detail}) => {
-    if (detail.some((row) => !nameOrder.has(row.hostid))) return all();
-    // Rows are replaced by newer ones: those on the screen at once, the order within a second.
-    newer(rows.items, fleet);
-    rows.draw();
-    count();
-    for (const row of detail) {
-      urgent ||= worse(row, looked.get(row.hostid));
-      looked.set(row.hostid, row);
-    }
-    laterArrange();
-  }, {signal});
+  fleet.addEventListener(
+    "rows",
+    ({detail}) => {
+      if (detail.some((row) => !nameOrder.has(row.hostid))) return all();
+      // Rows are replaced by newer ones: those on the screen at once, the order within a second.
+      newer(rows.items, fleet);
+      rows.draw();
+      count();
+      for (const row of detail) {
+        urgent ||= worse(row, looked.get(row.hostid));
+        looked.set(row.hostid, row);
+      }
+      laterArrange();
+    },
+    {signal},
+  );
 
   // While somebody is about to click, the order stays; but nothing that he has to know waits for that.
   let heldUntil = 0;
@@ -222,7 +278,11 @@ function fits(row, asked, words) {
 }
 
 function select(id, choices, choose) {
-  const element = h("select", {id}, choices.map(([value, text]) => h("option", {value}, text)));
+  const element = h(
+    "select",
+    {id},
+    choices.map(([value, text]) => h("option", {value}, text)),
+  );
   element.addEventListener("change", () => choose(element.value));
   return element;
 }
@@ -243,18 +303,37 @@ const caption = (name) => h("span", {class: "caption", "aria-hidden": "true"}, t
 
 function makeRow() {
   const parts = {
-    state: h("span", {class: "state"}), link: h("a", {}), lock: h("span", {}), sub: h("span", {class: "sub"}), mode: h("span", {class: "mode"}),
-    power: h("span", {class: "num"}), load: bar(), fuelText: h("span", {class: "num"}), fuel: bar(), mains: h("span", {}),
-    alarms: h("span", {}), seen: h("time", {}), engine: h("span", {}), model: h("span", {}), hostid: h("span", {class: "mono"}),
+    state: h("span", {class: "state"}),
+    link: h("a", {}),
+    lock: h("span", {}),
+    sub: h("span", {class: "sub"}),
+    mode: h("span", {class: "mode"}),
+    power: h("span", {class: "num"}),
+    load: bar(),
+    fuelText: h("span", {class: "num"}),
+    fuel: bar(),
+    mains: h("span", {}),
+    alarms: h("span", {}),
+    seen: h("time", {}),
+    engine: h("span", {}),
+    model: h("span", {}),
+    hostid: h("span", {class: "mono"}),
   };
-  const element = h("div", {role: "row", class: "row"},
+  const element = h(
+    "div",
+    {role: "row", class: "row"},
     cell("state", parts.state),
     cell("name", h("span", {class: "named"}, parts.link, parts.lock), parts.sub),
     cell("mode", parts.mode),
     cell("load", h("span", {class: "pair"}, caption("load"), parts.power), parts.load.box),
     cell("fuel", h("span", {class: "pair"}, caption("fuel"), parts.fuelText), parts.fuel.box),
-    cell("mains", h("span", {class: "caption"}, icon("mains")), parts.mains), cell("alarms", parts.alarms), cell("seen", parts.seen),
-    cell("engine", parts.engine), cell("model", parts.model), cell("hostid", parts.hostid));
+    cell("mains", h("span", {class: "caption"}, icon("mains")), parts.mains),
+    cell("alarms", parts.alarms),
+    cell("seen", parts.seen),
+    cell("engine", parts.engine),
+    cell("model", parts.model),
+    cell("hostid", parts.hostid),
+  );
   element.parts = parts;
   return element;
 }
@@ -279,8 +358,16 @@ function fillRow(element, row, fleet) {
   say(parts.model, row.moduletype);
   say(parts.mode, row.mode ? t(`mode.${row.mode}`) : "–");
   mark(parts.mode, "data-mode", row.mode);
-  say(parts.power, nothing(row.power) ? (nothing(row.load) ? "–" : `${number(row.load, 0)} %`)
-    : nothing(row.load) ? `${fixed(row.power, 0)} kW` : `${fixed(row.power, 0)} kW · ${number(row.load, 0)} %`);
+  say(
+    parts.power,
+    nothing(row.power)
+      ? nothing(row.load)
+        ? "–"
+        : `${number(row.load, 0)} %`
+      : nothing(row.load)
+        ? `${fixed(row.power, 0)} kW`
+        : `${fixed(row.power, 0)} kW · ${number(row.load, 0)} %`,
+  );
   fillBar(parts.load, row.load, row.load > 100 ? "high" : "");
   say(parts.fuelText, nothing(row.fuel) ? "–" : `${number(row.fuel, 0)} %`);
   fillBar(parts.fuel, row.fuel, row.fuel < 25 ? "low" : "");
@@ -289,7 +376,12 @@ function fillRow(element, row, fleet) {
     mark(parts.mains, "class", `mains m-${row.mains}`);
   }
   if (!before || before.alarms !== row.alarms || before.severity !== row.severity) {
-    put(parts.alarms, row.alarms ? [icon(row.severity), h("span", {}, row.alarms, h("span", {class: "word"}, ` ${t(`severity.${row.severity}`)}`))] : h("span", {class: "none"}, "–"));
+    put(
+      parts.alarms,
+      row.alarms
+        ? [icon(row.severity), h("span", {}, row.alarms, h("span", {class: "word"}, ` ${t(`severity.${row.severity}`)}`))]
+        : h("span", {class: "none"}, "–"),
+    );
     mark(parts.alarms, "class", `alarms-of v-${row.severity ?? "none"}`);
   }
   mark(parts.seen, "datetime", row.at === null ? null : new Date(row.at).toISOString());

@@ -39,13 +39,26 @@ class MapPage {
     this.tiles = meta("cmmd-tiles") ? new TileLayer(meta("cmmd-tiles")) : null;
     this.canvas = h("canvas", {"aria-hidden": "true"});
     this.marks = h("div", {class: "marks"});
-    this.scale = h("div", {class: "scale"}, this.scaleText = h("span", {}), this.scaleLine = h("span", {class: "scale-line"}));
+    this.scale = h("div", {class: "scale"}, (this.scaleText = h("span", {})), (this.scaleLine = h("span", {class: "scale-line"})));
     this.popup = h("div", {class: "popup card", hidden: true, role: "group", "aria-label": t("map.selected")});
     const button = (text, label, call) => h("button", {"aria-label": label, title: label, on: {click: call}}, text);
-    this.box = h("div", {class: "map", tabindex: "0", role: "application", "aria-label": t("map.label")},
-      this.tiles?.element, this.canvas, this.marks, this.scale,
-      h("div", {class: "map-buttons"}, button("+", t("map.in"), () => this.#zoom(1)), button("−", t("map.out"), () => this.#zoom(-1)), button("⤢", t("map.fit"), () => this.#fit())),
-      this.popup, meta("cmmd-tiles-credit") ? h("p", {class: "credit"}, meta("cmmd-tiles-credit")) : null);
+    this.box = h(
+      "div",
+      {class: "map", tabindex: "0", role: "application", "aria-label": t("map.label")},
+      this.tiles?.element,
+      this.canvas,
+      this.marks,
+      this.scale,
+      h(
+        "div",
+        {class: "map-buttons"},
+        button("+", t("map.in"), () => this.#zoom(1)),
+        button("−", t("map.out"), () => this.#zoom(-1)),
+        button("⤢", t("map.fit"), () => this.#fit()),
+      ),
+      this.popup,
+      meta("cmmd-tiles-credit") ? h("p", {class: "credit"}, meta("cmmd-tiles-credit")) : null,
+    );
     this.note = h("p", {class: "muted", role: "status"});
     put(main, h("h1", {class: "hidden"}, t("nav.map")), h("div", {class: "map-page"}, this.box, h("div", {class: "map-foot"}, this.note, this.#legend())));
     this.#listen();
@@ -72,7 +85,11 @@ class MapPage {
   }
 
   #legend() {
-    return h("ul", {class: "legend"}, STATES.map((state) => h("li", {class: `s-${state}`}, icon(state), t(`state.${state}`))));
+    return h(
+      "ul",
+      {class: "legend"},
+      STATES.map((state) => h("li", {class: `s-${state}`}, icon(state), t(`state.${state}`))),
+    );
   }
 
   #read({query}) {
@@ -100,18 +117,26 @@ class MapPage {
     });
     this.#fleet.addEventListener("all", () => this.#all(), {signal});
     this.renew = throttled(1000, () => (this.#elsewhere ? this.#all() : this.#soon()));
-    this.#fleet.addEventListener("rows", ({detail}) => {
-      this.#elsewhere ||= detail.some((row) => this.#placed.get(row.hostid) !== told(row));
-      this.renew();
-    }, {signal});
+    this.#fleet.addEventListener(
+      "rows",
+      ({detail}) => {
+        this.#elsewhere ||= detail.some((row) => this.#placed.get(row.hostid) !== told(row));
+        this.renew();
+      },
+      {signal},
+    );
     addEventListener("cmmd-theme", () => this.#soon(), {signal});
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#soon(), {signal});
     this.box.addEventListener("keydown", (event) => this.#key(event));
-    this.box.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const {left, top} = this.box.getBoundingClientRect();
-      this.#zoom(-event.deltaY / (event.deltaMode ? 3 : 180), event.clientX - left, event.clientY - top);
-    }, {passive: false});
+    this.box.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        const {left, top} = this.box.getBoundingClientRect();
+        this.#zoom(-event.deltaY / (event.deltaMode ? 3 : 180), event.clientX - left, event.clientY - top);
+      },
+      {passive: false},
+    );
     this.box.addEventListener("pointerdown", (event) => {
       if (event.target.closest("button, a, .popup")) return;
       this.box.setPointerCapture(event.pointerId);
@@ -234,7 +259,10 @@ class MapPage {
     for (const row of rows) counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
     const state = STATES.find((one) => counts.has(one));
     const locked = rows.filter((row) => row.locked_by);
-    const key = JSON.stringify([rows.length === 1 ? [state, rows[0].severity, rows[0].hostname] : [...counts], locked.map((row) => [row.hostid, lockText(row)])]);
+    const key = JSON.stringify([
+      rows.length === 1 ? [state, rows[0].severity, rows[0].hostname] : [...counts],
+      locked.map((row) => [row.hostid, lockText(row)]),
+    ]);
     if (marker.key === key) return;
     marker.key = key;
     if (marker === this.#open) this.#list();
@@ -246,8 +274,22 @@ class MapPage {
       element.setAttribute("aria-label", [`${worst.hostname || worst.hostid}: ${t(`state.${state}`)}`, lockText(worst)].filter(Boolean).join(". "));
     } else {
       const bad = counts.get("alarm");
-      put(element, h("b", {}, number(rows.length)), bad ? h("span", {class: "bad"}, icon("alarm"), number(bad)) : null, locked.length ? h("span", {class: "locked"}, icon("lock"), number(locked.length)) : null);
-      element.setAttribute("aria-label", t("map.cluster", {n: rows.length, states: STATES.filter((one) => counts.has(one)).map((one) => `${t(`state.${one}`)} ${counts.get(one)}`).concat(locked.length ? `${t("lock.mark")} ${locked.length}` : []).join(", ")}));
+      put(
+        element,
+        h("b", {}, number(rows.length)),
+        bad ? h("span", {class: "bad"}, icon("alarm"), number(bad)) : null,
+        locked.length ? h("span", {class: "locked"}, icon("lock"), number(locked.length)) : null,
+      );
+      element.setAttribute(
+        "aria-label",
+        t("map.cluster", {
+          n: rows.length,
+          states: STATES.filter((one) => counts.has(one))
+            .map((one) => `${t(`state.${one}`)} ${counts.get(one)}`)
+            .concat(locked.length ? `${t("lock.mark")} ${locked.length}` : [])
+            .join(", "),
+        }),
+      );
     }
   }
 
@@ -255,7 +297,10 @@ class MapPage {
     const {members} = marker.cluster;
     const spread = members.some((one) => Math.hypot(one.x - members[0].x, one.y - members[0].y) * 2 ** 26 > 60);
     if (members.length > 1 && spread && this.#view.zoom < 17) {
-      this.#view.fit(members.map((one) => [one.x, one.y]), Math.min(17, this.#view.zoom + 6));
+      this.#view.fit(
+        members.map((one) => [one.x, one.y]),
+        Math.min(17, this.#view.zoom + 6),
+      );
       this.#choose(null);
       this.#moved();
       return;
@@ -277,11 +322,30 @@ class MapPage {
     const marker = this.#open;
     const now = this.#fleet.now();
     const held = this.popup.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    put(this.popup, h("ul", {}, marker.rows.slice(0, MOST_LISTED).map((row) => h("li", {class: `s-${row.state}`}, stateIcon(row),
-      h("div", {}, h("a", {href: address(["devices", row.hostid])}, row.hostname || row.hostid),
-        h("p", {class: "muted"}, [t(`state.${row.state}`), row.mode ? t(`mode.${row.mode}`) : null, ago(row.at, now)].filter(Boolean).join(" · ")),
-        row.locked_by ? h("p", {class: "locked-by"}, icon("lock"), lockText(row)) : null)))),
-      marker.rows.length > MOST_LISTED ? h("p", {class: "muted"}, t("map.more", {n: marker.rows.length - MOST_LISTED})) : null);
+    put(
+      this.popup,
+      h(
+        "ul",
+        {},
+        marker.rows
+          .slice(0, MOST_LISTED)
+          .map((row) =>
+            h(
+              "li",
+              {class: `s-${row.state}`},
+              stateIcon(row),
+              h(
+                "div",
+                {},
+                h("a", {href: address(["devices", row.hostid])}, row.hostname || row.hostid),
+                h("p", {class: "muted"}, [t(`state.${row.state}`), row.mode ? t(`mode.${row.mode}`) : null, ago(row.at, now)].filter(Boolean).join(" · ")),
+                row.locked_by ? h("p", {class: "locked-by"}, icon("lock"), lockText(row)) : null,
+              ),
+            ),
+          ),
+      ),
+      marker.rows.length > MOST_LISTED ? h("p", {class: "muted"}, t("map.more", {n: marker.rows.length - MOST_LISTED})) : null,
+    );
     if (held) ([...this.popup.querySelectorAll("a")].find((one) => one.getAttribute("href") === held) ?? this.box).focus({preventScroll: true});
   }
 
@@ -307,7 +371,9 @@ function named(markers, view) {
   });
   for (const one of boxes) {
     if (!one.single) continue;
-    const hides = boxes.some((other) => other !== one && Math.abs(other.top - one.top) < 34 && Math.abs(other.left - one.left) < one.half + (other.single ? other.half : 26));
+    const hides = boxes.some(
+      (other) => other !== one && Math.abs(other.top - one.top) < 34 && Math.abs(other.left - one.left) < one.half + (other.single ? other.half : 26),
+    );
     one.marker.element.classList.toggle("bare", hides);
   }
 }

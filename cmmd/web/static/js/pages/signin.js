@@ -12,14 +12,25 @@ export function signInPage(app, {reason, done}) {
   const wrong = h("p", {class: "wrong", id: "wrong", role: "alert"}, reason ? t(reason) : "");
   const told = h("p", {class: "muted", role: "status"});
   const token = h("input", {
-    id: "token", type: "password", autocomplete: "current-password", required: true, spellcheck: "false", "aria-describedby": "wrong token-help",
+    id: "token",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    spellcheck: "false",
+    "aria-describedby": "wrong token-help",
   });
   const button = h("button", {class: "primary", type: "submit"}, t("signin.do"));
-  const form = h("form", {class: "signin card"},
+  const form = h(
+    "form",
+    {class: "signin card"},
     h("h1", {}, t("signin.title")),
-    h("label", {for: "token"}, t("signin.token")), token,
+    h("label", {for: "token"}, t("signin.token")),
+    token,
     h("p", {id: "token-help", class: "muted"}, t("signin.help"), " ", h("code", {}, "cmmctl token add NAME")),
-    wrong, told, button);
+    wrong,
+    told,
+    button,
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
@@ -38,13 +49,25 @@ export function signInPage(app, {reason, done}) {
       button.disabled = false;
     }
   });
-  const others = languages().filter(([name]) => name !== language()).map(([name, text]) => h("button", {
-    class: "plain", lang: name, on: {click: async () => {
-      chooseLanguage(name);
-      await loadTexts();
-      signInPage(app, {reason, done});
-    }},
-  }, text));
+  const others = languages()
+    .filter(([name]) => name !== language())
+    .map(([name, text]) =>
+      h(
+        "button",
+        {
+          class: "plain",
+          lang: name,
+          on: {
+            click: async () => {
+              chooseLanguage(name);
+              await loadTexts();
+              signInPage(app, {reason, done});
+            },
+          },
+        },
+        text,
+      ),
+    );
   put(app, h("main", {class: "alone"}, h("p", {class: "brand"}, "cmmd"), form, h("p", {}, others)));
   document.title = `${t("signin.title")} · cmmd`;
   token.focus();
