@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["SOCKET_MODE", "in_state", "split_endpoint"]
 
 SOCKET_MODE = "660"
-"""Of a UNIX socket where the string does not say: whoever may open it comes in. By itself Twisted lets everybody."""
+"""Of a UNIX socket where the string names none; Twisted's default would accept every process."""
 
 _PLACES: Mapping[str, tuple[str, ...]] = {
     "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),

@@ -160,7 +160,7 @@ class Server(Service):
         """Open the store, take in what it has, listen.
 
         :raises SystemExit: one of these is impossible; nothing is left running.
-        :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
+        :raises StartFailed: the same in the background, where twistd reports it to its parent.
         """
         super().startService()
         if self._owns_log:

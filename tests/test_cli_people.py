@@ -114,7 +114,9 @@ class InputTests(PeopleTestCase):
     async def test_clear(self) -> None:
         self.control.inhibit()
         message = await self.refused(2, "not_confirmed", "clear-input", HOSTID)
-        self.assertRegex(message, rf"remote_inhibited on, last said .* by {STRANGER}; it needs --yes")
+        self.assertRegex(
+            message, rf"remote_inhibited on, last said .* by {STRANGER}; without a terminal it needs --yes"
+        )
         for answer, status in (("n\n", 1), ("y\n", 0)):
             self.terminal = Terminal(self)
             asking = self.asking("clear-input", HOSTID)

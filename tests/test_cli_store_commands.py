@@ -315,7 +315,7 @@ class CheckTests(StoreTestCase):
 
     async def test_profiles(self) -> None:
         await self.fill([PROFILE, READING, replace(READING, number=2, profile=9)])
-        self.assertEqual(await self.checked(), {"profiles": "readings bear profile 9, which is not there"})
+        self.assertEqual(await self.checked(), {"profiles": "readings have profile 9, which is not there"})
 
     async def test_numbers(self) -> None:
         await self.fill(rows(20))

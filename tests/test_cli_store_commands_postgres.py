@@ -271,7 +271,7 @@ class CheckTests(PostgresTestCase):
         await self.put([PROFILE, READING, replace(READING, number=2, profile=9), EVENT])
         self.sql("UPDATE counter SET highest = 0 WHERE kind IN ('reading', 'event')")
         numbers = "reading has number 2, and 0 is noted as the highest one, and 1 more"
-        wrong = {"profiles": "readings bear profile 9, which is not there", "numbers": numbers}
+        wrong = {"profiles": "readings have profile 9, which is not there", "numbers": numbers}
         self.assertEqual(await self.wrong(), wrong)
 
     async def test_whole(self) -> None:

@@ -972,7 +972,7 @@ class TimeTests(OutageTestCase):
             self.start(0)
             self.back(30)
         self.assertEqual((self.history(), self.buffer.rows), ([], 0))
-        self.assertEqual(len([one for one in self.warnings(events) if "nobody knows when" in one]), 1)
+        self.assertEqual(len([one for one in self.warnings(events) if "its time is unknown" in one]), 1)
         assert self.link.outages is not None
         self.assertEqual(self.link.outages.historian.undated, 3)
 

@@ -265,7 +265,7 @@ class CommandTests(GatewayTestCase):
         world.run(60)
         self.assertEqual(sent.outcome, "timeout")
         self.assertEqual(world.genset.written, [(5, 4, [1])])
-        self.assertEqual(world.said("nobody knows"), 1)
+        self.assertEqual(world.said("it is unknown whether"), 1)
 
     def test_the_cable_is_out(self) -> None:
         world = self.make()

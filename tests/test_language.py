@@ -57,12 +57,12 @@ class RuleTests(SynchronousTestCase):
     def test_words(self) -> None:
         self.assertEqual(
             self.found(GOOD + "# something is the matter\n"),
-            ["cmmd/module.py:14: 'is the matter', better: has failed: # something is the matter"],
+            ["cmmd/module.py:14: not 'is the matter' but has failed: # something is the matter"],
         )
         self.assertEqual(self.found(GOOD + "witness = 1\n"), [], "names in code are no prose")
         self.assertEqual(
             self.found("Text.\nSomething is the matter.\n", "README.md"),
-            ["README.md:2: 'is the matter', better: has failed: Something is the matter."],
+            ["README.md:2: not 'is the matter' but has failed: Something is the matter."],
         )
 
     def test_exceptions(self) -> None:

@@ -122,8 +122,8 @@ class RequestTests(SynchronousTestCase):
             ("01030000007E", "count 126 is not within 1..125"),
             ("0101000007D1", "count 2001 is not within 1..2000"),
             ("0103FFFF0002", "reach beyond 65535"),
-            ("010700000001", "function 07 is none of ours"),
-            ("018300000001", "function 83 is none of ours"),
+            ("010700000001", "function 07 is not supported"),
+            ("018300000001", "function 83 is not supported"),
         ):
             with self.subTest(body), self.assertRaisesRegex(ModbusFrameError, complaint):
                 parse_read_request(build_frame(bytes.fromhex(body)))

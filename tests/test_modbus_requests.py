@@ -81,7 +81,7 @@ class RequestsTests(SynchronousTestCase):
             ("0105", "function 05 has 8 bytes, not 4"),
             ("00050003FF0000", "function 05 has 8 bytes, not 9"),
             ("000500030001", "FF00 or 0000, not 0001"),
-            ("012B00000001", "function 2B is none of ours"),
+            ("012B00000001", "function 2B is not supported"),
             ("010F0000000A02CD", "0F: not 2 bytes of values for a count of 10"),
             ("010F0000000A02CD0101", "0F: not 2 bytes"),
             ("010F0000000A03CD01", "0F: not 2 bytes"),

@@ -134,7 +134,7 @@ async def _allow(session: CliSession, device: DeviceDetails, lines: list[str], q
         raise Ends(
             ExitStatus.USAGE,
             "not_confirmed",
-            f"nothing was changed: {lines[0].strip()}; it needs {option} where nobody can be asked at a terminal",
+            f"nothing was changed: {lines[0].strip()}; without a terminal it needs {option}",
         )
     row = device.row
     about = f"Of {row.hostid}, {row.hostname or 'without a name'} ({row.moduletype or 'controller unknown'}):"
@@ -247,7 +247,7 @@ def add_to(group: click.Group) -> None:
     @command("acknowledge", group=group)
     @click.argument("alarm", type=click.IntRange(min=1))
     def acknowledge(session: CliSession, alarm: int) -> int:
-        """Say that somebody has seen an alarm.
+        """Acknowledge an alarm.
 
         ALARM: the number of an open one, as in alarms.
         """
@@ -327,7 +327,7 @@ def _enrol_many(session: CliSession, file: BinaryIO) -> int:
                     )
                 )
                 if end is not None and end.status not in (ExitStatus.DONE, ExitStatus.FAILED):
-                    ended = end  # nobody is there any more
+                    ended = end  # the operator has gone
                     break
         await session.output.records(_each(done), _ENROLLED)
         failed = sum(one.error is not None for one in done)

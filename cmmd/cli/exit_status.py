@@ -50,7 +50,7 @@ class Ends(Exception):
 async def once(asking: Awaitable[_Answer], unknown: str) -> _Answer:
     """Wait for the answer to something that changes the world, and is never asked twice.
 
-    :param unknown: what to say where nobody knows whether it was done.
+    :param unknown: the text for an unknown outcome.
     :raises Ends: so. :raises ControlError: it was not done.
     """
     try:
@@ -61,7 +61,7 @@ async def once(asking: Awaitable[_Answer], unknown: str) -> _Answer:
         raise
     except CancelledError:
         raise Ends(ExitStatus.UNKNOWN, OutcomeUnknown.code, f"{unknown} (interrupted)") from None
-    except Exception as error:  # a bug, and still nobody knows
+    except Exception as error:  # a bug, and still the outcome is unknown
         raise Ends(ExitStatus.UNKNOWN, OutcomeUnknown.code, f"{unknown} ({type(error).__name__}: {error})") from error
 
 

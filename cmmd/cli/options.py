@@ -39,7 +39,7 @@ __all__ = [
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 NEWEST = 100
-"""Records that are shown where nobody says which, or how many."""
+"""Records that are shown by default."""
 
 COMPLETION_S = 2.0
 """Seconds that a completion may take."""
@@ -169,7 +169,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     :ivar commandId: its number in the audit.
     :ivar name: of a command of the profile; None: it is another kind.
-    :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or nobody can tell.
+    :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or that cannot be seen.
     """
 
     commandId: int
@@ -186,10 +186,10 @@ class Result(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     """One command for a device, as the operator gave it.
 
-    :ivar kind: as in the audit; :ivar name: likewise.
+    :ivar kind: as in the audit; :ivar name: the same.
     :ivar title: what people call it.
     :ivar send: sends it, once.
-    :ivar confirm_s: seconds to wait for it to show itself after it was done; 0: nobody waits.
+    :ivar confirm_s: seconds to wait for it to show itself after it was done; 0: no wait.
     """
 
     hostid: str
@@ -230,7 +230,7 @@ async def carry_out(session: CliSession, client: ControlClient, order: Order) ->
     """Send it, wait for its outcome, and for it to show itself, and say all that.
 
     :return: the exit status.
-    :raises Ends: nobody knows what became of it. :raises ControlError: it was not sent.
+    :raises Ends: the outcome is unknown. :raises ControlError: it was not sent.
     """
     confirmations = _Confirmations()
     if order.confirm_s:
@@ -285,7 +285,7 @@ def _tell(session: CliSession, order: Order, ended: Ended, confirmed: bool | Non
         confirmed=confirmed,
     )
     status = BY_OUTCOME.get(ended.outcome, ExitStatus.UNKNOWN)
-    with suppress(OSError):  # whoever does not read the outcome is still told it by the status
+    with suppress(OSError):  # a caller that does not read the outcome still gets it by the status
         session.output.show(result, lambda: Text(plain(_sentence(order, result))))
     if status is ExitStatus.UNKNOWN:
         session.output.note(ADVICE.format(hostid=order.hostid))

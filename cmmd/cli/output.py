@@ -52,7 +52,7 @@ class Output:
 
     @property
     def can_show_questions(self) -> bool:
-        """Tell whether somebody sees what does not go to the results."""
+        """Tell whether the operator sees what does not go to the results."""
         return self._err.isatty()
 
     def speak_json(self) -> None:
@@ -151,7 +151,7 @@ class Output:
 
     @contextmanager
     def bars(self, *columns: ProgressColumn | str) -> Iterator[Progress | None]:
-        """Progress bars, which are gone at the end; whoever has them refreshes them. None: nobody sees any."""
+        """Progress bars, which are gone at the end; the caller refreshes them. None: the operator sees none."""
         if not self._can_draw_errors:
             yield None
             return
@@ -275,7 +275,7 @@ LONGEST_LINE = 4096
 
 
 def can_ask(output: Output, inp: TextIO) -> bool:
-    """Tell whether somebody is there who sees questions and can answer them."""
+    """Tell whether the operator sees questions and can answer them."""
     return output.can_show_questions and inp.isatty()
 
 

@@ -24,15 +24,15 @@ OVERRIDES = (RemoteInhibited.code, Stale.code)
 """Refusals that can be overridden."""
 
 CONFIRM_S = 10.0
-"""Seconds that a command of the profile has to show itself, where nobody says otherwise: some uploads."""
+"""Seconds that a command of the profile has to show itself, by default: some uploads."""
 
-MOVES = "This moves an engine or a breaker. Make sure that nobody is near it."
+MOVES = "This moves an engine or a breaker. Make sure that no one is near it."
 
 MEANS = {
-    "auto": "From then on it starts by itself when the mains fail. Make sure that nobody is near it.",
+    "auto": "From then on it starts by itself when the mains fail. Make sure that no one is near it.",
     "manual": "From then on it does not start by itself when the mains fail.",
 }
-"""What is to be said of these commands; of all others :data:`MOVES`. Before a stop nobody is asked anything."""
+"""What is to be said of these commands; of all others :data:`MOVES`. A stop asks no question."""
 
 REWIRES = "With another wiring than the controller's the module hears nothing of it any more."
 RESTARTS = "The module restarts and logs in again; until then the genset is not watched."
@@ -207,9 +207,9 @@ def add_to(group: click.Group) -> None:
     @command("cancel", group=group)
     @click.argument("number", type=click.IntRange(min=1))
     def cancel(session: CliSession, number: int) -> int:
-        """Take back a command that waits.
+        """Cancel a command that waits.
 
-        NUMBER: as in commands. One that has been sent cannot be taken back.
+        NUMBER: as in commands. One that has been sent cannot be cancelled.
         """
 
         async def work(client: ControlClient) -> int:
@@ -225,13 +225,13 @@ def add_to(group: click.Group) -> None:
 async def _ask(session: CliSession, device: DeviceDetails, lines: list[str]) -> None:
     """Ask the operator for permission.
 
-    :raises Ends: it is not, or nobody is there to allow it.
+    :raises Ends: it is not, or there is no operator to allow it.
     """
     if not can_ask(session.output, session.inp):
         raise Ends(
             ExitStatus.USAGE,
             "not_confirmed",
-            f"nothing was sent: {lines[0].strip()} needs --yes where nobody can be asked at a terminal",
+            f"nothing was sent: without a terminal {lines[0].strip()} needs --yes",
         )
     row = device.row
     about = f"To {row.hostid}, {row.hostname or 'without a name'} ({row.moduletype or 'controller unknown'}):"

@@ -83,9 +83,9 @@ class Stores:
 
     @contextmanager
     def alone(self, *stores: Inspector) -> Iterator[None]:
-        """Have nobody else use these, and no daemon start on them.
+        """Lock these stores against other users, and against the start of a daemon.
 
-        :raises Ends: somebody does.
+        :raises Ends: another process uses one.
         """
         with ExitStack() as held:
             for folder in sorted(self._folders(stores)):

@@ -92,7 +92,7 @@ def add_to(group: click.Group) -> None:
                 then = f"the cmmd of {plain(str(state))} takes the token from now on"
             else:
                 then = f"but no cmmd has ever run in {plain(str(state))}: is it the right --state?"
-            session.output.note(f"{name} is {role}; {then}; nobody can show it again")
+            session.output.note(f"{name} is {role}; {then}; it cannot be shown again")
             return ExitStatus.DONE
 
         return _edit(session, work)

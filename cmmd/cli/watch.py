@@ -206,7 +206,7 @@ def add_to(group: click.Group) -> None:
 
 
 async def _tell(output: Output, client: ControlClient, hostid: str | None) -> None:
-    """Tell what happens until nobody reads it any more."""
+    """Write what happens until the reader has gone."""
     ended: Deferred[None] = Deferred()
     tell = tell_json if output.json else tell_lines
 

@@ -159,7 +159,7 @@ class ControlClient:
         """Acknowledge an open alarm.
 
         :param alarm: its number.
-        :param requester: who asks, where that is another one than for the rest. Likewise below.
+        :param requester: who asks, where that is another one than for the rest. The same below.
         """
         asked = self._link.ask(commands.AcknowledgeAlarm, alarm=alarm, requester=self._who(requester))
         acknowledged: Alarm = (await asked)["alarm"]
@@ -244,12 +244,12 @@ class ControlClient:
     ) -> Ended:
         """Have a command of the device's profile carried out, such as ``auto``.
 
-        :param timeout: seconds to wait for the device's answer; None: as the daemon is configured. Likewise below.
+        :param timeout: seconds to wait for the device's answer; None: as the daemon is configured. The same below.
         :param override: the code of a refusal, ``remote_inhibited``, that does not count for this one command.
-            Likewise below.
-        :raises NotAllowed: nothing was sent. Likewise below.
+            The same below.
+        :raises NotAllowed: nothing was sent. The same below.
         :raises OutcomeUnknown: it may have been carried out: look into the audit (``commands``) before another try.
-            Likewise below.
+            The same below.
         """
         return await self._to_device(commands.SendCommand, hostid, timeout, requester, name=name, override=override)
 

@@ -1,6 +1,6 @@
 """The AMP commands, their arguments and answers. docs/control.md is the same for users.
 
-``requester`` is what the client says who asks; the audit has it together with what the door knows of him.
+``requester`` is what the client says who asks; the audit has it together with what the door knows.
 """
 
 from collections.abc import Mapping

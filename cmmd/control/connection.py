@@ -27,7 +27,7 @@ __all__ = ["HANDSHAKE_S", "MOST_BOX_BYTES", "MOST_IN_FLIGHT", "STOPS_BESIDES", "
 log = Logger()
 
 MOST_IN_FLIGHT = 10_000
-"""Requests of one connection that may be unanswered. More are refused: one that waits is carried out when nobody
+"""Requests of one connection that may be unanswered. More are refused: one that waits is carried out when no one
 expects it any more."""
 
 STOPS_BESIDES = 500
@@ -145,7 +145,7 @@ class Connection(amp.AMP):
         """The connection ends: every part releases what it holds. Can be called more than once."""
 
     def fault(self, what: str) -> None:
-        """The peer has done what no program of ours does."""
+        """The peer has done what no program of cmmd does."""
         if not self._closing:
             self._log(what)
             self.abort()
@@ -171,7 +171,7 @@ class Connection(amp.AMP):
         self.paused = False
         if self.transport is not None and not self._closing:
             self.transport.resumeProducing()
-            if not self._parsing:  # else whoever parses goes on by himself, and nothing is done twice
+            if not self._parsing:  # else the parser continues by itself, and nothing is done twice
                 self.dataReceived(b"")
 
     def stopProducing(self) -> None:

@@ -21,7 +21,7 @@ __all__ = ["LONGEST_CLOSE_S", "MOST_CONNECTIONS", "ControlServer", "DoorError"]
 log = Logger()
 
 MOST_CONNECTIONS = 100
-"""At one door at once: strangers at one of them lock nobody out of the others. Of more the oldest one that has shown no
+"""At one door at once: strangers at one lock no caller out of the others. Of more the oldest one that has shown no
 certificate makes room, or else the oldest idle one, or else the new one: a stop is not kept out by what only stands."""
 
 LONGEST_CLOSE_S = 2.0
@@ -157,5 +157,5 @@ class ControlServer:
 
     async def _stop_listening(self) -> None:
         ports, self._ports = self._ports, []
-        # A socket file that somebody has removed is no reason not to end.
+        # A socket file that was removed is no reason not to end.
         await DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)

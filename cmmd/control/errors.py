@@ -1,6 +1,6 @@
 """Errors of the control port: one exception for each code, the same ones on both sides of the connection.
 
-Most are the desk's (:mod:`cmmd.fleet.errors`): the daemon answers with them. On the wire codes are in capitals.
+Most are the fleet's (:mod:`cmmd.fleet.errors`): the daemon answers with them. On the wire codes are in capitals.
 """
 
 from cmmd.fleet.errors import (

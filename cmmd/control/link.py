@@ -50,7 +50,7 @@ class Ask(Protocol):
         """Send a command once.
 
         :return: its answer.
-        :raises ControlError: it was not done, or nobody knows.
+        :raises ControlError: it was not done, or the outcome is unknown.
         """
 
 
@@ -188,7 +188,7 @@ class _GreetingEndpoint:
                 await protocol.end()
             self._failed(reason)
             raise
-        told = factory.buildProtocol(None)  # type: ignore[arg-type]  # the address: nobody looks at it
+        told = factory.buildProtocol(None)  # type: ignore[arg-type]  # the address is not used
         assert told is not None
         told.makeConnection(_Transport(protocol))  # type: ignore[arg-type]
         protocol.told = told
@@ -279,7 +279,7 @@ class Link:
         self._tell()
 
     def _tell(self) -> None:
-        """Tell who waits for a connection how things are, in a turn of the reactor of its own: he may stop the link."""
+        """Notify waiting callers in a turn of the reactor of its own, since they can stop the link."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if self._protocol is not None:

@@ -42,7 +42,7 @@ log = Logger()
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
-    """The daemon's side of TLS: TLS 1.2 or later, and nobody without a certificate of the owner's CA.
+    """The daemon's side of TLS: TLS 1.2 or later, and no peer without a certificate of the owner's CA.
 
     :param files: read now.
     :raises TLSFilesError: as its description says.
@@ -176,7 +176,7 @@ def unix_doors(listen: Sequence[str], state: Path, reactor: Any) -> list[Door]:
 
     :param listen: endpoint strings ``unix:PATH[:mode=OCTAL][:backlog=N]``.
     :param state: what relative paths are relative to.
-    :raises ValueError: a string is wrong, or is of another kind: without TLS nobody comes in over a network.
+    :raises ValueError: a string is wrong, or is of another kind: without TLS no network listener is allowed.
     """
     return [_unix_door(string, state, reactor) for string in listen]
 
@@ -227,7 +227,7 @@ def _network_endpoint(string: str, reactor: Any) -> IStreamServerEndpoint:
 def clear_stale(path: Path) -> None:
     """Remove the socket file that a daemon has left behind that was killed. Call it with the state directory locked.
 
-    The lock says nothing about a path outside of the state directory: so nobody may answer there either.
+    The lock says nothing about a path outside of the state directory: so no process may answer there either.
 
     :raises SocketInUse: as its description says.
     :raises OSError: it cannot be looked at, or removed.
@@ -247,4 +247,4 @@ def clear_stale(path: Path) -> None:
             return
         except BlockingIOError:
             pass  # so many wait to be let in
-    raise SocketInUse(f"somebody serves at {path}")
+    raise SocketInUse(f"another process serves at {path}")

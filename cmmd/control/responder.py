@@ -144,7 +144,7 @@ class Responder(Connection):
         return _paged("commands", await self._do.commands(_query(**span)))
 
     @commands.GetCommand.responder
-    async def _get_command(self, commandId: int) -> dict[str, object]:  # noqa: N803 - AMP's names, likewise below
+    async def _get_command(self, commandId: int) -> dict[str, object]:  # noqa: N803 - AMP's names, the same below
         return {"command": await self._do.command(commandId)}
 
     @commands.CancelCommand.responder

@@ -18,7 +18,7 @@ from cmmd.controllers.profile import Profile
 __all__ = ["GENERIC", "Catalog", "Match", "load_catalog"]
 
 GENERIC = "generic"
-"""The profile of controllers that nobody has described: the paper's own plan, no points."""
+"""The profile of controllers that no profile describes: the paper's own plan, no points."""
 
 UNVERIFIED = "no commands are verified for this model; an admin can set the device's profile by hand"
 LACKING = "this model has no such command, whatever profile is set"

@@ -1,1 +1,1 @@
-"""Floor 2: the domain: which devices there are, who is connected, what is counted."""
+"""Layer 2: the domain: devices, uploads, alarms, history, commands, and their counters."""

@@ -51,7 +51,7 @@ __all__ = [
 class Coded(Exception):
     """An operation was not done. ``code`` is for programs and is stable; the text is for people.
 
-    :ivar field: what in the question it is about, where whoever answers has a name for that.
+    :ivar field: what in the question it is about, where the door has a name for that.
     """
 
     code: ClassVar[str]
@@ -203,7 +203,7 @@ class NoSuchCommand(Coded):
 
 
 class TooLate(Coded):
-    """The command has been sent, or has ended: it cannot be taken back."""
+    """The command has been sent, or has ended: it cannot be cancelled."""
 
     code = "too_late"
 
@@ -251,7 +251,7 @@ class TooManyRequests(Coded):
 
 
 class InternalError(Coded):
-    """A bug of the daemon; its log has more. Of what was asked, nobody knows how far it came."""
+    """A bug of the daemon; its log has more. The outcome of the request is unknown."""
 
     code = "internal_error"
 

@@ -93,7 +93,7 @@ CATALOGUE: dict[Kind, Entry] = {
     ),
     Kind.LOGIN_REFUSED: Entry("a login was not taken", ("address", "retcode", "reason"), limited=True),
     Kind.ALARM_RAISED: Entry("a signal with a severity is active", _OF_AN_ALARM),
-    Kind.ALARM_ACKNOWLEDGED: Entry("somebody has seen it", (*_OF_AN_ALARM, "by")),
+    Kind.ALARM_ACKNOWLEDGED: Entry("acknowledged by a person", (*_OF_AN_ALARM, "by")),
     Kind.ALARM_CLEARED: Entry("the signal is not active any more", (*_OF_AN_ALARM, "why")),
     Kind.ALARM_RENAMED: Entry(
         "it is known now what the coil of an active alarm is called, or not known any more", (*_OF_AN_ALARM, "before")
@@ -145,8 +145,8 @@ CATALOGUE: dict[Kind, Entry] = {
         ("input", "by", "door", "said_at", "address"),
     ),
     Kind.SETTING_CHANGED: Entry("a setting of a device was changed", ("setting", "before", "after", "requester")),
-    Kind.SERVER_STARTED: Entry("cmmd serves from now on; nobody is online yet", ("version",)),
-    Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; nobody is online any more", ()),
+    Kind.SERVER_STARTED: Entry("cmmd serves from now on; no device is online yet", ("version",)),
+    Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; no device is online any more", ()),
 }
 """Every kind. Details are flat, and printable where a peer had a say in them."""
 
@@ -208,13 +208,13 @@ class _Limit:
 
 
 class Events:
-    """Numbers events and hands each to the store and to whoever has subscribed, all in the same order.
+    """Numbers events and passes each to the store and to subscribers, all in the same order.
 
     :param now: Unix time in seconds.
     :param clock: for the limits.
     :param keep: takes an event for the store; it is told first.
     :param last_number: the number of the last event there ever was.
-    :ivar last_number: likewise, now.
+    :ivar last_number: the same, now.
     :ivar counts: events since the start, by kind; every kind is there.
     """
 

@@ -26,13 +26,13 @@ __all__ = ["HISTORIC_GAP_S", "MOST_AHEAD_S", "MOST_HISTORIC", "SILENT_AFTER", "U
 
 HISTORIC_GAP_S = 0.1
 """A device that uploads history is answered no sooner than this after its last one: all of it is kept, so it may come
-only as fast as a disk bears from every device."""
+only as fast as a disk tolerates from every device."""
 
 MOST_HISTORIC = 1000
 """Devices whose history uploads are put together at once; the one not heard of longest begins anew."""
 
 MOST_AHEAD_S = 60.0
-"""How far ahead of ours a clock may be that an upload of the past was dated by."""
+"""How far ahead of the server's a clock can be that an upload of the past was dated by."""
 
 SILENT_AFTER = 3
 """Uploads in a row of which nothing can be taken, before the controller counts as silent."""

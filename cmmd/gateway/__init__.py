@@ -1,1 +1,1 @@
-"""Floor 3: the device's side in software."""
+"""Layer 3: the device's side in software."""

@@ -14,7 +14,7 @@ from cmmd.modbus.frames import (
 __all__ = ["BROADCAST", "AllowedWrites", "Everything", "addresses_of"]
 
 BROADCAST = 0
-"""The unit that the vendor's cloud addresses writes to (section 4.6). On a bus nobody answers it."""
+"""The unit that the vendor's cloud addresses writes to (section 4.6). On a bus no controller answers it."""
 
 _HIGHEST = 65_535
 _RANGE = re.compile(r"([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?", re.ASCII)

@@ -1,4 +1,4 @@
-"""The device's own four inputs, from files or GPIO lines, read whenever somebody asks (protocol section 4.5)."""
+"""The device's own four inputs, from files or GPIO lines, read on every request (protocol section 4.5)."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ class Contact(Protocol):
     def read(self) -> bool:
         """Read the states of all inputs.
 
-        :raises OSError: nobody knows.
-        :raises ValueError: likewise: what is there says neither.
+        :raises OSError: the state is unknown.
+        :raises ValueError: the same: what is there says neither.
         """
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Inputs:
     def read(self) -> InputStates:
         """Read the states of all inputs.
 
-        :return: 0 or 1; None where there is no such input, or nobody knows. Where nobody knows whether remote control
+        :return: 0 or 1; None where there is no such input, or its state is unknown. Where that of remote control
             is inhibited, it is.
         """
         self.states = {name: self._state(name, contact) for name, contact in self._contacts.items()}

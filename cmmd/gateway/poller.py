@@ -104,7 +104,7 @@ class BusSource:
         is open, they are big-endian, as most servers read them.
     :param unit: the controller's Modbus unit: of writes to unit 00.
     :param byte_order: goes before what the catalog says; None: nothing does.
-    :param objection: says why a write must not reach the bus, whoever orders it; a stop is not asked about.
+    :param objection: says why a write must not reach the bus, whatever its origin; it is not called for a stop.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
     :ivar exceptions: requests answered with an exception. :ivar withheld: frames left out because they could have been
         taken for another's. :ivar refused: writes that are not allowed here.
@@ -144,7 +144,7 @@ class BusSource:
         self.silent: bool | None = None
         self._silent_cycles = 0  # in a row
         self._refused: frozenset[tuple[ReadRequest, int]] = frozenset()  # with the code; each is said once
-        self._warned = False  # of a byte order that nobody has told
+        self._warned = False  # of a byte order that is not configured
 
     def identity(self) -> LoginParams:
         return replace(self._identity(), modulePort=self._wiring.module_port, moduleBaud=self._wiring.module_baud)
@@ -205,7 +205,7 @@ class BusSource:
         if nothing(blocks):
             due = self._silent_cycles <= SAID_AT_ONCE or self._silent_cycles % SAID_EVERY == 0
             return self._full(plan, blocks) if due else None
-        if was_silent or self._is_overdue(blocks):  # changes cannot take back what the server takes for true
+        if was_silent or self._is_overdue(blocks):  # changes cannot withdraw what the server takes for true
             return self._full(plan, blocks)
         changes: dict[Function, Changes] = {}
         room = MOST_ITEMS

@@ -26,7 +26,7 @@ BAUD_RATES = (9600, 19200, 115200, 2400, 4800)
 """Bit/s, by ``moduleBaud`` of section 4.1; behind those with a code there, those that can only be configured."""
 
 REFUSED_FOR = 1200
-"""Rounds of polling in which wiring at which nobody has answered is not tried again: about an hour."""
+"""Rounds of polling in which wiring without an answer is not tried again: about an hour."""
 
 CODED = 3
 """Baud rates that have a code in the protocol."""
@@ -136,7 +136,7 @@ class PortSettings:
         self._answers = False  # whether the controller has, as it is wired now
         self._working = _working_at_start(file, wires, configured)
         self._silent = 0  # rounds in a row
-        self._failed: dict[Wires, int] = {}  # where nobody answered, and for how many rounds that counts
+        self._failed: dict[Wires, int] = {}  # without an answer there, and for how many rounds that counts
         self._wires = wires
         self._configured = configured
         self._file = file
@@ -218,7 +218,7 @@ class PortSettings:
         return True
 
     def polled(self, *, answered: bool) -> None:
-        """Take note of a round of polling; go back where too many have found nobody."""
+        """Take note of a round of polling; go back where too many had no answer."""
         if self._failed:
             self._failed = {wires: left - 1 for wires, left in self._failed.items() if left > 1}
         if answered:

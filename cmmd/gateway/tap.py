@@ -112,7 +112,7 @@ class Gateway(Service):
         """Open the port, the buffer and the link.
 
         :raises SystemExit: that is impossible; nothing is left running.
-        :raises StartFailed: the same in the background, where twistd tells it to whoever started it.
+        :raises StartFailed: the same in the background, where twistd reports it to its parent.
         """
         super().startService()
         try:

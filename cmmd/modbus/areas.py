@@ -35,7 +35,7 @@ BIT, REGISTER = 1, 16  # bits per address
 class ChangedAddresses(Struct, frozen=True, gc=False):
     """The addresses, of one function, whose values a merge changed or made known, ascending; false: none.
 
-    Which ones is found out when somebody asks: most who merge only want to know whether one of a few is among them.
+    Which ones is computed on request: most who merge only want to know whether one of a few is among them.
 
     :ivar address: where the merged values began.
     :ivar width: 1 for bits, 16 for registers.

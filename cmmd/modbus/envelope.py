@@ -62,7 +62,7 @@ def function_of(code: int) -> Function:
     try:
         return _FUNCTIONS[code]
     except KeyError:
-        raise ModbusFrameError(f"function {code:02X} is none of ours") from None
+        raise ModbusFrameError(f"function {code:02X} is not supported") from None
 
 
 def split_frames(text: str) -> list[str]:

@@ -230,7 +230,7 @@ class RegisterImage:
     def register(self, function: Function, address: int) -> int | None:
         """One register, 0..65535, function 03 or 04; None: unknown.
 
-        :raises ImageError: a function that does not read registers, or an address beyond 65535; likewise in all below.
+        :raises ImageError: a function that does not read registers, or an address beyond 65535; the same in all below.
         """
         if function.reads_bits:
             raise ImageError(f"function {function:02X} reads bits")

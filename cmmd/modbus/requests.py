@@ -167,7 +167,7 @@ def parse_request(text: str) -> Request:
     """Read a request of any function, such as ``00050003FF007DEB``.
 
     :param text: the frame in hex with CRC.
-    :raises ModbusFrameError: not a frame, a function that is none of ours, or what Modbus does not allow.
+    :raises ModbusFrameError: not a frame, an unsupported function, or what Modbus does not allow.
     """
     body = open_frame(text)
     function = function_of(body[1])

@@ -129,7 +129,7 @@ def parse_response(text: str) -> Response:
     """Read a response of any function.
 
     :param text: the frame in hex with CRC.
-    :raises ModbusFrameError: not a frame, a function that is none of ours, or a length that does not fit.
+    :raises ModbusFrameError: not a frame, an unsupported function, or a length that does not fit.
     """
     body = open_frame(text)
     function = _READS.get(body[1])

@@ -1,1 +1,1 @@
-"""Floor 3: devices come in here."""
+"""Layer 3: the listeners that devices connect to."""

@@ -1,4 +1,4 @@
-"""One log line for each fault of a peer, its text made harmless, and not more than a log can bear."""
+"""One log line for each fault of a peer, its text made harmless, and not more than a log should hold."""
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger

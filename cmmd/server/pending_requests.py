@@ -1,4 +1,4 @@
-"""Messages of ours and their answers, on one connection (protocol sections 4.6 and 4.8)."""
+"""Server-initiated messages and their answers, on one connection (protocol sections 4.6 and 4.8)."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -33,7 +33,7 @@ class UnmatchedReply(Enum):
 
 
 class _PendingRequest:
-    """One message of ours, until it is settled."""
+    """A server-initiated message until it is settled."""
 
     __slots__ = ("answer", "in_flight", "leaves", "message", "timeout_s", "timer", "withdraw")
 
@@ -51,7 +51,7 @@ class _PendingRequest:
 class PendingRequests:
     """Requests that wait to be sent on one connection, and those in flight. Each ends exactly once.
 
-    Without uids nobody can tell apart: resets, and writes of the same frames where the device leaves uids out. Where
+    Without uids these look the same: resets, and writes of the same frames where the device leaves uids out. Where
     one has had no answer in time and the next is in flight, an answer that comes is taken for the next one's.
 
     :param clock: for the timeouts.
@@ -92,7 +92,7 @@ class PendingRequests:
         return True
 
     def answered(self, answer: Answer) -> UnmatchedReply | None:
-        """Give an answer to whom it is for; None: done. Otherwise it is for nobody."""
+        """Give an answer to its request; None: done. Otherwise no request waits for it."""
         found = self._matching(answer)
         if isinstance(found, UnmatchedReply):
             return found

@@ -1,6 +1,6 @@
 """Delay server-initiated messages so that they never share a segment with an answer (protocol section 1).
 
-Modules parse one object a receive. So a message of ours goes in a pause: ``gap`` seconds after the last write, and once
+Modules parse one object a receive. So these are sent in a pause: ``gap`` seconds after the last write, and once
 the device has acknowledged what we wrote. For what it has not, there are two reasons to wait: the kernel may send it
 again, together with what follows; and the line may be dead. A command that waits here is known not to have been sent,
 one that waits in the kernel might start an engine when the line comes back.
@@ -17,9 +17,9 @@ from cmmd.server.sockets import unacknowledged, unsent
 __all__ = ["PATIENCE_S", "SendGap", "UnsolicitedMessage"]
 
 PATIENCE_S = 1.0
-"""How long one of ours waits for a pause that comes by itself; then no more documents are handled until it has gone."""
+"""Seconds that a message waits for a pause that comes by itself; then documents wait until it has left."""
 LOOK_AGAIN_S = 0.05
-"""How often we look whether what was written has been acknowledged; nobody tells."""
+"""Seconds between looks whether the peer's kernel has acknowledged; there is no notification."""
 TICK_S = 0.001
 """Less is no waiting: rounding."""
 
@@ -33,12 +33,12 @@ class UnsolicitedMessage(Struct, eq=False):
 
 
 class SendGap:
-    """The messages of ours of one connection, from when the first one waits until the pause after the last one.
+    """The server-initiated messages of one connection, from the first that waits until the pause after the last.
 
     It decides, the receiver does.
 
     :param gap: seconds. With 0 nothing waits for a pause or an acknowledgement, but for what is unsent.
-    :ivar holds_answers: one of ours has gone, and the pause after it is not over.
+    :ivar holds_answers: a message was sent, and the pause after it is not over.
     :ivar look: when it is looked at again whether there is a pause.
     """
 
@@ -65,7 +65,7 @@ class SendGap:
         self._waiting.clear()
 
     def holds_documents(self, now: float) -> bool:
-        """Tell whether the next document has to wait, so that there is a pause: one of ours has waited for too long."""
+        """Tell whether the next document has to wait for a pause, since a message has waited for too long."""
         return bool(self._waiting) and now - self._waiting[0].since >= PATIENCE_S
 
     def patience_left(self, now: float) -> float:

@@ -321,7 +321,7 @@ class Session(JSONReceiver):
         self._answered(message, "reset", "")
 
     def _answered(self, answer: messages.WriteConfigAnswer | messages.ResetAnswer, method: str, said: str) -> None:
-        """Give it to whom it is for; one that is for nobody is counted and harms nothing."""
+        """Give an answer to its request; one without a request is counted and harms nothing."""
         assert self._attached is not None, "answers are taken on attached connections only"
         stray = self._round_trips(self._attached).answered(answer)
         if stray is not None:
@@ -329,7 +329,7 @@ class Session(JSONReceiver):
             self._context.peer_log.fault(self.peer, _STRAYS[stray].format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
-        """Attach a connection that is nobody's yet to the device that speaks; take nothing of any other device.
+        """Attach a connection without a device to the device that speaks; refuse one of another device.
 
         :param method: the method of the answer.
         :raises MessageError: unknown, disabled, or not the device of this session.

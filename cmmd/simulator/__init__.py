@@ -1,1 +1,1 @@
-"""Floor 3: gensets that do not exist."""
+"""Layer 3: gensets that do not exist."""

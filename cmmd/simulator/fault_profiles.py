@@ -15,7 +15,7 @@ from cmmd.wire.quoting import quoted
 __all__ = ["LATE_S", "MANNERS", "FaultProfile", "Manner", "Turn", "parse_turns"]
 
 LATE_S = 40.0
-"""How late an answer is where nobody says: later than a server waits that has not been told otherwise."""
+"""The default delay of a late answer: longer than a server waits by default."""
 
 LONGEST_S = 3600.0
 
@@ -121,7 +121,7 @@ MANNERS: dict[str, Manner] = {
     "wrong_uid": Manner("an answer with another uid", _rewritten(_wrong_uid)),
     "without_uid": Manner("an answer without a uid", _rewritten(_without_uid)),
     "garbled": Manner("an answer that echoes something else than was sent", _rewritten(_garbled)),
-    "foreign": Manner("an answer to something that nobody sent: wrong_uid and garbled", _rewritten(_foreign)),
+    "foreign": Manner("an answer to something that was not sent: wrong_uid and garbled", _rewritten(_foreign)),
     "refuses": Manner("0, and nothing is done", lambda answer, *_: at_once(answer), says=False),
     "exception": Manner("a Modbus exception, and nothing is done", _rewritten(_exceptions), says=False),
     "pretends": Manner("1, but nothing is done", lambda answer, *_: at_once(answer), says=True),

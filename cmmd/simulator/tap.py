@@ -68,7 +68,7 @@ class Options(CommandLine):
         }
     )
     longdesc = (
-        "A genset has about one fault in two hours, the first one within half an hour; somebody repairs it and resets"
+        "A genset has about one fault in two hours, the first one within half an hour; it is repaired and reset"
         " the controller after some minutes. With --calm it has none, and its mains do not fail either."
     )
 

@@ -1,1 +1,1 @@
-"""Floor 1: what is kept, behind the IStore interface."""
+"""Layer 1: storage behind the IStore interface."""

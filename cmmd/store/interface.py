@@ -45,9 +45,9 @@ class StoreUnavailable(StoreError):
 
 
 class StoreTaken(StoreUnavailable):
-    """The store is there, but takes nothing from us any more: somebody else writes to it, or it is not as we left it.
+    """The store is there, but takes nothing from this process: another one writes to it, or has written since.
 
-    What waits for it may bear numbers that are taken. A new start looks at it anew.
+    Rows that wait for it can have numbers that are taken. A new start looks at it anew.
     """
 
 
@@ -128,7 +128,7 @@ class IStore(Interface):
         """
 
     def readings(query: Query) -> Deferred[list[Reading]]:
-        """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, likewise below.
+        """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, the same below.
 
         :raises StoreUnavailable: as its description says.
         """
@@ -161,7 +161,7 @@ class IStore(Interface):
         """
 
     def claim(writer: str) -> Deferred[None]:
-        """Note who writes here from now on: rows that somebody else still holds may have numbers that are taken.
+        """Note the writer from now on: rows that another one still holds can have numbers that are taken.
 
         :param writer: an identity, see Kept.
         :raises StoreUnavailable: as its description says.

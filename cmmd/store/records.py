@@ -35,7 +35,7 @@ Reason = Literal["first", "change", "interval", "historic"]
 
 Outcome = Literal["done", "refused", "timeout", "lost", "not sent"]
 """How a command ended: the device did it; it, or its controller, did not; sent, and no answer came in time; sent, and
-the connection or we ended before an answer came; never sent. Of the third and fourth nobody knows whether it was done.
+the connection or we ended before an answer came; never sent. Of the third and fourth it is unknown whether it was done.
 """
 
 Detail = str | int | float | bool | None
@@ -104,7 +104,7 @@ class PointColumn(Struct, frozen=True, kw_only=True):
 
 
 class ProfileVersion(Struct, frozen=True, kw_only=True):
-    """The points of a profile as they once were, by the ``number`` that readings bear.
+    """The points of a profile as they once were, by the ``number`` that readings have.
 
     ``fingerprint`` tells two versions of one profile apart.
     """

@@ -106,7 +106,7 @@ def _private_key(path: Path) -> Any:
     try:
         return load_pem_private_key(text, password=None)
     except TypeError:
-        raise TLSFilesError(f"{path}: needs a passphrase, and nobody is there to give it") from None
+        raise TLSFilesError(f"{path}: needs a passphrase, which a daemon cannot ask for") from None
     except Exception:  # of many kinds
         raise TLSFilesError(f"{path}: no private key in PEM") from None
 

@@ -48,7 +48,7 @@ A_PIECE_BYTES = 64 * 1024
 """That are written at once, and no more until they are taken: a slow reader costs little memory."""
 
 LONGEST_S = 300.0
-"""Seconds that somebody may take to read a file."""
+"""Seconds that a client can take to read a file."""
 
 _NOT_IN_A_POLICY = re.compile(r"[\s;,'\"\\<>]")
 

@@ -1,1 +1,1 @@
-"""Floor 0: bytes to messages and back. No Twisted, no clock, no I/O."""
+"""Layer 0: bytes to messages and back. No Twisted, no clock, no I/O."""

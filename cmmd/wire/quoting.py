@@ -12,7 +12,7 @@ _PASSWORD = re.compile(r"(pass|\\u00).*", re.IGNORECASE | re.DOTALL)
 
 
 def printable(text: str) -> str:
-    """A text on one line, which logs, terminals and databases bear; for what is shown or kept without quotes.
+    """Put a text on one line that logs, terminals and databases accept; for what is shown or kept without quotes.
 
     :return: as long as it was; what is not printable is a blank, and so is every line's end.
     """

@@ -48,7 +48,7 @@ def readings_of(alternatives: Sequence[Alternative], registers: Sequence[int | N
     """Read a point whose hypothesis is open in every way in which it can be read.
 
     A reading that cannot be true is ruled out by a plausible one: a raw 5000 cannot be tenths of a hertz. That does not
-    go for the readings of a counter, of which nobody knows how high it can be.
+    go for the readings of a counter, of which it is unknown how high it can be.
 
     :return: those that give a number.
     """

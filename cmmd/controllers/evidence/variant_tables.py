@@ -11,7 +11,7 @@ _Table = dict[str, Any]
 
 
 def with_choices(variant: str, table: _Table) -> _Table:
-    """Give the table of a variant with its choices as a list, each with its name, and theirs likewise.
+    """Give the table of a variant with its choices as a list, each with its name, and theirs the same way.
 
     :raises ProfileError: a table is something else.
     """

@@ -30,7 +30,7 @@ LONGEST_BY = 64
 """Characters that are kept of who has acknowledged an alarm."""
 
 PROFILE_CHANGED = "profile changed"
-"""Why an alarm was cleared whose signal nobody says any more. Otherwise the signal has ended, and why is empty."""
+"""The reason of clearing an alarm whose signal is not reported any more. Empty: the signal has ended."""
 
 AlarmSeverity = Literal["alarm", "warning", "shutdown"]
 
@@ -308,7 +308,7 @@ class Alarms:
 
         :param by: who; what is not printable becomes blanks, and :data:`LONGEST_BY` characters are kept.
         :return: the alarm as it is now.
-        :raises NoSuchAlarm: there is none; also where it has been cleared, which nobody needs to see any more.
+        :raises NoSuchAlarm: there is none; also where it has been cleared.
         """
         alarm = self._open.get(number)
         if alarm is None:

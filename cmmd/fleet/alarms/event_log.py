@@ -1,4 +1,4 @@
-"""Events in the log, for whoever has nothing else open."""
+"""Events in the log, for an operator who has nothing else open."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ __all__ = ["EventLog"]
 
 log = Logger()
 
-# What is not here is logged where it happens, or by nobody.
+# What is not here is logged where it happens, or not at all.
 _LINES: dict[str, str] = {
     Kind.ALARM_RAISED: "alarm: {hostid}: {title} ({severity})",
     Kind.ALARM_ACKNOWLEDGED: "alarm acknowledged: {hostid}: {title} ({severity}), by {by}",

@@ -1,4 +1,4 @@
-"""The audit: every command there ever was, from before it is sent, kept in the store and told to whoever listens."""
+"""The audit: every command there ever was, from before it is sent, kept in the store and passed to subscribers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, MutableMapping
@@ -26,7 +26,7 @@ class Audit:
 
     :param journal: where records go. :param store: where they are read from.
     :param now: Unix time in seconds.
-    :param unfinished: commands that were under way when the last process ended: nobody knows what became of them.
+    :param unfinished: commands that were under way when the last process ended: their outcome is unknown.
     :param last_number: the number of the last command there ever was.
     :ivar last_number: the number of the last command that was accepted.
     :ivar outcomes: how many commands have ended since the start, by kind and outcome.
@@ -80,7 +80,7 @@ class Audit:
     # --- to write ----------------------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
-        """The time that records bear: milliseconds since 1970, UTC."""
+        """The time of records: milliseconds since 1970, UTC."""
         return int(self._now() * 1000)
 
     def accepted(self, hostid: str, asked: CommandRequest, by: Requester, uid: str) -> Command:

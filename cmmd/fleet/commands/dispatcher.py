@@ -41,7 +41,7 @@ __all__ = ["LONGEST_WAIT_S", "Dispatcher"]
 log = Logger()
 
 LONGEST_WAIT_S = 60.0
-"""Seconds after which a command that could not be sent is not: no engine starts when nobody expects it any more."""
+"""Seconds after which a command that could not be sent is not: no engine starts when it is not expected any more."""
 
 LONGEST_AUDIT_S = 5.0
 """Seconds that a caller waits for the record of an outcome that is known."""
@@ -56,7 +56,7 @@ class Dispatcher:
 
     :param device: gives the registration of a device.
     :param enabled: False: nothing is sent.
-    :param timeout_s: for an answer, where nobody says otherwise.
+    :param timeout_s: for an answer, by default.
     :param most_waiting: commands that may wait for one device, behind the one in flight.
     :param stood_still: see Interlocks.
     :param raw: False: no raw Modbus frames are written, but those of a stop.

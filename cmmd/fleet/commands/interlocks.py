@@ -51,7 +51,7 @@ class Interlocks:
     :param enabled: False: nothing is sent to any device.
     :param stood_still: for how many seconds, until just now, this process did; 0: it did not.
     :param now_ms: Unix time in milliseconds.
-    :ivar enabled: likewise, now.
+    :ivar enabled: the same, now.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Interlocks:
     def check_override(overridden: str | None, by: Requester) -> None:
         """Look whether a caller may override a refusal.
 
-        :raises AdminOnly: it needs an administrator. :raises NotAllowed: nobody can override that one.
+        :raises AdminOnly: it needs an administrator. :raises NotAllowed: that one cannot be overridden.
         """
         if overridden is None:
             return
@@ -165,7 +165,7 @@ class Interlocks:
         return f"{REMOTE_INHIBITED.title}, last said {_text(report.said_at)}{source}"
 
     def _panel_lock(self, device: Device, _carrier: Attached | None) -> str:
-        # Likewise: also from before a restart, and until another controller has said anything.
+        # The same: also from before a restart, and until another controller has said anything.
         locked = self._live[device.hostid].remote_locked
         return "remote control is locked at the controller's panel, as far as was last reported" * locked
 

@@ -102,7 +102,7 @@ def outcome_of(command: Command, answer: WriteConfigAnswer | ResetAnswer) -> Out
     """Find the outcome of a command from its answer.
 
     :return: ``done`` where every frame, or the port, that was sent is echoed, frames with a 1; ``refused`` where any
-        has a 0, or is answered with a Modbus exception. ``lost`` where the answer says neither: nobody knows.
+        has a 0, or is answered with a Modbus exception. ``lost`` where the answer says neither: the outcome is unknown.
     """
     if isinstance(answer, ResetAnswer):
         return "done"

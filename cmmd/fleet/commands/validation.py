@@ -10,7 +10,7 @@ MOST_FRAMES = 16
 
 
 def checked_frames(text: str) -> str:
-    """Read frames that somebody wants to be written.
+    """Check frames that a caller wants to write.
 
     :param text: Modbus write requests in hex, separated by ``;``, each with its CRC or without.
     :return: upper-case hex with CRC, separated by ``;``.

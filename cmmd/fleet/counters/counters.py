@@ -71,7 +71,7 @@ class Counters:
     :ivar suppressed: uploads with changes left out of history, because a device had too many.
     :ivar not_kept: uploads that the store did not take; the devices were told so.
     :ivar bytes_received: bytes from devices.
-    :ivar bugs: exceptions that were nobody's fault but ours; see :func:`~cmmd.fleet.counters.error_counter.count_bugs`.
+    :ivar bugs: exceptions that are bugs of cmmd; see :func:`~cmmd.fleet.counters.error_counter.count_bugs`.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ _ROUNDING_S = 1e-6
 class Allowance:
     """A token bucket: so many at once, and one more each time that its time has passed. Full at first.
 
-    :param now: in seconds, of any clock; likewise below.
+    :param now: in seconds, of any clock; the same below.
     :param burst: how many at once.
     :param refill_s: seconds for one more.
     """

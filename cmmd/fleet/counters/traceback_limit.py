@@ -54,7 +54,7 @@ def limit_tracebacks(publisher: LogPublisher, clock: IReactorTime) -> Callable[[
     :param publisher: the process's log, with its observers.
     :return: call it to undo that.
     """
-    observers = list(publisher._observers)  # twistd makes its observer by itself and tells nobody
+    observers = list(publisher._observers)  # twistd makes its observer by itself, without a reference to it
     limited = [_Limited(one, clock) for one in observers]
     _replace(publisher, observers, limited)
 

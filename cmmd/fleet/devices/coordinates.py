@@ -44,7 +44,7 @@ def wgs84(longitude: str | None, latitude: str | None, gpsen: int | None) -> Pla
     """The place that a device says, in WGS-84.
 
     :param longitude: plain decimal degrees in text, east and north positive, with blanks around it or not.
-    :param latitude: likewise.
+    :param latitude: the same.
     :param gpsen: 0 BD-09, 1 WGS-84.
     :return: longitude and latitude in degrees, with six decimals. None: it does not say, or not in what; it is no
         number or no place on earth; or it is exactly 0, 0, which is what a receiver without a fix says.

@@ -71,7 +71,7 @@ class InputReport(Struct, frozen=True, kw_only=True):
     """The last report of one input.
 
     :ivar said_at: when, milliseconds UTC; for one that has not changed, of its newest repetition that was kept.
-    :ivar address: the host that said it; empty: not known. :ivar session_at: when that session was attached, likewise;
+    :ivar address: the host that said it; empty: not known. :ivar session_at: when that session was attached, the same;
         None: not known.
     """
 

@@ -21,7 +21,7 @@ class KeyedLock:
         self._locks: dict[str, DeferredLock] = {}
 
     def __contains__(self, hostid: str) -> bool:
-        """Tell whether somebody has the turn."""
+        """Tell whether a caller holds the lock."""
         return hostid in self._locks
 
     @asynccontextmanager

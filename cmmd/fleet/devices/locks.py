@@ -68,7 +68,7 @@ class UnsavedLocks:
     async def remove(self, hostid: str) -> Device:
         """Write that a device is unlocked.
 
-        :raises StoreUnavailable: the device stays locked. :raises TooManyWaiting: likewise.
+        :raises StoreUnavailable: the device stays locked. :raises TooManyWaiting: the same.
         """
         lock = self._unsaved.pop(hostid, None)
         try:

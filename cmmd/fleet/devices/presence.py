@@ -29,11 +29,11 @@ class NotSent(Exception):
 
 
 class NoAnswer(Exception):
-    """A message was sent and not answered in time: nobody knows what became of it."""
+    """A message was sent and not answered in time: its outcome is unknown."""
 
 
 class Lost(Exception):
-    """A message was sent, and the connection ended before an answer: nobody knows what became of it."""
+    """A message was sent, and the connection ended before an answer: its outcome is unknown."""
 
 
 class Attached(Protocol):
@@ -53,9 +53,9 @@ class Attached(Protocol):
     def round_trip(
         self, message: WriteConfig | Reset, timeout_s: float, leaves: Callable[[], bool]
     ) -> Deferred[WriteConfigAnswer | ResetAnswer]:
-        """Send a message of ours, and take its answer (protocol sections 4.6 and 4.8).
+        """Send a server-initiated message, and take its answer (protocol sections 4.6 and 4.8).
 
-        Cancelled before it is sent, it is withdrawn; afterwards nobody listens to the answer any more.
+        Cancelled before it is sent, it is withdrawn; afterwards its answer is ignored.
 
         :param message: its uid tells its answer; a reset has none, and one may be in flight.
         :param timeout_s: seconds to wait for quiet on the connection, and, from when it was sent, for the answer.
@@ -110,7 +110,7 @@ class Presence:
         self._doubtful = doubtful
         self._moved = moved
         self._superseded: dict[str, list[Attached]] = {}  # those that stand; a device without any has no entry
-        self._foreign: dict[str, list[Attached]] = {}  # likewise
+        self._foreign: dict[str, list[Attached]] = {}  # the same
         self._login_at: dict[str, float] = {}  # of devices with superseded sessions, by the clock
         self.untrusted: set[Attached] = set()
         self._subscribers: list[Callable[[str], None]] = []

@@ -128,7 +128,7 @@ class Registry:
 
         :param params: what the device said.
         :param address: the host that it said it from.
-        :param wanted: asked before anything costly: whether somebody still waits for the outcome.
+        :param wanted: asked before anything costly: whether a caller still waits for the outcome.
         :return: the record, kept by the store.
         :raises LoginRefused: wrong password, enrolment closed, device disabled.
         :raises LoginImpossible: overloaded, or the store does not take it.
@@ -145,7 +145,7 @@ class Registry:
         except TooBusy:
             raise LoginImpossible("too many logins at once") from None
         except Abandoned:
-            raise LoginImpossible("nobody waits for it") from None
+            raise LoginImpossible("no caller waits for it") from None
         except (StoreUnavailable, DuplicateDevice) as error:
             self._not_kept(error, params.hostid)
             raise LoginImpossible("nothing can be kept now") from None

@@ -1,6 +1,6 @@
 """Limits of what strangers can do at the devices' ports, by subscriber: see docs/security.md.
 
-Counted are hostids that nobody knows, wrong passwords and fresh registrations, and connections on which no known device
+Counted are unknown hostids, wrong passwords and fresh registrations, and connections on which no known device
 has spoken yet. Never counted is what a known device does, so that a fleet behind one carrier's NAT keeps no other out.
 """
 

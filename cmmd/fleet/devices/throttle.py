@@ -1,4 +1,4 @@
-"""The growing delay after wrong passwords, per device and address, that holds nobody else up."""
+"""The growing delay after wrong passwords, per device and address, which delays no other caller."""
 
 from collections import OrderedDict
 

@@ -203,7 +203,7 @@ class History:
         record.inputs_at = None
         durable = self._journal.add_durable(reading)
         if reason != "historic":
-            record.owed = record.owed or "interval"  # the next values: nobody has to wait long for them
+            record.owed = record.owed or "interval"  # the next values will come soon
             if record.at is not None:
                 self._journal.add(record.to_save())
 
@@ -268,7 +268,7 @@ class History:
         )
 
     async def values(self, query: Query, points: Sequence[str]) -> list[tuple[Cursor, list[float | None]]]:
-        """The values of a few points, as they are kept: for whoever goes through many readings.
+        """The values of a few points, as they are kept: for callers that go through many readings.
 
         :param points: names; see :meth:`column`.
         :raises StoreUnavailable: see IStore.

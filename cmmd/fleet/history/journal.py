@@ -113,7 +113,7 @@ class Journal:
     def add_durable(self, row: Row, *, urgent: bool = False, stays: bool = False) -> Deferred[None]:
         """Keep a row soon, or say that it is not kept.
 
-        :param urgent: somebody waits for it: it is not held back for others to come along.
+        :param urgent: a caller waits for it: it is not held back for others to come along.
         :param stays: where the store does not take it now, it is kept sooner or later all the same.
         :return: fires when it is durable; fails with StoreUnavailable.
         """
@@ -181,7 +181,7 @@ class Journal:
         writing.addErrback(lambda failure: log.failure("while writing", failure=failure))
 
     async def _write(self) -> None:
-        """Write a batch, and further ones while there are full ones or somebody waits for all of it."""
+        """Write a batch, and further ones while there are full ones or a caller waits for all of it."""
         try:
             while self or not self.up:  # where nothing waits, an empty batch tells whether the store is back
                 self._urgent = False

@@ -165,7 +165,7 @@ class Rereading:
             return
         profile, decoder = record.profile, _Decoder(record)
         version = self._history.version(profile)
-        await self._journal.drain()  # the version is there before readings that bear it
+        await self._journal.drain()  # the version is there before readings that have it
         names = tuple(profile.point_by_name)
         after: Cursor | None = None
         still_undecided: int | None = None

@@ -29,7 +29,7 @@ SUSPICIOUS_GAP_S = 30 * 86_400.0
 """So long before the start nothing has been kept: we were away for long, or the clock is wrong."""
 
 PATIENCE_S = 86_400.0
-"""Nothing is deleted for so long after anything suspicious: somebody has time to set the clock right."""
+"""Nothing is deleted for so long after anything suspicious: an operator has time to set the clock right."""
 
 _DAY_MS = 86_400_000
 

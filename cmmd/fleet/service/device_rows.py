@@ -150,7 +150,7 @@ def raw_of(record: LiveRecord) -> list[RawRun]:
 
 State = Literal["offline", "alarm", "running", "standby", "unknown"]
 """``offline``: no live session; ``alarm``: an alarm or a shutdown is open; ``running``, ``standby``: the engine turns
-or stands; ``unknown``: online, and nobody knows."""
+or stands; ``unknown``: online, and its state is not known."""
 
 STATES: tuple[State, ...] = get_args(State)
 
@@ -163,11 +163,11 @@ class Summary(Struct, frozen=True, gc=False):
     :ivar number: of its registration.
     :ivar alarms: how many are open; :ivar severity: of the worst of them; None: there are none.
     :ivar power: active power in kW; :ivar load: in percent of the genset's rating; :ivar fuel: level in percent.
-    :ivar mains: whether they are normal; :ivar mains_closed: whether their breaker is; likewise the generator's.
+    :ivar mains: whether they are normal; :ivar mains_closed: whether their breaker is; the same for the generator's.
     :ivar at: when the newest upload came, milliseconds UTC; :ivar upload: its running number.
     :ivar stale: nothing has come since the daemon's start.
-    :ivar longitude: in degrees, likewise latitude, in WGS-84.
-    :ivar locked_by: who has locked it for maintenance; None: it is not locked. :ivar lock_reason: likewise, why.
+    :ivar longitude: in degrees, as is latitude, in WGS-84.
+    :ivar locked_by: who has locked it for maintenance; None: it is not locked. :ivar lock_reason: the same, why.
     """
 
     number: int

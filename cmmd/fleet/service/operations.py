@@ -56,7 +56,7 @@ class Sought(Struct, Generic[_Record], frozen=True):
 
 
 class ControlService:
-    """Reads and changes what a daemon has. ``by`` is who asks, and by which door he came in.
+    """Reads and changes what a daemon has. ``by`` names the caller, and the door of the call.
 
     :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
     :param counters: what has been counted.

@@ -37,7 +37,7 @@ def cursor_text(cursor: Cursor) -> str:
 def cursor_from(text: str | None) -> Cursor | None:
     """Parse the text of a cursor.
 
-    :raises BadArgument: nobody was given this one.
+    :raises BadArgument: the daemon has issued no such cursor.
     """
     if text is None:
         return None
@@ -58,7 +58,7 @@ class StatusNow(Struct, frozen=True, kw_only=True):
     :ivar messages: by method; :ivar uploads: by kind; :ivar logins: by retcode.
     :ivar readings: kept uploads, by reason.
     :ivar peer_errors: what was not taken from devices, by reason.
-    :ivar bugs: exceptions that were nobody's fault but ours.
+    :ivar bugs: exceptions that are bugs of cmmd.
     """
 
     version: str
@@ -174,7 +174,7 @@ class DeviceDetails(Struct, frozen=True, kw_only=True):
     :ivar row: as in the list.
     :ivar has_password: its password is known, from its first login or from enrolment.
     :ivar wrong_passwords: how many of its logins came with another one, since the daemon's start.
-    :ivar wgs84_longitude: in degrees, likewise latitude; None: not known.
+    :ivar wgs84_longitude: in degrees, as is latitude; None: not known.
     :ivar para_command: the polling plan it was given at its last login.
     :ivar byte_order: of registers in its change uploads; None: not decided, or its profile says it.
     :ivar hypotheses: how it is to be read, as far as that is found out or set.
@@ -250,7 +250,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     """The end of a command to a device.
 
     :ivar number: of the command, in the audit.
-    :ivar outcome: ``done``, ``refused``, ``timeout``, ``lost`` or ``not sent``. After ``timeout`` and ``lost`` nobody
+    :ivar outcome: ``done``, ``refused``, ``timeout``, ``lost`` or ``not sent``. After ``timeout`` and ``lost`` no one
         knows whether the device has done it.
     :ivar reply: what the device answered, or why nothing was sent.
     :ivar seconds: from when it was accepted to its end.

@@ -1,7 +1,7 @@
 """Links that sign a browser in once: for the first sign-in of an installation, and when no token is at hand.
 
 A link has a secret of its own, of which the state directory has the SHA-256. Using it makes a token that ends with the
-longest session; nobody knows that token, so it serves this one browser.
+longest session; that token is not shown, so it serves this one browser.
 """
 
 import hmac

@@ -1,7 +1,7 @@
 """Tokens: who may come in over HTTP, and what for. A file of the state directory: cmmctl edits it, cmmd reads it again.
 
-A token is 256 random bits, so its SHA-256 is all that needs to be kept: nobody finds a token by trying, and so no slow
-hash is needed to hold somebody up who has the file.
+A token is 256 random bits, so its SHA-256 is all that needs to be kept: no token is found by trying, and so no slow
+hash is needed against a reader of the file.
 """
 
 import fcntl
@@ -58,7 +58,7 @@ SCOPES: tuple[Scope, ...] = ("api", "console", "metrics")
 class Token(Struct, frozen=True, kw_only=True):
     """A token, without itself: ``sha256`` of it in hex, and when it was made, milliseconds since 1970, UTC.
 
-    ``expires_at``: from when it counts no more, likewise; None: never. ``networks``: from where it counts; none:
+    ``expires_at``: from when it counts no more, the same; None: never. ``networks``: from where it counts; none:
     from everywhere. ``scopes``: for what; none: for everything.
     """
 
@@ -123,7 +123,7 @@ class Tokens:
         self._seen: tuple[int, ...] | None = None
         self._tokens: list[Token] = []
 
-    # --- to look somebody up -----------------------------------------------------------------------------------------
+    # --- to look a caller up ----------------------------------------------------------------------------------------
 
     @property
     def folder(self) -> Path:
@@ -132,12 +132,12 @@ class Tokens:
 
     @property
     def any(self) -> bool:
-        """Tell whether there is a file of tokens. Where it is empty, or cannot be read, nobody comes in."""
+        """Tell whether there is a file of tokens. Where it is empty, or cannot be read, no caller is admitted."""
         self._look()
         return self._seen != ()
 
     def find(self, token: str) -> Token | None:
-        """The token that somebody shows; None: there is none like it.
+        """Find the token that a client shows; None: there is none like it.
 
         It takes the same time whichever it is.
         """
@@ -267,7 +267,7 @@ def write_private(path: Path, content: Struct, *, durable: bool = True) -> None:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             owner = path.parent.stat()
             if os.geteuid() == 0:
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # the daemon's, whoever calls
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # the daemon's, for every caller
             file.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
             file.flush()
             if durable:

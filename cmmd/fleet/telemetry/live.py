@@ -55,7 +55,7 @@ class LiveRecord:
     :ivar doubted: a session that is not trusted has uploaded since the device last said everything.
     :ivar reports: of the device's own inputs, see :mod:`cmmd.fleet.devices.inputs`; None: there never was one.
     :ivar inputs_at: when an upload told other inputs and no values, in milliseconds UTC, and no reading has that yet.
-    :ivar inputs_kept_at: when a reading of inputs alone was last kept, likewise; None: never.
+    :ivar inputs_kept_at: when a reading of inputs alone was last kept, the same; None: never.
     :ivar packetnum: number of the last change packet; None: there was none.
     :ivar packet_gaps: how often packets were missing since the start.
     :ivar unplaced: frames of the last upload that had some which answer no request, or any of several: as they came.

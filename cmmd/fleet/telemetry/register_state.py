@@ -2,7 +2,7 @@
 
 Three layers. ``image`` holds what is certain. ``older`` holds values that were certain once and need not be true any
 more: from before a restart, or of a frame that the last upload lacks. ``undecided`` holds registers from change uploads
-while the byte order of the device is open (protocol section 4.5), read little-endian. Whoever decodes a controller for
+while the byte order of the device is open (protocol section 4.5), read little-endian. A decoder of a controller for
 alarms, events or history reads this as a cmmd.controllers.profile.Reader, and gets what is certain or None.
 """
 

@@ -1,4 +1,4 @@
-"""A live record as people and programs read it: decoded when somebody asks."""
+"""A live record as people and programs read it: decoded on request."""
 
 from typing import Literal
 

@@ -101,14 +101,14 @@ class Bus:
     async def write(self, request: WriteRequest, veto: Precondition = unopposed) -> None:
         """Write; return when the controller has confirmed it. Sent once at most, whatever happens.
 
-        Where an echo of the line would look like the answer, and nobody knows yet whether the line echoes, it is found
+        Where an echo of the line would look like the answer, and an echo is neither seen nor excluded, it is found
         out first, by a read. Cancelling what waits for this keeps a request that has not left from leaving.
 
         :param veto: asked directly before it leaves, for it may have waited, and now and then while it waits.
         :raises NotSent: there is a veto, the port is not open, too many wait, it cannot be found out whether the line
             echoes, or it is for unit 0: it is surely not done.
         :raises ExceptionAnswer: the controller said no.
-        :raises NoAnswer: it was sent, and nobody knows.
+        :raises NoAnswer: it was sent, and the outcome is unknown.
         """
         await self._write(Exchange(request, 0, veto))
 

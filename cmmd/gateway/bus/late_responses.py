@@ -94,7 +94,7 @@ class LateResponses:
 
         What is owed for the same read is as good: true, if some seconds old. A new one waits for it all the same where
         an answer was taken since, but only until it is due: that may be how late the controller is, and values would be
-        one cycle old for ever; but mostly an answer was lost, and nothing follows. Of a write nobody would know which
+        one cycle old for ever; but mostly an answer was lost, and nothing follows. Of a write it would be unknown which
         one was obeyed.
 
         :param again: the request was sent before, by the same who waits for the answer.

@@ -34,7 +34,7 @@ class Direction(Struct, frozen=True, forbid_unknown_fields=True):
 
     :ivar rts_sends: the level of RTS while sending; while receiving it is the other one.
     :ivar delay_before_s: seconds between switching to sending and the first bit, 0..0.1, in steps of a millisecond.
-    :ivar delay_after_s: seconds between the last bit and switching back, likewise.
+    :ivar delay_after_s: seconds between the last bit and switching back, the same.
     :ivar hears_itself: the receiver stays on while sending, so that the line echoes.
     :raises ValueError: a delay out of range.
     """

@@ -16,7 +16,7 @@ class NotSent(BusError):
 
 
 class NoAnswer(BusError):
-    """The request left, or may have, and no valid answer says what became of it: nobody knows."""
+    """The request left, or may have, and no valid answer says what became of it: the outcome is unknown."""
 
 
 class ExceptionAnswer(BusError):

@@ -87,13 +87,13 @@ class RequestQueue:
         self._line_of(exchange).appendleft(exchange)
 
     def first(self) -> Exchange | None:
-        """The next one, which goes on waiting; None: nobody waits."""
+        """The next exchange, which stays in the queue; None: the queue is empty."""
         self._forget_dropped()
         line = self._firsts or self._writes or self._reads
         return line[0] if line else None
 
     def take(self) -> Exchange | None:
-        """The next one; None: nobody waits."""
+        """Take the next exchange; None: the queue is empty."""
         exchange = self.first()
         if exchange is not None:
             self._line_of(exchange).popleft()

@@ -186,7 +186,7 @@ class Transactions:
         return answer
 
     def _drop_what_is_under_way(self) -> None:
-        """A request without an answer may not have left yet; it must not do so when nobody expects it any more."""
+        """Drop a request without an answer that may not have left: its caller does not expect it any more."""
         if self.line.remote:
             self.finish("the connection is opened anew after a request without an answer")
         elif self._port is not None and self.loss is None:

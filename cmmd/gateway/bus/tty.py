@@ -22,7 +22,7 @@ from cmmd.gateway.bus.port import PortUser
 
 __all__ = ["TtyPort", "open_device", "open_tty", "rs485_settings", "serial_settings"]
 
-_IN_USE = (errno.EAGAIN, errno.EBUSY)  # of pyserial's lock, and of a device that is kept to somebody
+_IN_USE = (errno.EAGAIN, errno.EBUSY)  # of pyserial's lock, and of a device that is locked by another process
 _PSEUDO_TERMINALS = range(136, 144)  # major numbers of what openpty gives
 
 

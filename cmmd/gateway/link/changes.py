@@ -18,7 +18,7 @@ def changed_items(request: ReadRequest, before: bytes | None, now: bytes, byte_o
     """One object for each register that differs, or for each byte of eight coils.
 
     :param before: the values uploaded last, as they stand in a response frame; None: none, and all are told.
-    :param now: the values read now, likewise.
+    :param now: the values read now, the same.
     """
     if before == now:
         return []

@@ -229,7 +229,7 @@ class CommandExecutor:
             raise
         except OutcomeUnknown as error:
             self._log.warn(
-                "{hostid}: a command is not answered, nobody knows whether it was done: {error}",
+                "{hostid}: a command is not answered, it is unknown whether it was done: {error}",
                 hostid=self._hostid,
                 error=error,
                 reason="outcome of a command unknown",

@@ -91,7 +91,7 @@ class ServerConnection(Protocol):
     :param clock: for the timeouts.
     :param log: where to say what was ignored.
     :param stood_still: what is read after a standstill is of unknown age, and ends the connection unread.
-    :ivar on_command: takes what the server sends by itself; nobody: it is ignored.
+    :ivar on_command: takes what the server sends by itself; None: it is ignored.
     :ivar on_end: called once when the connection can no longer be used, with the reason.
     """
 

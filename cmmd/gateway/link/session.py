@@ -44,7 +44,7 @@ _LONGEST_TIME = 16  # digits of milliseconds
 class SessionTerms(Struct, frozen=True, kw_only=True):
     """The terms that all sessions of a link have in common.
 
-    :ivar clock: all time; :ivar now: Unix time in seconds. :ivar ticks: seconds that nobody puts right meanwhile.
+    :ivar clock: all time; :ivar now: Unix time in seconds. :ivar ticks: seconds of a clock that is never set.
     :ivar heartbeat_interval: seconds.
     :ivar answers: how answers to orders go out.
     :ivar clock_learnt: told what the server's clock showed when the ticks were 0, Unix time in seconds.

@@ -19,7 +19,7 @@ def unopposed() -> None:
 
 
 class OutcomeUnknown(Exception):
-    """A write was sent to the controller, and nobody knows whether it was done. The text is fit for a log."""
+    """A write was sent to the controller, and it is unknown whether it was done. The text is fit for a log."""
 
 
 class InputStates(NamedTuple):
@@ -86,7 +86,7 @@ class Source(Protocol):
         :param frame: the request as the server sent it: nothing about it is checked yet.
         :param veto: asked directly before it leaves, for it may have waited; then it is not done.
         :return: whether the controller did it; False: it surely did not.
-        :raises OutcomeUnknown: nobody knows. So with whatever else is raised: the server is left without an answer.
+        :raises OutcomeUnknown: the outcome is unknown. After any other exception, too, the server gets no answer.
         """
 
     def is_stop(self, frame: str) -> bool:
@@ -100,7 +100,7 @@ class Source(Protocol):
 
         :param frame: as the server sent it; one that :meth:`is_stop` does not know is not done.
         :param waits_s: seconds it can wait for what the bus still expects, beside a request under way.
-        :return: as with :meth:`write`. :raises OutcomeUnknown: likewise.
+        :return: as with :meth:`write`. :raises OutcomeUnknown: the same.
         """
 
     def set_port(

@@ -1,4 +1,4 @@
-"""TLS to the server: nobody is told anything before it is known who it is."""
+"""TLS to the server: nothing is sent before its identity is verified."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,7 +29,7 @@ HANDSHAKE_S = 15.0
 """How long the other end may take to show who it is."""
 
 OptionsFor = Callable[[str], IOpenSSLClientConnectionCreator]
-"""Our side of TLS, towards somebody of this name or IP address."""
+"""Make the gateway's side of TLS, towards a server of this name or IP address."""
 
 
 class TLSRefused(Exception):

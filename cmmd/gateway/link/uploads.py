@@ -33,7 +33,7 @@ class Delivered(Protocol):
         """The server has it."""
 
     def missed(self) -> None:
-        """The server cannot take it now, or nobody knows whether it has it."""
+        """The server cannot take it now, or it is unknown whether it has it."""
 
     def dropped(self) -> None:
         """The server will never take it."""
@@ -68,11 +68,11 @@ class Uploader(Protocol):
 class Uploads:
     """The uploads of one session.
 
-    Polling waits for no server where somebody keeps what that does not get: what is polled while an upload is not
-    answered is for the keeper alone. Where nobody does, there is nothing to poll for meanwhile.
+    Polling waits for no server where a keeper records what that does not get: what is polled while an upload is not
+    answered is for the keeper alone. Without a keeper there is nothing to poll for meanwhile.
 
     :param source: polled.
-    :param session: carries the uploads. :ivar keeper: keeps what the server does not get; None: nobody does.
+    :param session: carries the uploads. :ivar keeper: keeps what the server does not get; None: there is none.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Uploads:
             self._told = NO_INPUTS
 
     async def _send(self, message: ReqData | ReqDataChange) -> None:
-        """Send it; wait for the answer where nobody keeps what is polled meanwhile."""
+        """Send an upload; wait for the answer where no keeper records the polls meanwhile."""
         keeper = self.keeper
         if keeper is None:
             await self._sent(message, None)

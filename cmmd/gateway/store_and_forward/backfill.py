@@ -58,7 +58,7 @@ class Backfill:
     live connection, between the live uploads: a second one there would carry commands, and end.
 
     :ivar sent: uploads that the server has taken. :ivar refused: uploads that it does not want.
-    :ivar undated: uploads of which nobody knows when they were; these and the refused ones are gone.
+    :ivar undated: uploads without a known time; these and the refused ones are gone.
     :ivar outdated: uploads of another plan or hostid. They stay, for that may come back, until there is no room.
     """
 
@@ -98,7 +98,7 @@ class Backfill:
             await self._buffer.settled()  # polling has ended; what it had read last may be on its way to the disk
         while self._buffer.rows:
             await deferLater(self._clock, wait)
-            while not session.time_asked:  # else a wrong clock of ours would count
+            while not session.time_asked:  # else a wrong clock of this machine would count
                 await deferLater(self._clock, LOOK_AGAIN_S)
             try:
                 plans = await self._plans(hostid, plan)
@@ -182,7 +182,7 @@ class Backfill:
         if itime is None or not isinstance(message, ReqData | ReqDataChange):
             self.undated += 1
             if self.undated == 1:
-                self._log.warn("a kept upload is dropped: nobody knows when it was; more of that is only counted")
+                self._log.warn("a kept upload is dropped: its time is unknown; more of that is only counted")
             return None
         return replace(message, itime=itime)
 

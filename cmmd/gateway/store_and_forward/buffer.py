@@ -82,7 +82,7 @@ class Buffer:
     :param most_rows: uploads that it holds at most.
     :param most_bytes: of the file, at most; not less than :data:`LEAST_BYTES`.
     :ivar lost: uploads that have gone since the start because there was no room.
-    :ivar on_failure: called whenever anything fails; nobody: None.
+    :ivar on_failure: called whenever anything fails; None: no call.
     :raises ValueError: bounds that make no sense.
     """
 

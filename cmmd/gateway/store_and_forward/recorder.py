@@ -66,8 +66,8 @@ class Recorder:
     :param clock: all time.
     :param interval_s: seconds between uploads kept.
     :ivar failing: the last upload that was to be kept was not.
-    :ivar kept: uploads kept, without those taken back. :ivar failed: uploads that the buffer did not take.
-    :ivar unsent: something has been kept since somebody set this to False.
+    :ivar kept: uploads kept, without those withdrawn. :ivar failed: uploads that the buffer did not take.
+    :ivar unsent: something has been kept since this was set to False.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Recorder:
     def forget(self) -> None:
         """Begin anew: the next kept row is the first of another period."""
         self._kept_at: float | None = None  # by the ticks of the machine
-        self._inputs_kept_at: float | None = None  # likewise, without values
+        self._inputs_kept_at: float | None = None  # the same, without values
         self._bits: dict[tuple[str, int], str] = {}
         self._owes_change = False
         self._inputs: InputStates = NO_INPUTS
@@ -164,7 +164,7 @@ class Recorder:
             self._inputs = moment.inputs
 
     def missed(self, moment: Moment, *, changes_only: bool = False) -> Deferred[KeptRows] | None:
-        """The server does not get it, or nobody knows: keep it if it is due. To be called in the order of moments.
+        """Keep an upload, if one is due, that perhaps does not reach the server. Call in the order of moments.
 
         :param changes_only: not for the interval's sake, for the server gets others.
         :return: fires when that is done or has failed, with what was kept; None: it is not due.
@@ -187,7 +187,7 @@ class Recorder:
         """The server has it all the same.
 
         :param keeping: what :meth:`missed` has returned.
-        :param tells_inputs: the server has been told the inputs, too; else news of them stay, for nobody else tells.
+        :param tells_inputs: the server has been told the inputs, too; else changes of them stay noted.
         """
         if self._kept_at == moment.stamp.ticks_s:
             self._kept_at = None

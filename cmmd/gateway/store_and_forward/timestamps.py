@@ -2,7 +2,7 @@
 
 A small computer without a battery wakes up with the time at which it was switched off, or with 1970, until the network
 tells it better; and just then there is no network. So whatever is kept is stamped with two clocks: the box's calendar,
-and the ticks of its machine since it was switched on, which nobody puts right. As long as the machine is not switched
+and the ticks of its machine since it was switched on, which no one sets. As long as the machine is not switched
 off, the ticks tell how long ago it was.
 """
 
@@ -77,7 +77,7 @@ class Timestamps:
         Since the machine was switched on: as long ago as the ticks say. Before that: as its calendar said then, moved
         by what it is wrong now; a time before 2024 or after now shows that it was wrong then.
 
-        :return: None: nobody knows.
+        :return: None: the time is unknown.
         """
         now_s = self._best_now()
         if stamp.boot == self._boot:

@@ -54,7 +54,7 @@ class Delivery:
         self._deliveries.settle(self, _Fate.ARRIVED)
 
     def missed(self) -> None:
-        """The server cannot take it now, or nobody knows whether it has it."""
+        """The server cannot take it now, or it is unknown whether it has it."""
         self._deliveries.settle(self, _Fate.MISSED)
 
     def dropped(self) -> None:
@@ -67,7 +67,7 @@ class UploadTracker:
 
     Whether a moment is worth keeping depends on what the server had got before it. So what was polled while an upload
     was under way waits for what becomes of that; but not for long: then the upload counts as one that does not arrive,
-    and is kept. If it arrives all the same, it is taken back.
+    and is kept. If it arrives all the same, it is withdrawn.
 
     :param recorder: keeps what the server does not get.
     :param arrived: told whenever the server has taken an upload.

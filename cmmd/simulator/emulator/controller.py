@@ -70,7 +70,7 @@ class EmulatedController:
         return [coils >> address & 1 for address in range(self._coil_words * _WORD)]
 
     def hear(self, frame: bytes) -> None:
-        """Take what came between two silences: a request, somebody else's, or noise."""
+        """Take what came between two silences: a request, one for another unit, or noise."""
         if not frame or frame[0] not in (BROADCAST, self._unit):
             return
         self._requests.recv_buffer = b""  # pymodbus knows no silence: it would wait for the rest of a broken frame

@@ -12,7 +12,7 @@ __all__ = ["Line", "WorldClock"]
 
 
 class WorldClock:
-    """A clock that can be stopped, so that readings stay as they are, and put forward, so that nobody has to wait.
+    """A clock that can be stopped, so that readings stay as they are, and put forward, so that tests do not wait.
 
     :param seconds: the wall clock.
     """
@@ -70,7 +70,7 @@ class Line:
     :param loop: all time.
     :param baud: bit/s that the controller is set to.
     :param random: all chance: noise.
-    :ivar heard: takes each frame, all that came between two silences, whatever it is; nobody: it is lost.
+    :ivar heard: takes each frame, all that came between two silences, whatever it is; None: it is lost.
     :ivar delay_s: how late answers are.
     :ivar mute: answers do not get through; requests do.
     :ivar frames: how many came, foreign and broken ones included; :ivar answers: how many went out.
@@ -131,7 +131,7 @@ class Line:
     def noise(self) -> float:
         """The share, 0..1, of the time of all characters in which a random byte comes.
 
-        In a frame it comes between two bytes or in place of one; where nobody speaks, both sides get it.
+        In a frame it comes between two bytes or in place of one; where neither side sends, both get it.
         """
         return self._noise
 

@@ -96,7 +96,7 @@ class Port:
         self._ours = self._theirs = -1
 
     def write(self, octets: bytes) -> None:
-        """Have the gateway receive something. What nobody reads in time is lost, as it is on a line."""
+        """Have the gateway receive something. Bytes that are not read in time are lost, as it is on a line."""
         if self.plugged:
             with suppress(BlockingIOError):
                 os.write(self._ours, octets)

@@ -46,7 +46,7 @@ def make_world(link: Path, *, baud: int, seed: int, unit: int, model: str, livel
 async def serve(world: World, *, words: int, answers: int, ended: asyncio.Event) -> None:
     """Plug the adapter in, and do what is said, line by line, until the end.
 
-    :param words: the descriptor that they are read from; where it ends, so does this. Of one that nobody can wait for,
+    :param words: the descriptor that they are read from; where it ends, so does this. Of one that cannot be waited for,
         such as ``/dev/null``, nothing is read.
     :param answers: the descriptor that gets a line for each.
     :param ended: ends it.

@@ -129,7 +129,7 @@ class Mode(StrEnum):
 class Controller:
     """A controller in auto mode, standing by behind good mains or on load behind failed ones.
 
-    Whoever changes something calls :meth:`settle` then.
+    After a change :meth:`settle` has to be called.
 
     :param running: whether it is on load.
     :param starts: how often the engine has started.

@@ -53,12 +53,12 @@ class FaultKind(NamedTuple):
     """The effect of a kind of fault.
 
     :ivar signal: what the controller raises; empty: what it raises follows from the readings.
-    :ivar shutdown: the engine stops at once, and the signal stays until somebody resets the controller.
+    :ivar shutdown: the engine stops at once, and the signal stays until the controller is reset.
     :ivar states: the engine states in which the controller watches for it.
     :ivar delay_s: how long it must last in them before the signal is raised.
     :ivar shows: a signal that is set as long as the fault is there.
     :ivar spoils: the states that do not do what they are for.
-    :ivar fuel_level: what the tank falls to, in percent; and nobody fills it up.
+    :ivar fuel_level: what the tank falls to, in percent; it is not filled up.
     """
 
     signal: str = ""
@@ -133,7 +133,7 @@ class Faults:
 
     :ivar present: what is wrong.
     :ivar raised: the warnings that the controller has raised for that.
-    :ivar latched: the shutdowns that nobody has reset.
+    :ivar latched: the shutdowns that were not reset.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """A genset that does not exist: engine, alternator, mains and load behind a controller such as the HGM6120N.
 
 It lives from event to event (a delay that is over, mains that fail), and between them everything is a function of time.
-So it makes no difference how often somebody looks, and a look costs the same after three seconds as after an hour.
+So it makes no difference how often it is read, and a read costs the same after three seconds as after an hour.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Genset:
     :param seconds: the time.
     :param running: whether it carries the load through a mains failure at first; None: the seed decides.
     :param mains_schedule: whether the mains fail and return by themselves.
-    :param fault_schedule: whether faults come by themselves, and somebody who repairs them and resets the controller.
+    :param fault_schedule: whether faults come by themselves, and are repaired and reset after some time.
     :param model: the controller's.
     """
 

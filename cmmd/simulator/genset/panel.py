@@ -47,7 +47,7 @@ class Picture:
 
 
 class Panel:
-    """Knows where everything is shown. Points that nobody models are 0.
+    """Knows where everything is shown. Points without a model are 0.
 
     :param profile: of the controller.
     :param default: of the controller that is modelled. Signals that only this one has are shown nowhere: a controller

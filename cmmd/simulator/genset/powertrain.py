@@ -32,7 +32,7 @@ class Powertrain:
     :param random: decides what it is, how much it has run, and how its values wander.
     :param state: the engine's at time 0; it has been in it for long.
     :ivar rating_kw: what the alternator can give.
-    :ivar tanker_comes: whether somebody fills the tank up when it gets low.
+    :ivar tanker_comes: whether the tank is filled up when it gets low.
     """
 
     def __init__(self, random: Random, state: EngineState) -> None:

@@ -169,7 +169,7 @@ class Known:
 
     def _not_copied(self, failure: Failure) -> Failure | None:
         if failure.check(CancelledError):
-            return failure  # nobody waits for it any more; that says nothing of the file
+            return failure  # no caller waits for it any more; that says nothing of the file
         if not self._removed:
             self._removed = True
             self._remove(failure.value)

@@ -23,7 +23,7 @@ log = Logger()
 _PAGE_BYTES = 4096
 
 _ORDER: tuple[type[Row], ...] = (Device, ProfileVersion, Alarm, Command, Event, Reading, LastUpload)
-"""What goes first when the other store is back: readings bear profile versions, and alarms matter most."""
+"""What goes first when the other store is back: readings have profile versions, and alarms matter most."""
 
 _STATE: tuple[type[Row], ...] = (Device, ProfileVersion, Alarm, Command, LastUpload)
 """What the next start has to know."""

@@ -36,7 +36,7 @@ class SpooledStore:
 
     Rows are written to the store as long as it takes them. What it does not take goes to the spool, in order, and is
     durable there; so does all that comes after it, until the store is back and the spool has been emptied into it.
-    Then rows go to the store again. All rows bear numbers and can be written twice, so that nothing is lost or doubled
+    Then rows go to the store again. All rows have numbers and can be written twice, so that nothing is lost or doubled
     where it is not known whether the store has taken something. Queries, and new devices, need the store itself.
 
     :param store: may be away; where ``known`` has been filled before, also when it is opened.
@@ -78,7 +78,7 @@ class SpooledStore:
     def open(self) -> Deferred[Snapshot]:
         """Open the store. Rows that wait in the spool count as kept.
 
-        :raises StoreError: also where the spool has rows, and somebody else has written to the store meanwhile.
+        :raises StoreError: also where the spool has rows, and another process has written to the store meanwhile.
         """
         return Deferred.fromCoroutine(self._open())
 

@@ -68,7 +68,7 @@ class Address:
     def resolved_settings(self) -> dict[str, Any]:
         """The same, with the addresses of the host: libpq looks for them in the calling thread. This blocks, too.
 
-        :raises OSError: nobody knows the host, or the file with the password cannot be read.
+        :raises OSError: the host is unknown, or the file with the password cannot be read.
         """
         settings = self.settings()
         host = settings.get("host") or os.environ.get("PGHOST", "")

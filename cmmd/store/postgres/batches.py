@@ -91,7 +91,7 @@ PREPARE = ";".join([_PUT_PROFILE, _RAISE_NUMBERS, _ADD_DEVICE, *(table.prepare f
 def writing(rows: Sequence[Row]) -> bytes:
     """The statements that keep records of any kinds. Only within one kind does their order matter.
 
-    :raises TypeError: a value is none that can be kept; likewise for OverflowError and UnicodeEncodeError.
+    :raises TypeError: a value is none that can be kept; the same for OverflowError and UnicodeEncodeError.
     """
     by_kind: dict[type[Row], list[Any]] = {}
     for row in rows:

@@ -46,7 +46,7 @@ class _State(IntEnum):
     """From what serves a call best to what serves it worst."""
 
     UP = auto()
-    NEW = auto()  # nobody has asked for anything yet
+    NEW = auto()  # there is no request yet
     COMING = auto()  # the first attempt to connect, or the first one after a loss: what is asked waits for it
     DOWN = auto()  # an attempt has failed, others follow: what is asked fails at once
     ENDED = auto()
@@ -177,7 +177,7 @@ class Link(DriverConnection):
         return connection is None or connection.closed != 0 or connection.fileno() < 0
 
     def end(self) -> None:
-        """Disconnect for good; whoever waits for an answer hears it."""
+        """Disconnect for good; callers that wait for an answer are notified."""
         if self._state is _State.ENDED:
             return
         self._state = _State.ENDED
@@ -186,7 +186,7 @@ class Link(DriverConnection):
         self._tell(self._trouble)
 
     def doRead(self) -> None:
-        """The server has said something, or has gone. txpostgres would raise that where nobody is there to hear it."""
+        """The server has said something, or has gone. txpostgres would raise that without a caller to handle it."""
         try:
             super().doRead()
         except psycopg2.Error as error:

@@ -38,7 +38,7 @@ _TABLES = {
 }
 """By the field of Counts; readings are in parts."""
 
-# Readings stand in the partitions that cmmd makes, or in another kind of table that somebody has made of theirs.
+# Readings stand in the partitions that cmmd makes, or in another kind of table that an operator has made of theirs.
 _SIZES = """
 SELECT oid::regclass::text, coalesce(is_part, false), relpages, reltuples, pg_relation_size(oid),
     pg_total_relation_size(oid)
@@ -103,8 +103,8 @@ _IN_READINGS = "SELECT profile, max(number) FROM reading GROUP BY profile ORDER 
 class PostgresInspector:
     """Looks at a database. See :class:`~cmmd.store.tools.stats.Inspector`.
 
-    :param url: see Address; :param password_file: likewise.
-    :ivar shown: see Inspector. :ivar folder: likewise.
+    :param url: see Address; :param password_file: the same.
+    :ivar shown: see Inspector. :ivar folder: the same.
     :raises ValueError: see Address.
     """
 
@@ -164,7 +164,7 @@ class PostgresInspector:
                 schema = self._schema(session)
                 yield schema
                 yield first_and_more("rights", [f"not granted: {right}" for (right,) in session.ask(_MISSING_RIGHTS)])
-                yield Check(name="in use", ok=True, text=_holder(session) or "by nobody")
+                yield Check(name="in use", ok=True, text=_holder(session) or "by no process")
                 if schema.ok:
                     yield from _contents(session)
         except StoreError as error:
@@ -286,7 +286,7 @@ def _contents(session: _Session) -> Iterator[Check]:
     yield first_and_more("records", _damaged(session))
     borne = dict(session.ask(_IN_READINGS))
     there = {number for (number,) in session.ask("SELECT number FROM profile")}
-    strange = [f"readings bear profile {number}, which is not there" for number in borne if number not in there]
+    strange = [f"readings have profile {number}, which is not there" for number in borne if number not in there]
     yield first_and_more("profiles", strange)
     yield first_and_more("numbers", _low_numbers(session, max(borne.values(), default=None)))
     yield whole([writer for (writer,) in session.ask("SELECT writer FROM store")])

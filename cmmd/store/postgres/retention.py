@@ -16,18 +16,18 @@ __all__ = ["Old", "Retention"]
 log = Logger()
 
 LOCK_TIMEOUT_S = 1.5
-"""How long dropping a partition waits for those who read readings; meanwhile nobody can begin to. The server ends its
+"""How long dropping a partition waits for those who read readings; meanwhile no reader can begin. The server ends its
 own housekeeping there after a second."""
 
 TRY_AGAIN_S = 300.0
-"""When somebody has read for longer than that, partitions stay for so long."""
+"""When a reader has taken longer than that, partitions stay for so long."""
 
 LONG_S = 300.0
 """How long it may take to count the rows of a partition."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _STAYS = frozenset({_LOCK_NOT_AVAILABLE, "2BP01", "42501"})
-"""Why the server does not drop a partition: it is being read, somebody's view needs it, it is not ours."""
+"""Why the server does not drop a partition: it is being read, a view needs it, another role owns it."""
 
 
 class Old(NamedTuple):

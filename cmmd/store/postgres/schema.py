@@ -31,7 +31,7 @@ COMING_MONTHS = 3
 _DAY_MS = 86_400_000
 
 # Made beside readings and attached: to create it as a partition would wait for all who read readings. Nothing is made
-# where somebody has made another kind of table of it (docs/storage.md).
+# where an operator has made another kind of table of it (docs/storage.md).
 _MAKE = """
 SELECT format(
     'CREATE TABLE %1$s (LIKE reading INCLUDING ALL);'
@@ -83,7 +83,7 @@ def older(before: str) -> str:
 
 
 def drop(partition: str, lock_timeout_s: float) -> str:
-    """Removes a partition; gives up where somebody reads readings for longer than this."""
+    """Seconds after which removing a partition gives up because readings are being read."""
     return f"SET LOCAL lock_timeout = '{int(lock_timeout_s * 1000)}ms'; DROP TABLE {partition}"
 
 

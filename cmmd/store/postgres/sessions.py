@@ -27,7 +27,7 @@ SET tcp_keepalives_interval = 10;
 SET tcp_keepalives_count = 3;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 """
-"""For every session of ours, whatever server, database and role say: what our statements rely on; that a commit is one;
+"""For every session, whatever server, database and role say: what our statements rely on; that a commit is one;
 that the server notices within a minute when we are gone, and lets go of our lock."""
 
 _KEY = f"{LOCKS}, hashtext(current_schema())"
@@ -61,7 +61,7 @@ async def greet_reader(cursor: Cursor) -> None:
 class WriterLease:
     """The place of the one that writes, to which the same one comes back.
 
-    Whoever takes it for the first time says so in ``store.openings``: all that opened the store before him, and come
+    The first statement under it notes that in ``store.openings``: all that opened the store before, and come
     later, know then that their numbers may be taken.
 
     :param name: of the database.

@@ -45,7 +45,7 @@ class PostgresStore:
 
     Numbers are given by the daemon, so one process writes at a time: it has an advisory lock there. Where the
     connection is lost it is made anew with pauses in between; meanwhile every call fails with StoreUnavailable. Whether
-    a call was carried out whose answer was lost nobody knows; to make it again does no harm.
+    a call was carried out whose answer was lost is unknown; to make it again does no harm.
 
     Opening blocks, in the calling thread as long as the reactor does not run, else in another one. A damaged row costs
     no more than what it says, see SQLiteStore.
@@ -70,7 +70,7 @@ class PostgresStore:
         return opened.addCallback(self._is_open)
 
     def _opened_in_a_thread(self) -> Deferred[Opened]:
-        """In one that nobody waits for at the end: it may last."""
+        """In one that no caller waits for at the end: it can last."""
         opened: Deferred[Opened] = Deferred()
 
         def work() -> None:

@@ -26,7 +26,7 @@ MOST_TOGETHER = 500
 """Rows, or devices, of calls that share a statement. To make one of so many readings takes 2 ms."""
 
 MOST_UNCERTAIN = 10_000
-"""Devices that are remembered because nobody heard whether they were added: strangers must not fill the memory."""
+"""Devices that are remembered because it is unknown whether they were added: strangers must not fill the memory."""
 
 _NO_PARTITION = "23514"
 _OUT_OF_RANGE = "22003"
@@ -117,7 +117,7 @@ class Writer:
             if length > MOST_TOGETHER:
                 break
             more = {row.number for row in self._waiting[0].rows if isinstance(row, Device)}
-            if more & devices:  # the first one of them could be impossible, and nobody would see that
+            if more & devices:  # the first one of them could be impossible, and that would stay unseen
                 break
             devices |= more
             group.append(self._waiting.popleft())
@@ -185,7 +185,7 @@ class Writer:
     async def _added(self, device: Device, number: int | None) -> Device | Failure:
         """Answer a caller that has added a device; None: it was there.
 
-        It may be there because nobody heard of it: the connection was lost between the addition and its confirmation.
+        It can be there without an answer: the connection was lost between the addition and its confirmation.
         """
         uncertain = device.hostid in self._uncertain
         self._uncertain.pop(device.hostid, None)

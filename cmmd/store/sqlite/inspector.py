@@ -20,7 +20,7 @@ from cmmd.store.tools.stats import FEWEST, Check, Counts, StoreStats, first_and_
 __all__ = ["SQLiteInspector", "named"]
 
 _PATIENCE_S = 30.0
-"""How long a migration waits for whoever else writes."""
+"""Seconds that a migration waits for other writers."""
 
 _STEPS_BETWEEN_LOOKS = 100_000
 """Steps of SQLite's machine, some milliseconds, after which Python may look at a Ctrl-C."""
@@ -49,7 +49,7 @@ class SQLiteInspector:
     """Looks at a SQLite file. See :class:`~cmmd.store.tools.stats.Inspector`.
 
     :param path: the file.
-    :ivar path: likewise. :ivar shown: see Inspector. :ivar folder: likewise.
+    :ivar path: the same. :ivar shown: see Inspector. :ivar folder: the same.
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +101,7 @@ class SQLiteInspector:
                 schema = self._schema(connection)
                 yield schema
                 yield self._rights()
-                yield Check(name="in use", ok=True, text=self.holder() or "by nobody")
+                yield Check(name="in use", ok=True, text=self.holder() or "by no process")
                 yield first_and_more("file", _quick_check(connection))
                 if schema.ok:
                     yield from _records(connection)
@@ -141,7 +141,7 @@ class SQLiteInspector:
         """A connection that cannot write, to what is a store.
 
         One that is opened for reading leaves a WAL and its index behind where there were none; so then it may write,
-        but does not. Where it may not, nobody does, and the file is all there is.
+        but does not. Where it may not, no process does, and the file is all there is.
         """
         with self._errors():
             if not self.path.exists():
@@ -275,7 +275,7 @@ def _damaged(connection: sqlite3.Connection) -> list[str]:
 
 def _strange_profiles(connection: sqlite3.Connection) -> list[str]:
     query = "SELECT DISTINCT profile FROM reading WHERE profile NOT IN (SELECT number FROM profile) ORDER BY profile"
-    return [f"readings bear profile {number}, which is not there" for (number,) in connection.execute(query)]
+    return [f"readings have profile {number}, which is not there" for (number,) in connection.execute(query)]
 
 
 def _low_numbers(connection: sqlite3.Connection) -> list[str]:

@@ -84,7 +84,7 @@ def add_profile(connection: sqlite3.Connection, profile: ProfileVersion) -> None
 def read_profiles(connection: sqlite3.Connection) -> Iterator[ProfileVersion | CorruptRow]:
     """Read every profile version, by number, and the faults of the damaged ones.
 
-    Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings bear.
+    Such a one comes nevertheless, without fingerprint and points: no other may get its number, which readings have.
     """
     select = f"SELECT profile, {', '.join(_POINT_COLUMNS)} FROM point ORDER BY profile, place"  # noqa: S608
     points = {

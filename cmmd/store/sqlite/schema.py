@@ -28,7 +28,7 @@ def missing_schemas(connection: sqlite3.Connection, path: Path) -> dict[int, str
 
 
 def migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
-    """Apply SQL files, each in a transaction of its own. What somebody else has applied in the meantime is applied."""
+    """Apply SQL files, each in a transaction of its own, except those that another process has applied."""
     for number, script in missing.items():
         try:
             connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")

@@ -26,7 +26,7 @@ class Checkpoints:
     """Carries checkpoints out beside the writer, while there is something to move.
 
     Left to SQLite they are part of a commit, now and then: 16 MB are moved while devices wait for that commit, for 0.1
-    to 0.4 s on a busy machine. A passive one waits for nobody, and nobody waits for it. A commit moves what it leaves.
+    to 0.4 s on a busy machine. A passive one waits for no writer, nor do writers for it. A commit moves what it leaves.
 
     :param connection: of its own; closed by :meth:`close`.
     """
@@ -74,7 +74,7 @@ class Writer:
     """Carries works out in a thread of its own, in the order in which they come.
 
     What comes while one transaction runs goes into the next one together: a commit waits for the disk, whatever is in
-    it. A work that fails by its own fault is taken back, and only that; where the store fails, no work of the
+    it. A work that fails by its own fault is rolled back, and only that; where the store fails, no work of the
     transaction is carried out, and each of them hears StoreUnavailable.
 
     :param connection: closed by :meth:`close`.
@@ -147,7 +147,7 @@ class Writer:
         return results
 
     def _check_file(self) -> None:
-        """SQLite writes on to a file that somebody has removed."""
+        """SQLite continues to write to a file that was removed."""
         try:
             is_there = self._path.stat().st_ino == self._inode
         except OSError as error:

@@ -43,8 +43,8 @@ class Step(Struct, frozen=True):
 class Compared(Struct, frozen=True, kw_only=True):
     """One kind of record on both sides.
 
-    :ivar source: how many there; :ivar target: likewise.
-    :ivar source_hash: BLAKE2b of all of them in order, in hex; :ivar target_hash: likewise.
+    :ivar source: how many there; :ivar target: the same.
+    :ivar source_hash: BLAKE2b of all of them in order, in hex; :ivar target_hash: the same.
     :ivar difference: the first one, in words; None: there is none.
     """
 
@@ -125,7 +125,7 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
         kept = await source.open()
         there = await target.open()
         continued = _is_continued(kept, there)
-        await source.write([])  # nothing; but whoever has written to a database has it for himself
+        await source.write([])  # nothing; but a database belongs to the one that has written to it
         await target.claim(_MARK + kept.identity)
         await _bring_kept(kept, target, tell)
         for timed in _TIMED:
@@ -140,7 +140,7 @@ async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
 
 
 async def _close(*stores: IStore) -> None:
-    """Close them, whoever loses patience: a store that is open keeps its process from ending."""
+    """Close the stores, after a cancellation too: an open store keeps its process from ending."""
     closed: Deferred[Any] = DeferredList([store.close() for store in stores], consumeErrors=True)
     while not closed.called:
         waiting: Deferred[None] = Deferred()
@@ -218,7 +218,7 @@ async def _both(one: Deferred[Any], other: Deferred[Any]) -> list[Any]:
 async def compare(source: IStore, kept: Snapshot, target: IStore, there: Snapshot, tell: Tell) -> list[Compared]:
     """Compare two stores, kind by kind.
 
-    :param kept: what the source had when it was opened; :param there: likewise the target.
+    :param kept: what the source had when it was opened; :param there: the same of the target.
     """
     compared = []
     for (kind, ours), (_, theirs) in zip(_kinds_of(kept), _kinds_of(there), strict=True):

@@ -11,7 +11,7 @@ __all__ = ["inspector_at"]
 def inspector_at(url: str, folder: Path, password_file: Path | None = None) -> Inspector:
     """Choose the inspector of the store that a URL names.
 
-    :param url: as for store_at. :param folder: likewise. :param password_file: likewise.
+    :param url: as for store_at. :param folder: the same. :param password_file: the same.
     :raises ValueError: there is no such store, or none that outlives its process; one line, without a password.
     """
     scheme, _, rest = url.partition(":")

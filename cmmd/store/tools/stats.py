@@ -40,9 +40,9 @@ class StoreStats(Struct, frozen=True, kw_only=True):
     :ivar store: its URL, without a password.
     :ivar server: the database's own version.
     :ivar schema: version; 0: there is nothing yet. :ivar newest_schema: the newest one that this cmmd knows.
-    :ivar identity: see Kept; None: its schema has none. :ivar writer: likewise.
+    :ivar identity: see Kept; None: its schema has none. :ivar writer: the same.
     :ivar approximate: the counts that are estimates, because to count takes too long.
-    :ivar oldest_reading_at: milliseconds UTC; None: there is no reading. :ivar newest_reading_at: likewise.
+    :ivar oldest_reading_at: milliseconds UTC; None: there is no reading. :ivar newest_reading_at: the same.
     :ivar size: bytes on disk of everything.
     :ivar reading_size: bytes on disk of one reading, indexes included; None: too few to tell.
     :ivar partitions: of the readings, oldest first.

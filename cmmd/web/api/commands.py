@@ -101,7 +101,7 @@ async def post_command(around: ApiContext, call: Call[Wait, CommandBody]) -> Ans
         except Unkeyed:
             if not _is_stop(around, call):
                 raise
-            number, again = await submit(), False  # a stop too many harms nobody, one too few may
+            number, again = await submit(), False  # a stop too many harms no one, one too few can
     command = await _settled(around, number, call.query.wait, call.request)
     headers = {"Location": f"/api/v1/commands/{number}"}
     if again:

@@ -21,7 +21,7 @@ __all__ = ["ApiContext"]
 class ApiContext(Struct, frozen=True, kw_only=True):
     """The parts of the daemon that operations of the API work with.
 
-    :ivar desk: does it. :ivar access: who may. :ivar catalog: the controller profiles.
+    :ivar desk: the operations. :ivar access: tokens and roles. :ivar catalog: the controller profiles.
     :ivar clock: for what waits; :ivar now: Unix time in seconds.
     :ivar feed: what is new. :ivar keys: commands that were asked for with a key. :ivar pieces: for long work.
     :ivar scans: how many go through many readings at once.

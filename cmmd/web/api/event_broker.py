@@ -22,7 +22,7 @@ __all__ = ["MOST_EVENTS", "TICK_S", "EventBroker", "Watching"]
 log = Logger()
 
 MOST_EVENTS = 5000
-"""That are held: whoever watches and is further behind reads on from the store."""
+"""Events that are held: a watcher that is further behind reads on from the store."""
 
 MOST_COMMANDS = 1000
 """That are held as they are now; the audit in the store may be a moment behind."""
@@ -44,7 +44,7 @@ class Watching(Protocol):
 
     @property
     def wants_rows(self) -> bool:
-        """Tell whether he wants rows of devices."""
+        """Tell whether the watcher wants rows of devices."""
 
     def event(self, event: Event) -> None:
         """Note an event; :meth:`EventBroker.events_after` returns it."""
@@ -119,9 +119,9 @@ class EventBroker:
     # --- who watches -------------------------------------------------------------------------------------------------
 
     def watch(self, watching: Watching) -> Callable[[], None]:
-        """Tell somebody from now on.
+        """Notify a watcher from now on.
 
-        :return: call it to tell him no more.
+        :return: call it to end the notifications.
         """
         self._watching[watching] = None
         if watching.wants_rows and self._end_uploads is None:

@@ -17,7 +17,7 @@ MOST_KEYS = 10_000
 """Further ones are refused: one that is forgotten would be sent twice."""
 
 MOST_OF_ONE = 1000
-"""Likewise of one token: whoever uses many keeps nobody else from commanding."""
+"""The same for one token: a user of many keys keeps no other from commanding."""
 
 
 class Unkeyed(Refused):
@@ -78,7 +78,7 @@ class Keys:
         return asked.number, False
 
     def number(self, who: str, key: str) -> int | None:
-        """The number of the command that somebody asked for under this key; None: none was accepted, that is known."""
+        """Find the number of the command that was requested under this key; None: none is known to be accepted."""
         self._forget()
         asked = self._asked.get((who, key))
         return None if asked is None else asked.number

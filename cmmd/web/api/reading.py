@@ -152,7 +152,7 @@ def _what(error: msgspec.ValidationError) -> str:
 def chosen(accept: str | None, offered: tuple[str, ...]) -> str:
     """The media type to answer with: the one that is wanted most; the first, where that does not matter.
 
-    What is offered behind the first is chosen only where it is named: nobody gets an endless stream for ``*/*``.
+    What is offered behind the first is chosen only where it is named: no client gets an endless stream for ``*/*``.
 
     :raises Refused: none of them is accepted.
     """

@@ -211,7 +211,7 @@ class Buckets(Struct, frozen=True, kw_only=True):
 class Stretches:
     """Takes readings, and keeps as much of them as fits into the stretches.
 
-    :param since: milliseconds UTC; likewise ``until``, which is later. :param wanted: how many stretches, at most.
+    :param since: milliseconds UTC; ``until``: the same, and later. :param wanted: how many stretches, at most.
     :param columns: the points.
     """
 

@@ -56,7 +56,7 @@ class RecordList(Query, frozen=True, kw_only=True):
 class AlarmList(RecordList, frozen=True, kw_only=True):
     """``open``: only those that are; false: all there ever were. Times are those of raising.
 
-    ``sort``: by that time; or, of open ones, by urgency: first what nobody has acknowledged, then what is worse, then
+    ``sort``: by that time; or, of open ones, by urgency: first what is not acknowledged, then what is worse, then
     what is newer.
     """
 
@@ -81,7 +81,7 @@ class AlarmPage(Struct, frozen=True):
     """Alarms; ``next``: hand it back as ``after`` for the next ones; null: there are no more now.
 
     There may be a ``next`` though there are fewer than ``limit``, or none. ``total``: how many there are on all pages
-    together; null: nobody has counted, as among those that have ended.
+    together; null: not counted, as among those that have ended.
     """
 
     alarms: list[Alarm]
@@ -208,7 +208,7 @@ def _place_text(place: _Place, urgent: bool) -> str:
 def _place_from(text: str | None, urgent: bool) -> _Place | None:
     """Find the beginning of a page.
 
-    :raises BadArgument: nobody was given this one, or it is of another order.
+    :raises BadArgument: the daemon has issued no such cursor, or it is of another order.
     """
     if text is None:
         return None

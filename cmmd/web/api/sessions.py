@@ -32,7 +32,7 @@ class SignInBody(Body, frozen=True, kw_only=True):
 class SessionNow(Struct, frozen=True, kw_only=True):
     """The caller of this request.
 
-    :ivar name: of the token; ``localhost`` where there are none at all; null: nobody has signed in, likewise role.
+    :ivar name: of the token; ``localhost`` where there are none at all; null: there is no sign-in; the same for role.
     :ivar csrf: to be sent as ``X-CSRF-Token`` with whatever writes; null: there is no session, and none is needed.
     """
 

@@ -48,7 +48,7 @@ A_PAGE = 200
 """Events that are sent at once."""
 
 MOST_REPLAYED = 20_000
-"""Events from the store that somebody is sent who comes back. Further ones are counted as missed."""
+"""Events from the store that are sent to a returning reader. Further ones are counted as missed."""
 
 MOST_COMMANDS = 1000
 
@@ -107,9 +107,9 @@ def stream_events(
 
 
 class Stream:
-    """One reader. What waits for him is bounded: events are held for all, of rows and commands the newest waits.
+    """One reader of the stream. Its queue is bounded: events are held for all, of rows and commands the newest waits.
 
-    :param caller: has it; it ends when he may not ask any more. :param who: the name of its token.
+    :param caller: the reader; the stream ends with the permission. :param who: the name of its token.
     :param hostid: see stream_events.
     :ivar wants_rows: see Watching.
     """

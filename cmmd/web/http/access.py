@@ -22,7 +22,7 @@ DOOR = "http"
 """How the audit calls this way in."""
 
 CSRF = "X-CSRF-Token"
-"""The header with what whoever writes with a session has been given."""
+"""The header with the CSRF token, which writes with a session need."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -41,15 +41,15 @@ _ANY = "any token"
 
 
 class WrongToken(Unauthorized):
-    """A token that is none of ours: whoever shows it has to wait for that answer."""
+    """The token is unknown: a client that shows one has to wait for that answer."""
 
 
 class Caller(Struct, frozen=True):
     """The caller of a request.
 
-    :ivar name: of his token; ``localhost`` where there are no tokens at all.
-    :ivar session: the session whose cookie he has shown; None: he has shown a token, or nothing.
-    :ivar sha256: of his token; empty: there are none.
+    :ivar name: of the token; ``localhost`` where there are no tokens at all.
+    :ivar session: the session whose cookie was shown; None: a token was shown, or nothing.
+    :ivar sha256: of the token; empty: there are none.
     :ivar address: the host that asks; empty: not known.
     """
 
@@ -94,7 +94,7 @@ class Access:
         """Find the caller of a request.
 
         :param scope: what a token has to count for; a session has been signed in for all of it.
-        :raises Refused: nobody knows, or he comes from a page of somebody else, or with a session and no CSRF token.
+        :raises Refused: the caller is unknown, or comes from another site's page, or has a session and no CSRF token.
         """
         self.check_origin(request)
         shown = request.getHeader("authorization")
@@ -134,7 +134,7 @@ class Access:
         """
         token = self.tokens.find(shown) if len(shown) <= LONGEST_CREDENTIAL else None
         if token is None:
-            raise WrongToken("this token is not one of ours")
+            raise WrongToken("this token is unknown")
         why_not = token.why_not(address, self._now_ms())
         if why_not:
             raise Unauthorized(why_not)
@@ -155,9 +155,9 @@ class Access:
         return Caller(token.name, token.role, session, token.sha256, address)
 
     def check_open(self, request: Any) -> None:
-        """Without tokens: is it somebody on this machine, and no page that a browser was lured to, nor a proxy?
+        """Without tokens, accept a caller on this machine only: no page that a browser was lured to, and no proxy.
 
-        :raises Unauthorized: no: nothing is for him.
+        :raises Unauthorized: it is another one.
         """
         if self.tokens.any:
             return
@@ -168,12 +168,12 @@ class Access:
                 "there are no tokens yet, so this is for http://localhost and for reading: cmmctl token add NAME"
             )
 
-    # --- whether he may ----------------------------------------------------------------------------------------------
+    # --- permission -------------------------------------------------------------------------------------------------
 
     def check_role(self, caller: Caller, needed: Role) -> None:
         """Refuse a caller without the role.
 
-        :raises Forbidden: he may not.
+        :raises Forbidden: the role does not allow it.
         """
         if not may(caller.role, needed):
             why = "without tokens nothing can be changed" if not self.tokens.any else f"{caller.name} is {caller.role}"
@@ -200,7 +200,7 @@ class Access:
         """Answer a wrong token after 1, 2, 4 ... 30 s, one of each address at a time; the next one with 429 at once.
 
         Right tokens are not held up, by whatever comes from the same address: it may be a proxy's. Nor do they set the
-        count back, as a right password does: whoever has one token would guess others behind it. It ends by itself.
+        count back, as a right password does: the owner of one token would guess others behind it. It ends by itself.
         """
         if request.channel.no_room:  # a place that is for others does not wait
             refuse(request, Refused("too_many_connections", request.channel.no_room))
@@ -216,7 +216,7 @@ class Access:
                 refuse(request, error)
 
     async def _hold(self, request: Any) -> None:
-        """Return when it is time to answer, or nobody waits for it any more, who holds no place then.
+        """Return when it is time to answer, or no caller waits for it any more, who holds no place then.
 
         :raises Refused: another one of this address is held already.
         """

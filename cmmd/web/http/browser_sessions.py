@@ -14,7 +14,7 @@ COOKIE = "cmmd_session"
 """How the cookie's name begins, but for the ``__Host-`` that it has over TLS."""
 
 IDLE_S = 12 * 3600.0
-"""Seconds after which a session that nobody uses ends."""
+"""Seconds after which an unused session ends."""
 
 LONGEST_S = 7 * 86_400.0
 """Seconds after which any session ends."""
@@ -23,7 +23,7 @@ MOST_SESSIONS = 1000
 """Of more the one that was not used for longest ends."""
 
 MOST_OF_TOKEN = 100
-"""Likewise of one token: whoever signs in again and again signs nobody else out."""
+"""The same for one token: repeated sign-ins sign no other user out."""
 
 _RANDOM_BYTES = 32
 

@@ -252,7 +252,7 @@ class LimitedSite(Site):
 
     :param clock: for whatever waits.
     :param cookies: how the session's is called; None: without an instance.
-    :ivar cookies: likewise.
+    :ivar cookies: the same.
     :ivar budget: how much time all connections get in one turn of the reactor.
     """
 
@@ -282,7 +282,7 @@ class LimitedSite(Site):
         """Do nothing: no log file was opened."""
 
     def log(self, _: object) -> None:
-        """Accesses are nobody's business."""
+        """Write no access log."""
 
     def parser_failed(self, failure: Failure) -> None:
         """Log a bug in how a request is read, a few times for each type of exception."""

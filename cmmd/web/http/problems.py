@@ -81,7 +81,7 @@ STATUS: dict[str, int] = {
 """The HTTP status of every code that is answered."""
 
 _OURS: dict[str, str] = {
-    "unauthorized": "there is no token, or it is not one of ours",
+    "unauthorized": "there is no token, or an unknown one",
     "forbidden": "the token's role does not have this",
     "foreign_origin": "the request comes from a page of another host",
     "bad_csrf_token": "a session's write needs its X-CSRF-Token",
@@ -121,7 +121,7 @@ HEADERS: Mapping[int, Mapping[str, str]] = {
 class Problem(Struct, frozen=True, kw_only=True):
     """The reason why a request was not done.
 
-    :ivar type: ``urn:cmmd:problem:`` and the code. :ivar title: of the status. :ivar status: likewise in HTTP.
+    :ivar type: ``urn:cmmd:problem:`` and the code. :ivar title: of the status. :ivar status: the same in HTTP.
     :ivar detail: for people. :ivar code: for programs; it stays as it is.
     :ivar field: what is wrong in the request: ``body.timeout``, ``query.limit``, ``header.If-None-Match``.
     """

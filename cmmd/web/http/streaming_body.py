@@ -1,4 +1,4 @@
-"""An answer that is written as it is made: no faster than it is taken, and no longer than somebody takes it."""
+"""An answer that is written as it is made: no faster than it is taken, and no longer than its reader stays."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ __all__ = ["LONGEST_S", "SLICE_S", "STALLED_S", "Gone", "SlicedBody", "Streaming
 
 
 STALLED_S = 60.0
-"""Seconds that nobody takes anything, after which he is gone."""
+"""Seconds without progress, after which the reader counts as gone."""
 
 
 class Gone(Exception):
@@ -23,7 +23,7 @@ class Gone(Exception):
 
 @implementer(IPushProducer)
 class StreamingBody:
-    """The body of an answer. Whoever writes it waits in :meth:`write` while it is not taken.
+    """The body of an answer. The writer waits in :meth:`write` while it is not taken.
 
     :param request: its status and headers are set. :param clock: for readers that stall.
     :param longest_s: seconds after which it is broken off; None: it may take for ever.
@@ -160,7 +160,7 @@ class SlicedBody:
     :param pieces: of the body, each made in less than a millisecond; some may be empty.
     :param compress: with gzip.
     :param monotonic: seconds that go on evenly. :param clock: for the turns, and the end of patience.
-    :param ended: called once when the body has been sent, or nobody wants it any more.
+    :param ended: called once when the body has been sent, or its reader has gone.
     """
 
     def __init__(

@@ -228,7 +228,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "cmmd_bugs",
         "counter",
-        "Failures that were nobody's fault but ours; the log has them.",
+        "Bugs of cmmd: exceptions that nothing expects; the log has them.",
         lambda w: w.counters.bugs,
     ),
 )

@@ -15,7 +15,7 @@ PERIOD_S = 0.1
 """Seconds between two looks."""
 
 WINDOW_S = 60.0
-"""The worst of so many seconds counts: longer than most scrape intervals, and the same for whoever scrapes."""
+"""The worst of so many seconds counts: longer than most scrape intervals, and the same for every scraper."""
 
 BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

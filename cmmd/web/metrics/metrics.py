@@ -29,7 +29,7 @@ __all__ = ["DaemonCollector", "MetricsResource", "Monitoring", "new_registry"]
 
 
 class DaemonCollector(Collector):
-    """Reads what has been counted when somebody asks: counting itself costs no more than an integer.
+    """Reads the counters on request: counting itself costs no more than an integer.
 
     :param watched: where it is read.
     """
