@@ -10,7 +10,7 @@ from struct import Struct as Layout
 from msgspec import Struct
 
 from cmmd.controllers.evidence.hypotheses import Hypotheses, Known
-from cmmd.controllers.evidence.weighing import ENOUGH
+from cmmd.controllers.evidence.weighing import DECISIVE
 from cmmd.controllers.points import COUNTER_READINGS, Point
 
 __all__ = ["NEW_BASE", "Baseline", "CounterFinding", "Suspect", "judge_counters"]
@@ -185,5 +185,5 @@ def _votes(point: Point, number: int, before: int, now: int, since_ms: int) -> l
         return []
     rolled = _ROLLS_FROM <= before & 0xFFFF <= _LAST_OF_DECIMAL and low < _ROLLS_TO
     if rolled and _rises(point.read_as("decimal"), before, now, since_ms):
-        return [(number, DECIMAL, ENOUGH, f"low word {before & 0xFFFF}, then {low} with the high word one more")]
+        return [(number, DECIMAL, DECISIVE, f"low word {before & 0xFFFF}, then {low} with the high word one more")]
     return []

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 __all__ = [
     "AGAIN",
     "AGAINST",
+    "DECISIVE",
     "ENOUGH",
     "MOST_CHOICES",
     "OPEN",
@@ -35,6 +36,9 @@ AGAIN = 5
 AGAINST = 3
 """Uploads against a decided choice, less those for it, that re-open the hypothesis."""
 
+DECISIVE = 2 * AGAIN
+"""The weight of one observation that decides alone, whatever was seen before."""
+
 MOST_CHOICES = 8
 
 OPEN = 0
@@ -53,10 +57,10 @@ def decided_state(choice: int, *, reopened: int = 0, fixed: bool = False) -> int
 
 
 def opened(state: int) -> int:
-    """Re-open a hypothesis. What is fixed stays."""
-    if state & _FIXED or not state & 15:
+    """Re-open a hypothesis, and forget the votes for an open one. What is fixed stays."""
+    if state & _FIXED:
         return state
-    return min(reopenings(state) + 1, _MOST) << _REOPENED_SHIFT
+    return min(reopenings(state) + bool(state & 15), _MOST) << _REOPENED_SHIFT
 
 
 def settled_choice(state: int) -> int | None:
@@ -98,7 +102,7 @@ def weigh(state: int, vote: int | None, weight: int = 1) -> int:
     """Take one observation in.
 
     :param vote: the choice that an upload speaks for; None: for none clearly, which changes nothing.
-    :param weight: :data:`ENOUGH` for an observation that decides alone.
+    :param weight: :data:`DECISIVE` for an observation that decides alone.
     :return: the state after it: decided where it was open and the votes reach the threshold, open again where it was
         decided and :data:`AGAINST` is reached.
     """
@@ -114,7 +118,7 @@ def weigh(state: int, vote: int | None, weight: int = 1) -> int:
             votes[other] -= taken
             left -= taken
     votes[vote] = min(votes[vote] + left, _MOST)
-    if votes[vote] >= (AGAIN if reopenings(state) and weight < ENOUGH else ENOUGH):
+    if votes[vote] >= (AGAIN if reopenings(state) and weight < DECISIVE else ENOUGH):
         return decided_state(vote, reopened=reopenings(state))
     return _with_votes(reopenings(state) << _REOPENED_SHIFT, votes)
 

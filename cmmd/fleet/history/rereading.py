@@ -205,6 +205,7 @@ class _Decoder:
         self._choices = record.profile.choices
         self._baseline: Baseline | None = None
         self._suspects: tuple[Suspect | None, ...] | None = None
+        self._another = False
 
     def decode(self, reading: Reading, places: Sequence[int | None]) -> tuple[tuple[float | None, ...] | None, bool]:
         """Decode one reading by what is decided now.
@@ -227,7 +228,10 @@ class _Decoder:
         if known.undecided is not None and self._byte_order is not None:
             known.decide(self._byte_order, profile)
         found = judge_counters(profile.hypotheses, self._choices, known, reading.at, self._baseline, self._suspects)
-        self._baseline, self._suspects, known.hidden = found.baseline, found.suspects, found.hidden
+        self._baseline, self._suspects = found.baseline, found.suspects
+        self._another = self._another or bool(found.rebased) or found.replaced
+        if self._another or found.suspects is not None:
+            return None, False  # who says this need not be what the decision is about
         values = profile.values(CertainRegisters(known))
         undecided = known.undecided is not None or profile.is_undecided(known, values)
         # Where all readings agree, a value was left out for another reason: it was a counter that jumped.
