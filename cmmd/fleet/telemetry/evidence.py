@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 
 from twisted.logger import Logger
 
-from cmmd.controllers.evidence.counters import CounterFinding, judge_counters
+from cmmd.controllers.evidence.counters import Baseline, CounterFinding, judge_counters
 from cmmd.controllers.evidence.memory import Remembered
 from cmmd.controllers.evidence.weighing import (
     decided_choice,
@@ -68,11 +68,11 @@ class Evidence:
             [decided_choice(state) for state in before],
             record.known,
             record.at,
-            record.baseline,
+            Baseline.from_bytes(record.baseline),
             record.suspects,
         )
         record.known.hidden = counters.hidden
-        record.baseline, record.suspects = counters.baseline, counters.suspects
+        record.baseline, record.suspects = counters.baseline.to_bytes(), counters.suspects
         because = [""] * len(before)
         states = list(before)
         self._of_counters(record, states, because, counters)

@@ -6,7 +6,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.controllers.evidence.counters import Baseline, Suspect, judge_counters
+from cmmd.controllers.evidence.counters import Suspect, judge_counters
 from cmmd.controllers.evidence.memory import byte_order_of as overridden_byte_order
 from cmmd.controllers.evidence.memory import states_of
 from cmmd.controllers.evidence.weighing import decided_choice, is_fixed, settled_choice
@@ -67,7 +67,7 @@ class LiveRecord:
     :ivar owed: why one has to be kept as soon as may be.
     :ivar suppressed: uploads with changes left out since the last kept one.
     :ivar states: the evidence about its hypotheses, one by one, see cmmd.controllers.evidence.weighing.
-    :ivar baseline: the counters as they were last believed; None: they never were.
+    :ivar baseline: the counters as they were last believed, packed: see Baseline; empty: they never were.
     :ivar suspects: counters that do not follow from that; None: there are none.
     :ivar weighing: the next upload is evidence, whatever changes in it.
     :ivar saved: number of the newest upload that the store has been given.
@@ -168,7 +168,7 @@ class LiveRecord:
         self.known = RegisterState(byte_order, fixed=fixed)
         hypotheses = self.profile.hypotheses.all
         self.states = states_of(hypotheses, self.device.evidence, self.device.read_as)
-        self.baseline: Baseline | None = None
+        self.baseline = b""
         self.suspects: tuple[Suspect | None, ...] | None = None
         self.weighing = False
         self.profile = self.profile.settled(tuple(map(settled_choice, self.states)))
@@ -201,12 +201,11 @@ class LiveRecord:
         self.known.restore(last.image, last.undecided)
         before = RegisterState(None)
         before.image = self.known.all_known()
-        self.baseline = (
-            Baseline.from_bytes(last.counters)
-            or judge_counters(
-                self.profile.hypotheses, [decided_choice(state) for state in self.states], before, last.at, None, None
-            ).baseline
-        )
+        self.baseline = last.counters
+        if not last.counters:  # of a version that did not keep them
+            choices = [decided_choice(state) for state in self.states]
+            found = judge_counters(self.profile.hypotheses, choices, before, last.at, None, None)
+            self.baseline = found.baseline.to_bytes()
         self.upload = self.saved = last.upload
         self.at, self.unit, self.kept_at = last.at, last.unit, last.kept_at
         if self.reports is None and last.inputs:
@@ -225,7 +224,7 @@ class LiveRecord:
             inputs=self.inputs,
             image=self.known.all_known().to_bytes(),
             undecided=self.known.undecided.to_bytes() if self.known.undecided else b"",
-            counters=b"" if self.baseline is None else self.baseline.to_bytes(),
+            counters=self.baseline,
         )
 
 
