@@ -30,6 +30,8 @@ __all__ = [
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 POLL_S = 0.02
+DEFAULT_PORTS = (21318, 21380)
+"""Where a daemon without a configuration listens, as "make demo" does in a test."""
 SERVES = " serves; "
 """In the log when all doors are open."""
 
@@ -54,6 +56,8 @@ def service_port() -> int:
     lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     while True:
         port = random.randrange(min(10_000, lowest_of_clients // 2), lowest_of_clients)
+        if port in DEFAULT_PORTS:
+            continue
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
