@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.telemetry import telemetry
-from cmmd.fleet.telemetry.shortcuts import FullUploads, overwrite_changes
-from cmmd.modbus.frames import ExpectedUpload, ReadRequest, parse_plan, parse_response, read_response, split_frames
+from cmmd.fleet.telemetry.register_state import RegisterState
+from cmmd.fleet.telemetry.shortcuts import overwrite, overwrite_changes
+from cmmd.modbus.frames import UploadLayout, parse_plan, read_response
+from cmmd.store.records import ByteOrder
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
 from tests.world import HOSTID, World
 
@@ -69,6 +71,12 @@ coils = st.lists(
     ),
     max_size=3,
 )
+Decided = tuple[ByteOrder | None, bool]
+"""A byte order that is decided, if any, and whether by a profile or an operator: else it stays on trial."""
+
+byte_orders: st.SearchStrategy[Decided] = st.sampled_from(
+    [(None, False), ("little", True), ("big", True), ("little", False), ("big", False)]
+)
 flags = st.sampled_from([None, None, None, 0, 1])
 change = st.builds(
     lambda coils, f03, odd, number, alarm: ReqDataChange(
@@ -85,14 +93,18 @@ change = st.builds(
 class Device:
     """A device of a world whose uploads go the short ways, or never do."""
 
-    def __init__(self, moduletype: str, *, shortcuts: bool) -> None:
+    def __init__(
+        self, moduletype: str, *, shortcuts: bool, byte_order: ByteOrder | None = None, fixed: bool = True
+    ) -> None:
         self.world = World(interval_s=1e6)
         self.world.register(moduletype=moduletype)
         self.record = self.world.fleet.live[HOSTID]
+        if byte_order is not None:
+            self.record.known = RegisterState(byte_order, fixed=fixed)
         plan = self.world.fleet.uploads.plan(HOSTID)
         assert plan.requests == PLAN or moduletype != "HGM6120N"
         if not shortcuts:
-            plan.full = General(PLAN)
+            plan.layout = General(PLAN)
         self.plan = plan
 
     def take(self, message: ReqData | ReqDataChange) -> None:
@@ -108,6 +120,7 @@ class Device:
             [None if image is None else image.to_bytes() for image in (known.image, known.older, known.undecided)],
             (known.byte_order, known.byte_order_state),
             (record.upload, record.unit, record.inputs, record.packetnum, record.packet_gaps, record.unplaced),
+            (record.states, record.baseline, record.suspects, record.weighing, known.hidden),
             (record.situation, record.unsettled, record.fruitless, record.suppressed),
             self.world.fleet.alarms.open_alarms(HOSTID),
             [(event.kind, event.details) for event in self.world.events],
@@ -115,22 +128,22 @@ class Device:
         )
 
 
-class General(FullUploads):
+class General(UploadLayout):
     """Sees nothing that it expects."""
 
     __slots__ = ()
 
-    def __init__(self, requests: tuple[ReadRequest, ...]) -> None:
-        super().__init__(requests)
-        self.payloads = lambda text: None
+    def frames(self, text: str) -> bytes | None:
+        return None
 
 
 class SameOutcomeTests(SynchronousTestCase):
     moduletype = "HGM6120N"
 
-    def compare(self, uploads: list[ReqData | ReqDataChange]) -> None:
-        short = Device(self.moduletype, shortcuts=True)
-        general = Device(self.moduletype, shortcuts=False)
+    def compare(self, uploads: list[ReqData | ReqDataChange], decided: Decided) -> None:
+        byte_order, fixed = decided
+        short = Device(self.moduletype, shortcuts=True, byte_order=byte_order, fixed=fixed)
+        general = Device(self.moduletype, shortcuts=False, byte_order=byte_order, fixed=fixed)
         for upload in uploads:
             short.take(upload)
             with mock.patch.object(telemetry, "overwrite_changes", lambda *_: None):
@@ -138,15 +151,17 @@ class SameOutcomeTests(SynchronousTestCase):
             self.assertEqual(short.known(), general.known(), upload)
 
     @settings(max_examples=60, deadline=None)
-    @given(first=frames(), more=st.lists(full | change | change | nothing, max_size=8))
-    @example(first=[read_response(one, bytes(one.payload_length)) for one in PLAN], more=[])
-    def test_any_uploads(self, first: list[str], more: list[ReqData | ReqDataChange]) -> None:
-        self.compare([ReqData(hostid=HOSTID, params=";".join(first)), *more])
+    @given(first=frames(), more=st.lists(full | change | change | nothing, max_size=8), decided=byte_orders)
+    @example(first=[read_response(one, bytes(one.payload_length)) for one in PLAN], more=[], decided=(None, False))
+    def test_any_uploads(self, first: list[str], more: list[ReqData | ReqDataChange], decided: Decided) -> None:
+        self.compare([ReqData(hostid=HOSTID, params=";".join(first)), *more], decided)
 
     @settings(max_examples=40, deadline=None)
-    @given(st.lists(full | change | nothing, max_size=8))
-    def test_any_uploads_of_a_device_of_which_nothing_is_known(self, uploads: list[ReqData | ReqDataChange]) -> None:
-        self.compare(uploads)
+    @given(st.lists(full | change | nothing, max_size=8), byte_orders)
+    def test_any_uploads_of_a_device_of_which_nothing_is_known(
+        self, uploads: list[ReqData | ReqDataChange], decided: Decided
+    ) -> None:
+        self.compare(uploads, decided)
 
 
 class ShortTests(SynchronousTestCase):
@@ -159,15 +174,13 @@ class ShortTests(SynchronousTestCase):
         self.record = self.device.record
 
     def full(self, params: str) -> bool | None:
-        payloads = self.device.plan.full.payloads(params)
-        return (
-            None
-            if payloads is None
-            else self.device.plan.full.overwrite(self.record.known, self.record.watch, payloads)
-        )
+        layout = self.device.plan.layout
+        frames = layout.frames(params)
+        return None if frames is None else overwrite(self.record.known, self.record.watch, layout, frames)
 
     def change(self, coils: Any = (), registers: Any = ()) -> tuple[int, bool] | None:
-        return overwrite_changes(self.record.known, self.record.watch, list(coils), list(registers))
+        layout = self.device.plan.layout
+        return overwrite_changes(self.record.known, self.record.watch, layout, list(coils), list(registers))
 
     def test_full_uploads(self) -> None:
         self.assertIs(self.full(";".join(self.upload)), False)
@@ -226,23 +239,3 @@ class ShortTests(SynchronousTestCase):
     def test_not_where_something_is_uncertain(self) -> None:
         self.record.known.outdate(PLAN[2].function, PLAN[2].address, 2)
         self.assertIsNone(self.change([], [{"0000": "0500"}]))
-
-
-class ExpectedUploadTests(SynchronousTestCase):
-    @given(frames(), st.sampled_from(ODD))
-    def test_only_what_reads_frame_by_frame(self, texts: list[str], odd: Any) -> None:
-        text = ";".join(odd(texts))
-        payloads = ExpectedUpload(PLAN).payloads(text)
-        if payloads is not None:
-            self.assertEqual(
-                [getattr(parse_response(one), "payload", None) for one in split_frames(text)], list(payloads)
-            )
-
-    @given(frames())
-    def test_what_is_as_it_should_be(self, texts: list[str]) -> None:
-        self.assertEqual(len(ExpectedUpload(PLAN).payloads(";".join(texts)) or ()), 3)
-        for number, request in enumerate(PLAN):
-            self.assertEqual(len(ExpectedUpload([request]).payloads(texts[number]) or ()), 1)
-
-    def test_no_plan(self) -> None:
-        self.assertIsNone(ExpectedUpload(()).payloads("00"))

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.bench_modbus import PLAN, full_image, payloads, size_of, with_few_changes
-from cmmd.modbus.frames import Function, ReadRequest
+from cmmd.modbus.frames import Function, ReadRequest, UploadLayout, read_response
 from cmmd.modbus.image import (
     MAX_AREAS,
     MAX_ENCODED_LENGTH,
@@ -121,6 +121,24 @@ class ImageModel(RuleBasedStateMachine):
             states, known = self.image.bit_masks(function, address, count)
             assert states == sum(1 << n for n, state in enumerate(expected) if state)
             assert known == sum(1 << n for n, state in enumerate(expected) if state is not None)
+
+    @rule(draw=st.data())
+    def settle(self, draw: st.DataObject) -> None:
+        """Keep whole uploads of a plan that asks for all that is known, and have another one come."""
+        requests = [
+            ReadRequest(1, function, one.start, len(one)) for function in READS for one in self.image.known(function)
+        ]
+        requests = draw.draw(st.permutations(requests))
+        layout = UploadLayout(requests)
+        assert self.image.settle(layout) == bool(requests)
+        self.the_same_is_known()
+        payloads = [draw.draw(st.binary(min_size=one.payload_length, max_size=one.payload_length)) for one in requests]
+        frames = layout.frames(";".join(map(read_response, requests, payloads)))
+        assert frames is not None or not requests
+        if frames is not None and not int.from_bytes(frames, "little") & layout.surplus:
+            self.image.frames = frames
+            for one, payload in zip(requests, payloads, strict=True):
+                self.expect(one.function, one.address, values_of(one.function, payload)[: one.count])
 
     @rule()
     def go_through_the_store(self) -> None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sized
 from functools import partial
+from itertools import chain
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -40,10 +41,8 @@ SILENT_AFTER = 3
 LOOK_AGAIN_S = 1.0
 """When to look again at devices that have something left to tell or to keep, and may be silent meanwhile."""
 
-
 _DAY_MS = 86_400_000
-_WITH_VALUES = (UploadResult.VALUES, UploadResult.CHANGES)
-_VALUES, _CHANGES = UploadResult.VALUES, UploadResult.CHANGES
+_VALUES, _CHANGES = _WITH_VALUES = (UploadResult.VALUES, UploadResult.CHANGES)
 
 
 class WrongTime(ValueError):
@@ -100,8 +99,7 @@ class Uploads:
         One that came on a port that is for history only, or says when it was, goes to history and not to the live
         record.
 
-        :param plan: what the device had been told to poll.
-        :param historic: it came on such a port.
+        :param plan: what the device had been told to poll. :param historic: it came on such a port.
         :param trusted: it came from a session of the latest password login. What others say is shown, and kept; nothing
             is sent on the strength of it.
         :return: fires when the upload is durable, fails with StoreUnavailable when it is not kept; None: it is not due
@@ -112,6 +110,8 @@ class Uploads:
             return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
+        if trusted and not doubted:  # as nearly always
+            return self._taken(record, self._telemetry.full(record, message.params, plan))
         if not trusted:
             record.doubt()
         taken = self._telemetry.full(record, message.params, plan)
@@ -258,7 +258,7 @@ class Uploads:
         if record.fruitless or record.stale:
             self._has_values_again(record)
         has_changed = False
-        if taken is _CHANGES or record.weighing or record.unsettled:
+        if taken is _CHANGES or record.unsettled or (record.weighing and _is_evidence(record.weighing, change)):
             read_anew = self._evidence.weigh(record, None if change is None else registers_in(change))
             if read_anew or taken is _CHANGES or record.unsettled:
                 has_changed = self._look(record)
@@ -268,9 +268,7 @@ class Uploads:
         for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if (
-            record.unsettled or record.owed == "change" or record.inputs_at is not None
-        ):  # _is_unfinished, for each upload
+        if record.unsettled or record.owed == "change" or record.inputs_at is not None:  # _is_unfinished, not called
             self._look_again(record)
         return None if durable is None else durable.addErrback(self._not_kept, record)
 
@@ -390,6 +388,11 @@ def _first_failure(failure: Failure) -> Failure:
     failure.trap(FirstError)
     assert isinstance(failure.value, FirstError), "it was trapped"
     return failure.value.subFailure
+
+
+def _is_evidence(awaited: frozenset[str] | bool, change: ReqDataChange | None) -> bool:
+    """Tell whether an upload has what is waited for, see LiveRecord.weighing."""
+    return change is None or isinstance(awaited, bool) or not awaited.isdisjoint(chain(*change.params.f03))
 
 
 def _is_unfinished(record: LiveRecord) -> bool:

@@ -1,7 +1,7 @@
 """Modbus RTU frames as the CMM protocol carries them: hex text with CRC, several separated by ``;`` (section 8).
 
-All names of the parts: ``envelope`` (CRC, functions), ``requests``, ``responses``. Values, never transports. Everything
-wrong with a frame is a :exc:`ModbusFrameError`.
+All names of the parts: ``envelope`` (CRC, functions), ``requests``, ``responses``, ``upload_layout``. Values, never
+transports. Everything wrong with a frame is a :exc:`ModbusFrameError`.
 """
 
 from cmmd.modbus.envelope import BadCRCError, Function, ModbusFrameError, build_frame, open_frame, split_frames
@@ -21,7 +21,6 @@ from cmmd.modbus.requests import (
 from cmmd.modbus.responses import (
     ExceptionResponse,
     ExpectedResponse,
-    ExpectedUpload,
     ReadResponse,
     Response,
     WriteResponse,
@@ -32,19 +31,20 @@ from cmmd.modbus.responses import (
     registers_response,
     write_response,
 )
+from cmmd.modbus.upload_layout import UploadLayout
 
 __all__ = [
     "MAX_PLAN",
     "BadCRCError",
     "ExceptionResponse",
     "ExpectedResponse",
-    "ExpectedUpload",
     "Function",
     "ModbusFrameError",
     "ReadRequest",
     "ReadResponse",
     "Request",
     "Response",
+    "UploadLayout",
     "WriteCoilRequest",
     "WriteCoilsRequest",
     "WriteRegisterRequest",

@@ -29,6 +29,7 @@ from cmmd.modbus.areas import (
 from cmmd.modbus.envelope import Function, ModbusFrameError, function_of
 from cmmd.modbus.packing import unpack_registers
 from cmmd.modbus.requests import ADDRESSES, ReadRequest
+from cmmd.modbus.upload_layout import UploadLayout
 
 __all__ = [
     "MAX_AREAS",
@@ -49,9 +50,6 @@ MAX_AREAS = 128
 
 MAX_VALUE_BYTES = 4096
 """Most bytes of values in one image: 2048 registers. To poll them at 9600 bit/s takes a device 5 seconds."""
-
-Places = tuple[tuple[int, int], ...]
-"""Places of the values of several requests: for each the place of its first address, see place_of, and the count."""
 
 ByteOrder = Literal["little", "big"]
 """How a register stands in a change upload (section 4.5)."""
@@ -76,17 +74,21 @@ class RegisterImage:
     Functions are those that read: 01 to 04, each with addresses 0..65535 of its own. A merge is done as a whole or,
     where it raises, not at all; it returns the addresses whose values changed or became known.
 
-    :ivar places: what ``areas_at`` was last asked for, as long as the areas have not changed; None: nothing.
-    :ivar exact: what it returned.
+    An image of which all that is known answers one plan, as nearly always, keeps the bytes of the last upload instead
+    of areas: a third of the memory, and nothing to merge.
+
+    :ivar layout: where the values are in ``frames``; None: it has areas.
+    :ivar frames: the responses to all requests of a plan. Bits over are 0; heads and checksums do not count, and need
+        not be right. Other bytes of the same layout can be put here, see :meth:`settle`.
     """
 
-    __slots__ = ("_areas", "_starts", "exact", "places")
+    __slots__ = ("_areas", "_starts", "frames", "layout")
 
     def __init__(self) -> None:
         self._starts: list[int] = []  # of the areas, to find them
         self._areas: list[Area] = []
-        self.places: Places | None = None
-        self.exact: tuple[Area, ...] | None = None
+        self.layout: UploadLayout | None = None
+        self.frames = b""
 
     # --- to merge ----------------------------------------------------------------------------------------------------
 
@@ -120,21 +122,38 @@ class RegisterImage:
                 value = value[::-1] if count == 1 else swapped(value)
         return self._merge(_place(function, address, count), count, value)
 
-    def areas_at(self, places: Places) -> tuple[Area, ...] | None:
-        """The areas that hold what stands at each of these places and nothing else; None: there is not one for each.
+    def settle(self, layout: UploadLayout) -> bool:
+        """Keep the bytes of whole uploads from now on; False: what is known is not just what the layout has.
 
-        To write to an area is a merge of addresses that are all known: the caller sees to length and bits over.
-
-        :param places: kept, and recognised the next time: the same object for the same places.
+        To put other bytes into ``frames`` is a merge of addresses that are all known: the caller sees to length and
+        bits over. Any merge of something else goes back to areas.
         """
-        if self.places is not places:
-            areas = [self.area_of(place) for place, _ in places]
-            is_exact = [area is not None and (area.start, area.count) for area in areas] == list(places)
-            self.places, self.exact = places, tuple(filter(None, areas)) if is_exact else None
-        return self.exact
+        areas = self._held()
+        if not layout.places or [(area.start, area.count) for area in areas] != layout.places:
+            return False
+        self.frames = layout.join(areas)
+        self.layout = layout
+        self._areas = self._starts = ()  # type: ignore[assignment]  # one for all: an empty list is 56 bytes
+        return True
+
+    def _spread(self) -> None:
+        """Keep areas instead of an upload, so that something else can be merged."""
+        if self.layout is not None:
+            self._areas = self.layout.areas(self.frames)
+            self._starts = [area.start for area in self._areas]
+            self.layout, self.frames = None, b""
+
+    def _held(self) -> list[Area]:
+        """All areas, to be read only."""
+        return self._areas if self.layout is None else self.layout.areas(self.frames)
 
     def area_of(self, place: int) -> Area | None:
-        """The area that holds the address at this place, see place_of. To write to it: see areas_at."""
+        """The area that holds the address at this place, see place_of.
+
+        Where the image has areas, to write to it is a merge of addresses that are all known; otherwise it is a copy.
+        """
+        if self.layout is not None:
+            return self.layout.area_of(self.frames, place)
         index = bisect_right(self._starts, place) - 1
         if index < 0:
             return None
@@ -145,6 +164,8 @@ class RegisterImage:
         width = BIT if place < FIRST_REGISTER else REGISTER
         if len(payload) != (count * width + 7) // 8:
             raise ImageError(f"{len(payload)} bytes of values for a count of {count}")
+        if self.layout is not None:
+            self._spread()
         index = bisect_right(self._starts, place) - 1
         if index >= 0:
             area = self._areas[index]
@@ -180,7 +201,6 @@ class RegisterImage:
         mask = (1 << count * width) - 1
         difference = (values >> shift ^ int.from_bytes(payload, "little")) & mask
         values ^= difference << shift
-        self.places = None
         self._starts[first:behind] = [start]
         self._areas[first:behind] = [Area(start, end - start, values.to_bytes(length, "little"))]
         return ChangedAddresses(place & ADDRESS_MASK, width, difference | ~(known >> shift) & mask)
@@ -206,12 +226,12 @@ class RegisterImage:
         touched = self._areas_within(place, count)
         if not touched:
             return
+        self._spread()
         first = bisect_right(self._starts, touched[0].start) - 1
         left = [part_of(touched[0], touched[0].start, place)] if touched[0].start < place else []
         right = [part_of(touched[-1], place + count, touched[-1].end)] if touched[-1].end > place + count else []
         if len(self._areas) - len(touched) + len(left) + len(right) > MAX_AREAS:
             right = []
-        self.places = None
         self._areas[first : first + len(touched)] = left + right
         self._starts[first : first + len(touched)] = [area.start for area in left + right]
 
@@ -223,7 +243,7 @@ class RegisterImage:
 
     def __bool__(self) -> bool:
         """Tell whether anything is known."""
-        return bool(self._areas)
+        return self.layout is not None or bool(self._areas)
 
     # --- to read -----------------------------------------------------------------------------------------------------
 
@@ -291,10 +311,11 @@ class RegisterImage:
 
     def _areas_within(self, place: int, count: int) -> list[Area]:
         """The areas that hold any of these."""
-        first = bisect_right(self._starts, place)
-        if first and self._areas[first - 1].end > place:
+        areas, starts = self._held(), self._starts if self.layout is None else self.layout.starts
+        first = bisect_right(starts, place)
+        if first and areas[first - 1].end > place:
             first -= 1
-        return self._areas[first : bisect_right(self._starts, place + count - 1)]
+        return areas[first : bisect_right(starts, place + count - 1)]
 
     # --- for the store -----------------------------------------------------------------------------------------------
 
@@ -304,7 +325,7 @@ class RegisterImage:
         :return: at most :data:`MAX_ENCODED_LENGTH` bytes; the same for the same values, however they came in.
         """
         parts = [_VERSION]
-        for area in self._areas:
+        for area in self._held():
             function, address = area.start >> FUNCTION_SHIFT, area.start & ADDRESS_MASK
             parts += _AREA_HEAD.pack(function, address, area.count - 1), area.values
         return b"".join(parts)

@@ -1,7 +1,6 @@
 """Modbus RTU responses: of reads, of writes, and exceptions (section 8)."""
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from struct import Struct as Layout
 from struct import error as struct_error
 
@@ -14,7 +13,6 @@ from cmmd.modbus.requests import ReadRequest, Request, WriteRequest
 __all__ = [
     "ExceptionResponse",
     "ExpectedResponse",
-    "ExpectedUpload",
     "ReadResponse",
     "Response",
     "WriteResponse",
@@ -42,7 +40,6 @@ _EXCEPTION_NAMES = {
     11: "gateway target does not respond",
 }
 _READS = {function.value: function for function in Function if function.reads}
-_from_hex = bytes.fromhex
 _READ_HEAD = 3  # bytes: unit, function, byte count
 _EXCEPTION_BODY = 3  # bytes: unit, function, code
 _ECHO = Layout(">BBHH")  # unit, function, address, value or count
@@ -168,46 +165,6 @@ class ExpectedResponse:
         if len(frame) != self._length or not frame.startswith(self._head) or crc16(frame) != 0:
             return None
         return frame[_READ_HEAD:-CRC_LENGTH]
-
-
-class ExpectedUpload:
-    """The shape of the responses to all requests of a plan, separated by ``;``: the short way for a whole upload.
-
-    Hex is decoded once for all of them: in process 1.1 µs for three frames, and 2.2 frame by frame.
-
-    :param requests: the plan.
-    """
-
-    __slots__ = ("_begin", "_frames", "_heads", "_length", "_separators", "_values")
-
-    def __init__(self, requests: Sequence[ReadRequest]) -> None:
-        lengths = [one.payload_length for one in requests]
-        self._begin = tuple(bytes((one.unit, one.function, one.payload_length)) for one in requests)
-        # Layouts take all frames apart in C, each time in another way.
-        self._heads = Layout("".join(f"{_READ_HEAD}s{length + CRC_LENGTH}x" for length in lengths))
-        self._values = Layout("".join(f"{_READ_HEAD}x{length}s{CRC_LENGTH}x" for length in lengths))
-        self._frames = Layout("".join(f"{_READ_HEAD + length + CRC_LENGTH}s" for length in lengths))
-        self._length = 2 * self._frames.size + len(lengths) - 1
-        ends = accumulate(2 * (_READ_HEAD + length + CRC_LENGTH) for length in lengths)
-        self._separators = [end + place for place, end in enumerate(ends)][:-1]
-
-    def payloads(self, text: str) -> Sequence[bytes] | None:
-        """The values of each response as they stand on the wire; None: not all are intact, or not written so.
-
-        What they are instead, split_frames and parse_response say.
-        """
-        if len(text) != self._length:
-            return None
-        for place in self._separators:
-            if text[place] != ";":
-                return None
-        try:
-            frames = _from_hex(text.replace(";", " "))  # leaves blanks out; of the right length there are no others
-            if self._heads.unpack(frames) != self._begin or any(map(crc16, self._frames.unpack(frames))):
-                return None
-        except (ValueError, struct_error):
-            return None
-        return self._values.unpack(frames)
 
 
 def _parse_other_response(body: bytes) -> WriteResponse | ExceptionResponse:

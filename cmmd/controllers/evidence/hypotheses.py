@@ -103,9 +103,27 @@ class Hypotheses:
             for address, lowest, _ in rule.registers:
                 self._watch(address, 0xFFFF << max(lowest.bit_length() - 1, 0) & 0xFFFF)
         self.coils = frozenset(coil for rule in self._rules for coil in rule.coils)
+        self._awaited: dict[tuple[int, ...], frozenset[str]] = {}
 
     def _watch(self, address: int, mask: int) -> None:
         self.register_masks[address] = self.register_masks.get(address, 0) | mask
+
+    def awaited(self, places: tuple[int, ...], known: Known) -> frozenset[str] | bool:
+        """Give the registers one of which a change upload must have, to speak for or against one of these hypotheses.
+
+        :param places: their numbers.
+        :return: addresses as modules write them; True: whatever an upload has, it speaks, for coils do. Those that
+            are not set yet do not count: to set one is a change that is looked at in any case.
+        """
+        rules = [rule for rule in self._rules if rule.hypothesis in places]
+        if any(not rule.registers and all(map(known.coil, rule.coils)) for rule in rules):
+            return True
+        awaited = self._awaited.get(places)
+        if awaited is None:
+            addresses = {address for rule in rules for address, _, _ in rule.registers}
+            addresses.update(*(point.addresses for point, number in self.counters if number in places))
+            awaited = self._awaited[places] = frozenset(f"{address:04X}" for address in addresses)
+        return awaited
 
     def votes(
         self, known: Known, states: Container[int], fresh: Container[int] | None = None

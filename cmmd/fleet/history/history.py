@@ -78,8 +78,8 @@ class History:
         """
         assert record.at is not None, "an upload has been taken over"
         if not changed and record.owed is None and record.kept_at is not None:
-            since_ms = record.at - record.kept_at
-            if 0 <= since_ms <= self._interval(record):
+            own_s = record.device.history_interval
+            if 0 <= record.at - record.kept_at <= (self._interval_ms if own_s is None else own_s * 1000):
                 return None  # as nearly always
         reason = self._reason(record, record.at, changed)
         return None if reason is None else self._keep(record, reason)

@@ -76,19 +76,23 @@ class Evidence:
         because = [""] * len(before)
         states = list(before)
         self._of_counters(record, states, because, counters)
-        armed = False
+        armed: tuple[int, ...] = ()
         if not counters.other_controller:
             known, engine_states = record.known, record.profile.engine_states
             for place, vote in enumerate(hypotheses.votes(known, engine_states, fresh)):
                 if vote is not None:
                     states[place] = weigh(states[place], vote[0])
                     because[place] = vote[1]
-            is_open = [decided_choice(state) is None for state in states]
-            armed = any(is_open) and any(
-                vote is not None and is_open[place] for place, vote in enumerate(hypotheses.votes(known, engine_states))
+            now = hypotheses.votes(known, engine_states) if None in map(decided_choice, states) else ()
+            armed = tuple(
+                place for place, vote in enumerate(now) if vote is not None and decided_choice(states[place]) is None
             )
         record.states = self._shared.setdefault(tuple(states), tuple(states))
-        record.weighing = armed or counters.suspects is not None or any(map(weighing, states))
+        if counters.suspects is not None:
+            record.weighing = True
+        else:
+            weighed = tuple(place for place, state in enumerate(states) if place in armed or weighing(state))
+            record.weighing = hypotheses.awaited(weighed, record.known) if weighed else False
         changes = self._tell(record, before, because)
         read_anew = self._read_by(record, other_controller=counters.other_controller)
         if None in changes or counters.replaced:

@@ -14,8 +14,7 @@ from cmmd.controllers.profile import Profile
 from cmmd.fleet.devices.inputs import Reports
 from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector
 from cmmd.fleet.telemetry.register_state import ORDERS, RegisterState
-from cmmd.fleet.telemetry.shortcuts import FullUploads
-from cmmd.modbus.frames import Function, ModbusFrameError, parse_plan
+from cmmd.modbus.frames import Function, ModbusFrameError, UploadLayout, parse_plan
 from cmmd.modbus.image import ImageError
 from cmmd.store.records import ByteOrder, Device, LastUpload, Reason
 
@@ -32,14 +31,16 @@ class Plan:
 
     :param text: requests separated by ``;``.
     :raises ModbusFrameError: it is no plan.
-    :ivar requests: these. :ivar full: what is prepared for the full uploads that answer them.
+    :ivar requests: these. :ivar unit: the Modbus unit that answers last.
+    :ivar layout: where the values of full uploads are in their bytes.
     """
 
-    __slots__ = ("full", "requests")
+    __slots__ = ("layout", "requests", "unit")
 
     def __init__(self, text: str) -> None:
         self.requests = parse_plan(text)
-        self.full = FullUploads(self.requests)
+        self.layout = UploadLayout(self.requests)
+        self.unit = self.requests[-1].unit if self.requests else None
 
 
 class LiveRecord:
@@ -69,7 +70,8 @@ class LiveRecord:
     :ivar states: the evidence about its hypotheses, one by one, see cmmd.controllers.evidence.weighing.
     :ivar baseline: the counters as they were last believed, packed: see Baseline; empty: they never were.
     :ivar suspects: counters that do not follow from that; None: there are none.
-    :ivar weighing: the next upload is evidence, whatever changes in it.
+    :ivar weighing: True: the next upload is evidence, whatever changes in it; or the registers, as modules write their
+        addresses, one of which a change upload must have for that, where a full one is.
     :ivar saved: number of the newest upload that the store has been given.
     """
 
@@ -170,7 +172,7 @@ class LiveRecord:
         self.states = states_of(hypotheses, self.device.evidence, self.device.read_as)
         self.baseline = b""
         self.suspects: tuple[Suspect | None, ...] | None = None
-        self.weighing = False
+        self.weighing: frozenset[str] | bool = False
         self.profile = self.profile.settled(tuple(map(settled_choice, self.states)))
         self.packetnum: int | None = None
         self.unplaced: tuple[str, ...] = ()

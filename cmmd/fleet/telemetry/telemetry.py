@@ -15,7 +15,7 @@ from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.telemetry.byte_order import Judge
 from cmmd.fleet.telemetry.live import LiveRecord, Plan
-from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES, overwrite_changes
+from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES, overwrite, overwrite_changes
 from cmmd.modbus.frames import (
     MAX_PLAN,
     BadCRCError,
@@ -100,17 +100,17 @@ class Telemetry:
         """
         if not params:
             return UploadResult.EMPTY
-        payloads = plan.full.payloads(params)
-        if payloads is None:
+        frames = plan.layout.frames(params)
+        if frames is None:
             texts = split_frames(params)
             return self._merge_some(record, plan, texts) if texts else UploadResult.EMPTY
         if record.unplaced:
             record.unplaced = ()
-        concerns = plan.full.overwrite(record.known, record.watch, payloads)
+        concerns = overwrite(record.known, record.watch, plan.layout, frames)
         if concerns is None:
-            return self._merge_all(record, plan.requests, payloads)
-        record.unit = plan.full.unit
-        self._counters.frames[_TAKEN] += len(payloads)
+            return self._merge_all(record, plan.requests, plan.layout.payloads(frames))
+        record.unit = plan.unit
+        self._counters.frames[_TAKEN] += len(plan.requests)
         return _CHANGES if concerns else _VALUES
 
     def _merge_all(
@@ -195,7 +195,7 @@ class Telemetry:
             else:
                 self._count_packet(record, number)
         if not (params.f02 or params.f04):
-            overwritten = overwrite_changes(record.known, record.watch, params.f01, params.f03)
+            overwritten = overwrite_changes(record.known, record.watch, record.plan.layout, params.f01, params.f03)
             if overwritten is not None:
                 accepted, concerns = overwritten
                 self._counters.frames[_CHANGED] += accepted
