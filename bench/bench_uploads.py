@@ -22,7 +22,7 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 
-from cmmd.fleet.telemetry.certain import CertainRegisters
+from cmmd.fleet.telemetry.register_state import CertainRegisters
 from cmmd.fleet.telemetry.view import view_of
 from cmmd.modbus.frames import parse_plan, read_response
 from cmmd.store.memory import MemoryStore

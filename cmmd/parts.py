@@ -8,7 +8,7 @@ from twisted.internet.endpoints import serverFromString
 from cmmd import config
 from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 from cmmd.endpoints import in_state
 from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.server.listeners import Listener, Role, roles_by_endpoint

@@ -14,8 +14,7 @@ from twisted.python.failure import Failure
 from cmmd import __version__, config
 from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.fleet.counters.counters import Counters
-from cmmd.fleet.counters.error_counter import count_bugs
-from cmmd.fleet.counters.traceback_limit import limit_tracebacks
+from cmmd.fleet.counters.error_counter import count_bugs, limit_tracebacks
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.strangers import Strangers

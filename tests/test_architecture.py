@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -276,6 +277,30 @@ class LayerTests(SynchronousTestCase):
         """Twisted collects the plugins of all distributions; an __init__.py would hide the others'."""
         for folder in ("twisted", "twisted/plugins"):
             self.assertFalse((REPOSITORY / folder / "__init__.py").exists(), folder)
+
+
+class PageTests(SynchronousTestCase):
+    """ARCHITECTURE.md names what is there, in cells that can be read."""
+
+    def test_modules_of_a_row_are_in_its_folder(self) -> None:
+        page = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
+        for row in re.findall(r"^\| `cmmd/.*\|$", page, re.MULTILINE):
+            where, _, what = (cell.strip() for cell in row.strip("|").split("|"))
+            self.assertLessEqual(len(what), 200, row)
+            folder = re.fullmatch(r"`(cmmd/[a-z_/]*)/`", where)
+            if folder is None or folder[1] == "cmmd/web/static":
+                continue
+            for name in re.findall(r"`([a-z_]+)`", what):
+                places = (Path(folder[1], name), Path("cmmd", name))
+                found = any((REPOSITORY / place).with_suffix(end).exists() for place in places for end in (".py", ""))
+                self.assertTrue(found or name == "stop", f"{where} names {name}, which is not there")
+
+    def test_modules_of_the_text_are_there(self) -> None:
+        page = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
+        parts = "|".join(sorted(MAY_IMPORT))
+        for name in re.findall(rf"`((?:{parts})\.[a-z_.]+)`", page):
+            place = REPOSITORY / "cmmd" / name.replace(".", "/")
+            self.assertTrue(place.exists() or place.with_suffix(".py").exists(), name)
 
 
 class RuleTests(SynchronousTestCase):

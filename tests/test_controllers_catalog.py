@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import LACKING, UNVERIFIED, load_catalog
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 from cmmd.controllers.profile import Profile
 from tests.support import REPOSITORY
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.definition import parse_definition
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 from cmmd.controllers.profile import Profile
 from tests.support import REPOSITORY
 

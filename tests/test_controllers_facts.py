@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.controllers.commands import PointLeaves, SignalChanges, SignalCleared, SignalSet
+from cmmd.controllers.entries import PointLeaves, SignalChanges, SignalCleared, SignalSet
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import parse_plan
 

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.controllers import profile as profile_module
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import Definition
+from cmmd.controllers.entries import Signal
 from cmmd.controllers.points import Value
 from cmmd.controllers.profile import Profile, Reader
-from cmmd.controllers.signals import Signal
 
 NORMAL_RUNNING = 9
 

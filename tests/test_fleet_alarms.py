@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition
+from cmmd.controllers.entries import ALARMING
 from cmmd.controllers.profile import Profile
-from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.alarms.alarms import BURST, LONGEST_BY, PROFILE_CHANGED, REFILL_S, Alarms
 from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.errors import NoSuchAlarm

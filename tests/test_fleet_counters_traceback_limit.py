@@ -9,8 +9,7 @@ from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.counters.error_counter import is_bug
-from cmmd.fleet.counters.traceback_limit import limit_tracebacks
+from cmmd.fleet.counters.error_counter import is_bug, limit_tracebacks
 
 
 def failure_of(text: str) -> Failure:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.controllers.signals import ALARMING
+from cmmd.controllers.entries import ALARMING
 from cmmd.fleet.devices.inputs import FRESH_S, INPUTS, REMOTE_INHIBITED, Origin, Reports, states
 from cmmd.wire.messages import ChangeParams, ReqDataChange
 

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition
+from cmmd.controllers.entries import ALARMING
 from cmmd.controllers.profile import Profile
-from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.events import CATALOGUE, Kind
 from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector, differs, merged_state
 

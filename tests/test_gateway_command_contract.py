@@ -14,15 +14,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import load_catalog
+from cmmd.gateway.allowed_writes import STOP_WAITS_S
 from cmmd.gateway.bus import Line
-from cmmd.gateway.link.answers import OrderAnswer
 from cmmd.gateway.link.command_executor import ORDER_PATIENCE_S, WAITING_COMMANDS
 from cmmd.gateway.link.command_log import CommandLog, names_of
 from cmmd.gateway.link.connection import SEND_GAP_S
+from cmmd.gateway.link.orders import OrderAnswer
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import InputStates, Source
 from cmmd.gateway.poller import BusSource
-from cmmd.gateway.stop import STOP_WAITS_S
 from cmmd.modbus.frames import WriteCoilRequest, WriteRegisterRequest, WriteRequest
 from cmmd.wire.messages import LoginParams, WriteConfig
 from tests.fake_bus import FakeBus, FakeWiring

@@ -8,9 +8,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.link.answers import Step, at_once
 from cmmd.gateway.link.command_executor import ORDER_PATIENCE_S
-from cmmd.gateway.link.orders import Orders
+from cmmd.gateway.link.orders import Orders, Step, at_once
 from cmmd.gateway.link.session import MOST_REFUSALS, TIMING_INTERVAL_S, WAITING_COMMANDS
 from cmmd.gateway.link.source import NO_INPUTS, InputStates, OutcomeUnknown
 from cmmd.gateway.link.uploads import FIRST_INPUTS_S, INPUTS_REPEATED_S

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.web.static import Data
 
-from cmmd.controllers.signals import Signal
+from cmmd.controllers.entries import Signal
 from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.devices.settings import _NUMBERS, check_setting
@@ -22,12 +22,11 @@ from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.store.interface import StoreUnavailable
 from cmmd.web.api import devices, records
 from cmmd.web.api import keys as keys_module
-from cmmd.web.api.fields import ABOUT
+from cmmd.web.api.context import ABOUT
 from cmmd.web.api.keys import KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
-from cmmd.web.http.empty import Empty
 from cmmd.web.http.problems import STATUS, Refused
-from cmmd.web.http.site import site
+from cmmd.web.http.site import Empty, site
 from tests import support  # noqa: F401 - hypothesis' settings
 from tests.control_world import now
 from tests.test_web_http_access import address

@@ -78,7 +78,7 @@ FAULTS = (
         "fleet_locked_remote_control_is_ignored",
         "        locked = self._live[device.hostid].remote_locked\n",
         "        locked = False\n",
-        ("test_fleet_commands_dispatcher", "test_fleet_commands_send_rate_limit"),
+        ("test_fleet_commands_dispatcher", "test_fleet_commands_queue"),
     ),
     Fault(
         "store_row_is_lost_between_statements",

@@ -34,7 +34,7 @@ from cmmd.cli.options import Span, command, hostid_argument, maybe_hostid, span_
 from cmmd.cli.output import Output
 from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
-from cmmd.controllers.signals import Severity
+from cmmd.controllers.entries import Severity
 from cmmd.fleet.service.records import Blocked, DeviceDetails, DeviceRow, LiveNow, Lock, ReadingRow, StatusNow
 from cmmd.fleet.telemetry.view import InputReportNow, PointNow
 

@@ -8,15 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from cmmd.controllers.commands import Command
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import Command, Engine, Entry, Mode, Name, Poll, ProfileError, Signal, Title
 from cmmd.controllers.evidence.variant_tables import named_in, with_choices, without
 from cmmd.controllers.evidence.variants import Variant
-from cmmd.controllers.fields import Entry, Name, Title
 from cmmd.controllers.models import FullModel, Model
 from cmmd.controllers.points import Enum, Point
-from cmmd.controllers.polls import Poll
-from cmmd.controllers.signals import Engine, Mode, Signal
 from cmmd.controllers.writable import Writable
 from cmmd.modbus.frames import MAX_PLAN
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, field
 from msgspec.structs import replace
 
-from cmmd.controllers.fields import Address, Entry, Name, RegisterValue, Title
+from cmmd.controllers.entries import Address, Entry, Name, RegisterValue, Title
 
 __all__ = ["COUNTER_READINGS", "NO_DATA", "CounterReading", "Enum", "Point", "Value"]
 

@@ -13,11 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from cmmd.controllers.definition import Definition
+from cmmd.controllers.entries import Mode, Signal
 from cmmd.controllers.evidence.hypotheses import Hypotheses
 from cmmd.controllers.evidence.resolved import Alternative, coils_by_any_name, readings_of, resolve
 from cmmd.controllers.points import NO_DATA, Point, Value
 from cmmd.controllers.relations import check_relations
-from cmmd.controllers.signals import Mode, Signal
 
 __all__ = ["Profile", "Reader"]
 

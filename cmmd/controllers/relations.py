@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from cmmd.controllers.commands import Command, PointLeaves
 from cmmd.controllers.definition import Definition
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import REGISTER_VALUES, Command, PointLeaves, ProfileError
 from cmmd.controllers.evidence.relations import variants_fit
-from cmmd.controllers.fields import REGISTER_VALUES
 from cmmd.controllers.models import beginning_of, full_name
 
 __all__ = ["check_relations"]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cmmd.controllers.fields import Address, Entry, Unit
+from cmmd.controllers.entries import Address, Entry, Unit
 from cmmd.modbus.frames import (
     WriteCoilRequest,
     WriteCoilsRequest,

@@ -15,7 +15,6 @@ from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
 from cmmd.controllers.evidence.memory import Remembered, with_entry
 from cmmd.controllers.evidence.weighing import reopenings
 from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
-from cmmd.fleet.alarms.event_log import EventLog
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
@@ -28,7 +27,7 @@ from cmmd.fleet.devices.registry import Policy, Registry
 from cmmd.fleet.devices.relogin import Relogin
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.devices.throttle import Throttle
-from cmmd.fleet.events import Events
+from cmmd.fleet.events import EventLog, Events
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.history.rereading import Rereading

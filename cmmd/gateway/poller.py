@@ -9,12 +9,11 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import GENERIC, Catalog
-from cmmd.gateway.allowed_writes import BROADCAST
+from cmmd.gateway.allowed_writes import BROADCAST, stop_coil, stop_request
 from cmmd.gateway.blocks import Block, alike, joined, nothing, told_apart, unread
 from cmmd.gateway.bus import BusError, ExceptionAnswer, NoAnswer, NotSent
 from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.link.source import InputStates, OutcomeUnknown, Precondition, unopposed
-from cmmd.gateway.stop import stop_coil, stop_request
 from cmmd.modbus.frames import (
     ExceptionResponse,
     ExpectedResponse,

@@ -12,7 +12,7 @@ from twisted.python import usage
 
 from cmmd import __version__, config
 from cmmd.controllers.catalog import load_catalog
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 from cmmd.gateway.bus import Bus, port_opener
 from cmmd.gateway.checking import Ports, SettingsError, allowed_writes, input_contacts, login_address, server_endpoints
 from cmmd.gateway.identity import IdentityError, login_params, own_hostid, own_password

@@ -26,8 +26,7 @@ from cmmd.modbus.areas import (
     update_bits,
     update_registers,
 )
-from cmmd.modbus.envelope import Function, ModbusFrameError, function_of
-from cmmd.modbus.packing import unpack_registers
+from cmmd.modbus.envelope import Function, ModbusFrameError, function_of, unpack_registers
 from cmmd.modbus.requests import ADDRESSES, ReadRequest
 from cmmd.modbus.upload_layout import UploadLayout
 

@@ -6,8 +6,18 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from cmmd.modbus.envelope import Function, ModbusFrameError, build_frame, function_of, open_frame, split_frames
-from cmmd.modbus.packing import pack_bits, pack_registers, unpack_bits, unpack_registers
+from cmmd.modbus.envelope import (
+    Function,
+    ModbusFrameError,
+    build_frame,
+    function_of,
+    open_frame,
+    pack_bits,
+    pack_registers,
+    split_frames,
+    unpack_bits,
+    unpack_registers,
+)
 
 __all__ = [
     "MAX_PLAN",

@@ -6,8 +6,19 @@ from struct import error as struct_error
 
 from msgspec import Struct
 
-from cmmd.modbus.envelope import CRC_LENGTH, Function, ModbusFrameError, build_frame, crc16, function_of, open_frame
-from cmmd.modbus.packing import pack_bits, pack_registers, unpack_bits, unpack_registers
+from cmmd.modbus.envelope import (
+    CRC_LENGTH,
+    Function,
+    ModbusFrameError,
+    build_frame,
+    crc16,
+    function_of,
+    open_frame,
+    pack_bits,
+    pack_registers,
+    unpack_bits,
+    unpack_registers,
+)
 from cmmd.modbus.requests import ReadRequest, Request, WriteRequest
 
 __all__ = [

@@ -4,9 +4,9 @@ from struct import pack
 
 from msgspec.structs import replace
 
+from cmmd.gateway.allowed_writes import STOP, stop_request
 from cmmd.gateway.link.changes import ByteOrder, change_params, changed_items
 from cmmd.gateway.link.source import NO_INPUTS, InputStates, Precondition, unopposed
-from cmmd.gateway.stop import STOP, stop_request
 from cmmd.modbus.frames import (
     Function,
     ModbusFrameError,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from cmmd.gateway.link.answers import OrderAnswer, Step, at_once
+from cmmd.gateway.link.orders import OrderAnswer, Step, at_once
 from cmmd.modbus.frames import ExceptionResponse, ModbusFrameError, parse_request, split_frames
 from cmmd.wire.messages import WriteConfigAnswer
 from cmmd.wire.quoting import quoted
@@ -171,6 +171,6 @@ class FaultProfile:
         return MANNERS[self._turn.manner].says
 
     def answers(self, answer: OrderAnswer) -> Iterable[Step]:
-        """A :data:`cmmd.gateway.link.answers.Answers`: the steps of the turn, which is over then."""
+        """A :data:`cmmd.gateway.link.orders.Answers`: the steps of the turn, which is over then."""
         turn, self._turn = self._turn, next(self._turns)
         return MANNERS[turn.manner].steps(answer, turn, self._random)

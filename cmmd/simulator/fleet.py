@@ -13,10 +13,9 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPu
 from zope.interface import implementer
 
 from cmmd.gateway.link.address import Address, EndpointFactory
-from cmmd.gateway.link.answers import at_once
 from cmmd.gateway.link.changes import ByteOrder
 from cmmd.gateway.link.link import Link
-from cmmd.gateway.link.orders import LinkCounters
+from cmmd.gateway.link.orders import LinkCounters, at_once
 from cmmd.simulator.device import SimulatedDevice
 from cmmd.simulator.fault_profiles import FaultProfile, Turn
 from cmmd.simulator.genset.genset import Genset

@@ -21,8 +21,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
-from cmmd.web.http.empty import Empty, only_reading
 from cmmd.web.http.problems import Refused, refuse
+from cmmd.web.http.site import Empty, only_reading
 from cmmd.web.http.streaming_body import Gone, StreamingBody
 
 __all__ = ["BadTiles", "Console", "Tiles"]

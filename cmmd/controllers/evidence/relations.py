@@ -7,10 +7,9 @@ and what confirms a command. A start must not be allowed by a value that is read
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cmmd.controllers.commands import PointLeaves
+from cmmd.controllers.entries import PointLeaves, Severity
 from cmmd.controllers.evidence.resolved import neutral_name
 from cmmd.controllers.evidence.variants import Choice, Variant
-from cmmd.controllers.signals import Severity
 
 if TYPE_CHECKING:
     from cmmd.controllers.definition import Definition

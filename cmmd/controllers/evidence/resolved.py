@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from cmmd.controllers.entries import Severity, Signal
 from cmmd.controllers.evidence.hypotheses import Hypotheses
 from cmmd.controllers.evidence.variants import Choice, PointChange, Variant
 from cmmd.controllers.points import COUNTER_READINGS, Enum, Point
-from cmmd.controllers.signals import Severity, Signal
 
 if TYPE_CHECKING:
     from cmmd.controllers.definition import Definition

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 
 __all__ = ["named_in", "with_choices", "without"]
 

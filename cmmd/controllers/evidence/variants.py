@@ -7,9 +7,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from cmmd.controllers.fields import Entry, Name, RegisterValue, Title
+from cmmd.controllers.entries import Entry, Name, RegisterValue, Signal, States, Title
 from cmmd.controllers.points import Enum
-from cmmd.controllers.signals import Signal, States
 
 __all__ = ["Choice", "PointChange", "Rule", "Variant"]
 

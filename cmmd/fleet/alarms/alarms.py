@@ -5,8 +5,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from cmmd.controllers.entries import Severity, Signal
 from cmmd.controllers.profile import Profile, Reader
-from cmmd.controllers.signals import Severity, Signal
 from cmmd.fleet.counters.log_throttle import Allowance
 from cmmd.fleet.devices.inputs import INPUTS, Input
 from cmmd.fleet.errors import NoSuchAlarm

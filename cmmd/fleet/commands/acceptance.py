@@ -1,6 +1,6 @@
 """Accept requests of callers: check them, and turn them into requests to a device, before anything is sent."""
 
-from cmmd.controllers.commands import SignalChanges
+from cmmd.controllers.entries import SignalChanges
 from cmmd.fleet import errors
 from cmmd.fleet.commands import validation
 from cmmd.fleet.commands.interlocks import Interlocks

@@ -9,7 +9,7 @@ from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.controllers.commands import Confirmation, SignalChanges
+from cmmd.controllers.entries import Confirmation, SignalChanges
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.commands.verification import Watched
 from cmmd.fleet.devices.presence import Attached, Lost, NoAnswer, NotSent

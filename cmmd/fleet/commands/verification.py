@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.controllers.commands import Confirmation, PointLeaves, SignalChanges, SignalCleared, SignalSet
+from cmmd.controllers.entries import Confirmation, PointLeaves, SignalChanges, SignalCleared, SignalSet
 from cmmd.fleet.telemetry.live import LiveRecord
 
 __all__ = ["LOGIN_WINDOW_S", "UPLOAD_WINDOW_S", "Shown", "Verifications", "Watched", "shown_by"]

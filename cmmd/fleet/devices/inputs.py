@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from twisted.logger import Logger
 
-from cmmd.controllers.signals import Severity
+from cmmd.controllers.entries import Severity
 from cmmd.wire.messages import ReqDataChange
 
 __all__ = ["FRESH_S", "INPUTS", "REMOTE_INHIBITED", "Input", "InputReport", "Origin", "Reports", "states"]

@@ -11,8 +11,8 @@ from cmmd.controllers.profile import Profile
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import NoSuchPoint
 from cmmd.fleet.history.journal import Journal
-from cmmd.fleet.telemetry.certain import CertainRegisters
 from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.register_state import CertainRegisters
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import MOST_A_PAGE, IStore, StoreUnavailable
 from cmmd.store.records import Cursor, PointColumn, ProfileVersion, Query, Reading, Reason

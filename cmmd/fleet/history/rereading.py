@@ -16,9 +16,8 @@ from twisted.logger import Logger
 from cmmd.controllers.evidence.counters import Baseline, Suspect, judge_counters
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
-from cmmd.fleet.telemetry.certain import CertainRegisters
 from cmmd.fleet.telemetry.live import LiveRecord
-from cmmd.fleet.telemetry.register_state import RegisterState
+from cmmd.fleet.telemetry.register_state import CertainRegisters, RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import ImageError, RegisterImage
 from cmmd.store.interface import IStore, StoreError, StoreUnavailable

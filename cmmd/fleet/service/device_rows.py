@@ -6,9 +6,9 @@ from typing import Literal, TypeVar, get_args
 from msgspec import Struct
 
 from cmmd import __version__
+from cmmd.controllers.entries import Mode, Signal
 from cmmd.controllers.points import Value
 from cmmd.controllers.profile import Profile
-from cmmd.controllers.signals import Mode, Signal
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.inputs import states

@@ -4,7 +4,7 @@ import re
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cmmd.controllers.signals import Mode
+from cmmd.controllers.entries import Mode
 from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.telemetry.view import HypothesisNow, View
 from cmmd.store.records import Cursor, Reason

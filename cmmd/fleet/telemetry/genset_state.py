@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from cmmd.controllers.entries import ALARMING
 from cmmd.controllers.profile import Profile, Reader
-from cmmd.controllers.signals import ALARMING
 from cmmd.fleet.events import Kind
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from cmmd.controllers.signals import Mode, Severity
+from cmmd.controllers.entries import Mode, Severity
 from cmmd.fleet.devices import inputs
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.fleet.telemetry.point_view import (

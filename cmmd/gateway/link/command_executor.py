@@ -12,11 +12,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from cmmd.gateway.link.answers import Answers, OrderAnswer, Step
+from cmmd.gateway.allowed_writes import STOP_WAITS_S
 from cmmd.gateway.link.connection import Command, LinkError
-from cmmd.gateway.link.orders import LinkCounters
+from cmmd.gateway.link.orders import Answers, LinkCounters, OrderAnswer, Step
 from cmmd.gateway.link.source import OutcomeUnknown, Source
-from cmmd.gateway.stop import STOP_WAITS_S
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import quoted
@@ -62,7 +61,7 @@ class CommandExecutor:
 
     Orders are carried out one after the other, as they came. A stop goes before all orders that wait, and these are
     refused: nothing that was ordered before a stop is begun after it. A stop waits for the order under way, because the
-    bus can carry one request at a time, but for :data:`cmmd.gateway.stop.STOP_WAITS_S` at most.
+    bus can carry one request at a time, but for :data:`cmmd.gateway.allowed_writes.STOP_WAITS_S` at most.
 
     When the session ends, its orders end with it, except stops: each stop that has come is carried out, and only its
     answer is not sent any more.

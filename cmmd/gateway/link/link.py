@@ -15,10 +15,8 @@ from twisted.python.failure import Failure
 
 from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address, EndpointFactory, parse_address, plain_hosts
-from cmmd.gateway.link.answers import Answers, at_once
-from cmmd.gateway.link.connecting import Connector
-from cmmd.gateway.link.connection import LinkError, Standstill, never_stood_still
-from cmmd.gateway.link.orders import LinkCounters, Orders
+from cmmd.gateway.link.connection import Connector, LinkError, Standstill, never_stood_still
+from cmmd.gateway.link.orders import Answers, LinkCounters, Orders, at_once
 from cmmd.gateway.link.session import Session, SessionTerms
 from cmmd.gateway.link.source import Source
 from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms, StoreAndForward

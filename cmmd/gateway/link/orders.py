@@ -1,12 +1,15 @@
-"""The server's orders at login, in the form that a session needs, and the counters of links."""
+"""Orders of a server at login, counters of links, and answers to commands, at once or as a test hook decides."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec import UNSET
 
-from cmmd.wire.messages import LoginResult
+from cmmd.wire.messages import LoginResult, ResetAnswer, WriteConfigAnswer
 
-__all__ = ["LinkCounters", "Orders"]
+__all__ = ["Answers", "LinkCounters", "OrderAnswer", "Orders", "Step", "at_once"]
+
 
 DEFAULT_PERIOD_S = 3.0
 """The period of the paper (4.1), for a server that says none."""
@@ -70,3 +73,27 @@ def _period(online_rate: float) -> float:
         return DEFAULT_PERIOD_S
     period = online_rate if online_rate < SECONDS_BELOW else min(online_rate, LONGEST_PERIOD_S * 1000) / 1000
     return max(period, SHORTEST_PERIOD_S)
+
+
+OrderAnswer = WriteConfigAnswer | ResetAnswer
+"""What a device says to an order (sections 4.6 and 4.8)."""
+
+
+class Step(NamedTuple):
+    """A part of answering.
+
+    :ivar after_s: seconds since the step before it, or since the order was carried out.
+    :ivar message: what is sent; None: the line is dropped.
+    """
+
+    after_s: float
+    message: OrderAnswer | None
+
+
+Answers = Callable[[OrderAnswer], Iterable[Step]]
+"""The steps that an answer goes out in, called once for each order; none at all: there is no answer."""
+
+
+def at_once(answer: OrderAnswer) -> Iterable[Step]:
+    """Send it: what a device does."""
+    return (Step(0.0, answer),)

@@ -13,10 +13,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.gateway.link.answers import Answers
 from cmmd.gateway.link.command_executor import WAITING_COMMANDS, CommandExecutor, Say
 from cmmd.gateway.link.connection import Command, LinkError, NotAnswered, ServerAnswer, ServerConnection
-from cmmd.gateway.link.orders import LinkCounters, Orders
+from cmmd.gateway.link.orders import Answers, LinkCounters, Orders
 from cmmd.gateway.link.source import Source
 from cmmd.gateway.link.uploads import Keeper, Uploads
 from cmmd.wire.messages import Heartbeat, LongCon, ReqData, ReqDataChange, Timing, TimingAnswer

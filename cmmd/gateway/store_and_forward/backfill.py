@@ -13,9 +13,8 @@ from twisted.logger import Logger
 
 from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address
-from cmmd.gateway.link.answers import OrderAnswer
-from cmmd.gateway.link.connecting import Connector
-from cmmd.gateway.link.connection import LinkError, ServerAnswer, ServerConnection
+from cmmd.gateway.link.connection import Connector, LinkError, ServerAnswer, ServerConnection
+from cmmd.gateway.link.orders import OrderAnswer
 from cmmd.gateway.link.session import NOT_OURS, Session
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept
 from cmmd.gateway.store_and_forward.timestamps import Timestamps

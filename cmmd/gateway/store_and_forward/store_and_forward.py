@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from cmmd.backoff import Backoff
 from cmmd.gateway.link.address import Address
-from cmmd.gateway.link.connecting import Connector
+from cmmd.gateway.link.connection import Connector
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import Source
 from cmmd.gateway.store_and_forward.backfill import Backfill, ServerType

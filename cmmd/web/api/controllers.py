@@ -5,8 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from cmmd.controllers.entries import Mode, Severity
 from cmmd.controllers.profile import Profile
-from cmmd.controllers.signals import Mode, Severity
 from cmmd.fleet.service.records import CommandInfo
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Call, NoQuery

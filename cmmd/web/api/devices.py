@@ -6,7 +6,7 @@ from urllib.parse import quote
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
-from cmmd.controllers.signals import Mode
+from cmmd.controllers.entries import Mode
 from cmmd.fleet.errors import BadSetting
 from cmmd.fleet.service.maintenance import LONGEST_REASON
 from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun

@@ -8,13 +8,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from cmmd.controllers.signals import Mode
+from cmmd.controllers.entries import Mode
 from cmmd.fleet.service.device_rows import COLUMNS, STATES, FleetRow, State, Summary, row_of_fleet, summary_of
 from cmmd.fleet.service.records import cursor_text
 from cmmd.store.records import Device
-from cmmd.web.api.context import ApiContext
+from cmmd.web.api.context import After, ApiContext, Limit, Order, Search
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, NoQuery, Query, Streamed
-from cmmd.web.api.parameters import After, Limit, Order, Search
 from cmmd.web.api.reading import ProfileName
 from cmmd.web.http.problems import WrongField
 from cmmd.web.http.streaming_body import StreamingBody

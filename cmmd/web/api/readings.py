@@ -13,9 +13,8 @@ from cmmd.fleet.service.records import ReadingRow, cursor_from, cursor_text
 from cmmd.store.interface import MOST_A_PAGE
 from cmmd.store.records import Cursor, PointColumn
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.context import ApiContext
+from cmmd.web.api.context import After, ApiContext, Moment, Order
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Query, Streamed
-from cmmd.web.api.parameters import After, Moment, Order
 from cmmd.web.http.problems import WrongField
 from cmmd.web.http.streaming_body import StreamingBody
 

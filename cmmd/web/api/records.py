@@ -13,9 +13,8 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.records import cursor_from, cursor_text
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
-from cmmd.web.api.context import ApiContext
+from cmmd.web.api.context import After, ApiContext, Limit, Moment, Order
 from cmmd.web.api.operation import Answer, Call, NoQuery, Query, Streamed
-from cmmd.web.api.parameters import After, Limit, Moment, Order
 from cmmd.web.api.reading import HostId
 from cmmd.web.api.streams import EVENT_STREAM, stream_events
 from cmmd.web.http.problems import WrongField

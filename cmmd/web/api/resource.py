@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import Coded, NotAllowed
-from cmmd.web.api.fields import with_field
+from cmmd.web.api.context import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.http.access import NOBODY, Access, Caller, WrongToken, address_of

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from cmmd.controllers.profile import Profile, Reader
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.telemetry.certain import CertainRegisters
 from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.register_state import CertainRegisters
 from cmmd.store.records import Device
 
 __all__ = ["Row", "Rows", "escaped"]

@@ -4,8 +4,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.alarms.event_log import EventLog
-from cmmd.fleet.events import CATALOGUE, Kind
+from cmmd.fleet.events import CATALOGUE, EventLog, Kind
 from cmmd.store.records import Detail, Event
 
 
@@ -19,7 +18,7 @@ class EventLogTests(SynchronousTestCase):
 
     @property
     def logged(self) -> list[str]:
-        return [formatEvent(event) for event in self._events if event["log_namespace"] == "cmmd.fleet.alarms.event_log"]
+        return [formatEvent(event) for event in self._events if event["log_namespace"] == "cmmd.fleet.events"]
 
     def tell(self, kind: str, **details: Detail) -> None:
         self.eventlog(Event(number=1, at=0, hostid="A", kind=kind, details=details))

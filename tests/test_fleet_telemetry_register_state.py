@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.telemetry.certain import CertainRegisters
-from cmmd.fleet.telemetry.register_state import RegisterState
+from cmmd.fleet.telemetry.register_state import CertainRegisters, RegisterState
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.store.records import ByteOrder
 
