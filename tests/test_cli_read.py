@@ -69,7 +69,14 @@ class ReadingTests(CmmctlTestCase):
         self.assertEqual((shown["device"]["row"]["hostname"], shown["live"]["view"]["mode"]), ("Genset 1", "auto"))
         self.assertIsNone(shown["live"]["raw"])
         text = (await self.done("show", HOSTID)).out
-        for expected in ("mains_frequency", "50.0 Hz", "RS485, 9600 bit/s", "auto_mode", "all by default"):
+        for expected in (
+            "mains_frequency",
+            "50.0 Hz",
+            "RS485, 9600 bit/s",
+            "auto_mode",
+            "all by default",
+            "scale: open (hundredths or tenths)",
+        ):
             self.assertIn(expected, text)
         self.assertIn("0 since the daemon's start", text)
         self.assertNotIn("function 3", text)

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.evidence.counters import NEW_BASE
 from cmmd.controllers.evidence.memory import recalled
+from cmmd.fleet.errors import BadSetting
 from cmmd.fleet.events import Kind
 from cmmd.fleet.telemetry.view import View, view_of
 from cmmd.store.memory import MemoryStore
@@ -348,3 +349,50 @@ class HistoryTests(EvidenceTestCase):
         assert device is not None
         self.assertEqual(recalled(device.evidence)["scale"].choice, "tenths")
         self.assertIsInstance(self.world.store, MemoryStore)
+
+
+class PeopleTests(EvidenceTestCase):
+    def test_inputs_keep_their_rules(self) -> None:
+        """Whatever evidence re-reads: an inhibit that was once said counts, and so does the lock at the panel."""
+        self.world.fleet.uploads.change(change_upload({0: 0x00E6}, {0: 0x10}, InhbitRemote=1), historic=False)
+        for order in ("little", "big", "little"):
+            for volts in range(231, 239):
+                raw = int.from_bytes(volts.to_bytes(2, "little"), "little" if order == "little" else "big")
+                self.world.fleet.uploads.change(change_upload({0: raw}), historic=False)
+        self.full(TENTHS, AT_REST | {4}, times=3)
+        self.full({**TENTHS, 6: 5000, 13: 5010}, AT_REST | {4}, times=6)
+        self.restart()
+        record = self.world.fleet.live[HOSTID]
+        self.assertIs(view_of(record, 0.0, online=True).inputs["remote_inhibited"], True)
+        self.assertIs(record.remote_locked, True)
+
+    def test_settings_are_checked_against_the_profile(self) -> None:
+        for value in ("scale", "scale=huge", "colour=red", "scale=tenths, scale=tenths", 3, "x" * 201):
+            setting = Deferred.fromCoroutine(self.world.registry.set(HOSTID, "test", read_as=value))
+            self.assertTrue(str(self.failureResultOf(setting, BadSetting).value).startswith("read_as: "))
+        self.set(profile="hgm4000n")
+        setting = Deferred.fromCoroutine(self.world.registry.set(HOSTID, "test", read_as="scale=tenths"))
+        self.failureResultOf(setting, BadSetting)
+        self.set(read_as="starts=decimal")
+
+    def test_another_profile_begins_anew_but_for_the_byte_order(self) -> None:
+        for volts in range(231, 235):
+            self.world.fleet.uploads.change(change_upload({0: volts}), historic=False)
+        self.full(TENTHS, times=3)
+        self.assertEqual((self.choice("byte_order"), self.choice("scale")), ("little", "tenths"))
+        self.set(profile="hgm6110n")
+        self.assertEqual((self.choice("byte_order"), self.choice("scale")), ("little", None))
+
+    def test_what_no_order_makes_plausible(self) -> None:
+        nonsense = dict.fromkeys((0, 1, 2, 3, 21, 34), 61422)
+        self.world.fleet.uploads.change(change_upload(nonsense), historic=False)
+        self.assertEqual([name for _, name, _ in self.alarms()], ["values_implausible"])
+
+    def test_a_wrong_order_that_is_set(self) -> None:
+        self.set(read_as="byte_order=little")
+        for volts in range(231, 235):
+            swapped = int.from_bytes(volts.to_bytes(2, "little"), "big")
+            registers = {**dict.fromkeys((0, 1, 2, 3), swapped), 24: 0x1601, 34: 0x0900}
+            self.world.fleet.uploads.change(change_upload(registers), historic=False)
+        self.assertEqual([name for _, name, _ in self.alarms()], ["values_implausible"])
+        self.assertEqual(self.choice("byte_order"), "little", "what is set is not changed by evidence")

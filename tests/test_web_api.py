@@ -135,6 +135,11 @@ class DeviceTests(WebTestCase):
         answer = self.ask("PATCH", path, {"history_interval": 30, "profile": "hgm4000n"})
         self.assertEqual(answer.json["settings"]["history_interval"], 30)
         self.assertEqual(answer.json["row"]["profile"], "hgm4000n")
+        answer = self.ask("PATCH", path, {"read_as": "starts=decimal, byte_order=big"})
+        read = {one["name"]: (one["choice"], one["by"]) for one in answer.json["hypotheses"]}
+        self.assertEqual((read["starts"], read["byte_order"]), (("decimal", "admin"), ("big", "admin")))
+        self.assertEqual(self.ask("PATCH", path, {"read_as": "starts=odd"}).status, 400)
+        self.ask("PATCH", path, {"read_as": None})
         merged = self.ask("PATCH", path, {"profile": None}, Content_Type="application/merge-patch+json")
         self.assertEqual((merged.json["row"]["profile"], merged.json["settings"]["profile"]), ("hgm6120n", None))
         for body, field in (

@@ -268,6 +268,8 @@ class Uploads:
         for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
+        if durable is not None:  # not for each upload: that would cost
+            self._alarms.set_own(record.hostid, VALUES_IMPLAUSIBLE, active=mostly_implausible(record))
         if record.unsettled or record.owed == "change" or record.inputs_at is not None:  # _is_unfinished, not called
             self._look_again(record)
         return None if durable is None else durable.addErrback(self._not_kept, record)
@@ -312,8 +314,7 @@ class Uploads:
         now = record.situation = merged_state(before, record.watch.situation(record.known))
         for kind, details in record.watch.changes(before, now):
             self._events.emit(kind, record.hostid, **details)
-        implausible = self._alarms.raise_own if mostly_implausible(record) else self._alarms.clear_own
-        implausible(record.hostid, VALUES_IMPLAUSIBLE)
+        self._alarms.set_own(record.hostid, VALUES_IMPLAUSIBLE, active=mostly_implausible(record))
         signals = self._alarms.look(record.hostid, record.profile, record.known, record.inputs)
         record.unsettled = self._alarms.unsettled(record.hostid)
         return signals or differs(before, now)

@@ -207,6 +207,13 @@ class Alarms:
         """Raise an alarm that comes from no upload; one that is open stays as it is."""
         self._raise(hostid, signal)
 
+    def set_own(self, hostid: str, signal: Signal, *, active: bool) -> None:
+        """Raise such an alarm, or clear it, as it is now."""
+        if active:
+            self._raise(hostid, signal)
+        else:
+            self.clear_own(hostid, signal)
+
     def clear_own(self, hostid: str, signal: Signal) -> None:
         """Clear such an alarm, unless the device has had too many: then it stays until this is called again."""
         if hostid in self._devices:

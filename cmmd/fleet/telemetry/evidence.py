@@ -26,7 +26,7 @@ __all__ = ["Evidence", "Remember", "mostly_implausible"]
 
 log = Logger()
 
-FEW_VALUES = 6
+FEW_VALUES = 4
 """Fewer values than this, of those that have a plausible range, do not tell a wrong controller model."""
 
 Remember = Callable[[str, str, Remembered], None]
