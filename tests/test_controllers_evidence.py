@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.controllers.definition import parse_definition, read_tables
-from cmmd.controllers.errors import ProfileError
+from cmmd.controllers.entries import ProfileError
 from cmmd.controllers.evidence.counters import Baseline, judge_counters
 from cmmd.controllers.evidence.memory import (
     Remembered,

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sized
 from functools import partial
-from itertools import chain
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,7 +14,7 @@ from cmmd.fleet.alarms.alarms import VALUES_IMPLAUSIBLE, Alarms
 from cmmd.fleet.devices.inputs import Input, Origin, Reports
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.history import History
-from cmmd.fleet.telemetry.evidence import Evidence, mostly_implausible
+from cmmd.fleet.telemetry.evidence import Evidence, is_evidence, mostly_implausible
 from cmmd.fleet.telemetry.genset_state import differs, merged_state
 from cmmd.fleet.telemetry.live import Live, LiveRecord, Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry, UploadResult, registers_in
@@ -258,7 +257,7 @@ class Uploads:
         if record.fruitless or record.stale:
             self._has_values_again(record)
         has_changed = False
-        if taken is _CHANGES or record.unsettled or (record.weighing and _is_evidence(record.weighing, change)):
+        if taken is _CHANGES or record.unsettled or (record.weighing and is_evidence(record.weighing, change)):
             read_anew = self._evidence.weigh(record, None if change is None else registers_in(change))
             if read_anew or taken is _CHANGES or record.unsettled:
                 has_changed = self._look(record)
@@ -268,7 +267,7 @@ class Uploads:
         for hook in self._hooks:
             hook(record)
         durable = self._history.take(record, changed=has_changed)
-        if durable is not None:  # not for each upload: that would cost
+        if durable is not None:  # not for each upload, which would cost
             self._alarms.set_own(record.hostid, VALUES_IMPLAUSIBLE, active=mostly_implausible(record))
         if record.unsettled or record.owed == "change" or record.inputs_at is not None:  # _is_unfinished, not called
             self._look_again(record)
@@ -389,11 +388,6 @@ def _first_failure(failure: Failure) -> Failure:
     failure.trap(FirstError)
     assert isinstance(failure.value, FirstError), "it was trapped"
     return failure.value.subFailure
-
-
-def _is_evidence(awaited: frozenset[str] | bool, change: ReqDataChange | None) -> bool:
-    """Tell whether an upload has what is waited for, see LiveRecord.weighing."""
-    return change is None or isinstance(awaited, bool) or not awaited.isdisjoint(chain(*change.params.f03))
 
 
 def _is_unfinished(record: LiveRecord) -> bool:

@@ -5,6 +5,7 @@ that could be evidence: the masks of :class:`cmmd.fleet.telemetry.genset_state.S
 """
 
 from collections.abc import Callable, Container
+from itertools import chain
 
 from twisted.logger import Logger
 
@@ -21,8 +22,9 @@ from cmmd.controllers.evidence.weighing import (
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.modbus.frames import Function
+from cmmd.wire.messages import ReqDataChange
 
-__all__ = ["Evidence", "Remember", "mostly_implausible"]
+__all__ = ["Evidence", "Remember", "is_evidence", "mostly_implausible"]
 
 log = Logger()
 
@@ -187,3 +189,8 @@ def mostly_implausible(record: LiveRecord) -> bool:
                 swapped = raw >> 8 | (raw & 0xFF) << 8
                 wrong += not (profile.plausible_raw(address, raw) or profile.plausible_raw(address, swapped))
     return total >= FEW_VALUES and wrong * 2 > total
+
+
+def is_evidence(awaited: frozenset[str] | bool, change: ReqDataChange | None) -> bool:
+    """Tell whether an upload has what is waited for, see LiveRecord.weighing."""
+    return change is None or isinstance(awaited, bool) or not awaited.isdisjoint(chain(*change.params.f03))

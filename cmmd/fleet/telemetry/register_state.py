@@ -8,7 +8,7 @@ alarms, events or history reads this as a cmmd.controllers.profile.Reader, and g
 
 from contextlib import suppress
 
-from cmmd.controllers.evidence.weighing import OPEN, decided_state, opened
+from cmmd.controllers.evidence.weighing import OPEN, decided_choice, decided_state, opened
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses, ImageFullError, RegisterImage
@@ -174,7 +174,8 @@ class RegisterState:
     def reopen(self) -> None:
         """The byte order was decided wrongly: no register is certain any more."""
         self.byte_order = None
-        self.byte_order_state = opened(self.byte_order_state)
+        if decided_choice(self.byte_order_state) is not None:  # else it keeps the votes that have opened it
+            self.byte_order_state = opened(self.byte_order_state)
         for function in _OF_REGISTERS:
             for run in self.image.known(function):
                 self.image.forget(function, run.start, len(run))
