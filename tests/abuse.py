@@ -20,7 +20,7 @@ from tests.plain_device import PlainDevice, login, message, register
 
 __all__ = ["ABUSES", "CONFIGURATION", "TIMEOUT_S", "half_open_connections"]
 
-TIMEOUT_S = 4.0
+TIMEOUT_S = 8.0
 CONFIGURATION: Sections = {
     "server": {
         "login_timeout": TIMEOUT_S,
@@ -33,7 +33,7 @@ CONFIGURATION: Sections = {
 
 RUSH_S = 2.0
 """How long what has no end of its own is kept up."""
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How much later than documented an end may come: a busy machine is not a bug."""
 CROWD = 4
 """How many do the same at once where one would do."""

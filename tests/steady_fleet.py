@@ -22,7 +22,7 @@ from tests.plain_device import login, message
 __all__ = ["PATIENCE_S", "Report", "SteadyFleet"]
 
 INTERVAL_S = 0.5
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FULL_UPLOAD = "0103A0" + "00FF" * 80 + "1234"
 
 

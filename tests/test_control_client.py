@@ -294,7 +294,7 @@ class LinkTests(SynchronousTestCase):
 
 
 class ClientTests(TestCase):
-    timeout = 30
+    timeout = 180
 
     def setUp(self) -> None:
         self.state = folder(self)
@@ -484,7 +484,7 @@ def _ported(message: Any) -> Any:
 class DocumentTests(TestCase):
     """The ten lines of docs/control.md do what they say."""
 
-    timeout = 30
+    timeout = 180
 
     async def test_example(self) -> None:
         text = (REPOSITORY / "docs" / "control.md").read_text(encoding="utf-8")

@@ -137,7 +137,7 @@ class _Listener(Protocol):
 
 
 class UnixTests(TestCase):
-    timeout = 30
+    timeout = 180
 
     def setUp(self) -> None:
         self.state = folder(self)

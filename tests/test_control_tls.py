@@ -107,7 +107,7 @@ class _OldClient:
 
 
 class TLSTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     def setUp(self) -> None:
         self.folder = folder(self)

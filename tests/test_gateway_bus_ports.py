@@ -49,7 +49,7 @@ TIOCGRS485, TIOCSRS485 = 0x542E, 0x542F
 class PortTestCase(TestCase):
     """A controller, and buses that end with the test."""
 
-    timeout = 60
+    timeout = 180
 
     def setUp(self) -> None:
         self.controller = PymodbusController()

@@ -78,7 +78,7 @@ class NameTests(SynchronousTestCase):
 
 
 class TLSTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     def setUp(self) -> None:
         self.folder = folder(self)

@@ -67,7 +67,7 @@ class OptionsTests(SynchronousTestCase):
 
 
 class GatewayTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     def setUp(self) -> None:
         self.state = Path(self.mktemp()).absolute()

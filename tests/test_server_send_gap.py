@@ -421,7 +421,7 @@ class SocketTests(TestCase):
     """On a real socket, with a device that is nothing but one."""
 
     gap = GAP_S
-    timeout = 60
+    timeout = 180
 
     async def asyncSetUp(self, limits: Limits) -> None:
         self.world = World()

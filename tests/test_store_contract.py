@@ -986,7 +986,7 @@ ODD_SETTINGS = (
 class PostgresContract(WholeContract, TestCase):
     """Whatever the database is set to."""
 
-    timeout = 120.0
+    timeout = 180
 
     def setUp(self) -> None:
         url = cluster().lend_store()

@@ -302,7 +302,7 @@ class DamageTests(_Spools):
 class ThreadTests(TestCase):
     """With real threads."""
 
-    timeout = 20.0
+    timeout = 180
 
     async def test_writers_and_an_emptier(self) -> None:
         path = Path(self.mktemp())

@@ -57,7 +57,7 @@ EVERYTHING: list[Row] = [PROFILE, READING, UPLOAD, ALARM, EVENT, COMMAND]
 class Stores(TestCase):
     """Provide a store that is not open yet, in an empty database of its own."""
 
-    timeout = 60.0
+    timeout = 180
 
     def setUp(self) -> None:
         self.cluster: Cluster = cluster()

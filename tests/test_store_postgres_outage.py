@@ -24,7 +24,7 @@ from cmmd.store.records import Query, Row
 from tests.postgres import PASSWORD, stoppable_server
 from tests.test_store_contract import EVENT, FULL, PLAIN, READING, readings
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 CLOCK = cast("IReactorTime", reactor)
 

@@ -43,7 +43,7 @@ from tests.test_store_contract import (
 )
 
 THREADS = cast("IReactorFromThreads", reactor)
-DEADLINE_S = 20.0
+DEADLINE_S = 120.0
 
 
 class _Stores(TestCase):

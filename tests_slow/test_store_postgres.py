@@ -26,7 +26,7 @@ class ManyMigrationsTests(short.MigrationTests):
 class ServerTests(TestCase):
     """Our servers for tests."""
 
-    timeout = 120.0
+    timeout = 180
 
     async def test_version_16(self) -> None:
         server = PostgresServer(version=16).start()

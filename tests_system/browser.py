@@ -15,7 +15,7 @@ __all__ = ["WIDTHS", "Visit", "Visitor", "serious_violations"]
 
 WIDTHS = {"phone": (390, 844), "desk": (1280, 900), "wall": (2560, 1440)}
 
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 
 OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),

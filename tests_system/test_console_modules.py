@@ -10,7 +10,6 @@ from urllib.request import Request, urlopen
 
 from playwright.sync_api import Page
 
-from cmmd.web.http.browser_sessions import COOKIE
 from tests.daemon import DEADLINE_S
 from tests.fleet_process import FleetProcess
 from tests_system.browser import Visit
@@ -125,8 +124,8 @@ class ManyTests(ConsoleTestCase):
         body = json.dumps({"token": self.world.tokens["viewer"]}).encode()
         headers = {"Content-Type": "application/json"}
         with urlopen(Request(f"{self.world.url}/api/v1/session", body, headers), timeout=DEADLINE_S) as answer:
-            cookie = SimpleCookie(answer.headers["Set-Cookie"])[COOKIE].value
-        visit.page.context.add_cookies([{"name": COOKIE, "value": cookie, "url": self.world.url}])
+            ((name, cookie),) = SimpleCookie(answer.headers["Set-Cookie"]).items()
+        visit.page.context.add_cookies([{"name": name, "value": cookie.value, "url": self.world.url}])
         visit.page.add_init_script(WATCHING)
         return visit.page
 
