@@ -82,7 +82,7 @@ class AlarmPageTests(ConsoleTestCase):
             page.unroute(self.alarms)
             page.click("text=Try again")
             page.wait_for_selector(".alarm")
-            self.said(visit, "open alarms")
+            self.said(visit, "active alarms")
             self.assertNotIn("Refused", page.inner_text("main"))
 
     def test_comes_back_by_itself(self) -> None:
@@ -101,7 +101,7 @@ class AlarmPageTests(ConsoleTestCase):
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/alarms").page
             page.wait_for_selector(".alarm")
             page.fill("#alarm-q", "zzz")
-            page.locator(self.note, has_text=re.compile(r"^None of the \d[\d,]* open alarms fits")).wait_for()
+            page.locator(self.note, has_text=re.compile(r"^None of the \d[\d,]* active alarms fits")).wait_for()
             self.assertEqual(page.locator(".alarm").count(), 0)
             page.select_option("#seen", "no")
             page.fill("#alarm-q", "")
@@ -162,12 +162,12 @@ class AlarmPageTests(ConsoleTestCase):
         with self.visitor.visit() as visit:
             page = visit.open().sign_in(self.world.tokens["viewer"]).open("#/alarms").page
             page.locator(".alarm", has_text="Old shutdown").wait_for()
-            self.assertRegex(page.inner_text(self.note), r"^6,0\d\d open alarms · the 150 most urgent are shown$")
+            self.assertRegex(page.inner_text(self.note), r"^6,0\d\d active alarms · the 150 most urgent are shown$")
             page.click("text=Show more")
             self.said(visit, "the 300 most urgent")
             self.assertEqual(page.locator(".alarm").count(), 300)
             page.fill("#alarm-q", "many77 fuel")
-            self.said(visit, "11 open alarms fit")
+            self.said(visit, "11 active alarms fit")
             page.fill("#alarm-q", "")
             page.click("[data-name=all]")
             page.select_option("#severity", "shutdown")

@@ -93,11 +93,11 @@ class DayTests(ConsoleTestCase):
             line = f"[...document.querySelectorAll('.plot path.js-line')].some({drawn})"
             visit.until(line, "a line")
             self.assertIn("readings", page.inner_text("#panel-charts [role=status]"))
-            page.click("text=Choose points")
+            page.click("text=Choose values")
             page.locator(".boxes label", has_text="Oil pressure").first.click()
             page.locator(".plot .legendtext", has_text="Oil pressure").wait_for()
             self.assertIn("oil_pressure", page.url)
-            page.click("text=Choose points")
+            page.click("text=Choose values")
             page.click("text=As a table")
             page.locator(".as-table tbody tr").first.wait_for()
             page.click(".segments >> text=Week")

@@ -108,7 +108,7 @@ class LayoutTests(ConsoleTestCase):
     def test_points_are_chosen_by_group(self) -> None:
         with self.visitor.visit() as visit:
             page = visit.open(f"/#/devices/{self.host(0)}/charts").sign_in(self.world.tokens["viewer"]).page
-            page.click("text=Choose points")
+            page.click("text=Choose values")
             self.assertEqual(page.locator(".boxes legend").all_inner_texts()[:3], ["Mains", "Generator", "Power"])
             while page.locator(".boxes input:checked").count() < 8:
                 page.locator(".boxes input:not(:checked)").first.check()

@@ -260,7 +260,7 @@ class TroubleTests(ConsoleTestCase):
             page.evaluate("location.hash = '#/devices/' + document.querySelector('.rows a').href.split('/').pop()")
             page.reload()
             page.locator(".alarms-unknown", has_text="Refused").wait_for()
-            self.assertFalse(page.get_by_text("No alarm is open").is_visible())
+            self.assertFalse(page.get_by_text("No active alarms").is_visible())
             self.assertEqual(page.inner_text(".badge"), "?")
             page.unroute("**/api/v1/alarms*")
             page.wait_for_selector(".alarm-list:not([hidden])")

@@ -70,7 +70,7 @@ def show_status(status: StatusNow) -> RenderableType:
             ("version", status.version),
             ("up since", f"{moment_text(status.started_at)} ({duration((status.now - status.started_at) / 1000)})"),
             ("devices", f"{status.online} online of {status.devices}"),
-            ("open alarms", alarms or "none"),
+            ("active alarms", alarms or "none"),
             ("store", "up" if status.store_up else "DOWN"),
             ("rows waiting", status.backlog),
             ("bugs met", status.bugs),
@@ -355,7 +355,7 @@ def add_to(group: click.Group) -> None:
     @click.option("--ended", is_flag=True, help="All there ever were; the other options are for these.")
     @span_options
     def alarms(session: CliSession, hostid: str | None, ended: bool, span: Span) -> int:
-        """List the alarms that are open."""
+        """List the active alarms, a line each."""
 
         async def work(client: ControlClient) -> int:
             if ended:

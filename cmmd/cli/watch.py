@@ -71,7 +71,7 @@ class FleetView:
             rows.append(row)
         alarms = ", ".join(f"{count} {severity}" for severity, count in status.alarms.items() if count) or "none"
         store = "" if status.store_up else " · the store is DOWN"
-        head = f"{status.online} of {status.devices} devices online · open alarms: {alarms}{store}"
+        head = f"{status.online} of {status.devices} devices online · active alarms: {alarms}{store}"
         more = status.devices - len(rows)
         return [
             Text(head, style="bold"),

@@ -135,7 +135,7 @@ class ControlServer:
                 raise DoorError(f"control: {door.string}: {error}") from None
             self._factories.append(factory)
             self._ports.append(port)
-            log.info("programs come in at {door}", door=door.socket or door.string)
+            log.info("control port: {door}", door=door.socket or door.string)
 
     def reload(self) -> None:
         """Read certificates again; where they cannot be used, those from before stay."""

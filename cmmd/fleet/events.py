@@ -100,9 +100,9 @@ CATALOGUE: dict[Kind, Entry] = {
         "it is known now what the coil of an active alarm is called, or not known any more", (*_OF_AN_ALARM, "before")
     ),
     Kind.MODE_CHANGED: Entry("the controller is in another mode", ("before", "after"), limited=True),
-    Kind.ENGINE_STARTED: Entry("the engine turns", ("state",), limited=True),
+    Kind.ENGINE_STARTED: Entry("the engine is running", ("state",), limited=True),
     Kind.ENGINE_STOPPED: Entry("the engine stands", ("state",), limited=True),
-    Kind.MAINS_LOST: Entry("the mains are not normal any more", limited=True),
+    Kind.MAINS_LOST: Entry("the mains have failed", limited=True),
     Kind.MAINS_RETURNED: Entry("the mains are normal again", limited=True),
     Kind.BREAKER_CHANGED: Entry("a breaker has opened or closed", ("breaker", "closed"), limited=True),
     Kind.COMMANDED: Entry("a command has ended", ("command", "name", "requester", "outcome")),

@@ -123,7 +123,7 @@ class DeviceListeners:
             factory.port = port
             self._ports[listener.string] = port
             log.info(
-                "devices come in at {address} ({roles})", address=_named(port), roles=", ".join(sorted(listener.roles))
+                "devices connect to {address} ({roles})", address=_named(port), roles=", ".join(sorted(listener.roles))
             )
 
     def tcp_port(self, string: str) -> int | None:

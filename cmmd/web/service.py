@@ -131,7 +131,7 @@ class Web:
                 self._stop_listening()  # not waited for: the start waits for nothing
                 raise WebError(f"web: {door.string}: {error}") from None
             self._ports.append(port)
-            log.info("people and programs come in at {door}", door=door.string)
+            log.info("console and API: {address}", address=_address_of(port, door.string))
             host = getattr(port.getHost(), "host", None)
             if host is not None and not is_loopback(host) and not door.string.startswith(("ssl:", "tls:")):
                 log.warn("web: {door} is open to a network without TLS: tokens can be read there", door=door.string)
@@ -175,3 +175,12 @@ class Web:
         ports, self._ports = self._ports, []
         stopping: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
         return DeferredList(stopping, consumeErrors=True)
+
+
+def _address_of(port: IListeningPort, string: str) -> str:
+    """Format the address that an operator opens in a browser; an endpoint string where it is no TCP port."""
+    address: Any = port.getHost()
+    if not hasattr(address, "port"):
+        return string
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{'https' if string.startswith(('ssl:', 'tls:')) else 'http'}://{host}:{address.port}/"

@@ -160,7 +160,7 @@ class ControlService:
         return Found(found, query.limit, lambda one: Cursor(one.at, one.number))
 
     async def alarms(self, query: Query, *, ended: bool) -> Found[Alarm]:
-        """The open alarms; ``ended``: all there ever were."""
+        """List active alarms; ``ended``: all there ever were."""
         if query.hostid is not None:
             self._device(query.hostid)
         if ended:

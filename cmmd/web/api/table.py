@@ -36,7 +36,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/status",
         tag="daemon",
         role="viewer",
-        summary="How the daemon does: devices, open alarms, what was counted since its start.",
+        summary="How the daemon does: devices, active alarms, what was counted since its start.",
         run=records.get_status,
         answers={200: StatusNow},
     ),

@@ -84,7 +84,7 @@ OWN: tuple[DeviceFamily, ...] = (
     DeviceFamily("genset_mode", "1 for the mode that the controller is in.", _modes, ("mode",)),
     DeviceFamily(
         "genset_engine_running",
-        "1: the engine turns; 0: it stands.",
+        "1: the engine is running; 0: it is at rest.",
         _one("genset_engine_running", lambda row: row.engine_running),
     ),
     DeviceFamily(
