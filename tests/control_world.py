@@ -95,7 +95,7 @@ class ControlWorld:
     def __init__(
         self, *, store: IStore | None = None, max_devices: int = 100, enabled: bool = True, most_waiting: int = 5
     ) -> None:
-        self.world = World(store=store, max_devices=max_devices)
+        self.world = World(store=store, max_devices=max_devices, unknown_per_minute=max_devices)
         self.stood_still_s = 0.0
         self.fleet, self.clock = self.world.fleet, self.world.clock
         self.dispatch = Dispatcher(

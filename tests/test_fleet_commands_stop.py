@@ -171,7 +171,7 @@ class MovedTests(StopTestCase):
 
 class ManyTests(StopTestCase):
     def test_a_thousand_commands_under_way_elsewhere(self) -> None:
-        self.world = World(commands=CommandTerms())
+        self.world = World(commands=CommandTerms(), unknown_per_minute=100)
         self.prepare(self.world)
         hostids = [f"D{n}" for n in range(90)]
         for hostid in hostids:
