@@ -11,7 +11,8 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER
+from cmmd.controllers.catalog import load_catalog
+from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE
 from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.devices.throttle import LONGEST_DELAY_S
 from cmmd.web import console
@@ -217,7 +218,7 @@ class TextsTests(SynchronousTestCase):
 
     def test_titles_of_shipped_profiles(self) -> None:
         known = texts("zh-titles")
-        titles = {CONTROLLER_SILENT.title, SESSION_TAKEN_OVER.title, *(one.title for one in INPUTS)}
+        titles = {one.title for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE, *INPUTS)}
         for path in (REPOSITORY / "cmmd" / "controllers").glob("*.toml"):
             profile = tomllib.loads(path.read_text(encoding="utf-8"))
             titles.add(profile["title"])
@@ -225,6 +226,11 @@ class TextsTests(SynchronousTestCase):
                 titles |= {one["title"] for one in profile.get(table, {}).values()}
             for words in profile.get("enums", {}).values():
                 titles |= set(words.values())
+        for shipped in load_catalog():
+            titles |= {signal.title for signal in shipped.definition.signals}
+            for choice in (choice for variant in shipped.as_written.variants for choice in variant.choices):
+                titles |= {signal.title for signal in choice.signals}
+                titles |= {word for enum in choice.enums for word in enum.words.values()}
         self.assertEqual(sorted(titles - set(known)), [], "have no Chinese name")
         self.assertEqual(sorted(set(known) - titles), [], "nothing is called so any more")
 

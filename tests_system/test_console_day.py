@@ -129,6 +129,9 @@ class DayTests(ConsoleTestCase):
                 page.click("#panel-settings [type=submit]")
                 until(lambda kept=kept: self.history_interval(hostid) == kept, "it is kept")  # type: ignore[misc]
                 page.locator("#panel-settings [role=status]", has_text="Saved").wait_for()
+            page.fill("#set-read_as", "scale=tenths")
+            page.click("#panel-settings [type=submit]")
+            page.locator("#panel-settings dd", has_text="scale: tenths").wait_for()
             page.fill("#set-history_interval", "0")
             page.click("#panel-settings [type=submit]")
             self.assertIsNone(self.history_interval(hostid), "the form takes what cannot be")
