@@ -2,15 +2,18 @@
 
 import json
 from typing import Any
+from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.evidence.counters import NEW_BASE
 from cmmd.controllers.evidence.memory import recalled
 from cmmd.fleet.errors import BadSetting
 from cmmd.fleet.events import Kind
+from cmmd.fleet.history.rereading import RETRY_S
 from cmmd.fleet.telemetry.view import View, view_of
+from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Query
 from tests.support import VECTORS
@@ -323,6 +326,23 @@ class HistoryTests(EvidenceTestCase):
         self.full({**TENTHS, 6: 0, 13: 0, 34: 5}, AT_REST - {65}, times=5)
         self.restart()
         self.full(TENTHS, times=3)
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * 8)
+
+    def test_a_restart_before_it_is_done(self) -> None:
+        self.full({**TENTHS, 6: 0, 13: 0, 34: 5}, AT_REST - {65}, times=5)
+        self.full(TENTHS, times=3)
+        self.restart()
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * 8)
+
+    def test_while_the_store_is_away(self) -> None:
+        self.full({**TENTHS, 6: 0, 13: 0, 34: 5}, AT_REST - {65}, times=5)
+        with mock.patch.object(self.world.store, "redecode", lambda _: fail(StoreUnavailable("disk full"))):
+            self.full(TENTHS, times=3)
+            self.settle()
+            self.assertEqual(self.points("current_l1")[0], None)
+        self.world.clock.advance(RETRY_S)
         self.settle()
         self.assertEqual(self.points("current_l1"), [42] * 8)
 

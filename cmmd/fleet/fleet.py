@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
-from cmmd.controllers.evidence.memory import Remembered, with_entry
+from cmmd.controllers.evidence.memory import Remembered, recalled, with_entry
 from cmmd.controllers.evidence.weighing import reopenings
 from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.commands.audit import Audit
@@ -41,6 +41,10 @@ from cmmd.store.records import ByteOrder, Device
 __all__ = ["CommandTerms", "Fleet"]
 
 log = Logger()
+
+
+REREADING_LASTS_S = 86_400.0
+"""How long before a start something may have been decided whose readings are not all decoded anew."""
 
 
 class CommandTerms(Struct, frozen=True, kw_only=True):
@@ -184,6 +188,17 @@ class Fleet:
         self.relogin = Relogin(self.presence, clock, self.dispatch.busy)
         confirmations = self.dispatch.confirmations
         self.uploads.watch_values(confirmations.uploaded, confirmations.watched)
+
+        self._go_on_rereading()
+
+    def _go_on_rereading(self) -> None:
+        """Go on with history that was to be decoded anew when cmmd ended, since what was decided shortly before."""
+        since = int((self._now() - REREADING_LASTS_S) * 1000)
+        for device in self.registry.devices():
+            if device.oldest_undecided_at is not None:
+                memory = recalled(device.evidence).values()
+                if any(entry.choice and entry.at >= since for entry in memory):
+                    self.rereading.want(device.hostid)
 
     def store_health(self) -> Health:
         """Tell whether what is kept reaches the store, and how many rows wait for it."""

@@ -21,6 +21,7 @@ from cmmd.controllers.evidence.weighing import (
 )
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.register_state import CertainRegisters
 from cmmd.modbus.frames import Function
 from cmmd.wire.messages import ReqDataChange
 
@@ -177,7 +178,7 @@ def mostly_implausible(record: LiveRecord) -> bool:
     A register whose byte order is open cannot be true where neither order makes it so.
     """
     profile, known = record.profile, record.known
-    wrong, total = profile.implausible_share(known)
+    wrong, total = profile.implausible_share(CertainRegisters(known))
     undecided = known.undecided
     if undecided is not None:
         for run in undecided.known(Function.READ_HOLDING_REGISTERS):
