@@ -1,6 +1,7 @@
 """CPU time of cmmd per message, beside servers that only parse and answer, on the same machine in the same minutes.
 
-``python bench/bench_peers.py [--all] [--runs N] [--seconds S] [--json FILE]``, after ``make bench-programs``
+``python bench/bench_peers.py [--all | --connections N... --load saturated paced] [--runs N] [--seconds S]
+[--json FILE]``, after ``make bench-programs``
 
 cmmd runs as it is shipped, all of its work included: telemetry, alarms, history, store. Its peers answer by the method
 of a message, without looking at it: in C, on Node, on Twisted, and on a Twisted with everything left out that can be.
@@ -27,6 +28,7 @@ from bench.peers.servers import CORES, Server, cmmd, load, load_average, referen
 REFERENCES = ("C", "Twisted, tuned", "Node", "Twisted")
 KINDS = ("heartbeat", "full", "change", "mixed")
 CONNECTIONS = (100, 1_000, 10_000)
+LOADS = ("saturated", "paced")
 PACED_RATE = 2_000
 """Messages a second of a paced load; from 6,000 connections on, one each 3 s of every one of them, as devices do."""
 PERIOD_S = 3.0
@@ -39,11 +41,14 @@ Case = tuple[str, int, float]
 """A kind of message, connections, and messages a second; 0: as many as the server answers."""
 
 
-def cases(*, all_of_them: bool) -> list[Case]:
-    counts = CONNECTIONS if all_of_them else CONNECTIONS[:1]
-    saturated = [(kind, count, 0.0) for count in counts for kind in KINDS]
+def cases(counts: Sequence[int], loads: Sequence[str]) -> list[Case]:
+    """List what is measured.
+
+    :param counts: of connections. :param loads: ``saturated``, ``paced``.
+    """
+    saturated: list[Case] = [(kind, count, 0.0) for count in counts for kind in KINDS]
     paced = [(kind, count, max(PACED_RATE, count / PERIOD_S)) for count in counts for kind in KINDS]
-    return saturated + paced if all_of_them else saturated
+    return (saturated if "saturated" in loads else []) + (paced if "paced" in loads else [])
 
 
 def measure(servers: Sequence[Server], case: Case, runs: int, seconds: float) -> Runs:
@@ -81,7 +86,9 @@ def report(case: Case, results: Runs, base: str) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CPU time of cmmd per message, beside servers that parse and answer.")
-    parser.add_argument("--all", action="store_true", help="also 1,000 and 10,000 connections, and paced load")
+    parser.add_argument("--all", action="store_true", help="100, 1,000 and 10,000 connections, saturated and paced")
+    parser.add_argument("--connections", type=int, nargs="+", default=[CONNECTIONS[0]], help="how many (default 100)")
+    parser.add_argument("--load", nargs="+", default=["saturated"], choices=LOADS, help="(default saturated)")
     parser.add_argument("--runs", type=int, default=3, help="alternating runs of each case (default 3)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each run (default 1)")
     parser.add_argument("--json", type=Path, help="the file that gets every run")
@@ -90,7 +97,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    wanted = cases(all_of_them=given.all)
+    wanted = cases(CONNECTIONS, LOADS) if given.all else cases(given.connections, given.load)
     quiet = load_average() < QUIET_LOAD
     measured = []
     print(f"µs of CPU a message, sockets included; {len(CORES)} cores, Python {platform.python_version()}")
