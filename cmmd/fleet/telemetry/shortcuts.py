@@ -77,11 +77,12 @@ def overwrite_changes(
     state = known.byte_order_state
     if not 0 < state & 0xFF <= MOST_CHOICES:
         return None
-    on_trial = not is_fixed(state)
     image = known.image
-    if image.layout is not layout and image.layout is None and not image.settle(layout):
-        return _overwrite_areas(known, watch, coils, registers, on_trial=on_trial)
-    kept = image.layout or layout
+    kept = image.layout
+    if kept is None:
+        if not image.settle(layout):
+            return _overwrite_areas(known, watch, coils, registers, on_trial=not is_fixed(state))
+        kept = layout
     positions, before = kept.registers, image.frames
     after = bytearray(before)
     first, second = (0, 1) if known.byte_order == "big" else (1, 0)  # where the bytes of a register go
@@ -108,7 +109,7 @@ def overwrite_changes(
     if after == before:
         return count, False
     difference = _from_bytes(before, "little") ^ _from_bytes(after, "little")
-    if on_trial and difference & kept.high_bytes:
+    if difference & kept.high_bytes and not is_fixed(state):
         return None
     image.frames = bytes(after)
     mask = kept.masks.get(watch)
