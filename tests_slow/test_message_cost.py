@@ -1,4 +1,4 @@
-"""What a message costs, counted and never timed: system calls, calls of Python functions, objects that stay.
+"""What a message costs, counted and never timed: system calls, calls and instructions of Python, objects that stay.
 
 For the slow lane: the counts hold on any machine, but change with every release of Python and Twisted.
 """
@@ -92,24 +92,43 @@ class MessageCostTests(TestCase):
         stays = (sys.getallocatedblocks() - blocks) / count
         return Counter({name: amount // count for name, amount in system.items()}), python / count, stays
 
-    async def check(self, most_calls: int, *documents: bytes) -> None:
+    def instructions(self, *documents: bytes) -> float:
+        """Instructions of Python of one turn of the reactor for each message."""
+        count = 0
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal count
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            count += event == "opcode"
+            return trace
+
+        for document in documents:
+            self.device.sendall(document)
+            sys.settrace(trace)
+            direct_reads._poll(reactor, 10)
+            sys.settrace(None)
+            self.assertIn(b'"000000"', self.device.recv(4096))
+        return count / len(documents)
+
+    async def check(self, most_calls: int, most_instructions: int, *documents: bytes) -> None:
         await self.asyncSetUp()
         system, python, stays = self.cost(*documents)
         self.assertEqual(system, {"poll": 1, "recv": 1, "send": 1})
         self.assertLessEqual(python, most_calls)
         self.assertLess(stays, 1)
+        self.assertLessEqual(self.instructions(*documents), most_instructions)
 
     async def test_heartbeat(self) -> None:
-        await self.check(4, message("HB", HOSTID, params=""))
+        await self.check(4, 190, message("HB", HOSTID, params=""))
 
     async def test_full_upload(self) -> None:
         uploads = [encode(full_upload({**STANDBY, 0: volts}, AT_REST)) for volts in (230, 231, 232)]
-        await self.check(14, *uploads)
+        await self.check(14, 630, *uploads)
 
     async def test_change_upload(self) -> None:
         """Of a device whose byte order was found out: it stays on trial, which a mask looks after."""
-        await self.check(16, *CHANGES)
+        await self.check(15, 880, *CHANGES)
 
     async def test_change_upload_whose_byte_order_the_profile_says(self) -> None:
         self.fixed = True
-        await self.check(16, *CHANGES)
+        await self.check(15, 880, *CHANGES)
