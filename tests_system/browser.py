@@ -78,6 +78,17 @@ class Visit:
             self.page.wait_for_timeout(50)
         raise AssertionError(f"never: {what}")
 
+    def until_held(self, held: list[Route]) -> None:
+        """Wait until ``holding`` keeps a request waiting.
+
+        :raises AssertionError: there is none.
+        """
+        for _ in range(WAIT_MS // 50):
+            if held:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError("never: a request that is held")
+
     @contextmanager
     def holding(self, pattern: str) -> Iterator[list[Route]]:
         """Keep requests waiting.
