@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
@@ -24,9 +24,11 @@ from cmmd.wire.quoting import quoted
 
 __all__ = [
     "CommandLine",
+    "StartFailed",
     "StateInUse",
     "calm_collector",
     "end_orderly_on_signals",
+    "end_start",
     "foreground_without_pidfile",
     "instance_of",
     "lock_state",
@@ -63,10 +65,30 @@ class CommandLine(usage.Options):
         sys.stdout.write(f"cmmd {__version__}\n")
         raise SystemExit(0)
 
+    @property
+    def in_foreground(self) -> bool:
+        """Tell whether the process stays at the terminal: twistd -n, or options that are parsed by themselves."""
+        return self.parent is None or bool(self.parent["nodaemon"])
+
     def parseArgs(self, *words: str) -> None:
         """Take nothing but options."""
         if words:
             raise usage.UsageError(f"{quoted(words[0])} is not an option")
+
+
+class StartFailed(Exception):
+    """The process cannot start; one line that says why."""
+
+
+def end_start(command: str, why: object, *, foreground: bool) -> NoReturn:
+    """End a start that is impossible, with one line.
+
+    :raises SystemExit: in the foreground.
+    :raises StartFailed: in the background, where twistd reports it to its parent.
+    """
+    if foreground:
+        raise SystemExit(f"{command}: {why}") from None
+    raise StartFailed(str(why)) from None
 
 
 class StateInUse(Exception):

@@ -33,9 +33,11 @@ from cmmd.parts import (
 )
 from cmmd.process import (
     CommandLine,
+    StartFailed,
     StateInUse,
     calm_collector,
     end_orderly_on_signals,
+    end_start,
     foreground_without_pidfile,
     instance_of,
     lock_state,
@@ -100,10 +102,6 @@ class Options(CommandLine):
             self.settings = config.load(None if self["config"] is None else Path(self["config"]))
         except config.ConfigError as error:
             raise usage.UsageError(str(error)) from None
-
-
-class StartFailed(Exception):
-    """The daemon cannot start; one line that says why."""
 
 
 class Server(Service):
@@ -178,9 +176,7 @@ class Server(Service):
         self._let_go()
         if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, WebError, OSError):
             failure.raiseException()
-        if self._foreground:
-            raise SystemExit(f"cmmd: {failure.value}")
-        raise StartFailed(str(failure.value))
+        end_start("cmmd", failure.value, foreground=self._foreground)
 
     async def _start(self) -> None:
         settings = self._settings
@@ -377,12 +373,11 @@ def makeService(options: Options) -> Server:
     steady_timers(reactor)
     read_directly(reactor)
     try:
-        foreground = options.parent is None or bool(options.parent["nodaemon"])
         server = Server(
             options.settings,
             options.state,
             reactor,
-            foreground=foreground,
+            foreground=options.in_foreground,
             owns_log=True,
             print_link=bool(options["sign-in-link"]),
         )

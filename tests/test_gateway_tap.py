@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.config import ConfigError
 from cmmd.gateway.settings import Buffer, Controllers, Device, Input, Inputs, Serial, Server, Settings, Status
-from cmmd.gateway.tap import Gateway, Options, StartFailed
-from cmmd.process import lock_state
+from cmmd.gateway.tap import Gateway, Options
+from cmmd.process import StartFailed, lock_state
 from tests.gateway_process import GatewayProcess
 from tests.support import free_port
 

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from cmmd import parts, tap
 from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store, Web
-from cmmd.process import StateInUse, lock_state
+from cmmd.process import StartFailed, StateInUse, lock_state
 from cmmd.server.listeners import Listener, Role
 from cmmd.server.login import Advertised
 from cmmd.store.memory import MemoryStore
@@ -176,7 +176,7 @@ class WiringTests(TestCase):
         state = Path(self.mktemp())
         state.touch()
         server = tap.Server(Config(server=LOCAL), state, cast("Any", reactor), foreground=False)
-        self.assertRaises(tap.StartFailed, server.startService)
+        self.assertRaises(StartFailed, server.startService)
 
     async def test_web_port_in_use(self) -> None:
         with socket.socket() as taken:

@@ -31,6 +31,7 @@ from cmmd.process import (
     CommandLine,
     StateInUse,
     end_orderly_on_signals,
+    end_start,
     foreground_without_pidfile,
     lock_state,
     steady_timers,
@@ -71,10 +72,6 @@ class Options(CommandLine):
             self.settings = config.read(Path(self["config"]), Settings)
         except config.ConfigError as error:
             raise usage.UsageError(str(error)) from None
-
-
-class StartFailed(Exception):
-    """The gateway cannot start; one line that says why."""
 
 
 class Gateway(Service):
@@ -119,9 +116,7 @@ class Gateway(Service):
             self._start()
         except (StateInUse, IdentityError, OSError) as error:
             self._unlock()
-            if self._foreground:
-                raise SystemExit(f"cmm-gateway: {error}") from None
-            raise StartFailed(str(error)) from None
+            end_start("cmm-gateway", error, foreground=self._foreground)
 
     def _start(self) -> None:
         settings, state, clock = self._settings, self._state, self._reactor
@@ -256,8 +251,7 @@ def makeService(options: Options) -> Gateway:
 
     steady_timers(reactor)
     try:
-        foreground = options.parent is None or bool(options.parent["nodaemon"])
-        gateway = Gateway(options.settings, options.state, reactor, foreground=foreground)
+        gateway = Gateway(options.settings, options.state, reactor, foreground=options.in_foreground)
     except config.ConfigError as error:
         raise SystemExit(f"cmm-gateway: {options['config']}: {error}") from None
     end_orderly_on_signals(reactor)
