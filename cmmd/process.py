@@ -136,7 +136,7 @@ def on_hangup(reactor: IReactorFromThreads, reload: Callable[[], None]) -> Calla
 
 
 def foreground_without_pidfile(parent: Any) -> None:
-    """In the foreground write no ``twistd.pid``, unless one was asked for.
+    """In the foreground write no ``twistd.pid``, unless one was requested.
 
     It keeps two commands from running in one folder, and a stale one may name a stranger's process after a crash.
 

@@ -27,6 +27,7 @@ BEGINNINGS = re.compile(
 
 WORDS: dict[str, str] = {
     r"see there": "name the place",
+    r"asked for": "requested",
     r"likewise": "the same",
     r"is the matter": "has failed",
     r"are others": "have changed",

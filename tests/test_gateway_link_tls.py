@@ -165,7 +165,7 @@ class TLSTests(TestCase):
 
     async def test_wrong_name(self) -> None:
         await self.assert_refused(
-            self.ours.issue("server", host="elsewhere.example"), "not for the name that was asked for (localhost was"
+            self.ours.issue("server", host="elsewhere.example"), "not for the name that was requested (localhost was"
         )
 
     async def test_wrong_address(self) -> None:

@@ -341,7 +341,7 @@ def add_to(group: click.Group) -> None:
     @maybe_hostid
     @span_options
     def commands(session: CliSession, hostid: str | None, span: Span) -> int:
-        """The audit: who asked for what, and what became of it."""
+        """The audit: who requested what, and what became of it."""
 
         async def work(client: ControlClient) -> int:
             found = client.commands(hostid, since=span.since, until=span.until, newest_first=span.newest_first)

@@ -29,7 +29,7 @@ class ControlClient:
     OutcomeUnknown. While there is no connection everything fails with CannotConnect, and nothing is sent later.
 
     All methods raise ControlError, by its kinds (:mod:`cmmd.control.errors`): what the daemon refused, CannotConnect,
-    OutcomeUnknown, NotUnderstood. Lists are asked for page by page while they are iterated over.
+    OutcomeUnknown, NotUnderstood. Lists are requested page by page while they are iterated over.
 
     :param where: the daemon's state directory, or an endpoint string: ``unix:PATH`` or
         ``tls:HOST:PORT:ca=FILE:certificate=FILE:key=FILE``.

@@ -67,7 +67,7 @@ class _Protocol(amp.AMP):
         self.standing = False
         self.lost = ""
         self.heard = False
-        self.told: IProtocol | None = None  # of ClientService: is told of the end
+        self.told: IProtocol | None = None  # of ClientService: is notified of the end
 
     def makeConnection(self, transport: Any) -> None:
         self.standing = True

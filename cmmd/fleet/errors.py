@@ -167,7 +167,7 @@ class QueueFull(NotAllowed):
 
 
 class Expired(NotAllowed):
-    """The command came too late, or may have: it was asked for too long ago."""
+    """The command came too late, or may have: it was requested too long ago."""
 
     code = "expired"
 

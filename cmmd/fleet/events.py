@@ -111,7 +111,7 @@ CATALOGUE: dict[Kind, Entry] = {
         ("command", "requester", "door"),
         limited=True,
     ),
-    Kind.CLOCK_ASKED: Entry("a device has asked for the time", limited=True),
+    Kind.CLOCK_ASKED: Entry("a device has requested the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
     Kind.READING_DECIDED: Entry(
         "it is known again how a device is to be read", ("hypothesis", "choice", "because"), limited=True
@@ -261,11 +261,11 @@ class Events:
             self._deliver()
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
-        """Be told every event from now on: the first one has the number after ``last_number``.
+        """Subscribe to every event from now on: the first one has the number after ``last_number``.
 
         What a subscriber raises is logged, and it is told the next event all the same.
 
-        :return: call it to be told no more; once or more often.
+        :return: call it to unsubscribe; once or more often.
         """
         number, subscription = next(self._serial), _Subscription(subscriber, self.last_number)
         self._subscriptions[number] = subscription

@@ -56,7 +56,7 @@ class Uploads:
     :param retention_days: what is older is not kept.
     :param keep_inputs: makes the reports of a device's inputs durable, given its hostid and their text; fails with
         StoreUnavailable.
-    :param moved: told the hostid, and longitude, latitude and altitude as a device has said them.
+    :param moved: notified of the hostid, and longitude, latitude and altitude as a device has said them.
     """
 
     def __init__(
@@ -213,18 +213,18 @@ class Uploads:
                     record.known.decide(byte_order, record.profile)
 
     def watch_values(self, hook: Callable[[LiveRecord], None], waiting: Sized) -> None:
-        """Be told of every upload with values that a live record has taken over. See :meth:`subscribe`.
+        """Subscribe to every upload with values that a live record has taken over. See :meth:`subscribe`.
 
         :param waiting: who waits for such an upload: while this is empty, as nearly always, the hook is not called.
         """
         self._value_hooks = (*self._value_hooks, (waiting, hook))
 
     def subscribe(self, hook: Callable[[LiveRecord], None]) -> Callable[[], None]:
-        """Be told of every upload that changed what is known, or how sure that is.
+        """Subscribe to every upload that changed what is known, or how sure that is.
 
         A hook does not raise, and takes no time.
 
-        :return: call it to be told no more.
+        :return: call it to unsubscribe.
         """
         self._hooks = (*self._hooks, hook)
 

@@ -67,7 +67,7 @@ class ReadResponse(Struct, frozen=True):
     payload: bytes
 
     def registers(self, request: ReadRequest) -> tuple[int, ...]:
-        """The registers that were asked for, 0..65535 each.
+        """The registers that were requested, 0..65535 each.
 
         :raises ModbusFrameError: this does not answer the request, or the request is for bits.
         """
@@ -75,7 +75,7 @@ class ReadResponse(Struct, frozen=True):
         return unpack_registers(self.payload)
 
     def bits(self, request: ReadRequest) -> tuple[bool, ...]:
-        """The states of the coils or inputs that were asked for.
+        """The states of the coils or inputs that were requested.
 
         :raises ModbusFrameError: this does not answer the request, or the request is for registers.
         """

@@ -56,9 +56,9 @@ class LoginHandler:
     """Answers the logins of devices.
 
     :param registry: decides.
-    :param logged_in: told of every device that has logged in.
+    :param logged_in: notified of every device that has logged in.
     :param may_set_port: whether nothing speaks against setting the port of a device, given its hostid.
-    :param events: told of refused logins.
+    :param events: notified of refused logins.
     :param terms: what every device is told.
     :param advertised: where devices are sent.
     :param now: Unix time in seconds.

@@ -52,7 +52,7 @@ class Session(JSONReceiver):
 
     :param around: as its description says.
     :param carries_commands: False on a port that is for history only.
-    :param gone: told when the connection has ended.
+    :param gone: notified when the connection has ended.
     :param wheel: for its idle timeout, see DeviceConnection.
     :ivar hostid: the device that it is attached to; None: to none.
     :ivar peer: the host at the other end.

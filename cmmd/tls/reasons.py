@@ -8,7 +8,7 @@ def why(error: BaseException | None) -> str:
     if type(error).__name__ == "TimeoutError":  # there are several
         return "no answer in time"
     if type(error).__name__ == "VerificationError":  # of service_identity, which need not be imported to say so
-        return "the certificate at the other end is not for the name that was asked for"
+        return "the certificate at the other end is not for the name that was requested"
     details = error.args[0] if error is not None and error.args else None
     if isinstance(details, list):  # OpenSSL's queue of errors
         return "TLS: " + ("; ".join(str(item[-1]) for item in details if item) or "failed")

@@ -150,7 +150,7 @@ class Console(Empty):
         self.putChild(b"", self)
 
     def render(self, request: Any) -> int:
-        """The page. It names its files by their content, so it is asked for each time."""
+        """The page. It names its files by their content, so it is requested each time."""
         if only_reading(request):
             request.setHeader("Content-Security-Policy", self._policy)
             request.setHeader("Cache-Control", "no-cache")

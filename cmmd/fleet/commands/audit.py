@@ -65,9 +65,9 @@ class Audit:
         return await self._store.commands(query)
 
     def subscribe(self, hook: Callable[[Command], None]) -> Callable[[], None]:
-        """Be told of every change of every command.
+        """Subscribe to every change of every command.
 
-        :return: call it to be told no more.
+        :return: call it to unsubscribe.
         """
         self._hooks.append(hook)
 
@@ -108,7 +108,7 @@ class Audit:
         return self._journal.add_durable(command, urgent=True, stays=stays)
 
     def joined(self, command: Command, by: Requester) -> None:
-        """Record that another caller has asked for a stop that has not left yet: it is the same stop."""
+        """Record that another caller has requested a stop that has not left yet: it is the same stop."""
         self._events.emit(
             Kind.STOP_JOINED, command.hostid, command=command.number, requester=who_text(by.requester), door=by.door
         )

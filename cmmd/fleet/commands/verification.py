@@ -52,7 +52,7 @@ class Watched:
     """A command that is to show itself.
 
     :param shown: as its description says.; None: it shows itself in a login.
-    :param settled: told once whether it has shown itself.
+    :param settled: notified once whether it has shown itself.
     """
 
     __slots__ = ("_call", "_confirmations", "_hostid", "settled", "shown")

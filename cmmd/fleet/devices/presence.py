@@ -80,10 +80,10 @@ class Presence:
       is *foreign*: with one of those it is doubtful who the device is.
 
     :param clock: for the limit of what is logged of each device.
-    :param events: told when devices come and go, and when a session is foreign.
+    :param events: notified when devices come and go, and when a session is foreign.
     :param home: gives the address of a device's latest password login; None: not known, then no session is foreign.
-    :param doubtful: told the hostid, and whether a foreign session of it stands.
-    :param moved: told the hostid when another session may carry its commands from now on.
+    :param doubtful: notified of the hostid, and whether a foreign session of it stands.
+    :param moved: notified of the hostid when another session may carry its commands from now on.
     :param grace_s: seconds without a session before there is an event of it; :param now: Unix time in seconds.
     :ivar untrusted: sessions that are foreign, or superseded and from elsewhere: what they upload need not be of the
         device. One that uploads is to be handed to :meth:`uploaded`; nearly always there are none.
@@ -116,9 +116,9 @@ class Presence:
         self._subscribers: list[Callable[[str], None]] = []
 
     def subscribe(self, subscriber: Callable[[str], None]) -> Callable[[], None]:
-        """Be told the hostid whenever a device comes or goes: each time, unlike the events, which are limited.
+        """Get the hostid whenever a device comes or goes: each time, unlike the events, which are limited.
 
-        :return: call it to be told no more.
+        :return: call it to unsubscribe.
         """
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)

@@ -61,8 +61,8 @@ class Registry:
     :param store: where records are kept.
     :param devices: what the store had when it was opened.
     :param catalog: knows what a controller is polled for.
-    :param events: told of first logins, and of settings that are changed.
-    :param changed: told of every device that its owner has changed.
+    :param events: notified of first logins, and of settings that are changed.
+    :param changed: notified of every device that its owner has changed.
     :param passwords: hashes and checks.
     :param guessing: bounds and delays wrong passwords. :param strangers: the budget of addresses for what is unknown.
     :param now: Unix time in seconds.

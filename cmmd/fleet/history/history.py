@@ -46,7 +46,7 @@ class History:
     :param versions: the profile versions that the store has.
     :param last_number: the highest number of a reading so far.
     :param counters: counts what is kept, by reason.
-    :ivar kept_undecided: told the hostid and the time of each reading that has undecided values.
+    :ivar kept_undecided: notified of the hostid and the time of each reading that has undecided values.
     """
 
     def __init__(

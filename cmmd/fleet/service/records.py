@@ -222,7 +222,7 @@ class Blocked(Struct, frozen=True):
 
 
 class LiveNow(Struct, frozen=True, kw_only=True):
-    """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was asked for.
+    """The live record of a device, decoded; ``raw``: all that is known of its controller, where that was requested.
 
     ``blocked``: why no command but stop can be sent; None: nothing speaks against sending, as far as is known.
     ``stop_blocked``: why stop cannot be sent, either; None: it can. ``lock``: the maintenance lock; None: not locked.

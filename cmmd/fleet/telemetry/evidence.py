@@ -41,7 +41,8 @@ class Evidence:
 
     :param events: told what is decided, and what is open again.
     :param remember: see :data:`Remember`.
-    :param decided: told the hostid of a device about which something was decided; :param reopened: or is open again.
+    :param decided: notified of the hostid of a device about which something was decided.
+    :param reopened: the same where something is open again.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Evidence:
 
         What a session says that is not trusted is no evidence.
 
-        :param fresh: the holding registers that it had; None: all that the device is asked for.
+        :param fresh: the holding registers that it had; None: all that the device polls.
         :return: whether the device is read in another way from now on.
         """
         hypotheses = record.profile.hypotheses

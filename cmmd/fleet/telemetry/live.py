@@ -157,7 +157,7 @@ class LiveRecord:
             self.doubted = True
 
     def believe_again(self) -> None:
-        """Look whether the device itself has said everything anew that it is asked for."""
+        """Look whether the device itself has said everything anew that it polls."""
         self.doubted = self.known.older is not None or self.known.undecided is not None
 
     def forget(self, *, was_locked: bool = False) -> None:
@@ -262,7 +262,7 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
 
 class Live(Mapping[str, LiveRecord]):
-    """All live records, by hostid; made when a device is first asked for.
+    """All live records, by hostid; made when a device is first requested.
 
     :param device: gives the registration of a device.
     :param online: whether a device is connected.

@@ -74,7 +74,7 @@ class RegisterState:
         self.older = older or None
 
     def outdate(self, function: Function, address: int, count: int) -> None:
-        """These addresses were asked for and have not come: what is known of them need not be true any more."""
+        """These addresses were requested and have not come: what is known of them need not be true any more."""
         if not self.image:
             return
         for run in self.image.known(function):

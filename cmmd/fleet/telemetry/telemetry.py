@@ -73,8 +73,8 @@ class Telemetry:
 
     :param counters: counts frames by outcome, and gaps between packets.
     :param clock: for the limit of what is logged.
-    :param other_plan: told the record of a device whose upload answers another plan, where its profile knows that.
-    :param decided: told the hostid and the byte order of its change uploads, when the evidence has decided it, or has
+    :param other_plan: gets the record of a device whose upload answers another plan, where its profile knows that.
+    :param decided: gets the hostid and the byte order of its change uploads, when the evidence has decided it, or has
         opened it again (None).
     """
 

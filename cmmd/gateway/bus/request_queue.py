@@ -24,7 +24,7 @@ class Exchange:
     :param veto: asked directly before it leaves: why it must not; None: it may.
     :param first_until: set for a write that goes before all others: until when it can wait for answers that are owed,
         in seconds of the bus' clock.
-    :ivar left: the veto was asked for the last time.
+    :ivar left: the veto was called for the last time.
     :ivar echo_sought: one read has left for its sake, to find out whether the line echoes.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not

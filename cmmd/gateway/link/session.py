@@ -28,7 +28,7 @@ FIRST_HEARTBEAT_S = 2.0
 """The first heartbeat comes at a random time within this, after attaching."""
 
 TIMING_INTERVAL_S = 86_400.0
-"""How often the server's clock is asked for in a session that lasts."""
+"""How often the server's clock is requested in a session that lasts."""
 
 MOST_REFUSALS = 5
 """Uploads in a row, or heartbeats, that a server may refuse before the device logs in again. 000006 does not count: the

@@ -70,7 +70,7 @@ class UploadTracker:
     and is kept. If it arrives all the same, it is withdrawn.
 
     :param recorder: keeps what the server does not get.
-    :param arrived: told whenever the server has taken an upload.
+    :param arrived: notified whenever the server has taken an upload.
     """
 
     def __init__(self, recorder: Recorder, arrived: Callable[[], None]) -> None:

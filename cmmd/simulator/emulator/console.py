@@ -49,7 +49,7 @@ class Word(NamedTuple):
 def obey(world: World, line: str) -> str:
     """Do what a line says.
 
-    :return: one line of JSON: what was asked for, ``"ok"``, or ``{"error": why}``.
+    :return: one line of JSON: what was requested, ``"ok"``, or ``{"error": why}``.
     """
     name, *arguments = line.split() or [""]
     try:

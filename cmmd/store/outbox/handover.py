@@ -33,7 +33,7 @@ class Handover:
     Where that is cut short, rows go there once more: to write one twice is to write it once. A row that the store
     refuses, which is our bug, goes aside in the spool.
 
-    :param taken: told of rows that the store has; they stay in the spool until what it gives has come.
+    :param taken: notified of rows that the store has; they stay in the spool until what it gives has come.
     """
 
     def __init__(self, spool: Spool, store: IStore, taken: Callable[[Sequence[Row]], Awaitable[None]]) -> None:

@@ -41,10 +41,10 @@ class _Waiting(NamedTuple):
 class Router:
     """Writes rows to the store until that fails, and to the spool from then on, until it is told otherwise.
 
-    :param follow: told of all rows that the store is given; their confirmation waits for what it gives.
-    :param failed: told when the store does not take rows.
-    :param taken: told of rows that it has taken.
-    :param left: told when all that was on its way has arrived, and rows go to the spool.
+    :param follow: notified of all rows that the store is given; their confirmation waits for what it gives.
+    :param failed: notified when the store does not take rows.
+    :param taken: notified of rows that it has taken.
+    :param left: notified when all that was on its way has arrived, and rows go to the spool.
     :param clock: for the patience with the store.
     :ivar route: where they go now.
     """

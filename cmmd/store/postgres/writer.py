@@ -62,7 +62,7 @@ class Writer:
     by the values of one, each call is carried out alone. What the database does not take fails, and the next is tried.
 
     :param link: the connection of the one that writes.
-    :param taken: told of the highest numbers of what has been confirmed, by kind.
+    :param taken: notified of the highest numbers of what has been confirmed, by kind.
     """
 
     def __init__(self, link: Link, taken: Callable[[Mapping[str, int]], None] = lambda _: None) -> None:

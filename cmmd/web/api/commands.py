@@ -70,7 +70,7 @@ class Wait(Query, frozen=True, kw_only=True):
 class CommandList(RecordList, frozen=True, kw_only=True):
     """A selection of commands; times are those of being accepted.
 
-    ``key``: the one that the same token has asked for under this Idempotency-Key, if it is one of these.
+    ``key``: the one that the same token has requested under this Idempotency-Key, if it is one of these.
     """
 
     key: Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None = None

@@ -81,7 +81,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
 
     :ivar desk: the operations. :ivar access: tokens and roles. :ivar catalog: the controller profiles.
     :ivar clock: for what waits; :ivar now: Unix time in seconds.
-    :ivar feed: what is new. :ivar keys: commands that were asked for with a key. :ivar pieces: for long work.
+    :ivar feed: what is new. :ivar keys: commands that were requested with a key. :ivar pieces: for long work.
     :ivar scans: how many go through many readings at once.
     :ivar document: what the API is, in OpenAPI.
     :ivar links: those that sign a browser in once.

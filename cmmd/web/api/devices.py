@@ -53,7 +53,7 @@ class LiveAnswer(Struct, frozen=True, kw_only=True):
     :ivar input_reports: when each of them was last said, and by which session, by name.
     :ivar packet_gaps: how often change packets were missing since the start.
     :ivar unplaced: frames of the last upload of which it is not known what they answer.
-    :ivar raw: coils and registers, where they were asked for.
+    :ivar raw: coils and registers, where they were requested.
     """
 
     hostid: str

@@ -1,4 +1,4 @@
-"""Idempotency keys: a command that is asked for again, because its answer was lost, is not sent again."""
+"""Idempotency keys: a command that is requested again, because its answer was lost, is not sent again."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable

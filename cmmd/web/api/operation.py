@@ -111,7 +111,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     :ivar errors: codes that it answers with, besides those that all have.
     :ivar etag: its answers have one, and If-None-Match is looked at.
     :ivar headers: of the request, that it looks at: names and what they mean.
-    :ivar answer_headers: of the answer, the same, where what was asked for was done; those that all have are not here.
+    :ivar answer_headers: of the answer, the same, where what was requested was done; those that all have are not here.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Events as they happen (server-sent events): nothing is missed or told twice, and who is too slow is told and cut off.
 
-Messages have a name and JSON: ``ready`` first, ``event``, and where they are asked for ``live`` (rows of devices that
+Messages have a name and JSON: ``ready`` first, ``event``, and where they are requested ``live`` (rows of devices that
 have changed) and ``command``; then there are ``missed`` and ``slow``. What has a place in the order of events has it as
 its id.
 """

@@ -307,7 +307,7 @@ OPERATIONS: tuple[Operation, ...] = (
         headers={commands.KEY: "Asked again with the same key within ten minutes, nothing is sent again."},
         answer_headers={
             "Location": "Where the command is.",
-            commands.REPLAYED: "true: it was asked for before under this key, and nothing was sent now.",
+            commands.REPLAYED: "true: it was requested before under this key, and nothing was sent now.",
         },
     ),
     Operation(
@@ -316,7 +316,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/commands",
         tag="commands",
         role="viewer",
-        summary="The audit: who asked for what, and what became of it.",
+        summary="The audit: who requested what, and what became of it.",
         run=commands.list_commands,
         query=commands.CommandList,
         answers={200: commands.CommandPage},

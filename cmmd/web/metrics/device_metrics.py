@@ -56,7 +56,7 @@ class DeviceMetricsResource(Resource):
         self._under_way = 0
 
     def render_GET(self, request: Request) -> bytes | int:
-        """The format is what ``Accept`` asks for; compressed where that is asked for."""
+        """The format is what ``Accept`` asks for; compressed where that is requested."""
         if self._under_way >= MOST_AT_ONCE:
             refuse(request, Refused("too_many_requests", "too many scrapes at once", Retry_After=RETRY_S))
             return NOT_DONE_YET

@@ -83,7 +83,7 @@ class MetricsResource(Resource):
         self._registry = registry
 
     def render_GET(self, request: Request) -> bytes:
-        """The format is what ``Accept`` asks for; compressed where that is asked for."""
+        """The format is what ``Accept`` asks for; compressed where that is requested."""
         encode, content_type = choose_encoder(accept_of(request))
         body = encode(self._registry)
         request.setHeader(b"content-type", content_type.encode("ascii"))

@@ -18,7 +18,7 @@ Made from the code by `python -m cmmd.web.metrics.metrics_doc`: change it there.
 
 cmmd has two places for Prometheus, at the addresses of `[web] listen`: `/metrics` is about the daemon,
 `/metrics/devices` about the gensets. Both answer in Prometheus' text format, or as OpenMetrics where `Accept` asks for
-it; gzip where that is asked for.
+it; gzip where that is requested.
 
     curl -s http://127.0.0.1:21380/metrics
 
