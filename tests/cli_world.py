@@ -105,7 +105,7 @@ class CallingTestCase(TestCase):
     :ivar state: it; a test case sets it up.
     """
 
-    timeout = 60
+    timeout = 180
     state: Path
 
     def begin(
