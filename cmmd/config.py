@@ -98,6 +98,8 @@ class ControlTLS(Section, frozen=True, kw_only=True):
     certificate: str = ""
     key: str = ""
     client_ca: str = ""
+    revoked: str = ""
+    default_role: Literal["viewer", "operator", "engineer", "admin"] = "admin"
 
 
 class Control(Section, frozen=True, kw_only=True):

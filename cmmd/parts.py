@@ -1,15 +1,17 @@
 """Build the parts of the daemon that its configuration describes; a value that cannot be used is a ConfigError."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from cmmd import config
 from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.entries import ProfileError
-from cmmd.endpoints import in_state
+from cmmd.endpoints import in_state, split_endpoint
 from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.server.listeners import Listener, Role, roles_by_endpoint
 from cmmd.store.interface import IStore
@@ -20,6 +22,7 @@ from cmmd.store.outbox.spooled import SpooledStore
 from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.store.urls import store_at
 from cmmd.tls.files import TLSFiles
+from cmmd.tls.server import RELOADABLE, endpoint_with_tls
 from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.service import WebDoor
 
@@ -38,9 +41,8 @@ def device_listeners(settings: config.Server, state: Path, reactor: object) -> l
     roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
     for string, its_roles in roles.items():
         try:
-            listeners.append(
-                Listener(string, serverFromString(reactor, in_state(_with_backlog(string), state)), its_roles)
-            )
+            endpoint = _endpoint(_with_backlog(string), state, reactor, f"server.{min(its_roles)}")
+            listeners.append(Listener(string, endpoint, its_roles))
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
@@ -55,6 +57,19 @@ def networks_of(key: str, texts: list[str]) -> Networks:
         return Networks(texts)
     except BadNetwork as error:
         raise config.ConfigError(f"{key}: {error}") from None
+
+
+def _endpoint(string: str, state: Path, reactor: Any, name: str) -> IStreamServerEndpoint:
+    """Make an endpoint of a string; where Twisted would read its certificate once, one that can be read again.
+
+    :raises Exception: the string or a file cannot be used.
+    """
+    string = in_state(string, state)
+    scheme, _, named = split_endpoint(string)
+    if scheme == "ssl" and named.keys() <= RELOADABLE:
+        return endpoint_with_tls(string, named, partial(serverFromString, reactor), reactor, name)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, string)
+    return endpoint
 
 
 def _with_backlog(string: str) -> str:
@@ -75,7 +90,9 @@ def control_doors(settings: config.Control, state: Path, reactor: Any) -> list[D
         raise config.ConfigError("control.tls: listen needs certificate, key and client_ca")
     try:
         doors = unix_doors(settings.listen, state, reactor)
-        doors += tls_doors(TLSSettings(tls.listen, TLSFiles(*(state / file for file in files))), reactor)
+        revoked = state / tls.revoked if tls.revoked else None
+        read = TLSFiles(*(state / file for file in files))
+        doors += tls_doors(TLSSettings(tls.listen, read, revoked, tls.default_role), reactor)
     except ValueError as error:
         raise config.ConfigError(str(error)) from None
     return doors
@@ -89,7 +106,7 @@ def web_doors(settings: config.Web, state: Path, reactor: Any) -> list[WebDoor]:
     doors: list[WebDoor] = []
     for string in settings.listen:
         try:
-            doors.append(WebDoor(string, serverFromString(reactor, in_state(string, state))))
+            doors.append(WebDoor(string, _endpoint(string, state, reactor, "web.listen")))
         except Exception as error:  # as above
             raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None
     return doors

@@ -40,6 +40,8 @@ __all__ = [
 log = Logger()
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_HARMLESS = (signal.SIGUSR1, signal.SIGUSR2)
+"""They would end a process that has no use for them; a tool that sends one to the wrong process stops no fleet."""
 
 
 class CommandLine(usage.Options):
@@ -96,14 +98,14 @@ class StateInUse(Exception):
 
 
 def end_orderly_on_signals(reactor: IReactorCore) -> None:
-    """Let SIGTERM and SIGINT end the process with exit status 0 once everything has stopped.
+    """Let SIGTERM and SIGINT end the process with exit status 0 once everything has stopped, and SIGUSR1, SIGUSR2 not.
 
     twistd's own handlers stop the reactor too, but have the process kill itself with the same signal afterwards. Before
     they stand, a signal would kill it at once, while it starts and takes connections already: so one that comes then
     waits until the reactor runs.
     """
     stopping = False
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, *_HARMLESS))
 
     def stop(*_: object) -> None:
         cast("IReactorFromThreads", reactor).callFromThread(stop_once)
@@ -117,7 +119,10 @@ def end_orderly_on_signals(reactor: IReactorCore) -> None:
     def install() -> None:
         for number in _ENDING:
             signal.signal(number, stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        for number in _HARMLESS:
+            if signal.getsignal(number) is signal.SIG_DFL:  # twistd --logfile rotates on SIGUSR1
+                signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDING, *_HARMLESS))
 
     reactor.callWhenRunning(install)
 

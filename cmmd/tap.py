@@ -53,10 +53,12 @@ from cmmd.server.login import Advertised, LoginHandler, UploadTerms
 from cmmd.server.peer_log import PeerLog
 from cmmd.server.receiver import Limits
 from cmmd.server.unfinished import MOST_UNFINISHED
+from cmmd.service_manager import tell_service_manager
 from cmmd.stall_detector import StallDetector
 from cmmd.store.interface import Health, StoreError
 from cmmd.store.outbox.spooled import SpooledStore
 from cmmd.store.tools.copying import source_of
+from cmmd.tls.server import TLSEndpoint
 from cmmd.web.metrics.metrics import Monitoring
 from cmmd.web.service import Web, WebError
 
@@ -303,7 +305,7 @@ class Server(Service):
             link = self._web.first_link(self._state) if self._print_link else None
             if link is not None:
                 log.info("sign in as administrator, once, within 24 hours: {link}", link=link)
-        self._unhook = on_hangup(self._reactor, self._programs.reload)
+        self._unhook = on_hangup(self._reactor, self._reload)
         self._retention = Retention(
             self._store,
             days=settings.history.retention_days,
@@ -320,6 +322,18 @@ class Server(Service):
             count=len(fleet.registry),
             state=self._state,
         )
+
+    def _reload(self) -> None:
+        """Read certificates and tokens again; what cannot be used leaves those from before in use."""
+        log.info("reading certificates and tokens again")
+        endpoints = [*(one.endpoint for one in self._listeners), *(one.endpoint for one in self._web_doors)]
+        for endpoint in endpoints:
+            if isinstance(endpoint, TLSEndpoint):
+                endpoint.tls.reload()
+        if self._programs is not None:
+            self._programs.reload()
+        if self._web is not None:
+            self._web.access.tokens.reload()
 
     def stopService(self) -> Deferred[None]:
         """Take no more, close what stands, keep what was confirmed."""
@@ -385,5 +399,6 @@ def makeService(options: Options) -> Server:
         where = f"{options['config']}: " if options["config"] else ""
         raise SystemExit(f"cmmd: {where}{error}") from None
     end_orderly_on_signals(reactor)
+    tell_service_manager(reactor)
     calm_collector()
     return server

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
@@ -267,16 +267,22 @@ class Authority:
         days: int = 10,
         trusts: "Authority | None" = None,
         passphrase: bytes | None = None,
+        usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH),
+        unit: str | None = None,
     ) -> TLSFiles:
         """A certificate.
 
         :param name: its common name; :param host: what a server's is for, a name or an address.
         :param days: until it expires; below 0: it has.
         :param trusts: whom its owner trusts; None: this one.
-        :param passphrase: of the key.
+        :param passphrase: of the key. :param usages: what it is for. :param unit: its organizational unit.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else []), key, days)
+        names = [x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else []
+        names += [] if unit is None else [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)]
+        builder = self._builder(x509.Name(names), key, days)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if host is not None:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
         certificate, private = self._folder / f"{name}.pem", self._folder / f"{name}.key"
@@ -284,8 +290,20 @@ class Authority:
         locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if passphrase is not None:
             locked = serialization.BestAvailableEncryption(passphrase)
+        private.touch(0o600)
         private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
         return TLSFiles(certificate=certificate, key=private, ca=(trusts or self).certificate)
+
+    def revoke(self, *files: TLSFiles) -> bytes:
+        """A list of certificates that count no more, in PEM."""
+        today = datetime.now(UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(today).next_update(today + timedelta(days=1))
+        for one in files:
+            number = x509.load_pem_x509_certificate(one.certificate.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(today).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
         today = datetime.now(UTC)

@@ -34,10 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": PROTOCOLS,
     "process": PROTOCOLS | {"stall_detector"},
     "stall_detector": set(),
+    "service_manager": set(),
     "endpoints": PROTOCOLS,
 }
 WIRES_THE_DAEMON_UP = {Path("cmmd/tap.py"), Path("cmmd/parts.py")}
-FOR_TAP_ONLY = {"config", "process", "stall_detector"}
+FOR_TAP_ONLY = {"config", "process", "service_manager", "stall_detector"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.

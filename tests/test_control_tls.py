@@ -20,8 +20,9 @@ from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
 from cmmd.control.control_server import ControlServer
 from cmmd.control.errors import CannotConnect
-from cmmd.control.listeners import ServerTLS, TLSSettings, tls_doors
+from cmmd.control.listeners import TLSSettings, tls_doors
 from cmmd.tls.files import TLSFiles, TLSFilesError
+from cmmd.tls.server import ServerTLS
 from tests.control_world import Authority, ControlWorld, folder, opened, until
 from tests.world import HOSTID
 
@@ -106,7 +107,9 @@ class _OldClient:
         return SSL.Connection(self._context, None)
 
 
-class TLSTests(TestCase):
+class TLSTestCase(TestCase):
+    """Has a CA, the server's files, those of alice, and a fleet."""
+
     timeout = 180
 
     def setUp(self) -> None:
@@ -124,8 +127,8 @@ class TLSTests(TestCase):
 
         self.patch(self.control.operations, "status", counted)
 
-    async def open(self, files: TLSFiles | None = None) -> ControlServer:
-        doors = tls_doors(TLSSettings(["tcp:0:interface=127.0.0.1"], files or self.server), reactor)
+    async def open(self, files: TLSFiles | None = None, **more: Any) -> ControlServer:
+        doors = tls_doors(TLSSettings(["tcp:0:interface=127.0.0.1"], files or self.server, **more), reactor)
         programs = await opened(self, self.control, doors)
         address: Any = programs.ports[0].getHost()
         self.port = address.port
@@ -149,6 +152,8 @@ class TLSTests(TestCase):
         protocol: _Stranger = await connectProtocol(endpoint, _Stranger(says))
         return protocol
 
+
+class TLSTests(TLSTestCase):
     # --- who gets in -------------------------------------------------------------------------------------------------
 
     async def test_strangers_lock_nobody_out(self) -> None:

@@ -142,7 +142,7 @@ class TLSTests(TestCase):
     async def test_own_certificate_is_shown(self) -> None:
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
-        from cmmd.control.listeners import ServerTLS
+        from cmmd.tls.server import ServerTLS
 
         known = ServerTLS(self.ours.issue("server", host="localhost"))
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")

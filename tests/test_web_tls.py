@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import os
+import signal
+import socket
 import ssl
 from collections.abc import Mapping
 
@@ -9,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.service.tokens import Tokens
 from tests.control_world import Authority, folder
-from tests.daemon import DEADLINE_S, Daemon, service_port
+from tests.daemon import DEADLINE_S, Daemon, service_port, until
 
 HOST = "127.0.0.1"
 
@@ -20,7 +23,14 @@ class TLSTests(SynchronousTestCase):
         listen = f"ssl:{self.port}:interface={HOST}:privateKey=web.key:certKey=web.pem"
         daemon = Daemon(folder(self), {"web": {"listen": [listen]}})
         daemon.state.mkdir()
-        files = Authority(daemon.state).issue("web", host=HOST)
+        self.authority = Authority(daemon.state)
+        files = self.authority.issue("web", host=HOST)
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(str(daemon.state / "notify"))
+        self.manager.settimeout(DEADLINE_S)
+        os.environ["NOTIFY_SOCKET"] = str(daemon.state / "notify")
+        self.addCleanup(os.environ.pop, "NOTIFY_SOCKET")
         self.trusting = ssl.create_default_context(cafile=files.ca)
         self.token = Tokens(daemon.state).add("me", "viewer")
         self.addCleanup(daemon.kill)
@@ -52,5 +62,31 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual((answer.status, json.loads(text)["code"]), (403, "foreign_origin"))
         answer, text = self.ask("POST", "/api/v1/session", {"token": self.token})  # a page of no browser has no Origin
         self.assertIn("Secure", answer.getheader("Set-Cookie") or "")
+        self.assertTrue(cookie.startswith("__Host-cmmd_session_"), cookie)
+        self.assertIn("max-age", answer.getheader("Strict-Transport-Security") or "")
+        self.signals()
+        self.assertTrue(self.manager.recv(200).startswith(b"READY=1"))
         self.assertEqual(self.daemon.terminate(), 0, self.daemon.log)
+        self.assertEqual(self.manager.recv(200), b"STOPPING=1")
         self.assertNotIn("Traceback", self.daemon.log)
+
+    def signals(self) -> None:
+        """SIGHUP has the certificate read again, a broken one changes nothing, SIGUSR1 and SIGUSR2 end nothing."""
+        before = self.serial()
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(self.daemon.pid, number)
+        (self.daemon.state / "web.pem").write_bytes(b"broken")
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        until(lambda: "the certificates from before stay in use" in self.daemon.log, "it says so")
+        self.assertEqual(self.serial(), before)
+        self.authority.issue("web", host=HOST)
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        until(lambda: self.serial() != before, "it shows the new certificate")
+
+    def serial(self) -> str:
+        """The number of the certificate that the daemon shows now."""
+        with (
+            socket.create_connection((HOST, self.port), timeout=DEADLINE_S) as plain,
+            self.trusting.wrap_socket(plain, server_hostname=HOST) as secured,
+        ):
+            return str((secured.getpeercert() or {})["serialNumber"])

@@ -18,7 +18,9 @@ from cmmd.control.listeners import person_of, requester
 from cmmd.fleet.commands.queue import STOP
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import refusal
+from cmmd.fleet.roles import Role, may
 from cmmd.fleet.service.operations import ControlService
+from cmmd.fleet.service.table import AMP_ROLES
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 
@@ -62,6 +64,7 @@ class Connection(amp.AMP):
 
     :param around: what it works with.
     :param known: says who is at the other end of a transport, as far as the door knows.
+    :param role: what that one may. :param counts: whether that one still counts.
     :param gone: called once, when the connection has ended.
     :param handshake: the peer has to show a certificate first.
     """
@@ -73,12 +76,16 @@ class Connection(amp.AMP):
         around: ConnectionContext,
         *,
         known: Callable[[Any], str],
+        role: Callable[[Any], Role] = lambda _: "admin",
+        counts: Callable[[Any], bool] = lambda _: True,
         gone: Callable[["Connection"], None],
         handshake: bool = False,
     ) -> None:
         super().__init__()
         self.around = around
         self._known = known
+        self._role = role
+        self._counts = counts
         self._gone = gone
         self._handshake_timer: IDelayedCall | None = None
         self.needs_handshake = handshake
@@ -214,7 +221,15 @@ class Connection(amp.AMP):
         return amp.CommandLocator.locateResponder(self, name) if name in _OURS else None
 
     def dispatchCommand(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
-        """Carry a request out; whatever becomes of it, the connection lives."""
+        """Carry a request out; whatever becomes of it, the connection lives, unless its certificate was revoked."""
+        if not self.still_counts:
+            self.fault(f"{self.who(None)}: this certificate is revoked")
+            return Deferred()
+        needed = AMP_ROLES.get(box[amp.COMMAND].decode("ascii", "replace"), "viewer")
+        if not may(self.role, needed):
+            why_not = errors.Forbidden(f"this needs the role {needed}; {self.who(None)} is {self.role}")
+            self._log(f"{quoted(box[amp.COMMAND])} is not allowed: {why_not}")
+            return fail(_remote(why_not))
         if self._in_flight >= MOST_IN_FLIGHT + (STOPS_BESIDES if _is_stop(box) else 0):
             return fail(_remote(errors.TooManyRequests(f"{MOST_IN_FLIGHT} requests are unanswered")))
         self._in_flight += 1
@@ -239,6 +254,16 @@ class Connection(amp.AMP):
             log.failure("control: {name}", failure, name=name)
             known = errors.InternalError("internal error; the log has more")
         return Failure(_remote(known))
+
+    @property
+    def still_counts(self) -> bool:
+        """Tell whether the certificate that was let in has not been revoked since."""
+        return self.transport is not None and self._counts(self.transport)
+
+    @property
+    def role(self) -> Role:
+        """Give the role of the caller."""
+        return self._role(self.transport)
 
     def who(self, said: str | None, *, person: bool = False) -> str:
         """Name the caller, for the audit.

@@ -61,6 +61,8 @@ class _Programs(Factory):
         connection = Responder(
             self._context,
             known=self._door.known,
+            role=self._door.role,
+            counts=self._door.counts,
             gone=self._gone,
             handshake=self._door.tls is not None,
         )

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import Certificate
+from cryptography.x509.oid import NameOID
 from msgspec import Struct
-from OpenSSL import SSL
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
-from twisted.internet.ssl import CertificateOptions, trustRootFromCertificates
-from twisted.logger import Logger
-from zope.interface import implementer
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from cmmd.endpoints import split_endpoint
-from cmmd.tls.files import LOWEST, TLSFiles, TLSFilesError, load_own, load_trusted
-from cmmd.tls.reasons import why
+from cmmd.fleet.roles import ROLES, Role
+from cmmd.tls.files import TLSFiles
+from cmmd.tls.server import ServerTLS
 from cmmd.wire.quoting import printable
 
 __all__ = [
@@ -30,60 +29,12 @@ __all__ = [
     "clear_stale",
     "person_of",
     "requester",
+    "role_of",
     "tls_doors",
     "tls_peer",
     "unix_doors",
     "unix_peer",
 ]
-
-
-log = Logger()
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerTLS:
-    """The daemon's side of TLS: TLS 1.2 or later, and no peer without a certificate of the owner's CA.
-
-    :param files: read now.
-    :raises TLSFilesError: as its description says.
-    """
-
-    def __init__(self, files: TLSFiles) -> None:
-        self._files = files
-        self._options = _server_options(files)
-
-    def reload(self) -> bool:
-        """Read the files again, for connections that come from now on; those that stand go on.
-
-        :return: whether they can be used. If not, all is as it was, and the log says why.
-        """
-        try:
-            self._options = _server_options(self._files)
-        except TLSFilesError as error:
-            log.error("control.tls: {error}; the certificates from before stay in use", error=str(error))
-            return False
-        log.info("control.tls: certificates read again from {file}", file=str(self._files.certificate))
-        return True
-
-    def serverConnectionForTLS(self, _: object) -> SSL.Connection:
-        """The TLS side of a new connection."""
-        return SSL.Connection(self._options.getContext(), None)
-
-
-def _server_options(files: TLSFiles) -> CertificateOptions:
-    own, trusted = load_own(files), load_trusted(files.ca)
-    try:
-        options = CertificateOptions(
-            privateKey=own.key,
-            certificate=own.certificate.original,
-            extraCertChain=own.between,
-            trustRoot=trustRootFromCertificates(trusted),
-            raiseMinimumTo=LOWEST,
-        )
-        options.getContext()
-    except SSL.Error as error:
-        raise TLSFilesError(f"{files.certificate}: {why(error)}") from None
-    return options
 
 
 LONGEST_REQUESTER = 64
@@ -105,9 +56,7 @@ def unix_peer(transport: Any) -> str:
 
 def tls_peer(transport: Any) -> str:
     """The common name of the certificate at the other end, which has been checked against the CA."""
-    from cryptography.x509.oid import NameOID
-
-    certificate = transport.getPeerCertificate().to_cryptography()
+    certificate = _certificate(transport)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if names:
         return f"CN {_plain(str(names[0].value))[:LONGEST_NAME]}"
@@ -149,10 +98,16 @@ class SocketInUse(Exception):
 
 
 class TLSSettings(Struct, frozen=True):
-    """``[control.tls]``: endpoint strings without TLS in them, and files."""
+    """``[control.tls]``: endpoint strings without TLS in them, and files.
+
+    :ivar revoked: certificates that count no more; None: there is no such file.
+    :ivar default_role: of a certificate that names none.
+    """
 
     listen: Sequence[str]
     files: TLSFiles
+    revoked: Path | None = None
+    default_role: Role = "admin"
 
 
 class Door(Struct, frozen=True):
@@ -160,6 +115,8 @@ class Door(Struct, frozen=True):
 
     :ivar string: as it is configured.
     :ivar known: who is at the other end of a transport.
+    :ivar role: what that one may.
+    :ivar counts: whether the one at the other end, who was let in, still counts.
     :ivar socket: the file of a UNIX socket; None: it is another kind of door.
     :ivar tls: its side of TLS; None: it has none.
     """
@@ -167,6 +124,8 @@ class Door(Struct, frozen=True):
     string: str
     endpoint: IStreamServerEndpoint
     known: Callable[[Any], str]
+    role: Callable[[Any], Role] = lambda _: "admin"
+    counts: Callable[[Any], bool] = lambda _: True
     socket: Path | None = None
     tls: ServerTLS | None = None
 
@@ -208,10 +167,35 @@ def tls_doors(settings: TLSSettings, reactor: Any) -> list[Door]:
     if not settings.listen:
         return []
     try:
-        tls = ServerTLS(settings.files)
+        tls = ServerTLS(settings.files, revoked=settings.revoked)
     except ValueError as error:
         raise ValueError(f"control.tls: {error}") from None
-    return [Door(string, _network_endpoint(string, reactor), tls_peer, tls=tls) for string in settings.listen]
+
+    def role(transport: Any) -> Role:
+        return role_of(_certificate(transport), settings.default_role)
+
+    def counts(transport: Any) -> bool:
+        return tls.counts(_certificate(transport))
+
+    return [
+        Door(string, _network_endpoint(string, reactor), tls_peer, role=role, counts=counts, tls=tls)
+        for string in settings.listen
+    ]
+
+
+def role_of(certificate: Certificate, default: Role) -> Role:
+    """Give the role that a certificate's organizational unit names (OU=viewer and so on), the least one of several.
+
+    :param default: of a certificate that names none.
+    """
+    units = {str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)}
+    return next((role for role in ROLES if role in units), default)
+
+
+def _certificate(transport: Any) -> Certificate:
+    """The certificate at the other end, which has been checked against the CA."""
+    found: Certificate = transport.getPeerCertificate().to_cryptography()
+    return found
 
 
 def _network_endpoint(string: str, reactor: Any) -> IStreamServerEndpoint:

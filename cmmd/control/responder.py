@@ -106,7 +106,9 @@ class Responder(Connection):
 
     @commands.UnlockDevice.responder
     async def _unlock_device(self, hostid: str, force: bool | None, requester: str | None) -> dict[str, object]:
-        by = replace(self._by_person(requester), role="admin" if force else "operator")
+        by = self._by_person(requester)
+        if not force and by.admin:
+            by = replace(by, role="operator")  # removing another caller's lock is on purpose only
         return {"device": await self._do.unlock(hostid, by)}
 
     @commands.ClearInput.responder
@@ -152,11 +154,11 @@ class Responder(Connection):
         return {"command": self._do.cancel(commandId, self._by(requester))}
 
     def _by(self, said: str | None) -> Requester:
-        return Requester(self.who(said), DOOR, "admin")  # this door knows no roles: every client is an administrator
+        return Requester(self.who(said), DOOR, self.role)
 
     def _by_person(self, said: str | None) -> Requester:
         """The caller by what outlives the program, so that the next call of cmmctl unlocks what one has locked."""
-        return Requester(self.who(said, person=True), DOOR, "admin")
+        return Requester(self.who(said, person=True), DOOR, self.role)
 
     # --- news --------------------------------------------------------------------------------------------------------
 
@@ -180,6 +182,8 @@ class Responder(Connection):
         return {}
 
     def _tell(self, news: dict[str, object]) -> Deferred[object]:
+        if not self.still_counts:
+            self.fault("its certificate is revoked")
         told: Deferred[object] = self.callRemote(commands.Event, **news)
         return told
 

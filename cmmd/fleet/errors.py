@@ -22,6 +22,7 @@ __all__ = [
     "DeviceOffline",
     "EngineerOnly",
     "Expired",
+    "Forbidden",
     "InternalError",
     "Locked",
     "NoSuchAlarm",
@@ -242,6 +243,12 @@ class TooBusy(Unavailable):
 
 class TooManyWaiting(Unavailable):
     """So many wait for their turn with this device already."""
+
+
+class Forbidden(Coded):
+    """The caller is known, and its role does not have this."""
+
+    code = "forbidden"
 
 
 class TooManyRequests(Coded):

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 from random import Random
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -34,8 +34,10 @@ from cmmd.process import (
     end_start,
     foreground_without_pidfile,
     lock_state,
+    on_hangup,
     steady_timers,
 )
+from cmmd.service_manager import tell_service_manager
 from cmmd.stall_detector import StallDetector
 
 __all__ = ["Gateway", "Options", "makeService"]
@@ -255,4 +257,8 @@ def makeService(options: Options) -> Gateway:
     except config.ConfigError as error:
         raise SystemExit(f"cmm-gateway: {options['config']}: {error}") from None
     end_orderly_on_signals(reactor)
+    on_hangup(
+        cast("Any", reactor), lambda: log.info("certificates are read at each connection: nothing is to be read again")
+    )
+    tell_service_manager(reactor)
     return gateway

@@ -1,5 +1,6 @@
 """Certificates and keys in files (PEM), and a client's side of TLS made of them."""
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def client_options(name: str, ca: Path | None, own: OwnFiles | None) -> IOpenSSL
 
 def _private_key(path: Path) -> Any:
     text = _read(path)
+    if path.stat().st_mode & stat.S_IRWXO:
+        raise TLSFilesError(f"{path}: every user of this machine can open this key: chmod o= {path}")
     try:
         return load_pem_private_key(text, password=None)
     except TypeError:

@@ -7,17 +7,20 @@ operation that one door lacks, or that has no method, fails ``make check``. What
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["AMP_ONLY", "HTTP_ONLY", "OPERATIONS", "Doors"]
+from cmmd.fleet.roles import Role
+
+__all__ = ["AMP_ONLY", "AMP_ROLES", "HTTP_ONLY", "OPERATIONS", "Doors"]
 
 
 class Doors(NamedTuple):
     """The names of an operation at each door.
 
-    :ivar amp: AMP commands. :ivar http: names in the HTTP API's table.
+    :ivar amp: AMP commands. :ivar http: names in the HTTP API's table. :ivar role: who may.
     """
 
     amp: tuple[str, ...]
     http: tuple[str, ...]
+    role: Role = "viewer"
 
 
 OPERATIONS: Mapping[str, Doors] = {
@@ -29,16 +32,16 @@ OPERATIONS: Mapping[str, Doors] = {
     "history": Doors(("GetHistory",), ("list_readings", "get_buckets")),
     "events": Doors(("ListEvents",), ("list_events",)),
     "alarms": Doors(("ListAlarms",), ("list_alarms",)),
-    "acknowledge": Doors(("AcknowledgeAlarm",), ("acknowledge_alarm",)),
-    "set_device": Doors(("SetDevice",), ("change_settings", "disable_device", "enable_device")),
-    "enrol": Doors(("Enrol",), ("enrol_device",)),
-    "lock": Doors(("LockDevice",), ("lock_device",)),
-    "unlock": Doors(("UnlockDevice",), ("unlock_device",)),
-    "clear_input": Doors(("ClearInput",), ("clear_input",)),
-    "submit": Doors(("SendCommand", "WriteConfig", "WritePort", "Reset"), ("post_command",)),
+    "acknowledge": Doors(("AcknowledgeAlarm",), ("acknowledge_alarm",), "operator"),
+    "set_device": Doors(("SetDevice",), ("change_settings", "disable_device", "enable_device"), "admin"),
+    "enrol": Doors(("Enrol",), ("enrol_device",), "admin"),
+    "lock": Doors(("LockDevice",), ("lock_device",), "operator"),
+    "unlock": Doors(("UnlockDevice",), ("unlock_device",), "operator"),
+    "clear_input": Doors(("ClearInput",), ("clear_input",), "admin"),
+    "submit": Doors(("SendCommand", "WriteConfig", "WritePort", "Reset"), ("post_command",), "operator"),
     "commands": Doors(("ListCommands",), ("list_commands",)),
     "command": Doors(("GetCommand",), ("get_command",)),
-    "cancel": Doors(("CancelCommand",), ("cancel_command",)),
+    "cancel": Doors(("CancelCommand",), ("cancel_command",), "operator"),
 }
 """By the method of ControlService."""
 
@@ -47,3 +50,8 @@ AMP_ONLY = frozenset(("Watch", "Unwatch", "Event"))
 
 HTTP_ONLY = frozenset(("get_openapi", "sign_in", "get_session", "sign_out", "list_controllers", "get_controller"))
 """What browsers need, and profiles, of which the control port shows the part that a device has."""
+
+AMP_ROLES: Mapping[str, Role] = {name: one.role for one in OPERATIONS.values() for name in one.amp} | dict.fromkeys(
+    AMP_ONLY, "viewer"
+)
+"""Who may use which AMP command. An operator's raw writes are refused by the fleet, as at every door."""

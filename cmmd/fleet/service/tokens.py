@@ -154,6 +154,11 @@ class Tokens:
         self._look()
         return next((one for one in self._tokens if one.name == name), None)
 
+    def reload(self) -> None:
+        """Read the file again, even if it looks as before."""
+        self._seen = None
+        self._look()
+
     def _look(self) -> None:
         """Read the file again, if it is another one than before."""
         try:

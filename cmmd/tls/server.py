@@ -1,0 +1,157 @@
+"""A server's side of TLS: certificates that can be read again, forward secrecy, and clients' certificates checked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from cmmd.tls.files import LOWEST, OwnFiles, TLSFiles, TLSFilesError, load_own, load_trusted
+from cmmd.tls.reasons import why
+from cmmd.tls.revocation import Revoked
+
+__all__ = ["CIPHERS", "RELOADABLE", "ServerTLS", "TLSEndpoint", "endpoint_with_tls", "why_no_client"]
+
+log = Logger()
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+"""Of TLS 1.2, only those with forward secrecy: a key that is stolen later opens no record of before. Those of TLS 1.3
+all have it."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """The daemon's side of TLS: TLS 1.2 or later.
+
+    :param files: read now; with ``ca``, no client is let in without a certificate of that CA, for clients.
+    :param revoked: a file of certificates that count no more, see :class:`Revoked`; None: there is none.
+    :param name: what the configuration calls it, for the log.
+    :raises TLSFilesError: a file cannot be used.
+    """
+
+    def __init__(self, files: OwnFiles, *, revoked: Path | None = None, name: str = "control.tls") -> None:
+        self._files = files
+        self._revoked_file = revoked
+        self._name = name
+        self._load()
+
+    def reload(self) -> bool:
+        """Read the files again, for connections that come from now on; those that stand go on.
+
+        :return: whether they can be used. If not, all is as it was, and the log says why.
+        """
+        try:
+            self._load()
+        except TLSFilesError as error:
+            log.error("{name}: {error}; the certificates from before stay in use", name=self._name, error=str(error))
+            return False
+        log.info("{name}: certificates read again from {file}", name=self._name, file=str(self._files.certificate))
+        return True
+
+    def counts(self, certificate: x509.Certificate) -> bool:
+        """Tell whether a client's certificate, which was good when it was shown, has not been revoked since."""
+        return self._revoked is None or not self._revoked.has(certificate)
+
+    def serverConnectionForTLS(self, _: object) -> SSL.Connection:
+        """Make the TLS side of a new connection."""
+        return SSL.Connection(self._options.getContext(), None)
+
+    def _load(self) -> None:
+        files = self._files
+        own = load_own(files)
+        trusted = load_trusted(files.ca) if isinstance(files, TLSFiles) else None
+        revoked = None
+        if self._revoked_file is not None:
+            authorities = [one.original.to_cryptography() for one in trusted or ()]
+            revoked = Revoked(self._revoked_file, authorities)
+        try:
+            options = CertificateOptions(
+                privateKey=own.key,
+                certificate=own.certificate.original,
+                extraCertChain=own.between,
+                trustRoot=None if trusted is None else trustRootFromCertificates(trusted),
+                raiseMinimumTo=LOWEST,
+                acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
+            )
+            context = options.getContext()
+        except SSL.Error as error:
+            raise TLSFilesError(f"{files.certificate}: {why(error)}") from None
+        if trusted is not None:
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
+        self._options, self._revoked = options, revoked
+
+    def _verify(self, _: object, certificate: Any, _error: int, depth: int, good: int) -> bool:
+        """Judge a certificate of the chain that a client shows; OpenSSL has looked at signatures and dates."""
+        if not good or depth:
+            return bool(good)
+        shown = certificate.to_cryptography()
+        reason = why_no_client(shown) or ("" if self.counts(shown) else "it is revoked")
+        if reason:
+            log.warn("{name}: a certificate is refused: {reason}", name=self._name, reason=reason)
+        return not reason
+
+
+def why_no_client(certificate: x509.Certificate) -> str:
+    """Tell why a certificate is none for clients; empty: it is one. One for servers alone would let any of them in."""
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return "it does not say that it is for clients (extended key usage clientAuth)"
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
+        return "it is not for clients (extended key usage clientAuth)"
+    return ""
+
+
+@implementer(IStreamServerEndpoint)
+class TLSEndpoint:
+    """An endpoint with TLS before it, whose certificates can be read again.
+
+    :param inner: without TLS. :param tls: the server's side. :param reactor: for timers of TLS.
+    """
+
+    def __init__(self, inner: IStreamServerEndpoint, tls: ServerTLS, reactor: Any) -> None:
+        self._inner = inner
+        self._reactor = reactor
+        self.tls = tls
+
+    def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """Take connections over TLS."""
+        wrapped = TLSMemoryBIOFactory(self.tls, False, factory, self._reactor)
+        listening: Deferred[IListeningPort] = self._inner.listen(wrapped)
+        return listening
+
+
+RELOADABLE = frozenset(("port", "privateKey", "certKey", "interface", "backlog"))
+"""The arguments of an ``ssl:`` string that :func:`endpoint_with_tls` knows."""
+
+
+def endpoint_with_tls(
+    string: str, named: dict[str, str], make: Callable[[str], IStreamServerEndpoint], reactor: Any, name: str
+) -> TLSEndpoint:
+    """Make an endpoint of the arguments of an ``ssl:`` string.
+
+    :param string: the whole, for errors. :param named: its arguments; files with their whole paths.
+    :param make: makes an endpoint of a string without TLS. :param name: what the configuration calls it.
+    :raises ValueError: an argument is missing or unknown, or a file cannot be used.
+    """
+    if not named.keys() <= RELOADABLE or "port" not in named:
+        raise ValueError(f"ssl:PORT:privateKey=FILE:certKey=FILE[:interface=ADDRESS][:backlog=N], not {string}")
+    key = Path(named["privateKey"])
+    tls = ServerTLS(OwnFiles(certificate=Path(named.get("certKey", str(key))), key=key), name=name)
+    scheme = "tcp6" if ":" in named.get("interface", "") else "tcp"
+    parts = [scheme, named["port"]]
+    parts += [f"{one}={named[one]}".replace(":", "\\:") for one in ("interface", "backlog") if one in named]
+    return TLSEndpoint(make(":".join(parts)), tls, reactor)
