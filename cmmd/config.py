@@ -118,6 +118,13 @@ class Web(Section, frozen=True, kw_only=True):
     tiles_credit: str = ""
 
 
+class Security(Section, frozen=True, kw_only=True):
+    """``[security]``: where security events go, besides the store."""
+
+    syslog: bool = False
+    file: str = ""
+
+
 class Controllers(Section, frozen=True, kw_only=True):
     """``[controllers]``: the user's own controller profiles."""
 
@@ -135,6 +142,7 @@ class Config(Section, frozen=True, kw_only=True):
     commands: Commands = field(default_factory=Commands)
     control: Control = field(default_factory=Control)
     web: Web = field(default_factory=Web)
+    security: Security = field(default_factory=Security)
     controllers: Controllers = field(default_factory=Controllers)
 
 

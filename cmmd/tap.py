@@ -22,6 +22,7 @@ from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.retention import Retention
 from cmmd.fleet.service.operations import ControlService
+from cmmd.fleet.service.security import SecurityLog
 from cmmd.parts import (
     catalog_of,
     control_doors,
@@ -276,8 +277,16 @@ class Server(Service):
         tcp_port = self._sessions.tcp_port
         advertised.live_ports = [port for string in settings.server.live if (port := tcp_port(string))]
         advertised.historic_ports = [port for string in settings.server.historic if (port := tcp_port(string))]
+        file = settings.security.file
         operations = ControlService(
-            fleet=fleet, dispatch=fleet.dispatch, store=self._store, counters=self.counters, now=time.time
+            fleet=fleet,
+            dispatch=fleet.dispatch,
+            store=self._store,
+            counters=self.counters,
+            now=time.time,
+            security=SecurityLog(
+                fleet.events, to_syslog=settings.security.syslog, file=self._state / file if file else None
+            ),
         )
         self._programs = ControlServer(self._doors, operations, self._reactor)
         await self._programs.listen()

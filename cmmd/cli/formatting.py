@@ -323,6 +323,16 @@ EVENTS: Columns = (
 )
 
 
+SECURITY_EVENTS: Columns = (
+    ("at", lambda one: moment_text(one.at)),
+    ("event", lambda one: one.details["what"]),
+    ("by", lambda one: one.details["who"]),
+    ("from", lambda one: one.details["address"]),
+    ("device", lambda one: one.details["device"]),
+    ("details", lambda one: one.details["detail"]),
+)
+
+
 def event_line(event: Event) -> str:
     """An event on one line."""
     return f"{moment_text(event.at)}  {event.hostid}  {event.kind}  {details_text(event.details)}".rstrip()

@@ -1,4 +1,4 @@
-"""Read: cmmctl status, devices, show, monitor, history, commands, alarms."""
+"""Read: cmmctl status, devices, show, monitor, history, commands, events, alarms, security."""
 
 import csv
 import io
@@ -346,6 +346,18 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             found = client.commands(hostid, since=span.since, until=span.until, newest_first=span.newest_first)
             await session.output.records(found, formatting.COMMANDS, limit=span.limit)
+            return ExitStatus.DONE
+
+        return session.carry_out(work)
+
+    @command("security", group=group)
+    @span_options
+    def security(session: CliSession, span: Span) -> int:
+        """List security events: who came in, who did not, who changed what, and from where."""
+
+        async def work(client: ControlClient) -> int:
+            found = client.security_events(since=span.since, until=span.until, newest_first=span.newest_first)
+            await session.output.records(found, formatting.SECURITY_EVENTS, limit=span.limit)
             return ExitStatus.DONE
 
         return session.carry_out(work)

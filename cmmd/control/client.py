@@ -135,6 +135,12 @@ class ControlClient:
             commands.ListEvents, "events", hostid=hostid, since=since, until=until, newestFirst=newest_first
         )
 
+    def security_events(
+        self, *, since: int | None = None, until: int | None = None, newest_first: bool = False
+    ) -> AsyncIterator[Event]:
+        """Get security events, as an administrator."""
+        return self._pages(commands.ListSecurityEvents, "events", since=since, until=until, newestFirst=newest_first)
+
     def alarms(
         self,
         hostid: str | None = None,

@@ -30,6 +30,7 @@ __all__ = [
     "ListCommands",
     "ListDevices",
     "ListEvents",
+    "ListSecurityEvents",
     "LockDevice",
     "Reset",
     "SendCommand",
@@ -177,6 +178,13 @@ class ListEvents(_Command):
     """List the events of a device or of all devices."""
 
     arguments: ClassVar[_Arguments] = [(b"hostid", _MAYBE_TEXT), *_SPAN]
+    response: ClassVar[_Arguments] = [(b"events", JSON(list[kept.Event])), _NEXT]
+
+
+class ListSecurityEvents(_Command):
+    """List security events: who came in, who did not, who changed what, and from where."""
+
+    arguments: ClassVar[_Arguments] = [*_SPAN]
     response: ClassVar[_Arguments] = [(b"events", JSON(list[kept.Event])), _NEXT]
 
 

@@ -128,6 +128,7 @@ class Connection(amp.AMP):
         self._stop_timer()
         if self.needs_handshake and not self._closing:
             self._log(f"no TLS connection: {why(reason.value)}")
+            self._record("no_tls", why(reason.value), known=False)
         self._closing = True
         self.ending()
         amp.BinaryBoxProtocol.connectionLost(self, reason)
@@ -156,6 +157,15 @@ class Connection(amp.AMP):
         if not self._closing:
             self._log(what)
             self.abort()
+
+    def _record(self, what: str, detail: str, *, known: bool = True, device: str = "") -> None:
+        """Record a security event with who is at the other end.
+
+        :param known: whether that one has shown a certificate, or came by a socket.
+        """
+        address = str(getattr(self.transport.getPeer(), "host", ""))
+        who = self._known(self.transport) if known else ""
+        self.around.operations.security.record(what, who=who, address=address, detail=detail, device=device)
 
     def _log(self, what: str) -> None:
         peer = getattr(self.transport.getPeer(), "host", "a local program")
@@ -225,17 +235,26 @@ class Connection(amp.AMP):
         if not self.still_counts:
             self.fault(f"{self.who(None)}: this certificate is revoked")
             return Deferred()
-        needed = AMP_ROLES.get(box[amp.COMMAND].decode("ascii", "replace"), "viewer")
+        name = box[amp.COMMAND].decode("ascii", "replace")
+        needed = AMP_ROLES.get(name, "viewer")
         if not may(self.role, needed):
             why_not = errors.Forbidden(f"this needs the role {needed}; {self.who(None)} is {self.role}")
             self._log(f"{quoted(box[amp.COMMAND])} is not allowed: {why_not}")
+            self._record("forbidden", f"{quoted(box[amp.COMMAND])}: {why_not}")
             return fail(_remote(why_not))
         if self._in_flight >= MOST_IN_FLIGHT + (STOPS_BESIDES if _is_stop(box) else 0):
             return fail(_remote(errors.TooManyRequests(f"{MOST_IN_FLIGHT} requests are unanswered")))
         self._in_flight += 1
         answer: Deferred[amp.AmpBox] = super().dispatchCommand(box)
+        if needed == "admin" and not name.startswith("List"):
+            answer.addCallback(self._changed, name, box.get(b"hostid", b"").decode("utf-8", "replace"))
         answer.addBoth(self._one_less)
         return answer.addErrback(self._refused, quoted(box[amp.COMMAND]))
+
+    def _changed(self, outcome: amp.AmpBox, name: str, hostid: str) -> amp.AmpBox:
+        """Record what an administrator has changed."""
+        self._record(name, "", device=hostid)
+        return outcome
 
     def _one_less(self, outcome: object) -> object:
         self._in_flight -= 1

@@ -14,7 +14,8 @@ from cmmd.fleet.commands.queue import DATATYPE_MODBUS, Requester, Submitted
 from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.service.operations import Found, ended, limited
 from cmmd.fleet.service.records import Changes, cursor_from
-from cmmd.store.records import Query
+from cmmd.fleet.service.security import is_private
+from cmmd.store.records import Event, Query
 
 __all__ = ["DOOR", "Responder"]
 
@@ -64,7 +65,12 @@ class Responder(Connection):
 
     @commands.ListEvents.responder
     async def _list_events(self, **span: Any) -> dict[str, object]:
-        return _paged("events", await self._do.events(_query(**span)))
+        found = await self._do.events(_query(**span))
+        return _paged("events", replace(found, records=[one for one in found.records if not is_private(one)]))
+
+    @commands.ListSecurityEvents.responder
+    async def _list_security_events(self, **span: Any) -> dict[str, object]:
+        return _paged("events", await self._do.security_events(_query(hostid=None, **span)))
 
     @commands.ListAlarms.responder
     async def _list_alarms(self, ended: bool | None, **span: Any) -> dict[str, object]:
@@ -169,7 +175,12 @@ class Responder(Connection):
         watcher = self._watcher = Watcher(
             send=self._tell, give_up=self._give_up, clock=self.around.clock, hostid=hostid
         )
-        watcher.follow(fleet.events.subscribe(watcher.event))
+
+        def tell(event: Event) -> None:
+            if not is_private(event):
+                watcher.event(event)
+
+        watcher.follow(fleet.events.subscribe(tell))
         if live:
             watcher.follow(fleet.uploads.subscribe(watcher.upload))
         if commands:

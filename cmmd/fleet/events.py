@@ -61,6 +61,7 @@ class Kind(StrEnum):
     DEVICE_UNLOCKED = "device_unlocked"
     INPUT_CLEARED = "input_cleared"
     SETTING_CHANGED = "setting_changed"
+    SECURITY = "security"
     SERVER_STARTED = "server_started"
     SERVER_STOPPED = "server_stopped"
 
@@ -146,6 +147,11 @@ CATALOGUE: dict[Kind, Entry] = {
         ("input", "by", "door", "said_at", "address"),
     ),
     Kind.SETTING_CHANGED: Entry("a setting of a device was changed", ("setting", "before", "after", "requester")),
+    Kind.SECURITY: Entry(
+        "a caller came in, did not, or changed something; shown among security events only",
+        ("what", "who", "address", "device", "detail"),
+        limited=True,
+    ),
     Kind.SERVER_STARTED: Entry("cmmd serves from now on; no device is online yet", ("version",)),
     Kind.SERVER_STOPPED: Entry("cmmd has ended in an orderly way; no device is online any more", ()),
 }

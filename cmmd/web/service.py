@@ -15,7 +15,7 @@ from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.sign_in_links import SignInLinks, link_of
 from cmmd.fleet.service.token_uses import TokenUses
-from cmmd.fleet.service.tokens import Tokens
+from cmmd.fleet.service.tokens import Token, Tokens
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
@@ -112,6 +112,12 @@ class Web:
             metrics=None if monitoring is None else monitoring.metrics,
             device_metrics=None if monitoring is None else monitoring.device_metrics,
         )
+        security = operations.security
+
+        def changed(what: str, token: Token) -> None:
+            security.record(what, who="cmmctl", detail=f"{token.name}, {token.role}")
+
+        self.access.tokens.changed = changed
         self.site = LimitedSite(root, reactor, Cookies(instance))
 
     @property

@@ -17,6 +17,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service import maintenance
 from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.service.security import SECURITY, SecurityLog
 from cmmd.fleet.telemetry.live import MONITOR, Monitor
 from cmmd.fleet.telemetry.view import view_of
 from cmmd.store.interface import MOST_A_PAGE, IStore
@@ -61,12 +62,22 @@ class ControlService:
     :param fleet: all devices. :param dispatch: carries commands to them. :param store: where the fleet's records are.
     :param counters: what has been counted.
     :param now: Unix time in seconds.
+    :param security: records security events; None: into the store alone.
+    :ivar security: the same.
     """
 
     def __init__(
-        self, *, fleet: Fleet, dispatch: Dispatcher, store: IStore, counters: Counters, now: Callable[[], float]
+        self,
+        *,
+        fleet: Fleet,
+        dispatch: Dispatcher,
+        store: IStore,
+        counters: Counters,
+        now: Callable[[], float],
+        security: SecurityLog | None = None,
     ) -> None:
         self.fleet = fleet
+        self.security = security or SecurityLog(fleet.events)
         self.dispatch = dispatch
         self._store = store
         self._counters = counters
@@ -155,9 +166,13 @@ class ControlService:
         return Found(rows, limit, lambda one: Cursor(one.at, one.number))
 
     async def events(self, query: Query) -> Found[Event]:
-        """Events, of a hostid or of all. Some are about hostids that are not registered."""
+        """Events, of a hostid or of all. Some are about hostids that are not registered, some are private."""
         found: list[Event] = await self._store.events(query)
         return Found(found, query.limit, lambda one: Cursor(one.at, one.number))
+
+    async def security_events(self, query: Query) -> Found[Event]:
+        """Get security events, for administrators."""
+        return await self.events(replace(query, hostid=SECURITY))
 
     async def alarms(self, query: Query, *, ended: bool) -> Found[Alarm]:
         """List active alarms; ``ended``: all there ever were."""

@@ -31,6 +31,7 @@ OPERATIONS: Mapping[str, Doors] = {
     "monitor": Doors(("GetMonitor",), ("get_monitor",)),
     "history": Doors(("GetHistory",), ("list_readings", "get_buckets")),
     "events": Doors(("ListEvents",), ("list_events",)),
+    "security_events": Doors(("ListSecurityEvents",), ("list_security_events",), "admin"),
     "alarms": Doors(("ListAlarms",), ("list_alarms",)),
     "acknowledge": Doors(("AcknowledgeAlarm",), ("acknowledge_alarm",), "operator"),
     "set_device": Doors(("SetDevice",), ("change_settings", "disable_device", "enable_device"), "admin"),

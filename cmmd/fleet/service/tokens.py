@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -115,6 +115,7 @@ class Tokens:
     """The tokens of one state directory.
 
     :param state: the directory.
+    :ivar changed: called for a token that has come or gone since the file was last looked at.
     """
 
     def __init__(self, state: Path) -> None:
@@ -122,6 +123,8 @@ class Tokens:
         self._path = state / FILE
         self._seen: tuple[int, ...] | None = None
         self._tokens: list[Token] = []
+        self._known = False
+        self.changed: Callable[[str, Token], None] = lambda _what, _token: None
 
     # --- to look a caller up ----------------------------------------------------------------------------------------
 
@@ -171,12 +174,22 @@ class Tokens:
         if seen == self._seen:
             return
         self._seen = seen
+        before, known = {one.name: one for one in self._tokens}, self._known
+        self._known = True
         try:
             self._tokens = self.read()
+            if known:
+                self._tell_changes(before)
         except TokensUnusable as error:
             # Those from before would include what was meant to be revoked.
             self._tokens = []
             log.error("{error}; no token counts until it can be read", error=error)
+
+    def _tell_changes(self, before: Mapping[str, Token]) -> None:
+        now = {one.name: one for one in self._tokens}
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                self.changed("token_made" if name in now else "token_revoked", now.get(name) or before[name])
 
     # --- to edit -----------------------------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from cmmd.fleet.alarms.alarms import AlarmSeverity
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.records import cursor_from, cursor_text
+from cmmd.fleet.service.security import is_private
 from cmmd.store.records import Alarm, Cursor, Event
 from cmmd.store.records import Query as Wanted
 from cmmd.web.api.context import After, ApiContext, Limit, Moment, Order
@@ -74,6 +75,10 @@ class EventList(RecordList, frozen=True, kw_only=True):
 
     live: bool = False
     commands: bool = False
+
+
+class SecurityList(RecordList, frozen=True, kw_only=True):
+    """Security events in the order of time; ``hostid`` is no filter of these."""
 
 
 class AlarmPage(Struct, frozen=True):
@@ -232,10 +237,19 @@ async def list_events(around: ApiContext, call: Call[EventList, None]) -> Answer
     page = await around.desk.events(wanted_of(asked))
     events = list(page.records)
     following = cursor_text(page.place(events[-1])) if len(events) == page.limit else None
+    return Answer(body=EventPage([one for one in events if not is_private(one)], following))
+
+
+async def list_security_events(around: ApiContext, call: Call[SecurityList, None]) -> Answer:
+    """Get a page of security events."""
+    _check_given(call, ("hostid",), "not of security events: their device is in details.device")
+    page = await around.desk.security_events(wanted_of(call.query))
+    events = list(page.records)
+    following = cursor_text(page.place(events[-1])) if len(events) == page.limit else None
     return Answer(body=EventPage(events, following))
 
 
-def _check_given(call: Call[EventList, None], without: Sequence[str], why: str) -> None:
+def _check_given(call: Call[Any, None], without: Sequence[str], why: str) -> None:
     """Refuse parameters that would be ignored, also where they say what would be so anyway."""
     for name in without:
         if name.encode() in call.request.args:

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import Coded, NotAllowed
+from cmmd.fleet.service.security import SecurityLog
 from cmmd.web.api.context import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
@@ -45,6 +46,7 @@ class ApiResource(Resource):
     def __init__(self, operations: Sequence[Operation], around: Any, access: Access, clock: IReactorTime) -> None:
         super().__init__()
         self._context = around
+        self._security: SecurityLog = around.desk.security
         self._access = access
         self._clock = clock
         self._log_limit = LogLimit(clock)
@@ -66,10 +68,13 @@ class ApiResource(Resource):
             answer = await self._asked(request)
         except WrongToken as error:
             self._log(request, error)
+            self._security.record("wrong_token", address=address_of(request), detail=str(error))
             await self._access.refuse_late(request, error)
         except Exception as error:
             if isinstance(error, NotAllowed | Forbidden):
                 self._log(request, error)
+            if isinstance(error, Forbidden):
+                self._security.record("forbidden", address=address_of(request), detail=_what(request, error))
             if not ended:
                 refuse(request, error)
         else:
@@ -147,6 +152,9 @@ class ApiResource(Resource):
             if told is error:
                 raise
             raise told from error
+        if operation.role == "admin" and operation.method != "GET":
+            who, address = f"token {caller.name}", address_of(request)
+            self._security.record(operation.name, who=who, address=address, device=str(call.path.get("hostid", "")))
         return answer if isinstance(answer, Streamed) else (operation, answer)
 
     def _caller(self, request: Any, operation: Operation) -> Caller:
@@ -203,6 +211,10 @@ class ApiResource(Resource):
             outlet.break_off()
         else:
             outlet.finish()
+
+
+def _what(request: Any, error: Exception) -> str:
+    return f"{quoted(request.method + b' ' + request.path)}: {error}"
 
 
 def _check_empty(request: Any) -> None:

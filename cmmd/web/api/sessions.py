@@ -57,6 +57,10 @@ async def sign_in(around: ApiContext, call: Call[NoQuery, SignInBody]) -> Answer
     before = call.request.received_cookies.get(COOKIE.encode())
     if before is not None:
         access.sign_ins.end(before.decode("ascii", "replace"))
+    way = "a token" if call.body.token is not None else "a link"
+    around.desk.security.record(
+        "signed_in", who=f"token {token.name}", address=address, detail=f"{token.role}, by {way}"
+    )
     cookie, session = access.sign_ins.begin(token.name, token.sha256)
     now = SessionNow(name=token.name, role=token.role, csrf=session.csrf)
     return Answer(body=now, status=201, headers={"Set-Cookie": _cookie(cookie, int(LONGEST_S), call.request)})
@@ -79,6 +83,8 @@ def sign_out(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     shown = call.request.received_cookies.get(COOKIE.encode())
     if shown is not None and call.caller.session is not None:
         around.access.sign_ins.end(shown.decode("ascii", "replace"))
+        who = f"token {call.caller.name}"
+        around.desk.security.record("signed_out", who=who, address=address_of(call.request))
     headers = {"Set-Cookie": _cookie("", 0, call.request), "Clear-Site-Data": CLEARED}
     return Answer(status=204, headers=headers)
 

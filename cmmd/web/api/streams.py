@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from cmmd.fleet.errors import BadArgument
 from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.fleet.service.records import cursor_from, cursor_text
+from cmmd.fleet.service.security import is_private
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Command, Cursor, Event
 from cmmd.store.records import Query as Wanted
@@ -191,6 +192,10 @@ class Stream:
             self._closed = self._closed or not self._context.access.counts(self._caller)
         return not self._closed
 
+    def _shows(self, event: Event) -> bool:
+        """Tell whether the reader is shown an event."""
+        return self._hostid in (None, event.hostid) and not is_private(event)
+
     async def _replay(self, outlet: StreamingBody, place: Cursor) -> None:
         """Send the events since a place: from the store where memory does not have them any more."""
         feed = self._context.feed
@@ -205,7 +210,7 @@ class Stream:
             fresh = [one for one in found if self._number < one.number]
             if fresh:
                 self._number = max(one.number for one in fresh)
-                await outlet.write(b"".join(_message("event", one, _place(one)) for one in fresh))
+                await outlet.write(b"".join(_message("event", one, _place(one)) for one in fresh if self._shows(one)))
             replayed += len(found)
             if len(found) < A_PAGE:
                 break
@@ -256,7 +261,7 @@ class Stream:
         events = feed.events_after(self._number, A_PAGE)
         if events:
             self._number = events[-1].number
-            parts += [_message("event", one, _place(one)) for one in events if self._hostid in (None, one.hostid)]
+            parts += [_message("event", one, _place(one)) for one in events if self._shows(one)]
             if self._hostid is not None and not parts:
                 return self._text()
         commands, self._commands = self._commands, {}
