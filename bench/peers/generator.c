@@ -24,7 +24,7 @@ static const enum kind MIX[] = {FULL, HEARTBEAT, CHANGE, HEARTBEAT, CHANGE, HEAR
 #define PREPARING 5  /* a full upload, then changes: more than the evidence that settles a byte order */
 #define MOST_WAITING 8 /* messages of one connection that may be unanswered where a rate is given */
 #define MOST_CONNECTING 256
-#define DEADLINE (60 * SECOND)
+#define DEADLINE (180 * SECOND) /* to prepare all connections: each device's first upload is kept */
 
 static const char HEARTBEAT_ANSWER[] = "{\"method\":\"HB\",\"message\":\"OK\",\"retcode\":\"000000\"}";
 static const char UPLOAD_ANSWER[] = "{\"method\":\"reqdata\",\"message\":\"OK\",\"retcode\":\"000000\"}";
