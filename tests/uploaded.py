@@ -82,7 +82,7 @@ class Uploaded:
         for function, items in CHANGES_OF.items():
             for item in items(changes):
                 for address, value in item.items():
-                    self._image.merge_change(function, int(address, 16), bytes.fromhex(value), "little")
+                    self._image.merge_change(function, int(address, 16), bytes.fromhex(value), "big")
 
     def _compare(self, request: ReadRequest, began: int) -> None:
         known = [self._known(request.function, request.address + place) for place in range(request.count)]

@@ -102,7 +102,7 @@ class CmmdTests(ChainTestCase):
         )
         chain.start()
         emulator = chain.emulator
-        until(lambda: chain.live.get("byte_order") == "little", "cmmd has found out how to read the changes")
+        until(lambda: chain.live.get("byte_order") == "big", "cmmd has found out how to read the changes")
         for seconds in (0, 60, 3600):
             emulator.ask("freeze")
             emulator.ask("advance", seconds)
@@ -298,5 +298,5 @@ def told(server: IndependentServer) -> Polled:
                 for bit in range(4 * len(value)):
                     coils[place + bit] = int.from_bytes(bytes.fromhex(value), "little") >> bit & 1
             for place, value in ((int(p, 16), v) for item in message["params"].get("03", []) for p, v in item.items()):
-                (registers[place],) = unpack("<H", bytes.fromhex(value))
+                (registers[place],) = unpack(">H", bytes.fromhex(value))
     return polled(coils, registers)

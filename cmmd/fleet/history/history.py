@@ -13,13 +13,14 @@ from cmmd.fleet.errors import NoSuchPoint
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.fleet.telemetry.register_state import CertainRegisters
+from cmmd.keep_policy import CHANGE_GAP_S, Due, KeepPolicy
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import MOST_A_PAGE, IStore, StoreUnavailable
 from cmmd.store.records import Cursor, PointColumn, ProfileVersion, Query, Reading, Reason
 
 __all__ = ["CHANGE_GAP_MS", "History", "NamedReading", "Page"]
 
-CHANGE_GAP_MS = 1000
+CHANGE_GAP_MS = round(CHANGE_GAP_S * 1000)
 """Between a kept upload and the next one that is kept because something changed: what flaps must not fill a disk."""
 
 
@@ -61,7 +62,8 @@ class History:
     ) -> None:
         self._journal = journal
         self._store = store
-        self._interval_ms = interval_s * 1000
+        self._policy = KeepPolicy(interval_s * 1000, CHANGE_GAP_MS)
+        self._interval_ms = self._policy.interval  # a plain name, for each upload
         self._versions = {version.number: version for version in versions}
         self._numbers = {(one.name, one.fingerprint): one.number for one in self._versions.values()}
         self._last_number = last_number
@@ -91,8 +93,7 @@ class History:
         :return: see :meth:`take`; None: too soon after another, so that it has to be made up for.
         """
         record.inputs_at = at
-        last = record.inputs_kept_at
-        if reason == "change" and last is not None and 0 <= at - last < CHANGE_GAP_MS:
+        if reason == "change" and self._policy.too_soon(at, record.inputs_kept_at):
             record.suppressed += 1
             self._counters.suppressed += 1
             return None
@@ -105,33 +106,30 @@ class History:
 
         :param now_ms: Unix time, to see whether it is not too soon now; None: it is the end.
         """
-        too_soon = now_ms is not None and record.kept_at is not None and 0 <= now_ms - record.kept_at < CHANGE_GAP_MS
+        too_soon = now_ms is not None and self._policy.too_soon(now_ms, record.kept_at)
         if record.owed == "change" and self._journal.up and not too_soon:
             self._keep(record, "change").addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
-        last = record.inputs_kept_at
-        too_soon = now_ms is not None and last is not None and 0 <= now_ms - last < CHANGE_GAP_MS
+        too_soon = now_ms is not None and self._policy.too_soon(now_ms, record.inputs_kept_at)
         if record.inputs_at is not None and self._journal.up and not too_soon:
             kept = self._keep_inputs(record, record.inputs_at, "change")
             kept.addErrback(lambda failure: failure.trap(StoreUnavailable) and None)
 
     def _reason(self, record: LiveRecord, at: int, changed: bool) -> Reason | None:
         reason: Reason | None = record.owed or ("change" if changed else None)
-        if record.kept_at is None:
-            return reason or "first"
-        since_ms = at - record.kept_at
-        if since_ms < 0:  # the clock was set back: time begins anew
-            return reason or "interval"
-        if reason == "change" and since_ms < CHANGE_GAP_MS:
+        due = self._policy.due(at, record.kept_at, changed=reason == "change", interval=self._interval(record))
+        if due is Due.TOO_SOON:
             record.owed = reason
             if changed:
                 record.suppressed += 1
                 self._counters.suppressed += 1
             return None
-        return reason or ("interval" if since_ms > self._interval(record) else None)
+        if reason is not None or due is Due.NOT_DUE:
+            return reason
+        return "first" if due is Due.FIRST else "interval"
 
     def _interval(self, record: LiveRecord) -> float:
         own_s = record.device.history_interval
-        return self._interval_ms if own_s is None else own_s * 1000
+        return self._policy.interval if own_s is None else own_s * 1000
 
     def _keep(self, record: LiveRecord, reason: Reason) -> Deferred[None]:
         if not self._journal.up:

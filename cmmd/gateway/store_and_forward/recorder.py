@@ -1,6 +1,7 @@
 """Record on disk what the server does not receive. While there is no session, polling continues here."""
 
 from collections import Counter
+from math import nextafter
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -14,13 +15,11 @@ from cmmd.gateway.link.uploads import change_packet
 from cmmd.gateway.steps import Steps
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Ordered
 from cmmd.gateway.store_and_forward.timestamps import Stamp, Timestamps
+from cmmd.keep_policy import CHANGE_GAP_S, Due, KeepPolicy
 from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
 __all__ = ["CHANGE_GAP_S", "MOST_ADDS_UNDER_WAY", "KeptRows", "Moment", "Recorder"]
-
-CHANGE_GAP_S = 1.0
-"""Between a kept upload and the next one that is kept because a coil changed: what flaps must not fill a disk."""
 
 MOST_ADDS_UNDER_WAY = 16
 """Uploads that wait for the disk. In a session polling waits for no disk, and one that hangs must not fill memory."""
@@ -84,7 +83,8 @@ class Recorder:
         self._buffer = buffer
         self._timekeeper = timekeeper
         self._clock = clock
-        self._interval_s = interval_s
+        # Polls come in an even step: one that is an interval after the last one kept is due, not the one behind it.
+        self._policy = KeepPolicy(nextafter(interval_s, 0), CHANGE_GAP_S)
         self._log = log
         self._ordered: Ordered | None = None
         self._running: Deferred[None] | None = None
@@ -202,8 +202,7 @@ class Recorder:
         """Tell whether a row is due, and count it as kept then."""
         now = moment.stamp.ticks_s
         if not moment.params:  # values stay as due as they were
-            since_s = CHANGE_GAP_S if self._inputs_kept_at is None else now - self._inputs_kept_at
-            if not inputs_changed or 0 <= since_s < CHANGE_GAP_S:
+            if not inputs_changed or self._policy.too_soon(now, self._inputs_kept_at):
                 return False
             self._inputs_kept_at = now
             return True
@@ -213,9 +212,7 @@ class Recorder:
         self._bits.update(bits)
         if changes_only and not self._owes_change:
             return False
-        since_s = self._interval_s if self._kept_at is None else now - self._kept_at
-        due_s = CHANGE_GAP_S if self._owes_change else self._interval_s
-        if 0 <= since_s < due_s:
+        if self._policy.due(now, self._kept_at, changed=self._owes_change) in (Due.NOT_DUE, Due.TOO_SOON):
             return False
         self._kept_at = now
         self._owes_change = False
