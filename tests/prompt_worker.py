@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class PromptWorker:
-    """A :class:`cmmd.gateway.store_and_forward.disk_thread.Worker`.
+    """A :class:`cmmd.gateway.store_and_forward.buffer.Worker`.
 
     :ivar running: whether it may be asked. :ivar fails: what the next work fails with, before it is begun.
     """

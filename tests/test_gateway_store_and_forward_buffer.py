@@ -18,9 +18,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.gateway.store_and_forward.buffer import LEAST_BYTES, Buffer, BufferFailed, Kept, Ordered
-from cmmd.gateway.store_and_forward.disk_thread import ThreadWorker
-from cmmd.gateway.store_and_forward.timestamps import Stamp
+from cmmd.gateway.store_and_forward.buffer import LEAST_BYTES, Buffer, BufferFailed, Kept, Ordered, Stamp, ThreadWorker
 from tests.daemon import DEADLINE_S, environment
 from tests.prompt_worker import PromptWorker
 from tests.scripted_server import HOSTID, PLAN

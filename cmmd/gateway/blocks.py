@@ -4,9 +4,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest
+from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, split_frames
 
-__all__ = ["Block", "alike", "joined", "nothing", "told_apart", "unread"]
+__all__ = ["Block", "alike", "bits_of", "has_values", "joined", "nothing", "told_apart", "unread"]
+
+_OF_BITS = ("01", "02")
+"""The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
+_EXCEPTION = 0x80
+"""What is added to the function in an exception."""
+_SHAPE = 6  # characters: unit, function, byte count
 
 
 class Block(NamedTuple):
@@ -73,3 +79,20 @@ _KINDS = {
 
 def _shape(request: ReadRequest) -> tuple[int, Function, int]:
     return request.unit, request.function, request.payload_length
+
+
+def has_values(params: str) -> bool:
+    """Tell whether any frame of an upload is none of an exception."""
+    return any(int(frame[2:4], 16) < _EXCEPTION for frame in split_frames(params))
+
+
+def bits_of(params: str) -> dict[tuple[str, int], str]:
+    """The frames of coils and discrete inputs in an upload, by their shape, and which of that shape they are."""
+    seen: Counter[str] = Counter()
+    bits = {}
+    for frame in split_frames(params):
+        if frame[2:4] in _OF_BITS:
+            shape = frame[:_SHAPE]
+            bits[shape, seen[shape]] = frame
+            seen[shape] += 1
+    return bits

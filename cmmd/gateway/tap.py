@@ -24,8 +24,7 @@ from cmmd.gateway.link.status import Status
 from cmmd.gateway.poller import BusSource
 from cmmd.gateway.port_settings import WIRING_FILE, PortSettings, wires_at_start
 from cmmd.gateway.settings import Settings
-from cmmd.gateway.store_and_forward.buffer import Buffer
-from cmmd.gateway.store_and_forward.disk_thread import ThreadWorker
+from cmmd.gateway.store_and_forward.buffer import Buffer, ThreadWorker
 from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms
 from cmmd.process import (
     CommandLine,

@@ -19,8 +19,8 @@ from cmmd.gateway.link.connection import Connector, LinkError, Standstill, never
 from cmmd.gateway.link.orders import Answers, LinkCounters, Orders, at_once
 from cmmd.gateway.link.session import Session, SessionTerms
 from cmmd.gateway.link.source import Source
+from cmmd.gateway.store_and_forward.backfill import EARLIEST_S
 from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms, StoreAndForward
-from cmmd.gateway.store_and_forward.timestamps import EARLIEST_S
 from cmmd.wire.messages import Login, LoginAnswer, LoginResult
 from cmmd.wire.quoting import quoted
 

@@ -27,7 +27,7 @@ long ago it was: an inhibit of long ago keeps commands away until the device say
 
 
 class Delivered(Protocol):
-    """The fate of one upload: :class:`cmmd.gateway.store_and_forward.upload_tracking.Delivery`."""
+    """The fate of one upload: :class:`cmmd.gateway.store_and_forward.recorder.Delivery`."""
 
     def arrived(self) -> None:
         """The server has it."""
@@ -40,7 +40,7 @@ class Delivered(Protocol):
 
 
 class Keeper(Protocol):
-    """Keeps what the server does not get; see :class:`cmmd.gateway.store_and_forward.upload_tracking.UploadTracker`."""
+    """Keeps what the server does not get; see :class:`cmmd.gateway.store_and_forward.recorder.UploadTracker`."""
 
     def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivered:
         """Track an upload that was sent."""

@@ -7,16 +7,27 @@ bounded: where there is no room, the oldest uploads go.
 import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
-from cmmd.gateway.store_and_forward.disk_thread import Worker
-from cmmd.gateway.store_and_forward.timestamps import Stamp
-
-__all__ = ["MOST_BYTES", "MOST_ROWS", "Buffer", "BufferFailed", "Kept", "Ordered"]
+__all__ = [
+    "MOST_BYTES",
+    "MOST_ROWS",
+    "Buffer",
+    "BufferFailed",
+    "Kept",
+    "Ordered",
+    "Stamp",
+    "ThreadWorker",
+    "Worker",
+]
 
 T = TypeVar("T")
 
@@ -48,6 +59,19 @@ class BufferFailed(Exception):
     """The disk, or the file, does not do what it should. The text is fit for a log."""
 
 
+class Stamp(NamedTuple):
+    """A moment on the clocks of this machine.
+
+    :ivar unix_s: by the box's calendar, Unix time in seconds.
+    :ivar boot: names the time since the machine was switched on.
+    :ivar ticks_s: seconds since then.
+    """
+
+    unix_s: float
+    boot: str
+    ticks_s: float
+
+
 class Ordered(Struct, frozen=True):
     """The last login answer's polling plan, and seconds between polls, for a start without a server."""
 
@@ -70,6 +94,46 @@ class Kept(Struct, frozen=True, kw_only=True):
     plan: str
     stamp: Stamp
     message: bytes
+
+
+class Worker(Protocol):
+    """Carries works out one after the other, in the order in which they come."""
+
+    def start(self) -> None:
+        """Prepare for the first call."""
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        """Carry a work out. Who cancels this does not wait any more; the work is done all the same."""
+
+    def stop(self) -> None:
+        """Carry out what waits, and end. It can be started again."""
+
+
+class ThreadWorker:
+    """A :class:`Worker` with a thread of its own.
+
+    :param reactor: where results are delivered.
+    :param name: of the thread.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._thread: ThreadPool | None = None
+
+    def start(self) -> None:
+        """Prepare for the first call."""
+        self._thread = ThreadPool(1, 1, self._name)
+        self._thread.start()
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        assert self._thread is not None, "not started"
+        return deferToThreadPool(self._reactor, self._thread, work)
+
+    def stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
 
 class Buffer:

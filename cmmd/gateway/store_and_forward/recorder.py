@@ -1,6 +1,8 @@
-"""Record on disk what the server does not receive. While there is no session, polling continues here."""
+"""Keep on disk what the server does not get: what is polled in a session and does not arrive, and all without one."""
 
-from collections import Counter
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
 from math import nextafter
 from typing import NamedTuple
 
@@ -10,25 +12,23 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.gateway.blocks import bits_of, has_values
 from cmmd.gateway.link.source import NO_INPUTS, InputStates, Source
 from cmmd.gateway.link.uploads import change_packet
 from cmmd.gateway.steps import Steps
-from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Ordered
-from cmmd.gateway.store_and_forward.timestamps import Stamp, Timestamps
+from cmmd.gateway.store_and_forward.backfill import Timestamps
+from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Ordered, Stamp
 from cmmd.keep_policy import CHANGE_GAP_S, Due, KeepPolicy
-from cmmd.modbus.frames import split_frames
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange, encode
 
-__all__ = ["CHANGE_GAP_S", "MOST_ADDS_UNDER_WAY", "KeptRows", "Moment", "Recorder"]
+__all__ = ["MOST_ADDS_UNDER_WAY", "OVERDUE_AFTER", "Delivery", "KeptRows", "Moment", "Recorder", "UploadTracker"]
 
 MOST_ADDS_UNDER_WAY = 16
 """Uploads that wait for the disk. In a session polling waits for no disk, and one that hangs must not fill memory."""
 
-_OF_BITS = ("01", "02")
-"""The functions of coils and discrete inputs, as they stand behind the unit in a frame."""
-_EXCEPTION = 0x80
-"""What is added to the function in an exception."""
-_SHAPE = 6  # characters: unit, function, byte count
+
+OVERDUE_AFTER = 2
+"""Polls while an upload is unanswered, after which it counts as one that does not arrive."""
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class Recorder:
         if polled:
             self._polled_at = self._clock.seconds()
         plan = "" if self._ordered is None else self._ordered.plan
-        values = params if _has_values(params) else ""  # that a controller was silent is no reading
+        values = params if has_values(params) else ""  # that a controller was silent is no reading
         return Moment(plan=plan, stamp=self._timekeeper.stamp(), params=values, inputs=inputs)
 
     def arrived(self, moment: Moment, *, tells_inputs: bool) -> None:
@@ -157,7 +157,7 @@ class Recorder:
 
         :param tells_inputs: the server has been told the inputs, too.
         """
-        self._bits.update(_bits(moment.params))
+        self._bits.update(bits_of(moment.params))
         if moment.params:  # else a change of a coil is owed as before
             self._owes_change = False
         if tells_inputs:
@@ -206,7 +206,7 @@ class Recorder:
                 return False
             self._inputs_kept_at = now
             return True
-        bits = _bits(moment.params)
+        bits = bits_of(moment.params)
         if inputs_changed or any(self._bits.get(place, frame) != frame for place, frame in bits.items()):
             self._owes_change = True
         self._bits.update(bits)
@@ -264,18 +264,116 @@ async def _rows(values: Deferred[Kept | None] | None, inputs: Deferred[Kept | No
     return KeptRows(None if values is None else await values, None if inputs is None else await inputs, news)
 
 
-def _has_values(params: str) -> bool:
-    """Tell whether any frame of an upload is none of an exception."""
-    return any(int(frame[2:4], 16) < _EXCEPTION for frame in split_frames(params))
+class _Fate(Enum):
+    UNDER_WAY = "under way"
+    ARRIVED = "arrived"
+    MISSED = "missed"
+    DROPPED = "dropped"
+    LEFT_OUT = "left out"
 
 
-def _bits(params: str) -> dict[tuple[str, int], str]:
-    """The frames of coils and discrete inputs in an upload, by their shape, and which of that shape they are."""
-    seen: Counter[str] = Counter()
-    bits = {}
-    for frame in split_frames(params):
-        if frame[2:4] in _OF_BITS:
-            shape = frame[:_SHAPE]
-            bits[shape, seen[shape]] = frame
-            seen[shape] += 1
-    return bits
+class Delivery:
+    """A moment that was polled, and what becomes of it. Of one that has been sent, one of these is called, once.
+
+    :param tells_inputs: whether the upload tells the device's inputs.
+    :param polled: False: it tells the inputs and nothing else. Whether the server takes uploads with values does not
+        follow from what becomes of it.
+    """
+
+    __slots__ = ("_deliveries", "fate", "keeping", "moment", "polled", "tells_inputs")
+
+    def __init__(
+        self,
+        deliveries: "UploadTracker",
+        moment: Moment,
+        fate: _Fate,
+        *,
+        tells_inputs: bool = False,
+        polled: bool = True,
+    ) -> None:
+        self._deliveries = deliveries
+        self.moment = moment
+        self.fate = fate
+        self.tells_inputs = tells_inputs
+        self.polled = polled
+        self.keeping: Deferred[KeptRows] | None = None
+
+    def arrived(self) -> None:
+        """The server has it."""
+        self._deliveries.settle(self, _Fate.ARRIVED)
+
+    def missed(self) -> None:
+        """The server cannot take it now, or it is unknown whether it has it."""
+        self._deliveries.settle(self, _Fate.MISSED)
+
+    def dropped(self) -> None:
+        """The server will never take it."""
+        self._deliveries.settle(self, _Fate.DROPPED)
+
+
+class UploadTracker:
+    """The polls of one session, in their order.
+
+    Whether a moment is worth keeping depends on what the server had got before it. So what was polled while an upload
+    was under way waits for what becomes of that; but not for long: then the upload counts as one that does not arrive,
+    and is kept. If it arrives all the same, it is withdrawn.
+
+    :param recorder: keeps what the server does not get.
+    :param arrived: notified whenever the server has taken an upload.
+    """
+
+    def __init__(self, recorder: Recorder, arrived: Callable[[], None]) -> None:
+        self._recorder = recorder
+        self._arrived = arrived
+        self._waiting: deque[Delivery] = deque()  # behind one that is under way; that first
+        self._gets_through = True  # what was polled and settled last has arrived
+
+    def sent(self, params: str, inputs: InputStates, *, tells_inputs: bool) -> Delivery:
+        """Track an upload that was sent to the server.
+
+        :param params: what was polled, as ``params`` of a full upload; empty: nothing was, or nothing answered.
+        """
+        moment = self._recorder.moment(params, inputs)
+        one = Delivery(self, moment, _Fate.UNDER_WAY, tells_inputs=tells_inputs)
+        self._waiting.append(one)
+        return one
+
+    def inputs_sent(self, inputs: InputStates) -> Delivery:
+        """The device's inputs are on their way to the server, and no values."""
+        moment = self._recorder.moment("", inputs, polled=False)
+        one = Delivery(self, moment, _Fate.UNDER_WAY, tells_inputs=True, polled=False)
+        self._waiting.append(one)
+        return one
+
+    def left_out(self, params: str, inputs: InputStates) -> None:
+        """Track a poll that is not sent while the upload before it is unanswered."""
+        self._waiting.append(Delivery(self, self._recorder.moment(params, inputs), _Fate.LEFT_OUT))
+        if sum(one.fate is _Fate.LEFT_OUT for one in self._waiting) >= OVERDUE_AFTER:
+            for one in self._waiting:
+                if one.fate is _Fate.UNDER_WAY:
+                    one.fate = _Fate.MISSED
+        self._judge()
+
+    def settle(self, one: Delivery, fate: _Fate) -> None:
+        """Settle one upload: its fate is known."""
+        if one.fate is _Fate.UNDER_WAY:
+            one.fate = fate
+            self._judge()
+        elif fate is _Fate.ARRIVED:  # it was overdue
+            self._gets_through = self._gets_through or one.polled
+            if one.keeping is not None:
+                self._recorder.take_back(one.moment, one.keeping, tells_inputs=one.tells_inputs)
+        if fate is _Fate.ARRIVED and one.polled:
+            self._arrived()
+
+    def _judge(self) -> None:
+        while self._waiting and self._waiting[0].fate is not _Fate.UNDER_WAY:
+            one = self._waiting.popleft()
+            if one.fate is _Fate.ARRIVED:
+                self._gets_through = self._gets_through or one.polled
+                self._recorder.arrived(one.moment, tells_inputs=one.tells_inputs)
+            elif one.fate is _Fate.MISSED:
+                self._gets_through = self._gets_through and not one.polled
+                one.keeping = self._recorder.missed(one.moment)
+            elif one.fate is _Fate.LEFT_OUT:
+                self._recorder.missed(one.moment, changes_only=self._gets_through)

@@ -15,11 +15,9 @@ from cmmd.gateway.link.address import Address
 from cmmd.gateway.link.connection import Connector
 from cmmd.gateway.link.session import Session
 from cmmd.gateway.link.source import Source
-from cmmd.gateway.store_and_forward.backfill import Backfill, ServerType
+from cmmd.gateway.store_and_forward.backfill import Backfill, ServerType, Timestamps, boot_id
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Ordered
-from cmmd.gateway.store_and_forward.recorder import Recorder
-from cmmd.gateway.store_and_forward.timestamps import Timestamps, boot_id
-from cmmd.gateway.store_and_forward.upload_tracking import UploadTracker
+from cmmd.gateway.store_and_forward.recorder import Recorder, UploadTracker
 from cmmd.stall_detector import ticks_s
 
 __all__ = ["KEEP_INTERVAL_S", "LONGEST_MENDING_S", "OutageTerms", "StoreAndForward"]
@@ -39,7 +37,7 @@ class OutageTerms(Struct, frozen=True, kw_only=True):
     :ivar server_type: whether the server knows ``itime``.
     :ivar interval_s: seconds between uploads kept.
     :ivar ticks: see :func:`cmmd.stall_detector.ticks_s`.
-    :ivar boot: see :func:`cmmd.gateway.store_and_forward.timestamps.boot_id`.
+    :ivar boot: see :func:`cmmd.gateway.store_and_forward.backfill.boot_id`.
     """
 
     buffer: Buffer

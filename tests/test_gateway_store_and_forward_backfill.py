@@ -1,11 +1,12 @@
-"""``cmmd.gateway.store_and_forward.timestamps``: when something was, although the clock was or is wrong."""
+"""``cmmd.gateway.store_and_forward.backfill``: when something was, although the clock was or is wrong."""
 
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.store_and_forward import timestamps
-from cmmd.gateway.store_and_forward.timestamps import EARLIEST_S, Stamp, Timestamps, boot_id
+from cmmd.gateway.store_and_forward import backfill as timestamps
+from cmmd.gateway.store_and_forward.backfill import EARLIEST_S, Timestamps, boot_id
+from cmmd.gateway.store_and_forward.buffer import Stamp
 from cmmd.stall_detector import ticks_s
 
 TRUTH_S = 1_790_000_000.0

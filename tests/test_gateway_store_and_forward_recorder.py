@@ -1,4 +1,4 @@
-"""``cmmd.gateway.store_and_forward.upload_tracking``: a server that does not get what is polled."""
+"""``cmmd.gateway.store_and_forward.recorder``: a server that does not get what is polled."""
 
 from itertools import groupby, pairwise
 from typing import Any
@@ -9,8 +9,8 @@ from twisted.logger import capturedLogs
 from cmmd.gateway.link.connection import ANSWER_TIMEOUT_S
 from cmmd.gateway.link.source import NO_INPUTS, InputStates
 from cmmd.gateway.link.uploads import INPUTS_REPEATED_S
-from cmmd.gateway.store_and_forward.recorder import CHANGE_GAP_S, MOST_ADDS_UNDER_WAY
-from cmmd.gateway.store_and_forward.upload_tracking import Delivery, UploadTracker
+from cmmd.gateway.store_and_forward.recorder import MOST_ADDS_UNDER_WAY, Delivery, UploadTracker
+from cmmd.keep_policy import CHANGE_GAP_S
 from cmmd.wire.messages import ChangeParams
 from tests.scripted_server import RESET, UPLOAD_ANSWER, Accepted, login_answer, refusal, run
 from tests.test_gateway_store_and_forward import ALL_SENT_S, OutageTestCase
