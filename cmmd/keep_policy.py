@@ -13,7 +13,7 @@ CHANGE_GAP_S = 1.0
 
 
 class Due(Enum):
-    """Why an upload is to be kept, or not."""
+    """The reason to keep an upload, or not to."""
 
     FIRST = "first"
     """None was kept before."""
