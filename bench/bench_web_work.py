@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -93,7 +94,8 @@ def longest_turn_ms(world: WebWorld, request: bytes) -> float:
 def turn(world: WebWorld) -> None:
     """Make the calls that are due now, as a reactor does: those that they ask for have to wait for the next turn."""
     now = world.clock.seconds()
-    for call in [one for one in world.clock.getDelayedCalls() if one.getTime() <= now]:
+    calls: list[Any] = [one for one in world.clock.getDelayedCalls() if one.getTime() <= now]
+    for call in calls:
         if call.active():
             world.clock.calls.remove(call)
             call.called = 1
