@@ -113,7 +113,7 @@ class CmmdTests(ChainTestCase):
         emulator.ask("mute")
         called = chain.cmmctl("send", HOSTID, "stop")
         self.assertEqual((called.status, called.said["outcome"]), (UNKNOWN, "timeout"))
-        chain.gateway.says("nobody knows whether it was done")
+        chain.gateway.says("it is unknown whether it was done")
         chain.gateway.says("no controller answers")
         emulator.ask("unmute")
         chain.gateway.says("the controller answers")
