@@ -52,7 +52,8 @@ class Server(Section, frozen=True, kw_only=True):
 class Enrolment(Section, frozen=True, kw_only=True):
     """``[enrolment]``: who may register."""
 
-    policy: Literal["open", "known"] = "open"
+    policy: Literal["open", "approve", "known"] = "open"
+    accept: list[str] = field(default_factory=list)
     max_devices: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
 
 

@@ -12,6 +12,7 @@ from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.entries import ProfileError
 from cmmd.endpoints import in_state, split_endpoint
+from cmmd.fleet.devices.enrolment import AcceptRules
 from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.server.listeners import Listener, Role, roles_by_endpoint
 from cmmd.store.interface import IStore
@@ -26,7 +27,16 @@ from cmmd.tls.server import RELOADABLE, endpoint_with_tls
 from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.service import WebDoor
 
-__all__ = ["catalog_of", "control_doors", "device_listeners", "networks_of", "store_of", "tiles_of", "web_doors"]
+__all__ = [
+    "accept_rules_of",
+    "catalog_of",
+    "control_doors",
+    "device_listeners",
+    "networks_of",
+    "store_of",
+    "tiles_of",
+    "web_doors",
+]
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us, as far as its somaxconn lets it: a whole fleet comes back at once."""
@@ -46,6 +56,17 @@ def device_listeners(settings: config.Server, state: Path, reactor: object) -> l
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
     return listeners
+
+
+def accept_rules_of(texts: list[str]) -> AcceptRules:
+    """Read the rules of the enrolment policy ``approve``.
+
+    :raises ConfigError: one of them is neither a pattern nor a network.
+    """
+    try:
+        return AcceptRules(texts)
+    except BadNetwork as error:
+        raise config.ConfigError(f"enrolment.accept: {error}") from None
 
 
 def networks_of(key: str, texts: list[str]) -> Networks:

@@ -16,6 +16,7 @@ from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs, limit_tracebacks
 from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
+from cmmd.fleet.devices.kept_policy import KeptPolicy
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.events import Kind
@@ -24,6 +25,7 @@ from cmmd.fleet.history.retention import Retention
 from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.security import SecurityLog
 from cmmd.parts import (
+    accept_rules_of,
     catalog_of,
     control_doors,
     device_listeners,
@@ -139,6 +141,7 @@ class Server(Service):
         self._reactor = reactor
         self._lock: IO[str] | None = None
         self._listeners = device_listeners(settings.server, state, reactor)
+        self._accept = accept_rules_of(settings.enrolment.accept)
         self._exempt = networks_of("server.exempt", settings.server.exempt)
         self._catalog = catalog_of(settings.controllers.path, state)
         self._store = store_of(settings.store, state, reactor)
@@ -200,6 +203,7 @@ class Server(Service):
         cores = usable_cores()
         self._threads = BackgroundThreads(self._reactor, cores, "passwords")
         self._threads.start()
+        kept_policy = KeptPolicy(self._state / "enrolment.json", settings.enrolment.policy)
         fleet = self.fleet = Fleet(
             store=self._store,
             kept=kept,
@@ -209,7 +213,9 @@ class Server(Service):
             now=time.time,
             clock=self._reactor,
             counters=self.counters,
-            policy=settings.enrolment.policy,
+            policy=kept_policy.read(),
+            accept=self._accept,
+            keep_policy=kept_policy.write,
             max_devices=settings.enrolment.max_devices,
             strangers=Strangers(self._reactor, settings.server.unknown_per_minute, self._exempt),
             interval_s=settings.history.interval,

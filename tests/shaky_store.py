@@ -86,6 +86,9 @@ class ShakyStore(MemoryStore):
 
         return self._ask(work)
 
+    def remove_device(self, device: Device) -> Deferred[None]:
+        return self._ask(lambda: super(ShakyStore, self).remove_device(device))
+
     def claim(self, writer: str) -> Deferred[None]:
         return self._ask(lambda: super(ShakyStore, self).claim(writer))
 

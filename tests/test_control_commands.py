@@ -14,7 +14,7 @@ CODES = (
     "unknown_device unknown_command bad_frame bad_port commands_disabled device_disabled device_offline"
     " expired remote_inhibited remote_locked locked ambiguous_session stale admin_only queue_full not_audited"
     " engineer_only raw_disabled out_of_range forbidden"
-    " not_allowed no_such_point no_such_alarm no_such_command too_late already_enrolled registry_full"
+    " not_allowed no_such_point no_such_alarm no_such_command too_late under_way already_enrolled registry_full"
     " bad_argument unavailable too_many_requests internal_error"
 )
 """Programs hold on to these."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
 from cmmd.fleet.devices.locks import WRITE_AGAIN_S
-from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE
 from cmmd.fleet.errors import Locked, TooManyWaiting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore

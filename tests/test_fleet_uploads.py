@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
-from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE
 from cmmd.fleet.history.history import NamedReading
 from cmmd.fleet.history.journal import BATCH_S
 from cmmd.fleet.uploads import HISTORIC_GAP_S, LOOK_AGAIN_S, WrongTime

@@ -226,6 +226,19 @@ class DeviceContract(Contract):
         self.assertEqual(added.number, 8)
         await self.assertFailure(store.add_device(FULL), DuplicateDevice)
 
+    async def test_removed(self) -> None:
+        """With its last upload; its number never comes again, and what else was kept of it stays."""
+        store = await self.opened()
+        await store.add_device(FULL)
+        device = await store.add_device(PLAIN)
+        await store.write([replace(UPLOAD, hostid=device.hostid), replace(EVENT, hostid=device.hostid)])
+        await store.remove_device(device)
+        await store.remove_device(device)
+        kept = await self.reopened(store)
+        self.assertEqual(([one.hostid for one in kept.devices], kept.uploads), ([FULL.hostid], []))
+        self.assertEqual([one.hostid for one in await store.events(Query())], [device.hostid])
+        self.assertEqual((await store.add_device(PLAIN)).number, device.number + 1)
+
     async def test_no_two_devices_have_one_hostid(self) -> None:
         store = await self.opened()
         device = await store.add_device(PLAIN)

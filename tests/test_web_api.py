@@ -41,7 +41,17 @@ ABOUT_NO_FIELD = {
     *("unauthorized", "forbidden", "foreign_origin", "bad_csrf_token"),
     *("method_not_allowed", "not_acceptable", "too_large", "uri_too_long", "unsupported_media_type"),
     *("not_allowed", "commands_disabled", "device_disabled", "device_offline", "remote_inhibited", "remote_locked"),
-    *("queue_full", "not_audited", "too_late", "registry_full", "locked", "ambiguous_session", "stale", "admin_only"),
+    *(
+        "queue_full",
+        "not_audited",
+        "too_late",
+        "under_way",
+        "registry_full",
+        "locked",
+        "ambiguous_session",
+        "stale",
+        "admin_only",
+    ),
     *("engineer_only", "raw_disabled", "too_many_connections"),
     *("too_many_requests", "internal_error", "unavailable"),
 }
@@ -129,6 +139,15 @@ class DeviceTests(WebTestCase):
         self.assertEqual(self.get("/devices/a-b").json["row"]["hostname"], "Yard")
         again = self.ask("POST", "/devices", body)
         self.assertEqual((again.status, again.code), (409, "already_enrolled"))
+
+    def test_enrolment(self) -> None:
+        self.assertEqual(self.get("/enrolment", "operator").json["policy"], "open")
+        self.assertEqual(self.ask("PUT", "/enrolment", {"policy": "approve"}).json["policy"], "approve")
+        self.assertEqual(self.ask("PUT", "/enrolment", {"policy": "closed"}).code, "bad_argument")
+        for method, path in (("POST", "/enrolment/NONE/approve"), ("DELETE", "/enrolment/NONE")):
+            self.assertEqual(self.ask(method, path).code, "unknown_device")
+        reset = self.ask("POST", f"/devices/{HOSTID}/reset-password", {})
+        self.assertEqual((reset.status, reset.json["has_password"]), (200, False))
 
     def test_settings(self) -> None:
         path = f"/devices/{HOSTID}/settings"

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.devices.enrolment import AcceptRules
 from cmmd.fleet.devices.networks import Networks
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.registry import Policy
@@ -74,6 +75,7 @@ class World:
         door: DeviceDoorTerms | None = None,
         unknown_per_minute: int = 20,
         exempt: Networks | None = None,
+        accept: AcceptRules | None = None,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(start_s)
@@ -96,6 +98,7 @@ class World:
             retention_days=RETENTION_DAYS,
             commands=commands or CommandTerms(),
             reconnect_grace_s=reconnect_grace_s,
+            accept=accept,
             strangers=Strangers(self.clock, unknown_per_minute, exempt),
         )
         self.throttle = self.fleet.throttle

@@ -8,6 +8,7 @@ import click
 from msgspec import Struct
 from rich.text import Text
 
+from cmmd.cli.enrolment import add_to_device
 from cmmd.cli.exit_status import Ends, ExitStatus, ending, once
 from cmmd.cli.formatting import KEYS, Columns, changes, plain
 from cmmd.cli.options import command, hostid_argument
@@ -219,10 +220,12 @@ def add_to(group: click.Group) -> None:
 
         return session.carry_out(work)
 
-    @group.group("device", no_args_is_help=False, subcommand_metavar="set KEY=VALUE...")
+    @group.group("device", no_args_is_help=False, subcommand_metavar="set KEY=VALUE... | forget | reset-password")
     @hostid_argument
     def device(hostid: str) -> None:
-        """The owner's settings of a device."""
+        """The owner's settings of a device; forget it, or reset its password."""
+
+    add_to_device(device)
 
     @command("set", group=device)
     @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=_settings)

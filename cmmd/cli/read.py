@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmmd.cli import formatting
+from cmmd.cli import enrolment, formatting
 from cmmd.cli.exit_status import ExitStatus
 from cmmd.cli.formatting import (
     BAUDS,
@@ -70,6 +70,7 @@ def show_status(status: StatusNow) -> RenderableType:
             ("version", status.version),
             ("up since", f"{moment_text(status.started_at)} ({duration((status.now - status.started_at) / 1000)})"),
             ("devices", f"{status.online} online of {status.devices}"),
+            ("enrolment", enrolment.enrolment_text(status)),
             ("active alarms", alarms or "none"),
             ("store", "up" if status.store_up else "DOWN"),
             ("rows waiting", status.backlog),

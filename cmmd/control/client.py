@@ -9,6 +9,7 @@ from twisted.protocols import amp
 
 from cmmd.control import commands
 from cmmd.control.endpoints import client_endpoint
+from cmmd.control.enrolment import EnrolmentCalls
 from cmmd.control.errors import CannotConnect
 from cmmd.control.link import Ask, Link
 from cmmd.control.notifications import Notification
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ControlClient"]
 
 
-class ControlClient:
+class ControlClient(EnrolmentCalls):
     """Talks to a daemon. Use it as an asynchronous context manager, or call ``start`` and ``stop``.
 
     The connection is made again when it is lost, but nothing is asked again: what was unanswered then fails with

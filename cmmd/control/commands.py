@@ -17,12 +17,15 @@ from cmmd.store import records as kept
 __all__ = [
     "JSON",
     "AcknowledgeAlarm",
+    "ApproveDevice",
     "CancelCommand",
     "ClearInput",
     "Enrol",
     "Event",
+    "ForgetDevice",
     "GetCommand",
     "GetDevice",
+    "GetEnrolment",
     "GetHistory",
     "GetLive",
     "GetMonitor",
@@ -32,9 +35,12 @@ __all__ = [
     "ListEvents",
     "ListSecurityEvents",
     "LockDevice",
+    "RejectDevice",
     "Reset",
+    "ResetPassword",
     "SendCommand",
     "SetDevice",
+    "SetEnrolment",
     "Status",
     "UnlockDevice",
     "Unwatch",
@@ -226,6 +232,45 @@ class Enrol(_Command):
         (b"password", _MAYBE_TEXT),
         _REQUESTER,
     ]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class GetEnrolment(_Command):
+    """Give the enrolment policy and the devices that wait for approval."""
+
+    response: ClassVar[_Arguments] = [(b"enrolment", JSON(records.EnrolmentNow))]
+
+
+class SetEnrolment(_Command):
+    """Set the enrolment policy: ``open``, ``approve`` or ``known``."""
+
+    arguments: ClassVar[_Arguments] = [(b"policy", _TEXT), _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"enrolment", JSON(records.EnrolmentNow))]
+
+
+class ApproveDevice(_Command):
+    """Let a device in that waits. It has to show the password of its first login."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+
+
+class RejectDevice(_Command):
+    """Let a device wait no more; it waits again when it comes again."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
+
+
+class ForgetDevice(_Command):
+    """Let a device be unknown from now on. Its readings, events, alarms and commands stay as long as others."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
+
+
+class ResetPassword(_Command):
+    """Forget the password of a device and end its sessions. Without a new one that of its next login is taken."""
+
+    arguments: ClassVar[_Arguments] = [_HOSTID, (b"password", _MAYBE_TEXT), _REQUESTER]
     response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
 
 

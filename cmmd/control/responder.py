@@ -104,6 +104,32 @@ class Responder(Connection):
         )
         return {"device": device}
 
+    @commands.GetEnrolment.responder
+    def _get_enrolment(self) -> dict[str, object]:
+        return {"enrolment": self._do.enrolment()}
+
+    @commands.SetEnrolment.responder
+    def _set_enrolment(self, policy: str, requester: str | None) -> dict[str, object]:
+        return {"enrolment": self._do.set_enrolment(policy, self._by(requester))}
+
+    @commands.ApproveDevice.responder
+    async def _approve_device(self, hostid: str, requester: str | None) -> dict[str, object]:
+        return {"device": await self._do.approve(hostid, self._by(requester))}
+
+    @commands.RejectDevice.responder
+    def _reject_device(self, hostid: str, requester: str | None) -> dict[str, object]:
+        self._do.reject(hostid, self._by(requester))
+        return {}
+
+    @commands.ForgetDevice.responder
+    async def _forget_device(self, hostid: str, requester: str | None) -> dict[str, object]:
+        await self._do.forget(hostid, self._by(requester))
+        return {}
+
+    @commands.ResetPassword.responder
+    async def _reset_password(self, hostid: str, password: str | None, requester: str | None) -> dict[str, object]:
+        return {"device": await self._do.reset_password(hostid, password, self._by(requester))}
+
     # --- people beside the machine -----------------------------------------------------------------------------------
 
     @commands.LockDevice.responder

@@ -43,6 +43,7 @@ __all__ = [
     "TooManyRequests",
     "TooManyWaiting",
     "Unavailable",
+    "UnderWay",
     "UnknownCommand",
     "UnknownDevice",
     "refusal",
@@ -219,6 +220,12 @@ class RegistryFull(Coded):
     """No more devices are taken (``[enrolment] max_devices``)."""
 
     code = "registry_full"
+
+
+class UnderWay(Coded):
+    """Commands of the device wait or are under way; the same goes through when they have ended."""
+
+    code = "under_way"
 
 
 class BadArgument(Coded):

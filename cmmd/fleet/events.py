@@ -34,6 +34,10 @@ class Kind(StrEnum):
     """The kinds of events."""
 
     DEVICE_REGISTERED = "device_registered"
+    DEVICE_FORGOTTEN = "device_forgotten"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a kind, not a password
+    ENROLMENT_WAITING = "enrolment_waiting"
+    ENROLMENT_CHANGED = "enrolment_changed"
     ONLINE = "online"
     OFFLINE = "offline"
     LOGIN_REFUSED = "login_refused"
@@ -89,6 +93,12 @@ _OF_AN_ALARM = ("alarm", "signal", "title", "severity")
 
 CATALOGUE: dict[Kind, Entry] = {
     Kind.DEVICE_REGISTERED: Entry("a device's first login", ("number", "hostname", "moduletype", "address")),
+    Kind.DEVICE_FORGOTTEN: Entry("an administrator has forgotten a device", ("number", "by", "door")),
+    Kind.PASSWORD_RESET: Entry("an administrator has reset the password of a device", ("by", "door")),
+    Kind.ENROLMENT_WAITING: Entry(
+        "an unknown device waits for approval", ("hostname", "moduletype", "address"), limited=True
+    ),
+    Kind.ENROLMENT_CHANGED: Entry("the enrolment policy was changed", ("before", "after", "by", "door")),
     Kind.ONLINE: Entry("a device that had no live session has one", ("address",), limited=True),
     Kind.OFFLINE: Entry(
         "a device's last live session has ended, and none came within the grace", ("since",), limited=True

@@ -19,15 +19,18 @@ from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.devices.candidates import Candidate
+from cmmd.fleet.devices.enrolment import AcceptRules, Policy
 from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
-from cmmd.fleet.devices.registry import Policy, Registry
+from cmmd.fleet.devices.registry import Registry
 from cmmd.fleet.devices.relogin import Relogin
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.devices.throttle import Throttle
-from cmmd.fleet.events import EventLog, Events
+from cmmd.fleet.errors import UnderWay
+from cmmd.fleet.events import EventLog, Events, Kind
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.history.rereading import Rereading
@@ -75,6 +78,7 @@ class Fleet:
     :param reconnect_grace_s: seconds that a device may be without a session before there is an event of it.
     :param store_health: tells how the store is, where it may be away.
     :param strangers: the budget of addresses for what is unknown.
+    :param accept: devices that are let in while others wait. :param keep_policy: keeps a policy that was set.
     """
 
     def __init__(
@@ -95,6 +99,8 @@ class Fleet:
         reconnect_grace_s: float = 0.0,
         store_health: Callable[[], Health] = Health,
         strangers: Strangers | None = None,
+        accept: AcceptRules | None = None,
+        keep_policy: Callable[[Policy], None] = lambda _: None,
     ) -> None:
         self._store_health = store_health
         self._now = now
@@ -123,6 +129,9 @@ class Fleet:
             now=now,
             clock=clock,
             policy=policy,
+            accept=accept,
+            keep_policy=keep_policy,
+            waits=self._waits,
             max_devices=max_devices,
         )
         self.presence = Presence(
@@ -214,6 +223,26 @@ class Fleet:
         if not self.guessing.alarming(device.hostid):  # open since before a restart
             self._guessed(device.hostid, False)
 
+    async def forget(self, hostid: str) -> None:
+        """Let a device be unknown from now on: its sessions end, its alarms are cleared, its live record is dropped.
+
+        :raises NoSuchDevice: it is not registered. :raises StoreUnavailable: it is known again, see IStore.
+        """
+        if not self.store_health().up:
+            raise StoreUnavailable("the store does not take anything now")
+
+        async def leave() -> None:
+            if self.dispatch.has_any(hostid):  # accepted while another change of the device was kept
+                raise UnderWay("commands of this device wait or are under way")
+            for session in self.presence.sessions(hostid):
+                session.close()
+            self.uploads.forget(hostid)
+            self.live.forget(hostid)
+            self.alarms.forget(hostid)
+            await self.journal.drain()  # its last upload must not be written after it is gone
+
+        await self.registry.forget(hostid, leave)
+
     def may_set_port(self, hostid: str) -> bool:
         """Tell whether the answer to a login may set the port of a module, which it sets as a command would.
 
@@ -242,6 +271,10 @@ class Fleet:
             self.alarms.raise_own(hostid, SESSION_TAKEN_OVER)
         else:
             self.alarms.clear_own(hostid, SESSION_TAKEN_OVER)
+
+    def _waits(self, candidate: Candidate) -> None:
+        details = {name: getattr(candidate, name) for name in ("hostname", "moduletype", "address")}
+        self.events.emit(Kind.ENROLMENT_WAITING, candidate.hostid, about=candidate.address, **details)
 
     def _guessed(self, hostid: str, guessed: bool) -> None:
         if guessed:

@@ -201,6 +201,13 @@ class Uploads:
             before, after = profiles
             self._events.emit(Kind.PROFILE_CHANGED, device.hostid, before=before, after=after)
 
+    def forget(self, hostid: str) -> None:
+        """Drop what waits of a device that is forgotten."""
+        self._historic.pop(hostid, None)
+        unfinished = self._unfinished.pop(hostid, None)
+        if unfinished is not None:
+            self._history.flush_pending(unfinished, None)
+
     def byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """The byte order of a device's change uploads is decided, by its live or its history uploads, or open again."""
         for record in (self._live.get(hostid), self._historic.get(hostid)):

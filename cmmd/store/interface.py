@@ -111,6 +111,14 @@ class IStore(Interface):
         :raises StoreUnavailable: as its description says.
         """
 
+    def remove_device(device: Device) -> Deferred[None]:
+        """Delete a device and its last upload; its readings, events, alarms and commands stay as long as others.
+
+        Where it is not there, nothing happens. Nothing that is written later may have its number.
+
+        :raises StoreUnavailable: the store cannot work now, or rows wait elsewhere that could be about it.
+        """
+
     def write(rows: Sequence[Row]) -> Deferred[None]:
         """Keep records, in this order, all of them or none.
 

@@ -41,6 +41,7 @@ class MemoryStore:
         self._writer = ""
         self._devices: dict[int, Device] = {}
         self._numbers: dict[str, int] = {}
+        self._last_device = 0
         self._profiles: dict[int, ProfileVersion] = {}
         self._uploads: dict[str, LastUpload] = {}
         self._readings = _Shelf[Reading](at=lambda reading: reading.at, old=lambda reading: reading.at)
@@ -73,9 +74,16 @@ class MemoryStore:
     def add_device(self, device: Device) -> Deferred[Device]:
         if device.hostid in self._numbers:
             return fail(DuplicateDevice(device.hostid))
-        added = replace(device, number=max(self._devices, default=0) + 1)
+        added = replace(device, number=self._last_device + 1)
         self._put_device(added)
         return succeed(added)
+
+    def remove_device(self, device: Device) -> Deferred[None]:
+        """Delete a device and its last upload."""
+        if self._devices.pop(device.number, None) is not None:
+            del self._numbers[device.hostid]
+        self._uploads.pop(device.hostid, None)
+        return succeed(None)
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return execute(self._write, rows)
@@ -143,6 +151,7 @@ class MemoryStore:
         if before is not None:
             del self._numbers[before.hostid]
         self._numbers[device.hostid] = device.number
+        self._last_device = max(self._last_device, device.number)
         self._devices[device.number] = device
 
     def _as_kept(self, row: Row) -> Row:

@@ -29,6 +29,9 @@ BURST, REFILL_S = 100, 10.0
 LONGEST_BY = 64
 """Characters that are kept of who has acknowledged an alarm."""
 
+DEVICE_FORGOTTEN = "device forgotten"
+"""Why an alarm was cleared of a device that an administrator has forgotten."""
+
 PROFILE_CHANGED = "profile changed"
 """The reason of clearing an alarm whose signal is not reported any more. Empty: the signal has ended."""
 
@@ -225,6 +228,16 @@ class Alarms:
         if device is not None and name in device.numbers:
             device.active -= {name}
             self._clear_now(hostid, name, why)
+
+    def forget(self, hostid: str) -> None:
+        """Clear all alarms of a device that is forgotten."""
+        device = self._devices.get(hostid)
+        if device is None:
+            return
+        for name in tuple(device.numbers):
+            self._clear_now(hostid, name, DEVICE_FORGOTTEN)
+        del self._devices[hostid]
+        self._unsettled.discard(hostid)
 
     def unsettled(self, hostid: str) -> bool:
         """Tell whether alarms of a device are still open only because it had too many: look again, a little later."""

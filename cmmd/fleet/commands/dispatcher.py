@@ -109,6 +109,10 @@ class Dispatcher:
         )
         self.confirmations = Verifications(clock)
 
+    def has_any(self, hostid: str) -> bool:
+        """Tell whether commands of a device wait or are under way."""
+        return hostid in self._lines
+
     # --- to ask ------------------------------------------------------------------------------------------------------
 
     async def submit(self, hostid: str, request: Request, by: Requester) -> Submitted:

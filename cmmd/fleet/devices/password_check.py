@@ -10,6 +10,7 @@ from collections.abc import Callable, MutableMapping
 
 from twisted.internet.interfaces import IReactorTime
 
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
 from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.keyed_lock import KeyedLock
 from cmmd.fleet.devices.networks import subscriber
@@ -22,10 +23,7 @@ from cmmd.wire.errors import Reason
 from cmmd.wire.messages import LoginParams
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["MOST_WAITING_A_DEVICE", "PasswordCheck"]
-
-MOST_WAITING_A_DEVICE = 4
-"""Logins of one device that may wait for the one being decided; a real one has one, or two where it was cut off."""
+__all__ = ["PasswordCheck"]
 
 
 class PasswordCheck:

@@ -1,8 +1,7 @@
 """The registry of devices: registration, enrolment, passwords (protocol section 4.1)."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
@@ -10,17 +9,17 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.memory import only_byte_order
-from cmmd.fleet.counters.log_throttle import LogLimit
+from cmmd.fleet.devices.candidates import Candidate
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE, DeviceRecords
+from cmmd.fleet.devices.enrolment import AcceptRules, Enrolment, Policy
 from cmmd.fleet.devices.guessing import Guessing
 from cmmd.fleet.devices.keyed_lock import KeyedLock
-from cmmd.fleet.devices.locks import UnsavedLocks
-from cmmd.fleet.devices.networks import is_own_host
-from cmmd.fleet.devices.password_check import MOST_WAITING_A_DEVICE, PasswordCheck
+from cmmd.fleet.devices.login_record import after_login
+from cmmd.fleet.devices.password_check import PasswordCheck
 from cmmd.fleet.devices.passwords import Abandoned, Passwords
-from cmmd.fleet.devices.places import Places, told_at_login
 from cmmd.fleet.devices.refused_logins import LoginImpossible, LoginRefused
 from cmmd.fleet.devices.settings import check_lock, check_read_as, check_setting
-from cmmd.fleet.devices.strangers import Homes, Strangers
+from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.devices.throttle import Throttled
 from cmmd.fleet.errors import (
     AlreadyEnrolled,
@@ -49,13 +48,11 @@ __all__ = [
 
 log = Logger()
 
-Policy = Literal["open", "known"]
-
 HOSTID = re.compile(r"[A-Za-z0-9_-]{1,24}")
 LONGEST_NAME, LONGEST_MODEL = 20, 30  # characters (protocol section 4.1)
 
 
-class Registry:
+class Registry(DeviceRecords):
     """The devices of one daemon, all in memory; the store has them first.
 
     :param store: where records are kept.
@@ -67,11 +64,11 @@ class Registry:
     :param guessing: bounds and delays wrong passwords. :param strangers: the budget of addresses for what is unknown.
     :param now: Unix time in seconds.
     :param clock: for the limit of what is logged.
-    :param policy: ``open``: an unknown device is registered at its first login; ``known``: it is refused.
+    :param policy: what becomes of unknown devices. :param accept: those that are let in while others wait.
+    :param keep_policy: keeps a policy that an operator has set. :param waits: called with devices that begin to wait.
     :param max_devices: how many there may be.
-    :ivar unsaved_locks: maintenance locks that the store does not have yet; all records here have them.
-    :ivar places: takes the places that devices upload.
-    :ivar homes: how many devices had their latest login from each address.
+    :ivar enrolment: the policy in force, and the devices that wait.
+    :ivar wrong_passwords: wrong passwords since the start, by hostid.
     """
 
     def __init__(
@@ -88,40 +85,33 @@ class Registry:
         now: Callable[[], float],
         clock: IReactorTime,
         policy: Policy = "open",
+        accept: AcceptRules | None = None,
+        keep_policy: Callable[[Policy], None] = lambda _: None,
+        waits: Callable[[Candidate], None] = lambda _: None,
         max_devices: int = 100_000,
     ) -> None:
-        self._store = store
+        super().__init__(store, devices, now, clock)
         self._catalog = catalog
         self._events = events
         self._changed = changed
-        self._devices = {device.hostid: device for device in devices}
         self._passwords = passwords
-        self._strangers = strangers
-        self._clock = clock
+        self._guessing = guessing
         self._check = PasswordCheck(passwords, guessing, strangers, self.device, clock)
-        self._now = now
-        self._policy = policy
+        self.wrong_passwords = self._check.wrong_passwords
+        self.enrolment = Enrolment(
+            policy=policy,
+            accept=accept or AcceptRules(),
+            passwords=passwords,
+            check=self._check,
+            strangers=strangers,
+            now_ms=self._now_ms,
+            clock=clock,
+            keep=keep_policy,
+            waits=waits,
+        )
         self._max_devices = max_devices
         self._introducing = KeyedLock(MOST_WAITING_A_DEVICE)
-        self._writing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._registering = 0
-        self.unsaved_locks = UnsavedLocks(self._update, clock)
-        self.places = Places(self._update, self.device, clock)
-        self._limit = LogLimit(clock)
-        self.homes = Homes()
-        for device in devices:
-            self.homes.moved(None, device.last_login_address)
-
-    def __len__(self) -> int:
-        return len(self._devices)
-
-    def devices(self) -> Iterator[Device]:
-        """All records, by number."""
-        return iter(tuple(self._devices.values()))
-
-    def device(self, hostid: str) -> Device | None:
-        """The record of a device; None where it has never logged in."""
-        return self._devices.get(hostid)
 
     async def login(self, params: LoginParams, address: str, wanted: Callable[[], bool] = lambda: True) -> Device:
         """Register a device or update its record.
@@ -142,6 +132,8 @@ class Registry:
             return await self._later_login(params, address)
         except (Throttled, TooManyWaiting):
             raise LoginRefused(Reason.THROTTLED, "too many attempts", Retcode.TRY_AGAIN) from None
+        except NoSuchDevice:
+            raise LoginImpossible("it was forgotten just now") from None
         except TooBusy:
             raise LoginImpossible("too many logins at once") from None
         except Abandoned:
@@ -149,11 +141,6 @@ class Registry:
         except (StoreUnavailable, DuplicateDevice) as error:
             self._not_kept(error, params.hostid)
             raise LoginImpossible("nothing can be kept now") from None
-
-    @property
-    def wrong_passwords(self) -> MutableMapping[str, int]:
-        """Wrong passwords since the start, by hostid."""
-        return self._check.wrong_passwords
 
     def _has_password(self, hostid: str) -> bool:
         device = self._devices.get(hostid)
@@ -163,7 +150,7 @@ class Registry:
         """Take a device whose password is not known yet: one that was enrolled, or one never heard of."""
         enrolled = self._devices.get(params.hostid)
         if enrolled is None:
-            await self._look_at_stranger(params.hostid, address)
+            await self.enrolment.look_at(params, address, wanted)
             if len(self._devices) + self._registering >= self._max_devices:
                 raise LoginRefused(Reason.NOT_ENROLLED, "no more devices are taken", Retcode.NOT_ENROLLED)
         else:
@@ -203,22 +190,9 @@ class Registry:
         )
         return device
 
-    async def _look_at_stranger(self, hostid: str, address: str) -> None:
-        """Refuse a hostid that is not known, as the policy says, or where its address has tried too many.
-
-        :raises LoginRefused: it is refused.
-        """
-        since = self._clock.seconds()
-        if self._policy == "known":
-            closed = LoginRefused(Reason.NOT_ENROLLED, "enrolment is closed", Retcode.NOT_ENROLLED)
-            await self._check.refuse_stranger(hostid, address, since, closed)
-        elif not is_own_host(address) and not self._strangers.spend(address):
-            # The simulator and a gateway on this machine come from there, in any number.
-            await self._check.refuse_stranger(hostid, address, since, Throttled())
-
     async def _later_login(self, params: LoginParams, address: str) -> Device:
         """Keep what a device says whose password is right."""
-        device = self._devices[params.hostid]
+        device = self._known(params.hostid)
         _refuse_disabled(device)
         updated = self._said(device, params, address)
         if updated == replace(device, last_login_at=updated.last_login_at) and device.hostid not in self._writing:
@@ -227,35 +201,27 @@ class Registry:
             self._store.write([updated]).addErrback(lambda failure: self._not_kept(failure.value, device.hostid))
             return updated
         async with self._writing.take(params.hostid):
-            updated = self._said(self._devices[params.hostid], params, address)
+            updated = self._said(self._known(params.hostid), params, address)
             await self._store.write([updated])
             self._put(updated)
         return updated
 
     def _said(self, device: Device, params: LoginParams, address: str) -> Device:
-        """The record with what the device says now; what it leaves out stays as it was."""
-        said = {"module_port": params.modulePort, "module_baud": params.moduleBaud}
-        moduletype = printable(params.moduletype).strip()
-        profile = self._catalog.of(moduletype, device.profile)
-        same_profile = profile.root is self._catalog.of(device.moduletype, device.profile).root
-        return replace(
-            device,
-            hostname=printable(params.hostname).strip(),
-            moduletype=moduletype,
-            para_command=profile.plan,
-            evidence=device.evidence if same_profile else only_byte_order(device.evidence),
-            last_login_at=self._now_ms(),
-            last_login_address=address,
-            **{name: value for name, value in said.items() if value is not None},
-            **told_at_login(device, params),
-        )
+        return after_login(device, params, address, self._now_ms(), self._catalog)
 
     async def enrol(
-        self, hostid: str, *, hostname: str = "", moduletype: str = "", password: str | None = None
+        self,
+        hostid: str,
+        *,
+        hostname: str = "",
+        moduletype: str = "",
+        password: str | None = None,
+        password_hash: str | None = None,
     ) -> Device:
         """Make a device known before it logs in.
 
-        :param password: the one it will log in with; None: the one of its first login.
+        :param password: the one it will log in with, or ``password_hash``: what is kept of it; None: the one of its
+            first login.
         :raises BadArgument: as its description says.
         :raises AlreadyEnrolled: as its description says.
         :raises RegistryFull: as its description says.
@@ -269,7 +235,7 @@ class Registry:
             raise RegistryFull("no more devices are taken")
         self._registering += 1
         try:
-            hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
+            hashed = password_hash if password is None else await self._passwords.hash(password, "", lambda: True)
             device = Device(
                 hostid=hostid,
                 hostname=printable(hostname).strip()[:LONGEST_NAME],
@@ -283,6 +249,28 @@ class Registry:
                 raise AlreadyEnrolled(f"{hostid} is registered or enrolled already") from None
         finally:
             self._registering -= 1
+        self.enrolment.candidates.remove(hostid)
+        return device
+
+    async def reset_password(self, hostid: str, password: str | None) -> Device:
+        """Forget the password of a device, and where it has logged in: until its next login it has no session.
+
+        :param password: its new one; None: that of its next login.
+        :raises NoSuchDevice: it is not registered. :raises StoreUnavailable: see IStore.
+        """
+        self._known(hostid)
+        hashed = None if password is None else await self._passwords.hash(password, "", lambda: True)
+        device = await self._update(hostid, password_hash=hashed, last_login_at=None, last_login_address=None)
+        self._passwords.forget(hostid)
+        self._guessing.forget(hostid)
+        self._changed(device)
+        return device
+
+    async def forget(self, hostid: str, before: Callable[[], Awaitable[object]]) -> Device:
+        """Let a device be unknown, see :meth:`remove`; its password and wrong ones are forgotten, too."""
+        device = await self.remove(hostid, before)
+        self._passwords.forget(hostid)
+        self._guessing.forget(hostid)
         return device
 
     async def set(self, hostid: str, requester: str, **changes: object) -> Device:
@@ -297,8 +285,7 @@ class Registry:
         :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
         :raises StoreUnavailable: see IStore.
         """
-        if hostid not in self._devices:
-            raise NoSuchDevice("no such device is registered")
+        self._known(hostid)
         for name, value in changes.items():
             check_setting(name, value, self._catalog)
         device = self._devices[hostid]
@@ -325,71 +312,6 @@ class Registry:
         if profile == device.profile:
             return changes
         return {**changes, "evidence": only_byte_order(device.evidence)}
-
-    async def _update(self, hostid: str, **changes: object) -> Device:
-        """Have the store keep a changed record, then use it.
-
-        :raises TooManyWaiting: too many changes of this device wait. :raises StoreUnavailable: see IStore.
-        """
-        async with self._writing.take(hostid):
-            return await self._write(hostid, changes)
-
-    async def _write(self, hostid: str, changes: Mapping[str, object]) -> Device:
-        updated = replace(self._devices[hostid], **changes)
-        await self._store.write([updated])
-        self._put(updated)
-        return self._devices[hostid]
-
-    # --- people beside the machine -----------------------------------------------------------------------------------
-
-    async def lock(self, hostid: str, by: str, reason: str) -> Device:
-        """Lock a device for maintenance. It counts from now on, also where the store cannot keep it.
-
-        :raises StoreUnavailable: see IStore; the lock holds, and is written again until it is kept.
-        """
-        self.unsaved_locks.put(hostid, {"locked_by": by, "locked_at": self._now_ms(), "lock_reason": reason})
-        self._put(self._devices[hostid])
-        return await self.unsaved_locks.save(hostid)
-
-    async def unlock(self, hostid: str) -> Device:
-        """Remove a maintenance lock; it counts until that is kept.
-
-        :raises StoreUnavailable: see IStore.
-        """
-        return await self.unsaved_locks.remove(hostid)
-
-    async def keep_inputs(self, hostid: str, reports: str) -> None:
-        """Keep what was reported of a device's inputs, as text.
-
-        :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
-        """
-        await self.keep(hostid, lambda _: {"input_reports": reports})
-
-    async def keep(self, hostid: str, change: Callable[[Device], Mapping[str, object]]) -> None:
-        """Keep a change of what cmmd itself knows of a device.
-
-        :param change: gives the changed fields, made of the record when its turn has come.
-        :raises StoreUnavailable: see IStore; also where too many changes of this device wait.
-        """
-        try:
-            async with self._writing.take(hostid):
-                await self._write(hostid, change(self._devices[hostid]))
-        except TooManyWaiting:
-            raise StoreUnavailable("too many changes of this device wait") from None
-
-    def _put(self, device: Device) -> None:
-        """Use a record from now on, with the lock that was put on meanwhile."""
-        before = self._devices.get(device.hostid)
-        self.homes.moved(None if before is None else before.last_login_address, device.last_login_address)
-        self._devices[device.hostid] = self.unsaved_locks.on(device)
-
-    def _now_ms(self) -> int:
-        return int(self._now() * 1000)
-
-    def _not_kept(self, error: object, hostid: str) -> None:
-        more = self._limit.allows("store")
-        if more is not None:
-            log.error("record of {hostid} not kept: {error}{more}", hostid=hostid, error=error, more=more)
 
 
 def _refuse_disabled(device: Device) -> None:

@@ -44,6 +44,8 @@ def status_of(fleet: Fleet, counters: Counters, now: int, started_at: int) -> St
         now=now,
         started_at=started_at,
         devices=len(fleet.registry),
+        enrolment=fleet.registry.enrolment.policy,
+        waiting=len(fleet.registry.enrolment.candidates),
         online=len(fleet.presence),
         sessions=fleet.presence.session_count,
         alarms=dict(fleet.alarms.counts),
@@ -61,7 +63,7 @@ def status_of(fleet: Fleet, counters: Counters, now: int, started_at: int) -> St
 
 def row_of(fleet: Fleet, device: Device) -> DeviceRow:
     """A device in a list."""
-    record = fleet.live[device.hostid]
+    record = fleet.live.record(device)
     profile, known = record.profile, record.known
     return DeviceRow(
         number=device.number,
@@ -96,7 +98,7 @@ def lock_of(device: Device) -> Lock | None:
 def details_of(fleet: Fleet, device: Device) -> DeviceDetails:
     """All that is known of a device but what it uploads; never its password, hashed or not."""
     sessions = [session.peer for session in fleet.presence.sessions(device.hostid)]
-    profile = fleet.live[device.hostid].profile
+    profile = fleet.live.record(device).profile
     return DeviceDetails(
         row=row_of(fleet, device),
         registered_at=device.registered_at,
@@ -219,7 +221,7 @@ def summary_of(fleet: Fleet, device: Device) -> Summary:
 
 
 def _made(kind: type[_Row], fleet: Fleet, device: Device) -> _Row:
-    record = fleet.live[device.hostid]
+    record = fleet.live.record(device)
     profile, known = record.profile, record.known
     online = fleet.presence.online(device.hostid)
     alarms = fleet.alarms.open_alarms(device.hostid)

@@ -14,9 +14,19 @@ from cmmd.fleet.commands.requests import LONGEST_TIMEOUT_S, Modbus, Named, Reque
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
-from cmmd.fleet.service import maintenance
+from cmmd.fleet.service import enrolment, maintenance
 from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
-from cmmd.fleet.service.records import Blocked, Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
+from cmmd.fleet.service.records import (
+    Blocked,
+    Changes,
+    DeviceDetails,
+    DeviceRow,
+    Ended,
+    EnrolmentNow,
+    LiveNow,
+    ReadingRow,
+    StatusNow,
+)
 from cmmd.fleet.service.security import SECURITY, SecurityLog
 from cmmd.fleet.telemetry.live import MONITOR, Monitor
 from cmmd.fleet.telemetry.view import view_of
@@ -230,6 +240,33 @@ class ControlService:
         """
         await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
         log.info("enrolled {hostid}, by {who}", hostid=hostid, who=by.requester)
+        return self.device(hostid)
+
+    def enrolment(self) -> EnrolmentNow:
+        """Give the enrolment policy and the devices that wait for approval."""
+        return enrolment.enrolment_of(self.fleet)
+
+    def set_enrolment(self, policy: str, by: Requester) -> EnrolmentNow:
+        """Set the enrolment policy, see :func:`cmmd.fleet.service.enrolment.set_policy`."""
+        enrolment.set_policy(self.fleet, policy, by)
+        return self.enrolment()
+
+    async def approve(self, hostid: str, by: Requester) -> DeviceDetails:
+        """Let a device in that waits, see :func:`cmmd.fleet.service.enrolment.approve`."""
+        await enrolment.approve(self.fleet, hostid, by)
+        return self.device(hostid)
+
+    def reject(self, hostid: str, by: Requester) -> None:
+        """Let a device wait no more, see :func:`cmmd.fleet.service.enrolment.reject`."""
+        enrolment.reject(self.fleet, hostid, by)
+
+    async def forget(self, hostid: str, by: Requester) -> None:
+        """Let a device be unknown, see :func:`cmmd.fleet.service.enrolment.forget`."""
+        await enrolment.forget(self.fleet, self._device(hostid), by)
+
+    async def reset_password(self, hostid: str, password: str | None, by: Requester) -> DeviceDetails:
+        """Forget the password of a device, see :func:`cmmd.fleet.service.enrolment.reset_password`."""
+        await enrolment.reset_password(self.fleet, self._device(hostid), password, by)
         return self.device(hostid)
 
     # --- people beside the machine -----------------------------------------------------------------------------------

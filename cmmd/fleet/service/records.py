@@ -10,11 +10,13 @@ from cmmd.fleet.telemetry.view import HypothesisNow, View
 from cmmd.store.records import Cursor, Reason
 
 __all__ = [
+    "CandidateRow",
     "Changes",
     "CommandInfo",
     "DeviceDetails",
     "DeviceRow",
     "Ended",
+    "EnrolmentNow",
     "LiveNow",
     "Lock",
     "RawRun",
@@ -51,7 +53,8 @@ class StatusNow(Struct, frozen=True, kw_only=True):
     """The state of the daemon now.
 
     :ivar now: its clock. :ivar started_at: when it came up.
-    :ivar devices: registered; :ivar online: with a live session; :ivar sessions: of all of them.
+    :ivar devices: registered; :ivar enrolment: the policy in force; :ivar waiting: devices that wait for
+        approval; :ivar online: with a live session; :ivar sessions: of all of them.
     :ivar alarms: open ones by severity.
     :ivar store_up: whether the store took what it was given last; :ivar backlog: rows that wait for it.
     :ivar bytes_received: from devices, since the start, as all that follows.
@@ -65,6 +68,8 @@ class StatusNow(Struct, frozen=True, kw_only=True):
     now: int
     started_at: int
     devices: int
+    enrolment: str
+    waiting: int
     online: int
     sessions: int
     alarms: dict[str, int]
@@ -77,6 +82,35 @@ class StatusNow(Struct, frozen=True, kw_only=True):
     logins: dict[str, int]
     peer_errors: dict[str, int]
     bugs: int
+
+
+class CandidateRow(Struct, frozen=True, kw_only=True):
+    """A device that waits to be let in.
+
+    :ivar address: the host of its first login. :ivar first_at: when that was, milliseconds UTC; :ivar last_at: the
+        latest login. :ivar attempts: its logins.
+    :ivar contested: a login came with another password or from another address: two claim to be this device.
+    """
+
+    hostid: str
+    hostname: str
+    moduletype: str
+    address: str
+    first_at: int
+    last_at: int
+    attempts: int
+    contested: bool
+
+
+class EnrolmentNow(Struct, frozen=True, kw_only=True):
+    """The enrolment policy and its queue.
+
+    :ivar policy: ``open``, ``approve`` or ``known``, see docs/security.md.
+    :ivar waiting: devices that wait for approval, the longest waiting first.
+    """
+
+    policy: str
+    waiting: list[CandidateRow]
 
 
 class Lock(Struct, frozen=True):

@@ -306,6 +306,17 @@ class Live(Mapping[str, LiveRecord]):
     def __len__(self) -> int:
         return len(self._records)
 
+    def record(self, device: Device) -> LiveRecord:
+        """Give the record of a device; one that was forgotten meanwhile has an empty one."""
+        made = self._records.get(device.hostid)
+        if made is not None:
+            return made
+        return self[device.hostid] if self._device(device.hostid) is not None else self.new_record(device)
+
+    def forget(self, hostid: str) -> None:
+        """Drop the record of a device that is forgotten."""
+        self._records.pop(hostid, None)
+
     def new_record(self, device: Device) -> LiveRecord:
         """A record that knows nothing yet, for a device as it is registered."""
         profile = self._catalog.of(device.moduletype, device.profile)

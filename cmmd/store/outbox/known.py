@@ -123,6 +123,12 @@ class Known:
             numbers,
         )
 
+    def remove(self, device: Device) -> Deferred[None]:
+        """Have a device and its last upload no more."""
+        self._uploads.pop(device.hostid, None)
+        self._due = [upload for upload in self._due if upload.hostid != device.hostid]
+        return self._change([key(device), (LastUpload, device.hostid)], [])
+
     def close(self) -> Deferred[None]:
         """Copy the rest, and close the file."""
         if self._flushing is not None:

@@ -201,6 +201,25 @@ class SpooledStore:
         await self._follow([added])
         return added
 
+    def remove_device(self, device: Device) -> Deferred[None]:
+        """Delete a device, unless rows wait in the spool: they could bring it back."""
+        self._begin()
+        removed: Deferred[None] = Deferred()
+        Deferred.fromCoroutine(self._remove_device(device)).addBoth(removed.callback)
+        return removed
+
+    async def _remove_device(self, device: Device) -> None:
+        if self._absent is not None or self._router.route is not Route.STORE:
+            raise StoreUnavailable(self._why or "rows wait for the store")
+        if self._known is not None:  # first: a start without the store must not serve a device that is gone
+            await self._known.remove(device)
+        try:
+            await self._store.remove_device(device)
+        except StoreUnavailable as error:
+            await self._follow([device])  # unless it is gone, the next start with the store shows
+            self._go_away(error)
+            raise
+
     def claim(self, writer: str) -> Deferred[None]:
         self._begin()
         return self._ask(self._store.claim, writer)

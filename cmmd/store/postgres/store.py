@@ -94,6 +94,10 @@ class PostgresStore:
     def add_device(self, device: Device) -> Deferred[Device]:
         return self._links.writer.add(device) if self._links else self._not_open()
 
+    def remove_device(self, device: Device) -> Deferred[None]:
+        """Delete a device and its last upload."""
+        return self._links.writer.run(partial(_remove, device=device)) if self._links else self._not_open()
+
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return self._links.writer.write(rows) if self._links else self._not_open()
 
@@ -150,6 +154,14 @@ class PostgresStore:
 
 async def _redecode(link: Link, readings: Sequence[Redecoded]) -> None:
     await link.runQuery(redecoding(readings).decode())
+
+
+async def _remove(link: Link, device: Device) -> None:
+    # One message is one transaction.
+    await link.runQuery(
+        f"DELETE FROM device WHERE number = {device.number};"  # noqa: S608 - a number and a literal
+        f"DELETE FROM last_upload WHERE hostid = {text(device.hostid)}"
+    )
 
 
 async def _claim(link: Link, writer: str) -> None:

@@ -14,8 +14,16 @@ from zope.interface import implementer
 
 from cmmd.store.corruption import undamaged
 from cmmd.store.interface import IStore, Snapshot, StoreError, StoreUnavailable
-from cmmd.store.records import Alarm, Command, Device, Event, Query, Reading, Redecoded, Row
-from cmmd.store.sqlite.rows import NUMBERED, add_device, highest_numbers, insert, read_profiles, redecode
+from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Query, Reading, Redecoded, Row
+from cmmd.store.sqlite.rows import (
+    NUMBERED,
+    add_device,
+    delete,
+    highest_numbers,
+    insert,
+    read_profiles,
+    redecode,
+)
 from cmmd.store.sqlite.schema import migrate, missing_schemas
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
 from cmmd.store.sqlite.threads import Checkpoints, Reader, Writer
@@ -82,6 +90,10 @@ class SQLiteStore:
 
     def add_device(self, device: Device) -> Deferred[Device]:
         return self._submit(partial(self._with_room, lambda connection: add_device(connection, device)))
+
+    def remove_device(self, device: Device) -> Deferred[None]:
+        """Delete a device and its last upload."""
+        return self._submit(lambda connection: _remove(connection, device))
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         return self._submit(partial(self._with_room, partial(insert, list(rows))))
@@ -176,6 +188,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     return connection
+
+
+def _remove(connection: sqlite3.Connection, device: Device) -> None:
+    delete([(Device, device.number), (LastUpload, device.hostid)], connection)
 
 
 def _claim(connection: sqlite3.Connection, writer: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from cmmd.fleet.service.records import DeviceDetails, StatusNow
 from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store.records import Alarm, Command
-from cmmd.web.api import commands, controllers, devices, fleet, readings, records, sessions
+from cmmd.web.api import commands, controllers, devices, enrolment, fleet, readings, records, sessions
 from cmmd.web.api.operation import JSON_TYPE, PATCH_TYPE, Operation
 from cmmd.web.api.streams import EVENT_STREAM
 
@@ -121,6 +121,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer_headers={"Location": "Where the device is."},
         errors=(*_TAKES, "already_enrolled", "registry_full", *_FROM_STORE),
     ),
+    *enrolment.OPERATIONS,
     Operation(
         name="get_device",
         method="GET",

@@ -51,6 +51,7 @@ STATUS: dict[str, int] = {
     "not_acceptable": 406,
     "not_allowed": 409,
     "already_enrolled": 409,
+    "under_way": 409,
     "registry_full": 409,
     "commands_disabled": 409,
     "raw_disabled": 409,

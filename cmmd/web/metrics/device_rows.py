@@ -59,7 +59,7 @@ class Rows:
 
     def row(self, device: Device) -> Row:
         """A device as it is now."""
-        record, alarms = self._fleet.live[device.hostid], self._fleet.alarms.open_alarms(device.hostid)
+        record, alarms = self._fleet.live.record(device), self._fleet.alarms.open_alarms(device.hostid)
         reader = self._reader(record)
         profile = record.profile
         return Row(
