@@ -122,6 +122,7 @@ class TokenTests(WebTestCase):
         client = self.world.begin("GET", "/api/v1/status", token="cmmd_wrong")
         client.transport.loseConnection()
         self.clock.advance(0)
+        self.world.world.write_batch()  # the security event
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_goes_leaves_his_place_to_another(self) -> None:

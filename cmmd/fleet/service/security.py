@@ -92,9 +92,7 @@ class SecurityLog:
             )
 
     def _write(self, event: Event) -> None:
-        details = event.details
-        log.info("security: {what} by {who} from {address} {device} {detail}", **details)
-        line = msgspec.json.encode({"at": event.at, **details})
+        line = msgspec.json.encode({"at": event.at, **event.details})
         if self._to_syslog:
             self._try(lambda: syslog.syslog(syslog.LOG_AUTHPRIV | syslog.LOG_NOTICE, "cmmd " + line.decode()))
         file = self._file
