@@ -277,7 +277,7 @@ class DeviceTests(DevicesTestCase):
 
 class AnswerTests(TestCase):
     def setUp(self) -> None:
-        self.world = World(max_devices=1000)
+        self.world = World(max_devices=1000, unknown_per_minute=1000)
         root = Resource()
         self.resource = resource_of(self.world, cast("Any", reactor))
         root.putChild(b"devices", self.resource)
