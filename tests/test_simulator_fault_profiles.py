@@ -94,6 +94,7 @@ class MannerTests(LinkTestCase):
         failures = [ExceptionResponse(unit, Function.WRITE_COIL, 4).to_hex() for unit in (0, 1)]
         self.order(live, f"{to_unit_1};nonsense;{TEST}")
         self.order(live, "")
+        run(self.clock, 1)  # a device leaves a pause between two messages of its own
         self.assertEqual(
             [params for _, _, params in self.said(live)], [f"{failures[1]},0;nonsense,0;{failures[0]},0", ",0"]
         )
