@@ -71,3 +71,18 @@ class LimitTests(SynchronousTestCase):
         for _ in range(30):
             self.log.failure("again", failure_of("x"))
         self.assertEqual(self.file.getvalue().count("Traceback"), 30)
+
+
+class DaemonsTests(SynchronousTestCase):
+    """Several daemons of one process limit the same log, and end in any order."""
+
+    def test_the_log_is_as_before(self) -> None:
+        for order in ((0, 1), (1, 0)):
+            publisher, clock = LogPublisher(), Clock()
+            seen: list[object] = []
+            publisher.addObserver(seen.append)
+            before = list(publisher._observers)
+            ends = [limit_tracebacks(publisher, clock) for _ in range(2)]
+            for place in order:
+                ends[place]()
+            self.assertEqual(publisher._observers, before)

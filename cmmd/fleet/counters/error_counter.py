@@ -67,9 +67,10 @@ class _Limited:
         self._by_place = LogLimit(clock)
         self._all = Allowance(clock.seconds(), BURST, REFILL_S)
         self._left_out = 0
+        self.limits = True
 
     def __call__(self, event: LogEvent) -> None:
-        if not is_bug(event):
+        if not (self.limits and is_bug(event)):
             self.observer(event)
         elif self._by_place.left_out(_place(event)) is None or not self._all.take(self._clock.seconds()):
             self._left_out += 1
@@ -88,21 +89,30 @@ def limit_tracebacks(publisher: LogPublisher, clock: IReactorTime) -> Callable[[
     :param publisher: the process's log, with its observers.
     :return: call it to undo that.
     """
-    observers = list(publisher._observers)  # twistd makes its observer by itself, without a reference to it
-    limited = [_Limited(one, clock) for one in observers]
-    _replace(publisher, observers, limited)
+    # twistd makes its observer by itself, without a reference to it
+    limited = [_Limited(one, clock) for one in list(publisher._observers)]
+    for one in limited:
+        _replace(publisher, one.observer, one)
 
     def undo() -> None:
-        _replace(publisher, limited, observers)
+        for one in limited:
+            one.limits = False
+            if one in publisher._observers:  # else a later daemon of this process limits this one
+                _replace(publisher, one, _unlimited(one))
 
     return undo
 
 
-def _replace(publisher: LogPublisher, old: list[Any], new: list[Any]) -> None:
-    for one in old:
-        publisher.removeObserver(one)
-    for one in new:
-        publisher.addObserver(one)
+def _replace(publisher: LogPublisher, old: Any, new: Any) -> None:
+    publisher.removeObserver(old)
+    publisher.addObserver(new)
+
+
+def _unlimited(observer: Any) -> Any:
+    """Return what is behind limits that have ended, in whatever order daemons of one process end."""
+    while isinstance(observer, _Limited) and not observer.limits:
+        observer = observer.observer
+    return observer
 
 
 def _place(event: LogEvent) -> tuple[object, ...]:
