@@ -80,7 +80,7 @@ class DaemonsTests(SynchronousTestCase):
         for order in ((0, 1), (1, 0)):
             publisher, clock = LogPublisher(), Clock()
             seen: list[object] = []
-            publisher.addObserver(seen.append)
+            publisher.addObserver(cast("Any", seen.append))
             before = list(publisher._observers)
             ends = [limit_tracebacks(publisher, clock) for _ in range(2)]
             for place in order:
