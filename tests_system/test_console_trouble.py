@@ -311,7 +311,7 @@ class SilentTests(ConsoleTestCase):
             page.click("dialog .primary")
             page.locator(".outcome .o-unknown", has_text="Outcome unknown: no answer").wait_for()
             said = page.inner_text(".outcome")
-            self.assertIn("Nobody knows whether it was done", said)
+            self.assertIn("It is unknown whether it was done", said)
             self.assertNotIn("fail", said.lower())
             page.locator("#panel-commands .tag.o-unknown").wait_for()
             self.assertUsable(visit, "outcome unknown")
