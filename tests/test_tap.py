@@ -80,7 +80,10 @@ class WiringTests(TestCase):
     def server(self, settings: Config, state: Path | None = None) -> tap.Server:
         if settings.web == Web():
             settings = replace(settings, web=Web(listen=[HERE]))
-        return tap.Server(settings, state or Path(self.mktemp()), cast("Any", reactor))
+        server = tap.Server(settings, state or Path(self.mktemp()), cast("Any", reactor))
+        # The threads of a store that a failed test has left would keep the test run from ending.
+        self.addCleanup(lambda: server.stopService() if server.running else None)
+        return server
 
     async def test_starts_and_stops(self) -> None:
         server = self.server(Config(server=LOCAL))
