@@ -40,6 +40,7 @@ class Suspect(Struct, frozen=True):
 class Baseline(Struct, frozen=True, gc=False):
     """The last words that were believed of each counter and each register of identity, packed, and when (ms).
 
+    :ivar at: when all counters that have words were last believed: one that is missing has gone on rising since.
     :ivar packed: nothing but 32 bits for each of them, in the order of Hypotheses.
     """
 
@@ -104,14 +105,16 @@ def judge_counters(
     rebased: list[tuple[int, int, int]] = []
     votes: list[tuple[int, int, int, str]] = []
     hidden: set[int] = set()
-    replaced = False
+    replaced = missing = False
     for place, (point, number) in enumerate(counters):
         high, low = known.register(point.address), known.register(point.address + 1)
         if high is None or low is None:
+            missing = missing or words[place] != _UNKNOWN
             continue
         raw = high << 16 | low
         readings = _readings(point, None if number is None else choices[number])
         if not any(one.believed((high, low)) is not None for one in readings):
+            missing = missing or words[place] != _UNKNOWN
             continue  # out of its range, or no data: no value, and no base either
         suspect = suspected[place]
         if words[place] == _UNKNOWN or _follows(readings, words[place], raw, since_ms):
@@ -124,6 +127,7 @@ def judge_counters(
         if suspect is not None:
             if suspect.count < NEW_BASE:
                 hidden.update(point.addresses)
+                missing = True
                 continue
             rebased.append((place, words[place], raw))
             suspected[place] = None
@@ -145,7 +149,7 @@ def judge_counters(
             words[place], suspected[place], replaced = now, None, True
     doubtful = [place for place, suspect in enumerate(suspected) if suspect is not None]
     return CounterFinding(
-        baseline=Baseline(at, Layout(f">{total}I").pack(*words)),
+        baseline=Baseline(before.at if missing and before is not None else at, Layout(f">{total}I").pack(*words)),
         suspects=tuple(suspected) if doubtful else None,
         hidden=frozenset(hidden) or None,
         rebased=tuple(rebased),
