@@ -1,6 +1,7 @@
 """How devices are read whose modules and firmware differ, through the whole server side."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
@@ -30,7 +31,7 @@ class EvidenceTestCase(SynchronousTestCase):
         self.world = World(interval_s=1.0)
         self.world.register()
 
-    def full(self, registers: dict[int, int], coils: frozenset[int] | set[int] = AT_REST, times: int = 1) -> None:
+    def full(self, registers: Mapping[int, int], coils: frozenset[int] | set[int] = AT_REST, times: int = 1) -> None:
         for _ in range(times):
             self.world.clock.advance(3)
             self.world.fleet.uploads.full(full_upload(registers, coils), HGM6120N_PLAN, historic=False)

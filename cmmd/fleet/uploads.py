@@ -106,7 +106,8 @@ class Uploads:
         :raises WrongTime: it says that it is from a time that it cannot be from; nothing of it is taken.
         """
         if historic or message.itime is not None:
-            return self._to_history(message, partial(self._telemetry.full, params=message.params, plan=plan))
+            take = partial(self._telemetry.full, params=message.params, plan=plan)
+            return self._to_history(message, take, trusted=trusted)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if trusted and not doubted:  # as nearly always
@@ -133,7 +134,8 @@ class Uploads:
         :param origin: gives the session that it came by.
         """
         if historic or message.itime is not None:
-            return self._to_history(message, partial(self._change_of_the_past, message=message, origin=origin))
+            take = partial(self._change_of_the_past, message=message, origin=origin)
+            return self._to_history(message, take, trusted=trusted)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if not trusted:
@@ -197,6 +199,7 @@ class Uploads:
         """A device has logged in: it may have another controller now, or another plan."""
         self._historic.pop(device.hostid, None)
         profiles = self._live.registered(device)
+        self._look_if_read_anew(self._live.made(device.hostid))
         if profiles is not None:
             before, after = profiles
             self._events.emit(Kind.PROFILE_CHANGED, device.hostid, before=before, after=after)
@@ -210,7 +213,8 @@ class Uploads:
 
     def byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """The byte order of a device's change uploads is decided, by its live or its history uploads, or open again."""
-        for record in (self._live.get(hostid), self._historic.get(hostid)):
+        live = self._live.get(hostid)
+        for record in (live, self._historic.get(hostid)):
             if record is not None and record.known.byte_order != byte_order:
                 if is_fixed(record.known.byte_order_state):
                     continue
@@ -218,6 +222,8 @@ class Uploads:
                     record.known.reopen()
                 else:
                     record.known.decide(byte_order, record.profile)
+                record.unsettled = record is live
+        self._look_if_read_anew(live)
 
     def watch_values(self, hook: Callable[[LiveRecord], None], waiting: Sized) -> None:
         """Subscribe to every upload with values that a live record has taken over. See :meth:`subscribe`.
@@ -331,6 +337,11 @@ class Uploads:
         if self._looking is None and not self._stopped:
             self._looking = self._clock.callLater(LOOK_AGAIN_S, self._finish)
 
+    def _look_if_read_anew(self, record: LiveRecord | None) -> None:
+        """Look for alarms soon where what is known means something else now: the next upload may be long in coming."""
+        if record is not None and record.unsettled and record.known.image:
+            self._look_again(record)
+
     def _finish(self) -> None:
         self._looking = None
         unfinished, self._unfinished = self._unfinished, {}
@@ -347,7 +358,7 @@ class Uploads:
     # --- history uploads ---------------------------------------------------------------------------------------------
 
     def _to_history(
-        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], UploadResult]
+        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], UploadResult], *, trusted: bool
     ) -> Deferred[None] | None:
         """Take an upload in that is about some time in the past; where it does not say which, it is kept as of now."""
         hostid = message.hostid
@@ -362,7 +373,14 @@ class Uploads:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
         record.profile = self._live[hostid].profile
+        doubted = record.doubted
+        if not trusted:
+            record.doubt()
         taken = take(record)
+        if taken not in _WITH_VALUES:
+            record.doubted = doubted
+        elif trusted and doubted and isinstance(message, ReqData):
+            record.believe_again()
         if taken is UploadResult.NOTHING or taken is UploadResult.EMPTY:
             return None
         if taken is UploadResult.INPUTS:

@@ -50,10 +50,12 @@ class Judge:
 
     :param known: what is known of the device's controller.
     :param profile: says what is plausible; :param watch: what matters.
+    :param trusted: whether the upload is evidence: a stranger's decides nothing.
     """
 
-    def __init__(self, known: RegisterState, profile: Profile, watch: StateDetector) -> None:
+    def __init__(self, known: RegisterState, profile: Profile, watch: StateDetector, *, trusted: bool) -> None:
         self._known = known
+        self._trusted = trusted
         self._profile = profile
         self._watch = watch
         self._items: list[tuple[Function, int, bytes]] = []
@@ -104,7 +106,8 @@ class Judge:
         spoken_for = self._spoken_for()
         contradicts = before is not None and spoken_for == OTHER_ORDER[before]
         concerns, no_room = self._merge(certain=before is not None and not contradicts)
-        state = weigh(known.byte_order_state, None if spoken_for is None else ORDERS.index(spoken_for))
+        vote = ORDERS.index(spoken_for) if spoken_for is not None and self._trusted else None
+        state = weigh(known.byte_order_state, vote)
         choice = decided_choice(state)
         known.byte_order_state = state
         if before is None and choice is not None:

@@ -193,6 +193,7 @@ class LiveRecord:
             if known.byte_order is not None:
                 known.reopen()
             known.decide(byte_order, self.profile)
+            self.unsettled = True
         known.byte_order_state = RegisterState(known.byte_order, fixed=fixed).byte_order_state
 
     def restore(self, last: LastUpload) -> None:
@@ -365,8 +366,10 @@ class Live(Mapping[str, LiveRecord]):
             record.forget(was_locked=record.remote_locked)
             record.doubted, record.unsettled = False, True
         if profile.root is record.profile.root:
+            settled = record.profile
             record.profile = profile  # other commands may be offered; what the registers mean is as it was
             record.read_by_settings()
+            record.unsettled = record.unsettled or record.profile is not settled
             return None
         was_locked = record.remote_locked
         before, record.profile, record.watch = record.profile.name, profile, self._watches[profile.name]

@@ -204,7 +204,7 @@ class Telemetry:
         if not changes:
             return UploadResult.INPUTS if inputs_changed else UploadResult.EMPTY
         judged = not is_fixed(record.known.byte_order_state)
-        judge = Judge(record.known, record.profile, record.watch) if judged else None
+        judge = Judge(record.known, record.profile, record.watch, trusted=not record.doubted) if judged else None
         accepted, concerns = self._merge_changes(record, changes, judge)
         if judge is not None:
             finding = judge.finish()
