@@ -1,9 +1,12 @@
 """What a client's certificate is good for at the control port, and that it is good no more once it is revoked."""
 
+from collections.abc import Sequence
+
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import errors
@@ -117,6 +120,45 @@ class RevokedTests(tls.TLSTestCase):
             self.assertRaises(TLSFilesError, ServerTLS, self.server, revoked=file)
         self.assertRaises(TLSFilesError, ServerTLS, self.server, revoked=self.folder / "none")
 
+    def test_fingerprints_as_openssl_writes_them(self) -> None:
+        file = self.folder / "revoked"
+        certificate = x509.load_pem_x509_certificate(self.operator.certificate.read_bytes())
+        digits = certificate.fingerprint(SHA256()).hex(":")
+        for line in (
+            f"sha256 Fingerprint={digits.upper()}\n",
+            f"SHA256 Fingerprint={digits.upper()}\r\n",
+            f"\ufeffSHA-256 fingerprint = {digits}  # alice left\n",
+            digits.replace(":", ""),
+        ):
+            file.write_text(line, encoding="utf-8")
+            self.assertFalse(ServerTLS(self.server, revoked=file).counts(certificate), line)
+
+    def test_a_bad_line_is_told_once_and_the_good_ones_count(self) -> None:
+        file = self.folder / "revoked"
+        operator, bob = (
+            x509.load_pem_x509_certificate(files.certificate.read_bytes())
+            for files in (self.operator, self.ours.issue("bob"))
+        )
+        file.write_bytes(b"SHA1 Fingerprint=12:34\n" + _fingerprint(self.operator))
+        with capturedLogs() as logged:
+            server = ServerTLS(self.server, revoked=file)
+            self.assertEqual((server.counts(operator), server.counts(bob)), (False, True))
+        self.assertEqual(_told(logged), 1)
+        file.write_text(f"half a fi\nsha256 Fingerprint={bob.fingerprint(SHA256()).hex(':')}\n")
+        with capturedLogs() as logged:
+            for _ in range(3):
+                self.assertEqual((server.counts(operator), server.counts(bob)), (False, False))
+        self.assertEqual(_told(logged), 1)
+        file.write_text("# none\n")
+        with capturedLogs() as logged:
+            self.assertEqual((server.counts(operator), server.counts(bob)), (True, True))
+        self.assertEqual(_told(logged), 0)
+
+    def test_half_a_crl_is_no_start(self) -> None:
+        file = self.folder / "revoked"
+        file.write_bytes(_fingerprint(self.operator) + self.ours.revoke(self.operator)[:-30])
+        self.assertRaises(TLSFilesError, ServerTLS, self.server, revoked=file)
+
     def test_what_was_revoked_stays_so_where_the_file_is_broken(self) -> None:
         file = self.folder / "revoked"
         file.write_bytes(self.ours.revoke(self.operator))
@@ -131,6 +173,10 @@ class RevokedTests(tls.TLSTestCase):
         self.assertIn("chmod", str(error))
         self.server.key.chmod(0o640)
         ServerTLS(self.server)
+
+
+def _told(logged: Sequence[LogEvent]) -> int:
+    return sum("neither a SHA-256 fingerprint" in str(formatEvent(event)) for event in logged)
 
 
 def _fingerprint(files: TLSFiles) -> bytes:

@@ -105,6 +105,17 @@ class RuleTests(EnrolmentTestCase):
         self.successResultOf(self.login("OTHER", "10.8.3.3"))
         self.assertEqual(self.refused("OTHER2"), "waits for approval")
 
+    def test_a_pattern_has_the_budget_of_an_address(self) -> None:
+        """Hostids that fit are easily made up; those of a network and of this machine are not counted."""
+        logins = [self.login(f"34393336{number}", SQUATTER) for number in range(30)]
+        self.assertEqual(len(self.world.registry), 20)
+        self.world.clock.advance(1)
+        for login in logins[20:]:
+            self.failureResultOf(login, LoginRefused)
+        for address in ("10.8.3.3", "127.0.0.1"):
+            for number in range(30):
+                self.successResultOf(self.login(f"34393336-{address[:2]}-{number}", address))
+
     def test_wrong_rules(self) -> None:
         for wrong in ("", "10.8.0.1/16", "x/y"):
             with self.assertRaises(BadNetwork):

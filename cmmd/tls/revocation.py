@@ -14,14 +14,19 @@ __all__ = ["Revoked"]
 log = Logger()
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+# Alone, or as ``openssl x509 -fingerprint -sha256`` writes it: ``sha256 Fingerprint=23:7F:...``.
+_FINGERPRINT = re.compile(r"(?:sha-?256(?:\s+fingerprint)?[\s=]*)?([0-9a-f]{64})")
+
+
+class _BadLines(TLSFilesError):
+    """Some lines are no fingerprints; the others count."""
 
 
 class Revoked:
     """Revoked certificates, read from a file: CRLs in PEM, or SHA-256 fingerprints, one a line, ``#`` for comments.
 
     :param path: the file. :param authorities: the certificates of the CA, which have to have signed a CRL.
-    :raises TLSFilesError: the file cannot be read, or is neither.
+    :raises TLSFilesError: the file cannot be read, nothing in it can, or a CRL of it cannot.
     """
 
     def __init__(self, path: Path, authorities: list[x509.Certificate]) -> None:
@@ -30,10 +35,18 @@ class Revoked:
         self._seen: tuple[int, ...] = ()
         self._serials: frozenset[tuple[bytes, int]] = frozenset()
         self._fingerprints: frozenset[str] = frozenset()
-        self._read()
+        try:
+            self._read()
+        except _BadLines as error:
+            if not self._serials and not self._fingerprints:
+                raise
+            log.error("{error}; what else is there counts", error=error)
 
     def has(self, certificate: x509.Certificate) -> bool:
-        """Tell whether a certificate is revoked. What the file said before counts while it cannot be read."""
+        """Tell whether a certificate is revoked. What the file said before counts, too, while any of it cannot be read.
+
+        What cannot be read is logged once for each change of the file.
+        """
         try:
             self._read()
         except TLSFilesError as error:
@@ -51,16 +64,26 @@ class Revoked:
         except OSError as error:
             self._seen = ()
             raise TLSFilesError(f"{self._path}: {error.strerror}") from None
+        self._seen = seen
+        errors: list[TLSFilesError] = []
         serials: set[tuple[bytes, int]] = set()
         for pem in _CRL.findall(text):
-            serials |= self._serials_of(pem)
-        fingerprints: set[str] = set()
-        for line in _CRL.sub(b"", text).decode("utf-8", "replace").splitlines():
-            said = line.partition("#")[0].strip().replace(":", "").lower()
-            if said and not _FINGERPRINT.fullmatch(said):
-                raise TLSFilesError(f"{self._path}: {said[:20]!r} is neither a SHA-256 fingerprint nor part of a CRL")
-            fingerprints |= {said} - {""}
-        self._seen, self._serials, self._fingerprints = seen, frozenset(serials), frozenset(fingerprints)
+            try:
+                serials |= self._serials_of(pem)
+            except TLSFilesError as error:
+                errors.append(error)
+        fingerprints, bad = _fingerprints(_CRL.sub(b"", text).decode("utf-8-sig", "replace"))
+        if any("-----" in line for line in bad):  # half a CRL: there is no telling which certificates are missing
+            errors.append(TLSFilesError(f"{self._path}: part of a CRL in PEM"))
+        if bad:
+            text_of = f"{bad[0][:20]!r} is neither a SHA-256 fingerprint nor part of a CRL"
+            errors.append(_BadLines(f"{self._path}: {text_of}; lines like that: {len(bad)}"))
+        if errors:  # what cannot be read may be what was there before
+            serials |= self._serials
+            fingerprints |= self._fingerprints
+        self._serials, self._fingerprints = frozenset(serials), frozenset(fingerprints)
+        if errors:
+            raise errors[0]
 
     def _serials_of(self, pem: bytes) -> set[tuple[bytes, int]]:
         try:
@@ -74,3 +97,20 @@ class Revoked:
         if not signed:
             raise TLSFilesError(f"{self._path}: a CRL that none of the CA's certificates has signed")
         return {(revocations.issuer.public_bytes(), one.serial_number) for one in revocations}
+
+
+def _fingerprints(text: str) -> tuple[set[str], list[str]]:
+    """Read fingerprints, one a line.
+
+    :return: them in lower-case hex, and the lines that are none.
+    """
+    good: set[str] = set()
+    bad: list[str] = []
+    for line in text.splitlines():
+        said = line.partition("#")[0].strip()
+        found = _FINGERPRINT.fullmatch(said.replace(":", "").lower())
+        if found is not None:
+            good.add(found[1])
+        elif said:
+            bad.append(said)
+    return good, bad

@@ -81,7 +81,8 @@ class DeviceRecords:
                 await before()
                 await self._store.remove_device(device)
             except BaseException:
-                self._devices[hostid] = device
+                restored = {**self._devices, hostid: device}
+                self._devices = dict(sorted(restored.items(), key=lambda item: item[1].number))
                 raise
             finally:
                 self._registering -= 1

@@ -42,9 +42,13 @@ class AcceptRules:
         if not all(self._patterns):
             raise BadNetwork("an empty text is neither a pattern nor a network")
 
-    def accept(self, hostid: str, address: str) -> bool:
-        """Tell whether a device is let in at once."""
-        return any(fnmatchcase(hostid, pattern) for pattern in self._patterns) or address in self._networks
+    def of_name(self, hostid: str) -> bool:
+        """Tell whether a device is let in at once by its hostid, which anyone can claim."""
+        return any(fnmatchcase(hostid, pattern) for pattern in self._patterns)
+
+    def of_network(self, address: str) -> bool:
+        """Tell whether a device is let in at once by where it is."""
+        return address in self._networks
 
 
 class Enrolment:
@@ -98,11 +102,22 @@ class Enrolment:
                 await self._check.refuse_stranger(hostid, address, since, Throttled())
         elif self.policy == "known":
             await self._check.refuse_stranger(hostid, address, since, _refused("enrolment is closed"))
-        elif not self._accept.accept(hostid, address):
-            if self._strangers.spend(address):
+        elif not self._accept.of_network(address):
+            named = self._accept.of_name(hostid)
+            if named and is_own_host(address):
+                return
+            # Hostids are easily made up that a pattern fits: the budget counts for them, too.
+            if not self._strangers.spend(address):
+                await self._check.refuse_stranger(hostid, address, since, Throttled())
+            if not named:
                 await self._wait(params, address, wanted)
                 raise _refused("waits for approval")
-            await self._check.refuse_stranger(hostid, address, since, Throttled())
+
+    def lets_in(self, hostid: str, address: str) -> bool:
+        """Tell whether the policy, as it is now, lets an unknown device in at once; no budget is spent."""
+        if self.policy == "approve":
+            return self._accept.of_network(address) or self._accept.of_name(hostid)
+        return self.policy == "open"
 
     async def _wait(self, params: LoginParams, address: str, wanted: Callable[[], bool]) -> None:
         waiting = self.candidates.get(params.hostid)

@@ -159,22 +159,28 @@ class Registry(DeviceRecords):
         self._registering += is_new
         try:
             hashed = await self._passwords.hash(params.password, address, wanted)
-            enrolled = self._devices.get(params.hostid)  # as it is by now
+            # What the owner has decided meanwhile counts: a password, a registration, a policy, a device forgotten.
+            now = self._still_first(params.hostid, enrolled)
             if enrolled is None:
-                blank = Device(hostid=params.hostid, hostname="", password_hash=hashed, moduletype="", registered_at=0)
-                device = replace(self._said(blank, params, address), registered_at=self._now_ms())
+                if not self.enrolment.lets_in(params.hostid, address):
+                    raise LoginImpossible("the policy was changed just now")
+                said = self._said(replace(now, password_hash=hashed), params, address)
+                device = replace(said, registered_at=self._now_ms())
                 device = await self._store.add_device(device)
+                self._put(device)
+                self._passwords.remember(device.hostid, params.password, hashed)
             else:
                 async with self._writing.take(params.hostid):
-                    enrolled = replace(self._devices[params.hostid], password_hash=hashed)
-                    device = self._said(enrolled, params, address)
+                    now = self._still_first(params.hostid, enrolled)
+                    device = self._said(replace(now, password_hash=hashed), params, address)
                     await self._store.write([device])
                     self._put(device)
-            if device.hostid not in self._devices:
-                self._put(device)
+                    self._passwords.remember(device.hostid, params.password, hashed)
+                # A change that waited for this one may have ended by now.
+                if self._known(params.hostid).password_hash != hashed:
+                    raise LoginImpossible("its password was reset just now")
         finally:
             self._registering -= is_new
-        self._passwords.remember(device.hostid, params.password, hashed)
         log.info(
             "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
             device=device,
@@ -189,6 +195,21 @@ class Registry(DeviceRecords):
             address=address,
         )
         return device
+
+    def _still_first(self, hostid: str, before: Device | None) -> Device:
+        """Give the record of a device as it is now, where a first login may still set its password.
+
+        :param before: its record when the login came; None: there was none, and a blank one is given.
+        """
+        now = self._devices.get(hostid)
+        if now is None and before is None:
+            return Device(hostid=hostid, hostname="", password_hash=None, moduletype="", registered_at=0)
+        if now is None or before is None or now.number != before.number:
+            raise LoginImpossible("it was enrolled or forgotten just now")
+        if now.password_hash is not None:
+            raise LoginImpossible("its password was set just now")
+        _refuse_disabled(now)
+        return now
 
     async def _later_login(self, params: LoginParams, address: str) -> Device:
         """Keep what a device says whose password is right."""
