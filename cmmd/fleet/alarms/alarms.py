@@ -38,6 +38,7 @@ PROFILE_CHANGED = "profile changed"
 AlarmSeverity = Literal["alarm", "warning", "shutdown"]
 
 _ALARMING: dict[Severity, AlarmSeverity] = {"alarm": "alarm", "warning": "warning", "shutdown": "shutdown"}
+_SEVERITIES: tuple[AlarmSeverity, ...] = ("warning", "alarm", "shutdown")  # the worst last
 _INPUTS = {one.name: one for one in INPUTS}
 CONTROLLER_SILENT = Signal(
     name="controller_silent", title="Nothing readable comes from the controller", address=0, severity="warning"
@@ -188,6 +189,10 @@ class Alarms:
             before = self._open[number]
             severity = _ALARMING[signal.severity]
             alarm = replace(before, signal=signal.name, title=signal.title, severity=severity)
+            if _SEVERITIES.index(severity) > _SEVERITIES.index(
+                before.severity
+            ):  # it was the lesser one that was acknowledged
+                alarm = replace(alarm, acknowledged_at=None, acknowledged_by=None)
             self._open[number] = alarm
             self._counts[before.severity] -= 1
             self._counts[alarm.severity] += 1
