@@ -1,9 +1,15 @@
 """Evidence in doubt: from strangers, after gaps, and where something is decided while no upload comes."""
 
+from unittest import mock
+
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+
 from cmmd.fleet.events import Kind
 from cmmd.fleet.uploads import LOOK_AGAIN_S
+from cmmd.store.records import Query
 from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
-from tests.test_evidence import EvidenceTestCase
+from tests.test_evidence import TENTHS, EvidenceTestCase
 from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, full_upload
 from tests.world import HOSTID
 
@@ -119,3 +125,74 @@ class GapTests(DoubtTestCase):
         self.full({**before, 43: 105})
         self.assertEqual(self.point("run_time_hours"), (105, "good"))
         self.assertNotIn(Kind.COUNTER_REBASED, self.told())
+
+    def test_of_a_history_upload(self) -> None:
+        self.full({**STANDBY, **COUNTERS}, times=3)
+        for ago_s, starts in ((900, 50), (600, 9000), (300, 51)):
+            upload = full_upload({**STANDBY, **COUNTERS, 47: starts})
+            at = int((self.world.clock.seconds() - ago_s) * 1000)
+            self.world.fleet.uploads.full(replace(upload, itime=at), HGM6120N_PLAN, historic=False)
+            self.world.write_batch()
+        query = Query(hostid=HOSTID, limit=3)
+        page = self.successResultOf(Deferred.fromCoroutine(self.world.fleet.history.page(query)))
+        self.assertEqual([one.points["starts"] for one in page.readings], [50, None, 51])
+
+
+class SettingTests(DoubtTestCase):
+    def test_a_byte_order_that_is_set_no_more(self) -> None:
+        self.full(STANDBY)
+        self.volts("big")
+        self.set(read_as="byte_order=little")
+        self.assertEqual(self.choice("byte_order"), "little")
+        self.set(read_as=None)
+        self.assertEqual(self.choice("byte_order"), "big", "what was found out counts again")
+        self.full(STANDBY)
+        self.change({30: 272}, "big")
+        self.assertEqual(self.point("time_to_maintenance_hours"), (272, "good"))
+
+    def test_one_that_was_never_found_out(self) -> None:
+        self.set(read_as="byte_order=little")
+        self.full(STANDBY)
+        self.set(read_as=None)
+        self.assertIsNone(self.choice("byte_order"))
+        self.change({30: 272}, "big")
+        self.assertEqual(self.point("time_to_maintenance_hours")[0], None)
+
+    def test_a_login_while_another_controller_is_suspected(self) -> None:
+        good = {**TENTHS, **COUNTERS}
+        self.full(good, times=6)
+        self.full({**good, 43: 77, 47: 11, 49: 9, 14: 999})
+        self.assertEqual(self.point("current_l1"), (None, "undecided"))
+        device = self.world.registry.device(HOSTID)
+        assert device is not None
+        self.world.fleet.uploads.registered(device)
+        self.assertEqual(self.point("current_l1"), (None, "undecided"))
+
+    def test_an_identity_without_data_is_no_other_controller(self) -> None:
+        before = {**STANDBY, **COUNTERS}
+        self.full(before, times=4)
+        self.told()
+        self.full({**before, 50: 32766, 51: 32766}, times=6)
+        self.full(before, times=6)
+        self.assertNotIn(Kind.CONTROLLER_REPLACED, self.told())
+        self.full({**before, 50: 16}, times=6)
+        self.assertIn(Kind.CONTROLLER_REPLACED, self.told())
+
+    def test_states_are_not_remembered_without_end(self) -> None:
+        evidence = self.world.fleet._evidence
+        with mock.patch("cmmd.fleet.telemetry.evidence.MOST_SHARED", 2):
+            for _ in range(4):
+                self.full(TENTHS)
+                self.assertLessEqual(len(evidence._shared), 2)
+        self.assertEqual(self.choice("scale"), "tenths")
+
+
+class RenamedTests(DoubtTestCase):
+    def test_what_is_worse_now_is_not_acknowledged(self) -> None:
+        coils = AT_REST | {54}
+        self.full(STANDBY, coils | {55}, times=5)
+        number = next(number for number, name, _ in self.alarms() if name == "generator_breaker_failure_warning")
+        self.world.fleet.alarms.acknowledge(number, "Ann")
+        self.full(STANDBY, coils | {62}, times=9)
+        alarm = next(one for one in self.world.fleet.alarms.open_alarms(HOSTID) if one.number == number)
+        self.assertEqual((alarm.severity, alarm.acknowledged_at, alarm.acknowledged_by), ("shutdown", None, None))

@@ -372,7 +372,7 @@ class Uploads:
             if len(self._historic) > MOST_HISTORIC:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
-        record.profile = self._live[hostid].profile
+        record.profile, record.states = self._live[hostid].profile, self._live[hostid].states
         doubted = record.doubted
         if not trusted:
             record.doubt()
@@ -389,6 +389,7 @@ class Uploads:
             record.upload += 1
             record.at = at
             record.owed = "historic"
+            self._evidence.hide_jumps(record)
             durable = self._history.take(record, changed=False)
         assert durable is not None, "what is owed is due"
         return durable.addCallback(lambda _: deferLater(self._clock, HISTORIC_GAP_S))

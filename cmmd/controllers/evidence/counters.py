@@ -10,10 +10,10 @@ from struct import Struct as Layout
 from msgspec import Struct
 
 from cmmd.controllers.evidence.hypotheses import Hypotheses, Known
-from cmmd.controllers.evidence.weighing import DECISIVE
-from cmmd.controllers.points import COUNTER_READINGS, Point
+from cmmd.controllers.evidence.weighing import DECISIVE, settled_choice
+from cmmd.controllers.points import COUNTER_READINGS, NO_DATA, Point
 
-__all__ = ["NEW_BASE", "Baseline", "CounterFinding", "Suspect", "judge_counters"]
+__all__ = ["NEW_BASE", "Baseline", "CounterFinding", "Suspect", "judge_counters", "settled_choices"]
 
 NEW_BASE = 5
 """Uploads in a row that must agree on a value which does not follow from the one before."""
@@ -136,10 +136,10 @@ def judge_counters(
         words[place] = raw
     for place, address in enumerate(identity, len(counters)):
         now = known.register(address)
-        if now is None:
+        if now is None or now in NO_DATA:
             continue
         suspect = suspected[place]
-        if now == words[place] or words[place] == _UNKNOWN:
+        if now == words[place] or words[place] == _UNKNOWN or words[place] in NO_DATA:
             words[place], suspected[place] = now, None
         elif suspect is None or suspect.raw != now:
             suspected[place] = Suspect(now, at, 1)
@@ -147,16 +147,31 @@ def judge_counters(
             suspected[place] = Suspect(now, suspect.at, suspect.count + 1)
         else:
             words[place], suspected[place], replaced = now, None, True
-    doubtful = [place for place, suspect in enumerate(suspected) if suspect is not None]
     return CounterFinding(
         baseline=Baseline(before.at if missing and before is not None else at, Layout(f">{total}I").pack(*words)),
-        suspects=tuple(suspected) if doubtful else None,
+        suspects=tuple(suspected) if any(suspected) else None,
         hidden=frozenset(hidden) or None,
         rebased=tuple(rebased),
-        other_controller=len(doubtful) > 1 or any(place >= len(counters) for place in doubtful),
+        other_controller=_other_controller(hypotheses, suspected),
         replaced=replaced or len(rebased) > 1,
         votes=tuple(votes),
     )
+
+
+def settled_choices(
+    hypotheses: Hypotheses, states: Sequence[int], suspects: Sequence[Suspect | None] | None
+) -> tuple[int | None, ...]:
+    """Give the choices by which a device is read: what is decided, and no variant while it may be another controller.
+
+    :param states: of its hypotheses. :param suspects: its counters and registers of identity that are not believed.
+    """
+    variants = len(hypotheses.variants) if _other_controller(hypotheses, suspects or ()) else 0
+    return (None,) * variants + tuple(map(settled_choice, states[variants:]))
+
+
+def _other_controller(hypotheses: Hypotheses, suspects: Sequence[Suspect | None]) -> bool:
+    doubtful = [place for place, suspect in enumerate(suspects) if suspect is not None]
+    return len(doubtful) > 1 or any(place >= len(hypotheses.counters) for place in doubtful)
 
 
 def _readings(point: Point, choice: int | None) -> tuple[Point, ...]:

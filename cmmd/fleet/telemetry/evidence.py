@@ -9,13 +9,12 @@ from itertools import chain
 
 from twisted.logger import Logger
 
-from cmmd.controllers.evidence.counters import Baseline, CounterFinding, judge_counters
+from cmmd.controllers.evidence.counters import Baseline, CounterFinding, judge_counters, settled_choices
 from cmmd.controllers.evidence.memory import Remembered
 from cmmd.controllers.evidence.weighing import (
     decided_choice,
     opened,
     reopenings,
-    settled_choice,
     weigh,
     weighing,
 )
@@ -31,6 +30,9 @@ log = Logger()
 
 FEW_VALUES = 4
 """Fewer values than this, of those that have a plausible range, do not tell a wrong controller model."""
+
+MOST_SHARED = 4096
+"""Tuples of states that are remembered as shared; beyond that they are forgotten, and devices share new ones."""
 
 Remember = Callable[[str, str, Remembered], None]
 """Keeps how a hypothesis of a device is decided now, given its hostid and the name of the hypothesis."""
@@ -65,18 +67,8 @@ class Evidence:
         hypotheses = record.profile.hypotheses
         if record.doubted or record.at is None or not record.watch.register_masks:
             return False
-        record.known.hidden = None  # a counter that is hidden is looked at, too
         before = record.states
-        counters = judge_counters(
-            hypotheses,
-            [decided_choice(state) for state in before],
-            record.known,
-            record.at,
-            Baseline.from_bytes(record.baseline),
-            record.suspects,
-        )
-        record.known.hidden = counters.hidden
-        record.baseline, record.suspects = counters.baseline.to_bytes(), counters.suspects
+        counters = _judge_counters(record, record.at)
         because = [""] * len(before)
         states = list(before)
         self._of_counters(record, states, because, counters)
@@ -91,6 +83,8 @@ class Evidence:
             armed = tuple(
                 place for place, vote in enumerate(now) if vote is not None and decided_choice(states[place]) is None
             )
+        if len(self._shared) >= MOST_SHARED:
+            self._shared.clear()
         record.states = self._shared.setdefault(tuple(states), tuple(states))
         if counters.suspects is not None:
             record.weighing = True
@@ -98,12 +92,17 @@ class Evidence:
             weighed = tuple(place for place, state in enumerate(states) if place in armed or weighing(state))
             record.weighing = hypotheses.awaited(weighed, record.known) if weighed else False
         changes = self._tell(record, before, because)
-        read_anew = self._read_by(record, other_controller=counters.other_controller)
+        read_anew = self._read_by(record)
         if None in changes or counters.replaced:
             self._reopened(record.hostid)
         if any(changes):
             self._decided(record.hostid)
         return read_anew
+
+    def hide_jumps(self, record: LiveRecord) -> None:
+        """Have counters hidden that do not follow from the history upload before: nothing else of it is evidence."""
+        if not record.doubted and record.at is not None:
+            _judge_counters(record, record.at)
 
     def tell(self, hostid: str, hypothesis: str, choice: str | None, before: str, because: str, state: int) -> None:
         """Tell how a hypothesis is decided. The first decision is as it should be: only the log has that.
@@ -159,18 +158,30 @@ class Evidence:
             )
         return changes
 
-    def _read_by(self, record: LiveRecord, *, other_controller: bool) -> bool:
+    def _read_by(self, record: LiveRecord) -> bool:
         """Read the record by what is decided and not contradicted."""
-        variants = len(record.profile.hypotheses.variants)
-        choices = tuple(
-            None if other_controller and place < variants else settled_choice(state)
-            for place, state in enumerate(record.states)
-        )
-        profile = record.profile.settled(choices)
+        profile = record.profile
+        profile = profile.settled(settled_choices(profile.hypotheses, record.states, record.suspects))
         if profile is record.profile:
             return False
         record.profile = profile
         return True
+
+
+def _judge_counters(record: LiveRecord, at: int) -> CounterFinding:
+    """Look at the counters of the upload that a record has just taken over; what is not believed is hidden."""
+    record.known.hidden = None  # a counter that is hidden is looked at, too
+    counters = judge_counters(
+        record.profile.hypotheses,
+        [decided_choice(state) for state in record.states],
+        record.known,
+        at,
+        Baseline.from_bytes(record.baseline),
+        record.suspects,
+    )
+    record.known.hidden = counters.hidden
+    record.baseline, record.suspects = counters.baseline.to_bytes(), counters.suspects
+    return counters
 
 
 def mostly_implausible(record: LiveRecord) -> bool:

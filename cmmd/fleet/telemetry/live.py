@@ -6,7 +6,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
-from cmmd.controllers.evidence.counters import Suspect, judge_counters
+from cmmd.controllers.evidence.counters import Suspect, judge_counters, settled_choices
 from cmmd.controllers.evidence.memory import byte_order_of as overridden_byte_order
 from cmmd.controllers.evidence.memory import states_of
 from cmmd.controllers.evidence.weighing import decided_choice, is_fixed, settled_choice
@@ -183,16 +183,17 @@ class LiveRecord:
         """Read the device by what is decided; what an administrator has set goes before all evidence."""
         device, known = self.device, self.known
         self.weighing = True  # what an administrator no longer says, the next uploads say
-        hypotheses = self.profile.hypotheses.all
-        self.states = states_of(hypotheses, device.evidence, device.read_as, self.states)
-        self.profile = self.profile.settled(tuple(map(settled_choice, self.states)))
+        hypotheses = self.profile.hypotheses
+        self.states = states_of(hypotheses.all, device.evidence, device.read_as, self.states)
+        self.profile = self.profile.settled(settled_choices(hypotheses, self.states, self.suspects))
         byte_order, fixed = byte_order_of(device, self.profile)
         if fixed == is_fixed(known.byte_order_state) and (not fixed or byte_order == known.byte_order):
             return
-        if fixed and byte_order != known.byte_order and byte_order is not None:
+        if byte_order != known.byte_order:
             if known.byte_order is not None:
                 known.reopen()
-            known.decide(byte_order, self.profile)
+            if byte_order is not None:
+                known.decide(byte_order, self.profile)
             self.unsettled = True
         known.byte_order_state = RegisterState(known.byte_order, fixed=fixed).byte_order_state
 
