@@ -10,7 +10,7 @@ from typing import Any
 
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["acknowledges", "echoes", "put_right"]
+__all__ = ["acknowledges", "begins_with_a_frame", "echoes", "put_right"]
 
 _BLANKS = " \t\r\n\v\f\0\xa0\u3000\ufeff"
 _ASKED = ("LongCon", "HB", "reqdata", "reqdatachange", "timing")
@@ -65,12 +65,15 @@ def echoes(said: dict[str, Any]) -> bool:
 def acknowledges(said: dict[str, Any]) -> bool:
     """Tell whether a message with the method of an order only acknowledges, given what :func:`put_right` has made.
 
-    An order has frames, or a port or speed. Its frames stand alone: with ``,1`` behind them they are the device's own
-    answer, sent back. And a return code that is not OK says that something has failed, which is no order either.
+    An order has frames, or a port or speed, and neither ``params`` nor ``hostid``: those are of the device's own
+    answer, sent back or merged into what was ordered. Its frames stand alone: with ``,1`` behind them they are the
+    device's own answer, too. And a return code that is not OK says that something has failed, which is no order either.
     """
     method = said.get("method")
     if method not in ("writeConfig", "reset"):
         return False
+    if "params" in said or "hostid" in said:
+        return True
     if said.get("retcode", Retcode.OK) != Retcode.OK:
         return True
     if method == "reset":
@@ -78,8 +81,13 @@ def acknowledges(said: dict[str, Any]) -> bool:
     result = said.get("result", "")
     if "," in result:
         return True
-    orders = _FRAMES.match(result) is not None or any(said.get(key, "") != "" for key in ("moduleport", "modulebaud"))
+    orders = begins_with_a_frame(result) or any(said.get(key, "") != "" for key in ("moduleport", "modulebaud"))
     return not orders and ("datatype" not in said or "message" in said or "retcode" in said)
+
+
+def begins_with_a_frame(result: str) -> bool:
+    """Tell whether the ``result`` of an order begins with what could be a Modbus frame in hex."""
+    return _FRAMES.match(result) is not None
 
 
 def _login_result(found: dict[str, Any]) -> dict[str, Any]:

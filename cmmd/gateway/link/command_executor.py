@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.gateway.allowed_writes import STOP_WAITS_S
+from cmmd.gateway.link.acknowledgements import Acknowledgements, Kind
 from cmmd.gateway.link.connection import Command, LinkError
 from cmmd.gateway.link.orders import Answers, LinkCounters, OrderAnswer, Step
 from cmmd.gateway.link.source import OutcomeUnknown, Source
@@ -24,9 +25,6 @@ __all__ = ["ORDER_PATIENCE_S", "WAITING_COMMANDS", "CommandExecutor", "Say"]
 
 WAITING_COMMANDS = 16
 """Orders that can wait for the one under way; more of them are refused at once."""
-
-MOST_TAKEN = 32
-"""Orders that are remembered, to tell an order from its acknowledgement."""
 
 ORDER_PATIENCE_S = 10.0
 """How long an order waits for those before it, in seconds from when it came. Its sender does not expect it for ever:
@@ -45,6 +43,8 @@ class _Order:
     :ivar came_at: seconds of the clock.
     :ivar stops_before: stops that had come before the order.
     :ivar at_once: the order waits for nothing any more.
+    :ivar unanswered: it is carried out, but not answered.
+    :ivar done: all its frames are known to have been carried out.
     """
 
     command: Command
@@ -54,6 +54,8 @@ class _Order:
     came_at: float
     stops_before: int
     at_once: bool = False
+    unanswered: bool = False
+    done: bool = False
 
 
 class CommandExecutor:
@@ -70,6 +72,7 @@ class CommandExecutor:
     :param answers: how answers go out.
     :param begin: does something beside everything else, until the session ends; after its end, nothing.
     :param begin_stop: carries a stop out beside everything else; the end of the session does not end that.
+    :param acknowledgements: tells what only acknowledges from what is an order.
     :param restart: ends the session after a reset.
     :param over: whether the session has ended: only stops are begun then, however a source takes being cancelled.
     """
@@ -83,6 +86,7 @@ class CommandExecutor:
         clock: IReactorTime,
         counters: LinkCounters,
         log: Logger,
+        acknowledgements: Acknowledgements,
         begin: Callable[[Coroutine[Any, Any, None]], None],
         begin_stop: Callable[[Coroutine[Any, Any, None]], None],
         restart: Callable[[], None],
@@ -94,6 +98,7 @@ class CommandExecutor:
         self._clock = clock
         self._counters = counters
         self._log = log
+        self._acknowledgements = acknowledgements
         self._begin = begin
         self._begin_stop = begin_stop
         self._restart = restart
@@ -103,7 +108,6 @@ class CommandExecutor:
         self._under_way = 0
         self._unanswered = 0
         self._stops = 0  # that have come
-        self._taken: deque[WriteConfig] = deque(maxlen=MOST_TAKEN)  # those without a return code
 
     @property
     def busy(self) -> bool:
@@ -129,11 +133,13 @@ class CommandExecutor:
 
         What only acknowledges an order that has come before is ignored: carried out, it would be done twice.
         """
-        if isinstance(command, WriteConfig) and self._is_acknowledgement(command):
-            return
         frames = () if not isinstance(command, WriteConfig) or command.result is UNSET else split_frames(command.result)
         stop = bool(frames) and all(map(self._source.is_stop, frozenset(frames)))
+        kind = self._acknowledgements.kind(command, self._hostid, stop=stop)
+        if kind is Kind.ACKNOWLEDGEMENT:
+            return
         order = _Order(command, say, frames, stop, self._clock.seconds(), self._stops)
+        order.unanswered = kind is Kind.UNANSWERED
         self._unanswered += 1
         if stop:
             self._stops += 1
@@ -146,17 +152,6 @@ class CommandExecutor:
         if stop:
             self._begin(self._wait_no_longer(order))
         self._go_on()
-
-    def _is_acknowledgement(self, command: WriteConfig) -> bool:
-        """Tell whether a message is an earlier order sent back with a return code or text, as some servers do (4.10).
-
-        A server that gives all its orders a return code repeats an order in the same way as it gave it first.
-        """
-        plain = replace(command, retcode=UNSET, message=UNSET, packetnum=UNSET)
-        if command.retcode is UNSET and command.message is UNSET:
-            self._taken.append(plain)
-            return False
-        return command.uid is not UNSET and plain in self._taken
 
     def _refuse_what_waits(self) -> None:
         """Refuse all orders that wait, but for stops: a stop has come."""
@@ -191,7 +186,8 @@ class CommandExecutor:
             if self._over():
                 self._log.warn("{hostid}: the session ended first, the server is not answered", hostid=self._hostid)
                 return
-            self._begin(self._answer(() if answer is None else self._answers(answer), order.say))
+            self._acknowledgements.answered(order.command, done=order.done)
+            self._begin(self._answer(() if answer is None else self._answers(answer), order))
         else:
             await self._reset(order)
         self._under_way -= 1
@@ -204,7 +200,7 @@ class CommandExecutor:
             self._unanswered -= 1
             return
         steps = tuple(self._answers(ResetAnswer(hostid=self._hostid)))
-        await self._answer(steps, order.say)
+        await self._answer(steps, order)
         if steps:  # a device that does not answer stays as it is
             self._log.info("{hostid}: reset by order of the server", hostid=self._hostid)
             self._restart()
@@ -216,11 +212,12 @@ class CommandExecutor:
             the outcome is unknown; the server gets no answer and draws its conclusion from that. Frames behind the
             one whose outcome is unknown are not begun.
         """
-        port = None if command.modulePort is UNSET else command.modulePort
-        baud = None if command.moduleBaud is UNSET else command.moduleBaud
+        port, baud = _wiring(command)
         try:
             if command.result is not UNSET:
-                return self._answer_to(command, [(frame, await self._sent(order, frame)) for frame in order.frames])
+                written = [(frame, await self._sent(order, frame)) for frame in order.frames]
+                order.done = all(obeyed for _, obeyed in written)
+                return self._answer_to(command, written)
             asks = (port, baud) != (None, None)
             if asks and await self._source.set_port(port, baud, lambda: self._objection(order)):
                 return replace(self._answer_to(command, ()), params=None, modulePort=port, moduleBaud=baud)
@@ -268,7 +265,7 @@ class CommandExecutor:
         )
         if isinstance(command, WriteConfig):
             answer = self._answer_to(command, [(frame, False) for frame in order.frames])
-            self._begin(self._answer(self._answers(answer), order.say))
+            self._begin(self._answer(self._answers(answer), order))
         else:  # the protocol has no word for a refused reset
             self._unanswered -= 1
 
@@ -277,7 +274,7 @@ class CommandExecutor:
         params = ";".join(f"{frame},{obeyed:d}" for frame, obeyed in done) or ",0"
         return WriteConfigAnswer(params=params, hostid=self._hostid, uid=None if command.uid is UNSET else command.uid)
 
-    async def _answer(self, steps: Iterable[Step], say: Say) -> None:
+    async def _answer(self, steps: Iterable[Step], order: _Order) -> None:
         """Answer as the steps have it."""
         try:
             for after_s, message in steps:
@@ -285,6 +282,17 @@ class CommandExecutor:
                     await deferLater(self._clock, after_s)
                 if message is None:
                     raise LinkError("the line was dropped in place of an answer")
-                say(message)
+                if order.unanswered:
+                    continue
+                self._acknowledgements.answered(order.command, done=order.done)
+                order.say(message)
         finally:
             self._unanswered -= 1
+
+
+def _wiring(command: WriteConfig) -> tuple[int | None, int | None]:
+    """Give the port and speed that are ordered; None: none."""
+    return (
+        None if command.modulePort is UNSET else command.modulePort,
+        None if command.moduleBaud is UNSET else command.moduleBaud,
+    )

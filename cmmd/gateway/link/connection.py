@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import ConnectingCancelledError
@@ -241,6 +242,8 @@ class ServerConnection(Protocol):
                 if document is None:
                     return
                 message = _USUAL.get(document) or read_from_server(document)
+                if isinstance(message, Reset) and b"retcode" not in document.lower():
+                    message = replace(message, retcode="")  # no acknowledgement
             except MessageError as error:
                 self._not_a_message(error)
             except FrameError as error:

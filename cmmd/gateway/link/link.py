@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.backoff import Backoff
+from cmmd.gateway.link.acknowledgements import Acknowledgements
 from cmmd.gateway.link.address import Address, EndpointFactory, parse_address, plain_hosts
 from cmmd.gateway.link.connection import Connector, LinkError, Standstill, never_stood_still
 from cmmd.gateway.link.orders import Answers, LinkCounters, Orders, at_once
@@ -124,6 +125,7 @@ class Link(Service):
             heartbeat_interval=heartbeat_interval,
             answers=answers,
             clock_learnt=self._clock_learnt,
+            acknowledgements=Acknowledgements(clock, self._log),
             stops=set(),
         )
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random)

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from cmmd.gateway.link.acknowledgements import Acknowledgements
 from cmmd.gateway.link.command_executor import WAITING_COMMANDS, CommandExecutor, Say
 from cmmd.gateway.link.connection import Command, LinkError, NotAnswered, ServerAnswer, ServerConnection
 from cmmd.gateway.link.orders import Answers, LinkCounters, Orders
@@ -47,6 +48,7 @@ class SessionTerms(Struct, frozen=True, kw_only=True):
     :ivar heartbeat_interval: seconds.
     :ivar answers: how answers to orders go out.
     :ivar clock_learnt: told what the server's clock showed when the ticks were 0, Unix time in seconds.
+    :ivar acknowledgements: tells them from orders.
     :ivar stops: the stops that are being carried out. The end of a session does not cancel them.
     """
 
@@ -59,6 +61,7 @@ class SessionTerms(Struct, frozen=True, kw_only=True):
     heartbeat_interval: float
     answers: Answers
     clock_learnt: Callable[[float], None]
+    acknowledgements: Acknowledgements
     stops: set[Deferred[None]]
 
 
@@ -95,6 +98,7 @@ class Session:
             clock=terms.clock,
             counters=terms.counters,
             log=terms.log,
+            acknowledgements=terms.acknowledgements,
             begin=self.begin,
             begin_stop=partial(self._run_in, terms.stops),
             restart=lambda: self._end(None),
