@@ -216,7 +216,8 @@ class Fleet:
 
     def logged_in(self, device: Device) -> None:
         """A device has logged in: it may have another controller now, or another plan; and it has restarted."""
-        self.uploads.registered(device)
+        if self.uploads.registered(device):
+            self.rereading.cut(device.hostid)
         self.presence.logged_in(device.hostid)
         self.relogin.logged_in(device.hostid)
         self.dispatch.confirmations.logged_in(device.hostid)
@@ -256,8 +257,8 @@ class Fleet:
         return not (REMOTE_INHIBITED.state(record.inputs) or record.remote_locked)
 
     def _changed(self, device: Device) -> None:
-        self.uploads.registered(device)
-        self.rereading.want(device.hostid)
+        another_profile = self.uploads.registered(device)
+        (self.rereading.cut if another_profile else self.rereading.want)(device.hostid)
         if not device.enabled:
             for session in self.presence.sessions(device.hostid):
                 session.close()

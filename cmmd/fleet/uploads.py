@@ -195,14 +195,18 @@ class Uploads:
         """Find the plan that a registered device was given."""
         return self._live[hostid].plan
 
-    def registered(self, device: Device) -> None:
-        """A device has logged in: it may have another controller now, or another plan."""
+    def registered(self, device: Device) -> bool:
+        """A device has logged in: it may have another controller now, or another plan.
+
+        :return: whether it has another profile.
+        """
         self._historic.pop(device.hostid, None)
         profiles = self._live.registered(device)
         self._look_if_read_anew(self._live.made(device.hostid))
         if profiles is not None:
             before, after = profiles
             self._events.emit(Kind.PROFILE_CHANGED, device.hostid, before=before, after=after)
+        return profiles is not None
 
     def forget(self, hostid: str) -> None:
         """Drop what waits of a device that is forgotten."""

@@ -27,6 +27,7 @@ def after_login(device: Device, params: LoginParams, address: str, at_ms: int, c
         moduletype=moduletype,
         para_command=profile.plan,
         evidence=device.evidence if same_profile else only_byte_order(device.evidence),
+        oldest_undecided_at=device.oldest_undecided_at if same_profile else None,
         last_login_at=at_ms,
         last_login_address=address,
         **{name: value for name, value in said.items() if value is not None},

@@ -332,7 +332,7 @@ class Registry(DeviceRecords):
         profile = changes.get("profile", device.profile)
         if profile == device.profile:
             return changes
-        return {**changes, "evidence": only_byte_order(device.evidence)}
+        return {**changes, "evidence": only_byte_order(device.evidence), "oldest_undecided_at": None}
 
 
 def _refuse_disabled(device: Device) -> None:

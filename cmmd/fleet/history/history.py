@@ -288,6 +288,10 @@ class History:
         there = {column.name: place for place, column in enumerate(columns)}
         return [there.get(name) for name in points]
 
+    def is_of(self, version: int, profile: Profile) -> bool:
+        """Tell whether a number is that of a version, any one, of this profile."""
+        return version in self._versions and self._versions[version].name == profile.name
+
     def column(self, name: str) -> PointColumn:
         """Find the meaning of a point in the newest profile version that has its name.
 

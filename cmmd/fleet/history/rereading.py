@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from cmmd.controllers.evidence.counters import Baseline, Suspect, judge_counters
+from cmmd.controllers.evidence.counters import Baseline, CounterFinding, Suspect, judge_counters
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.live import LiveRecord
@@ -31,6 +31,9 @@ _HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
 
 PAGE = 100
 """Readings that are decoded at once: some milliseconds of the reactor's time."""
+
+BEFORE = 8
+"""Readings before the oldest undecided one, of which the last with values says what its counters follow from."""
 
 PAUSE_S = 0.1
 RETRY_S = 60.0
@@ -165,6 +168,8 @@ class Rereading:
         profile, decoder = record.profile, _Decoder(record)
         version = self._history.version(profile)
         await self._journal.drain()  # the version is there before readings that have it
+        before = await self._store.readings(Query(hostid=hostid, until=since, limit=BEFORE, newest_first=True))
+        decoder.begin([one for one in before if self._history.is_of(one.profile, profile)])
         names = tuple(profile.point_by_name)
         after: Cursor | None = None
         still_undecided: int | None = None
@@ -172,8 +177,10 @@ class Rereading:
         while True:
             readings = await self._store.readings(Query(hostid=hostid, since=since, after=after, limit=PAGE))
             anew: list[Redecoded] = []
-            for reading in readings:
-                points, undecided = decoder.decode(reading, self._history.places(reading.profile, names))
+            of_profile = [one for one in readings if self._history.is_of(one.profile, profile)]
+            for place, reading in enumerate(of_profile, 1):
+                places = self._history.places(reading.profile, names)
+                points, undecided = decoder.decode(reading, places, of_profile[place:])
                 if undecided and still_undecided is None:
                     still_undecided = reading.at
                 if points is not None and points != reading.points:
@@ -205,27 +212,43 @@ class _Decoder:
         self._baseline: Baseline | None = None
         self._suspects: tuple[Suspect | None, ...] | None = None
         self._another = False
+        self._begun = False
 
-    def decode(self, reading: Reading, places: Sequence[int | None]) -> tuple[tuple[float | None, ...] | None, bool]:
+    def begin(self, before: Sequence[Reading]) -> None:
+        """Take the counters of the last reading in that was before, if there was one.
+
+        :param before: the newest first.
+        """
+        for reading in before:
+            read = self._read(reading)
+            if read is not None:
+                self._baseline = self._judge(reading, read[0], None).baseline
+                return
+
+    def decode(
+        self, reading: Reading, places: Sequence[int | None], rest: Sequence[Reading]
+    ) -> tuple[tuple[float | None, ...] | None, bool]:
         """Decode one reading by what is decided now.
 
         :param places: where its kept points have those of the profile.
+        :param rest: those that come after it.
         :return: its points as they are now (None: nothing is to be changed), and whether any is undecided.
         """
         profile = self._profile
-        known = RegisterState(self._byte_order)
-        try:
-            known.image = RegisterImage.from_bytes(reading.image)
-            if reading.undecided:
-                known.undecided = RegisterImage.from_bytes(reading.undecided)
-        except ImageError as error:
-            log.error("reading {number}: {error}; it stays as it is", number=reading.number, error=error)
+        read = self._read(reading)
+        if read is None:
             return None, False
-        if not known.image and known.undecided is None:
-            return None, False  # of the device's inputs alone
-        swapped = set() if known.undecided is None else set(chain(*known.undecided.known(_HOLDING_REGISTERS)))
-        if known.undecided is not None and self._byte_order is not None:
-            known.decide(self._byte_order, profile)
+        known, swapped = read
+        if not self._begun:
+            if self._baseline is None or self._judge(reading, known, self._baseline).suspects is not None:
+                base = self._judge(reading, known, None).baseline
+                after = next(((one, it[0]) for one in rest if (it := self._read(one)) is not None), None)
+                if after is None and self._baseline is not None:
+                    return None, True  # the next one will tell
+                if after is not None and self._judge(*after, base).suspects is not None:
+                    return None, False  # a glitch, or the last word of another controller
+                self._baseline = None
+            self._begun = True
         found = judge_counters(profile.hypotheses, self._choices, known, reading.at, self._baseline, self._suspects)
         self._baseline, self._suspects = found.baseline, found.suspects
         self._another = self._another or bool(found.rebased) or found.replaced
@@ -242,3 +265,23 @@ class _Decoder:
             for point, value, old in zip(profile.definition.points, values, before, strict=True)
         )
         return points, undecided
+
+    def _judge(self, reading: Reading, known: RegisterState, before: Baseline | None) -> CounterFinding:
+        return judge_counters(self._profile.hypotheses, self._choices, known, reading.at, before, None)
+
+    def _read(self, reading: Reading) -> tuple[RegisterState, set[int]] | None:
+        """Give what a reading knows, and its registers whose byte order was open; None: nothing of a controller."""
+        known = RegisterState(self._byte_order)
+        try:
+            known.image = RegisterImage.from_bytes(reading.image)
+            if reading.undecided:
+                known.undecided = RegisterImage.from_bytes(reading.undecided)
+        except ImageError as error:
+            log.error("reading {number}: {error}; it stays as it is", number=reading.number, error=error)
+            return None
+        if not known.image and known.undecided is None:
+            return None  # of the device's inputs alone
+        swapped = set() if known.undecided is None else set(chain(*known.undecided.known(_HOLDING_REGISTERS)))
+        if known.undecided is not None and self._byte_order is not None:
+            known.decide(self._byte_order, self._profile)
+        return known, swapped
