@@ -99,10 +99,14 @@ class LayoutTests(ConsoleTestCase):
         with self.visitor.visit("phone") as visit:
             page = visit.open(f"/#/devices/{self.host(0)}/charts").sign_in(self.world.tokens["viewer"]).page
             page.wait_for_selector(".plot .main-svg")
-            for tab in TABS:
-                box = page.locator(f"#tab-{tab}").bounding_box()
-                assert box is not None
-                self.assertTrue(box["x"] >= 0 and box["x"] + box["width"] <= 390 and 0 <= box["y"] < 844 / 2, tab)
+            for tab in TABS:  # the page may take a moment until it has settled around the charts
+                page.wait_for_function(
+                    """id => {
+                        const box = document.getElementById(id).getBoundingClientRect();
+                        return box.left >= 0 && box.right <= 390 && box.top >= 0 && box.top < 844 / 2;
+                    }""",
+                    arg=f"tab-{tab}",
+                )
             self.assertClean(visit)
 
     def test_points_are_chosen_by_group(self) -> None:
