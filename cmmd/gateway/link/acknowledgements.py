@@ -18,7 +18,7 @@ from cmmd.wire.dialects import begins_with_a_frame
 from cmmd.wire.messages import Reset, WriteConfig
 from cmmd.wire.quoting import quoted
 
-__all__ = ["AT_ONCE_S", "EMPTY_S", "LATE_S", "RESET_S", "Acknowledgements", "Kind"]
+__all__ = ["AT_ONCE_S", "EMPTY_S", "LATE_S", "RESET_S", "Acknowledgements", "Meaning"]
 
 AT_ONCE_S = 4.0
 """For how long after an answer the same order, which has had a return code or text from the start, is an
@@ -38,7 +38,7 @@ MOST_REMEMBERED = 64
 """Orders, and uids, that are remembered."""
 
 
-class Kind(Enum):
+class Meaning(Enum):
     """Kinds of messages with the method of an order: an order, an acknowledgement, an order to leave unanswered."""
 
     ORDER = auto()
@@ -88,7 +88,7 @@ class Acknowledgements:
         self._number = 0
         self._other = 0  # number of the last order that was no stop
 
-    def kind(self, command: Command, hostid: str, *, stop: bool) -> Kind:
+    def kind(self, command: Command, hostid: str, *, stop: bool) -> Meaning:
         """Tell what a message is, and remember it if it is an order.
 
         :param stop: all of it is the controller's stop command.
@@ -99,17 +99,17 @@ class Acknowledgements:
         coded = not (command.retcode is UNSET and command.message is UNSET)
         taken = self._taken.get(plain)
         if _is_empty(command) and self._within(self._uids.get(command.uid), EMPTY_S):
-            return Kind.ACKNOWLEDGEMENT
+            return Meaning.ACKNOWLEDGEMENT
         if coded and taken is not None and stop and self._within(taken.answered_at, AT_ONCE_S):
             return self._kind_of_stop(taken, command, hostid)
         if coded and taken is not None and not stop and self._acknowledges(taken):
             self._tell(taken, command, hostid)
-            return Kind.ACKNOWLEDGEMENT
+            return Meaning.ACKNOWLEDGEMENT
         self._number += 1
         if not stop:
             self._other = self._number
         _keep(self._taken, plain, _Taken(coded, self._number, self._clock.seconds()))
-        return Kind.ORDER
+        return Meaning.ORDER
 
     def answered(self, command: Command, *, done: bool) -> None:
         """Note that an order is being answered, or has come to its end without an answer.
@@ -133,25 +133,25 @@ class Acknowledgements:
             return self._within(taken.answered_at, AT_ONCE_S)
         return self._within(taken.came_at if taken.answered_at is None else taken.answered_at, LATE_S)
 
-    def _kind_of_stop(self, taken: _Taken, command: WriteConfig, hostid: str) -> Kind:
+    def _kind_of_stop(self, taken: _Taken, command: WriteConfig, hostid: str) -> Meaning:
         """Let one repetition through; more of them only where the controller may have to be stopped again."""
         repeated, taken.repeats = taken.repeats > 0, taken.repeats + 1
         surely_stopped = taken.done and self._other < taken.number
         if repeated and surely_stopped:
             self._tell(taken, command, hostid)
-            return Kind.ACKNOWLEDGEMENT
+            return Meaning.ACKNOWLEDGEMENT
         self._number += 1
         taken.number = self._number
         taken.done = False
-        return Kind.UNANSWERED if repeated else Kind.ORDER
+        return Meaning.UNANSWERED if repeated else Meaning.ORDER
 
-    def _kind_of_reset(self, command: Reset, hostid: str) -> Kind:
+    def _kind_of_reset(self, command: Reset, hostid: str) -> Meaning:
         if not command.retcode or not self._within(self._reset_at, RESET_S):
-            return Kind.ORDER
+            return Meaning.ORDER
         if not self._reset_told:
             self._reset_told = True
             self._log.info("{hostid}: taken for the acknowledgement of the last reset: reset", hostid=hostid)
-        return Kind.ACKNOWLEDGEMENT
+        return Meaning.ACKNOWLEDGEMENT
 
     def _within(self, answered_at: float | None, seconds: float) -> bool:
         return answered_at is not None and self._clock.seconds() - answered_at < seconds

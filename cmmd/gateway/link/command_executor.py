@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.gateway.allowed_writes import STOP_WAITS_S
-from cmmd.gateway.link.acknowledgements import Acknowledgements, Kind
+from cmmd.gateway.link.acknowledgements import Acknowledgements, Meaning
 from cmmd.gateway.link.connection import Command, LinkError
 from cmmd.gateway.link.orders import Answers, LinkCounters, OrderAnswer, Step
 from cmmd.gateway.link.source import OutcomeUnknown, Source
@@ -136,10 +136,10 @@ class CommandExecutor:
         frames = () if not isinstance(command, WriteConfig) or command.result is UNSET else split_frames(command.result)
         stop = bool(frames) and all(map(self._source.is_stop, frozenset(frames)))
         kind = self._acknowledgements.kind(command, self._hostid, stop=stop)
-        if kind is Kind.ACKNOWLEDGEMENT:
+        if kind is Meaning.ACKNOWLEDGEMENT:
             return
         order = _Order(command, say, frames, stop, self._clock.seconds(), self._stops)
-        order.unanswered = kind is Kind.UNANSWERED
+        order.unanswered = kind is Meaning.UNANSWERED
         self._unanswered += 1
         if stop:
             self._stops += 1
