@@ -428,7 +428,7 @@ class WrongTests(Folders, TestCase):
     """
 
     def setUp(self) -> None:
-        for name in ("steady_timers", "end_orderly_on_signals", "calm_collector"):
+        for name in ("steady_timers", "end_orderly_on_signals", "calm_collector", "limit_tracebacks"):
             self.patch(tap, name, lambda *_: None)  # they are for the whole process
 
     def said(self, *options: str | Path) -> str:
