@@ -33,11 +33,16 @@ class ChainTestCase(SynchronousTestCase):
 class CmmdTests(ChainTestCase):
     def test_a_controller_reports_and_obeys(self) -> None:
         chain = self.chain().start()
-        chain.emulator.ask("freeze")
-        until(chain.agrees, "cmmd knows what the controller shows")
-        chain.emulator.ask("thaw")
-        called = chain.cmmctl("send", HOSTID, "auto")
-        self.assertEqual((called.status, called.said["outcome"], called.said["confirmed"]), (0, "done", True))
+        for _ in range(2):  # on a busy machine values may be late: what was not sent may be asked for once more
+            chain.emulator.ask("freeze")
+            until(chain.agrees, "cmmd knows what the controller shows")
+            chain.emulator.ask("thaw")
+            called = chain.cmmctl("send", HOSTID, "auto")
+            if called.said["outcome"] != "not sent":
+                break
+        self.assertEqual(
+            (called.status, called.said["outcome"], called.said["confirmed"]), (0, "done", True), called.said
+        )
         self.assertEqual(called.said["reply"], f"{AUTO_FRAME},1")
         self.assertEqual(chain.emulator.writes, [(AUTO, True)])
         self.assertEqual(chain.gateway.terminate(), 0)
