@@ -197,7 +197,7 @@ def reset(world: GatewayWorld, random: Random) -> None:
     """Somebody resets the gateway, again and again."""
     for _ in range(5):
         sent = world.reset()
-        world.run(random.uniform(5, 60))
+        world.run(random.uniform(12, 60))  # within 10 s it would be taken for an acknowledgement of the one before
         assert sent.outcome == "done", sent.outcome
 
 
