@@ -30,8 +30,8 @@ HERE = Path(__file__).resolve().parent
 PROGRAMS = REPOSITORY / "build" / "bench"
 """Where ``make bench`` puts what it compiles."""
 
-SOURCES = 4
-"""Addresses that devices come from: each has 28,000 ports."""
+SOURCES = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"]
+"""Addresses that devices come from, in turn, as bench/peers/common.h has them: each has 28,000 ports."""
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES, LOAD_CORES = CORES[:1], CORES[-1:]
@@ -191,7 +191,7 @@ def start_load(
     :param options: by their letters.
     :param cores: those it may use.
     """
-    given = {"p": server.port, "P": server.pid, "s": SOURCES, **options}
+    given = {"p": server.port, "P": server.pid, "s": len(SOURCES), **options}
     arguments = [text for letter, value in given.items() for text in (f"-{letter}", str(value))]
     return subprocess.Popen([*_on(cores), PROGRAMS / program, *arguments], stdout=subprocess.PIPE, text=True)
 
@@ -226,7 +226,15 @@ def registered(folder: Path, devices: int, **more: Any) -> Path:
         cursor = connection.execute("SELECT * FROM device")
         names = [name for name, *_ in cursor.description]
         first = dict(zip(names, cursor.fetchone(), strict=True))
-        rows = ({**first, "number": number + 1, "hostid": hostid(number)} for number in range(1, devices))
+        rows = (
+            {
+                **first,
+                "number": number + 1,
+                "hostid": hostid(number),
+                "last_login_address": SOURCES[number % len(SOURCES)],  # from elsewhere it would be a stranger
+            }
+            for number in range(1, devices)
+        )
         places = ", ".join(f":{name}" for name in names)
         connection.executemany(f"INSERT INTO device ({', '.join(names)}) VALUES ({places})", rows)
     return folder
