@@ -82,9 +82,16 @@ def document() -> Mapping[str, Any]:
 
 
 def _said(schema: Any) -> Any:
-    """With descriptions whose lines are not indented as they are in the source."""
+    """With descriptions whose lines are not indented as they are in the source, and tuples of one kind as plain arrays.
+
+    Several readers of OpenAPI documents refuse `prefixItems` inside an array.
+    """
     if isinstance(schema, dict):
         said = {name: _said(value) for name, value in schema.items()}
+        first, *others = said.get("prefixItems", [None])
+        if said.get("items") is False and all(other == first for other in others):
+            said["items"] = first
+            del said["prefixItems"]
         if isinstance(said.get("description"), str):
             said["description"] = "\n".join(line.strip() for line in said["description"].splitlines())
         return said
