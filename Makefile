@@ -52,6 +52,9 @@ coverage: $(CAN_TEST) ## the fast lane with coverage: cmmd/wire 100 % of lines a
 
 test-all: coverage test-slow test-system ## all of these: the fast lane with coverage, the slow lane, test-system
 
+# As root Chromium raises its own priority, to that of nice -8, and starves what runs beside it.
+FAIRLY = $(shell fairly="setpriv --bounding-set=-sys_nice --"; $$fairly true 2>/dev/null && echo $$fairly)
+
 # Bounds in seconds are measured by one process, while nothing else runs.
 LONG := $(subst /,.,$(basename $(wildcard tests_long/test_*.py)))
 TIMES := $(filter %times,$(LONG))
@@ -63,7 +66,7 @@ test-long: $(CAN_TEST) ## for an idle machine, not in CI: bounds in seconds, the
 
 test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
 	@.ci/system-packages test-system
-	$(TRIAL) --temp-directory _trial_temp_system tests_system
+	$(FAIRLY) $(TRIAL) --temp-directory _trial_temp_system tests_system
 
 # Only the console's check needs node: where npm is missing, "make check" does the rest and says so. CI always has it.
 check: $(CHECKS) $(if $(shell command -v npm),check-console,console-is-unchecked) ## lint, format, types, and who imports whom
