@@ -89,7 +89,7 @@ class VersionTests(SynchronousTestCase):
         parser = configparser.ConfigParser()
         parser.read(REPOSITORY / "setup.cfg", encoding="utf-8")
         needed = parser["options"]["install_requires"].split("\n")[1:]
-        pip = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+        pip = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
         self.run_in(folder, *pip, *needed, *requirements, "hypothesis", timeout_s=INSTALL_TIMEOUT_S)
         server = PostgresServer().start()
         self.addCleanup(server.remove)
