@@ -1,12 +1,12 @@
-"""``cmmd.gateway.link.acknowledgements``: what looks like an order that was just answered is none, unless it stops."""
+"""``cmmd.gateway.link.acknowledgements``: what looks like an order that was answered is none, unless it stops."""
 
 from typing import Any
 
 from twisted.logger import capturedLogs
 
-from cmmd.gateway.link.acknowledgements import AT_ONCE_S, LATE_S, MOST_REMEMBERED, RESET_S
+from cmmd.gateway.link.acknowledgements import AT_ONCE_S, MOST_REMEMBERED, RESET_S
 from tests.scripted_server import RESET, Accepted, Reply, run
-from tests.support import compact
+from tests.support import compact, load_cases
 from tests.test_gateway_link import LinkTestCase
 
 AUTO, STOP = "00050003FF007DEB", "00050001FF00DC2B"
@@ -50,7 +50,7 @@ class LoopTests(AcknowledgementTestCase):
 
     def test_the_order_sent_back_with_a_code(self) -> None:
         for order in (BARE, WITH_UID, {**BARE, **OK}, {**WITH_UID, **OK}, {**WITH_UID, "retcode": 0, "packetnum": 1}):
-            for latency in (0.0, 0.01, 3.0):
+            for latency in (0.0, 0.01, 3.0, 6.0):
                 with self.subTest(order=order, latency=latency):
                     self.server.latency = latency
                     self.assertEqual(self.counts(self.hold(order)), (1, 1))
@@ -66,9 +66,12 @@ class LoopTests(AcknowledgementTestCase):
             self.assertEqual(len(self.hold(order).of("writeConfig")), 1)
             self.assertEqual(len(self.source.ports), 1)
 
-    def test_a_stop_is_repeated_once(self) -> None:
+    def test_a_stop_is_repeated_and_answered_once_more(self) -> None:
         for order in ({**BARE, "result": STOP}, {**WITH_UID, "result": STOP}, {**BARE, "result": STOP, **OK}):
-            self.assertEqual(self.counts(self.hold(order)), (2, 2))
+            for latency in (0.0, 3.0, 6.0):
+                with self.subTest(order=order, latency=latency):
+                    self.server.latency = latency
+                    self.assertEqual(self.counts(self.hold(order)), (3, 2))
 
     def test_a_text_in_place_of_frames(self) -> None:
         for uid in ({}, {"uid": "7"}):
@@ -88,15 +91,6 @@ class OrderTests(AcknowledgementTestCase):
             for after_s in (AT_ONCE_S - 0.5, AT_ONCE_S, AT_ONCE_S):
                 self.send(live, order, after_s)
             self.assertEqual(len(self.source.written), written + 2)
-
-    def test_a_new_code_counts_much_later(self) -> None:
-        for after_s, writes in ((LATE_S - 1, 1), (LATE_S + 1, 2)):
-            self.prepare()
-            live = self.attached(1)
-            self.send(live, WITH_UID, after_s)
-            self.send(live, {**WITH_UID, **OK})
-            self.assertEqual(self.counts(live), (writes, writes))
-            self.stop()
 
     def test_without_a_code_each_one_is_an_order(self) -> None:
         live = self.attached(1)
@@ -127,11 +121,21 @@ class OrderTests(AcknowledgementTestCase):
         self.send(self.server.last, {**BARE, **OK})
         self.assertEqual(self.counts(self.server.last), (1, 0))
 
+    def test_what_is_one_by_its_form_is_logged_once(self) -> None:
+        live = self.attached(1)
+        with capturedLogs() as events:
+            for uid in ("1", "2"):
+                self.send(live, {**BARE, "uid": uid, "params": f"{AUTO},1"})
+                self.send(live, {**BARE, "uid": uid, "retcode": "000009"})
+        self.assertEqual(self.counts(live), (0, 0))
+        self.assertEqual([event["said"] for event in events if "said" in event], [repr(AUTO)])
+
     def test_so_many_are_remembered(self) -> None:
         live = self.attached(1)
         for number in range(MOST_REMEMBERED + 1):
-            self.send(live, {**BARE, "uid": str(number)}, 0.01)
-        run(self.clock, 1)
+            live.send({**BARE, "uid": str(number)})
+            self.clock.advance(0)
+        run(self.clock, 5)
         self.send(live, {**BARE, "uid": "0", **OK})
         self.assertEqual(len(self.source.written), MOST_REMEMBERED + 2)
 
@@ -146,12 +150,6 @@ class StopTests(AcknowledgementTestCase):
             self.assertEqual(self.counts(live), (2, 2))
             self.stop()
 
-    def test_after_another_order_it_is_carried_out_again(self) -> None:
-        live = self.attached(1)
-        for message in (STOP_ORDER, {**STOP_ORDER, **OK}, BARE, {**STOP_ORDER, **OK}):
-            self.send(live, message, 0.5)
-        self.assertEqual(self.source.written, [STOP, STOP, AUTO, STOP])
-
     def test_one_that_failed_is_carried_out_again_and_not_answered_for_ever(self) -> None:
         self.source.obey = lambda frame: False
         self.server.replies["writeConfig"] = {**STOP_ORDER, **OK}
@@ -159,13 +157,38 @@ class StopTests(AcknowledgementTestCase):
         self.send(live, STOP_ORDER, 30)
         self.assertEqual(self.counts(live), (3, 2))
 
-    def test_more_than_two_are_ignored_and_logged(self) -> None:
+    def test_of_a_server_that_sends_each_answer_back(self) -> None:
+        for order in (STOP_ORDER, {**STOP_ORDER, **OK}):
+            self.prepare()
+            self.server.replies["writeConfig"] = lambda connection: connection.received[-1]
+            live = self.attached(1)
+            self.send(live, order, 60)
+            self.assertEqual(self.counts(live), (3, 2))
+            self.stop()
+
+    def test_of_a_server_with_two_parts_that_acknowledge(self) -> None:
+        self.server.replies["writeConfig"] = compact({**STOP_ORDER, **OK}) * 2
         live = self.attached(1)
-        with capturedLogs() as events:
-            for _ in range(5):
-                self.send(live, {**STOP_ORDER, **OK}, 0.3)
-        self.assertEqual(self.counts(live), (2, 2))
-        self.assertEqual(len([event for event in events if event.get("order") == repr(STOP)]), 1)
+        self.send(live, STOP_ORDER, 30)
+        self.assertEqual(len(live.of("writeConfig")), 2)
+
+
+class VectorTests(AcknowledgementTestCase):
+    """What comes late: no acknowledgement is carried out, and no stop is left out."""
+
+    def test_each(self) -> None:
+        for case in load_cases("late_acknowledgements"):
+            with self.subTest(case["name"]):
+                self.prepare()
+                live = self.attached(1)
+                for after_s, wire in case["says"]:
+                    run(self.clock, after_s)
+                    self.assertIs(live, self.server.last)
+                    live.send(wire.encode())
+                run(self.clock, 5)
+                self.assertEqual([*self.source.written, *("port" for _ in self.source.ports)], case["done"])
+                self.assertEqual(len(live.of("writeConfig")), case["answers"])
+                self.stop()
 
 
 class ResetTests(AcknowledgementTestCase):

@@ -10,11 +10,12 @@ from typing import Any
 
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["acknowledges", "begins_with_a_frame", "echoes", "put_right"]
+__all__ = ["acknowledges", "begins_with_a_frame", "echoes", "frames_only", "is_own_answer", "put_right"]
 
 _BLANKS = " \t\r\n\v\f\0\xa0\u3000\ufeff"
 _ASKED = ("LongCon", "HB", "reqdata", "reqdatachange", "timing")
-_ENVELOPE_TEXTS = ("message", "uid")
+_ENVELOPE_TEXTS = ("message", "uid", "hostid")
+_ORDERS = {name.lower(): name for name in ("writeConfig", "reset")}
 _RESULT_TEXTS = ("historic", "livedata", "realtime", "para_command", "con_command", "moduletype")
 
 _MOST: dict[str, float] = {
@@ -35,8 +36,9 @@ _FRAMES = re.compile(r"[0-9A-Fa-f]{8}[0-9A-Fa-f\s;]*")
 def put_right(found: dict[str, Any]) -> dict[str, Any]:
     """Give the envelope of a server's message with plain texts, keys in lower case, and without empty fields.
 
-    null means left out; blanks around texts do not count; a return code has its six digits, of which a number loses the
-    leading ones.
+    null means left out; blanks around texts and the letter case of an order's method do not count; a return code has
+    its six digits, of which a number loses the leading ones. Of objects and lists in the place of an order's frames
+    only the frames are left, in ``params``: that orders nothing, but a stop in it counts.
     """
     said = {key.lower(): value for key, value in found.items() if value is not None}
     said |= {key: _stripped(value) for key, value in said.items() if key != "uid"}  # that has to come back as it came
@@ -48,7 +50,11 @@ def put_right(found: dict[str, Any]) -> dict[str, Any]:
         if not said["retcode"]:
             del said["retcode"]
     method = said.get("method")
-    if method in ("writeConfig", "timing") and "result" in said:
+    if isinstance(method, str):
+        method = said["method"] = _ORDERS.get(method.lower(), method)
+    if method == "writeConfig":
+        said |= _order_texts(said)
+    elif method == "timing" and "result" in said:
         said["result"] = _text(said["result"])
     elif method == "login" and isinstance(said.get("result"), dict):
         said["result"] = _login_result(said["result"])
@@ -65,29 +71,59 @@ def echoes(said: dict[str, Any]) -> bool:
 def acknowledges(said: dict[str, Any]) -> bool:
     """Tell whether a message with the method of an order only acknowledges, given what :func:`put_right` has made.
 
-    An order has frames, or a port or speed, and neither ``params`` nor ``hostid``: those are of the device's own
-    answer, sent back or merged into what was ordered. Its frames stand alone: with ``,1`` behind them they are the
-    device's own answer, too. And a return code that is not OK says that something has failed, which is no order either.
+    It has no frames, be it in ``result`` or in ``params``: whether a message with frames is an order takes more to know
+    (:mod:`cmmd.gateway.link.acknowledgements`). Port and speed with ``hostid`` and without ``datatype`` are the own
+    answer of the device, and so is a reset with ``hostid`` and no return code. A return code that is not OK says that
+    something has failed, which is no order either.
     """
     method = said.get("method")
     if method not in ("writeConfig", "reset"):
         return False
-    if "params" in said or "hostid" in said:
-        return True
-    if said.get("retcode", Retcode.OK) != Retcode.OK:
-        return True
+    failed = said.get("retcode", Retcode.OK) != Retcode.OK
     if method == "reset":
-        return False
+        return failed or ("hostid" in said and "retcode" not in said)
     result = said.get("result", "")
-    if "," in result:
+    if begins_with_a_frame(result) or begins_with_a_frame(said.get("params", "")):
+        return False
+    if failed or "," in result or is_own_answer(said.get("params", "")):
         return True
-    orders = begins_with_a_frame(result) or any(said.get(key, "") != "" for key in ("moduleport", "modulebaud"))
-    return not orders and ("datatype" not in said or "message" in said or "retcode" in said)
+    if any(said.get(key, "") != "" for key in ("moduleport", "modulebaud")):
+        return "hostid" in said and "datatype" not in said
+    return "datatype" not in said or "message" in said or "retcode" in said
+
+
+def is_own_answer(params: str) -> bool:
+    """Tell whether a text is what a device answers to an order: frames, each with ``,1`` or ``,0`` behind it."""
+    parts = [part for part in params.split(";") if part.strip()]
+    return bool(parts) and all("," in part and part.rpartition(",")[2].strip() in ("0", "1") for part in parts)
+
+
+def frames_only(said: dict[str, Any]) -> dict[str, Any]:
+    """Give the frames of an order that cannot be read, in ``params``, where they order nothing but a stop."""
+    texts = (said.get("result", ""), said.get("params", ""))
+    frames = [text for text in texts if isinstance(text, str) and begins_with_a_frame(text)]
+    return {"params": ";".join(frames)} if frames else {}
 
 
 def begins_with_a_frame(result: str) -> bool:
     """Tell whether the ``result`` of an order begins with what could be a Modbus frame in hex."""
     return _FRAMES.match(result) is not None
+
+
+def _order_texts(said: dict[str, Any]) -> dict[str, str]:
+    """The texts of an order: what is no text in their place is searched for frames."""
+    texts = {key: _text(said[key]) for key in ("result", "params") if key in said}
+    found = [text for key in texts if isinstance(said[key], dict | list) for text in _frames_in(said[key])]
+    return {**texts, "params": ";".join(found)} if found else texts
+
+
+def _frames_in(value: object) -> list[str]:
+    """Find the texts that begin with a frame, in objects and lists of any depth; a uid is none."""
+    if isinstance(value, str):
+        return [value.strip(_BLANKS)] if begins_with_a_frame(value.strip(_BLANKS)) else []
+    if isinstance(value, dict):
+        value = [one for key, one in value.items() if key.lower() not in ("uid", "hostid")]
+    return [text for one in value for text in _frames_in(one)] if isinstance(value, list) else []
 
 
 def _login_result(found: dict[str, Any]) -> dict[str, Any]:

@@ -231,6 +231,7 @@ class WriteConfig(FromServer, frozen=True, kw_only=True):
     """A Modbus write (``result``: RTU requests in hex, separated by ``;``) or a port and baud change (4.6).
 
     ``datatype``: 0 string, 1 Modbus, 2 JSON. Servers in service leave it out, or ``uid`` (4.10); cmmd sends both.
+    ``hostid`` and ``params`` are what a server may add of its own or of the device's answer; cmmd never sends them.
     """
 
     result: str | UnsetType = UNSET
@@ -241,6 +242,8 @@ class WriteConfig(FromServer, frozen=True, kw_only=True):
     packetnum: int | UnsetType = UNSET
     message: str | UnsetType = UNSET
     retcode: str | UnsetType = UNSET
+    hostid: str | UnsetType = UNSET
+    params: str | UnsetType = UNSET
     method: Literal["writeConfig"] = "writeConfig"
 
 

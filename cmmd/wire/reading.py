@@ -84,7 +84,8 @@ def read_from_server(document: bytes) -> ServerMessage:
 
     Beyond what is taken of devices: an object that is encoded twice, and what :mod:`cmmd.wire.dialects` puts right. An
     acknowledgement under the method of an order becomes an :class:`~cmmd.wire.messages.Answer`, so that it cannot be
-    taken for an order. An order that cannot be read becomes one without frames, so that it can be refused.
+    taken for an order. An order that cannot be read becomes one with no frames in ``result``, so that it can be
+    refused; those in ``params`` count where they are a stop.
 
     :raises FrameError: as above.
     :raises MessageError: as above.
@@ -103,7 +104,7 @@ def read_from_server(document: bytes) -> ServerMessage:
     except MessageError:
         if said.get("method") != "writeConfig":
             raise
-        return messages.WriteConfig(result="", uid=said.get("uid", msgspec.UNSET))
+        return messages.WriteConfig(result="", uid=said.get("uid", msgspec.UNSET), **dialects.frames_only(said))
 
 
 def _decoded(document: bytes, max_depth: int = MAX_DEPTH) -> object:

@@ -1,41 +1,51 @@
 """Tell a server's orders from its acknowledgements that look the same (protocol section 4.10).
 
 An acknowledgement that is carried out starts an engine again, and is answered, and that may be acknowledged again. So
-what cannot be told apart is ignored and logged; but a stop is carried out, because a stop too many does no harm.
+what cannot be told apart is not carried out; but a stop always is, because a stop too many does no harm.
+
+A repetition has a sign where something is in it that its order had not: a return code, a text, ``params``, ``hostid``,
+or where its uid is missing. It is an acknowledgement, however late it comes. Where the order had all of that from the
+start, a repetition and a second order are the same bytes, and no rule tells them apart. The first one after each answer
+counts as its acknowledgement, and so does each one within :data:`AT_ONCE_S`; what comes after these is an order.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from hashlib import blake2b
 from typing import TypeVar
 
 from msgspec import UNSET
-from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from cmmd.gateway.link.connection import Command
-from cmmd.wire.dialects import begins_with_a_frame
+from cmmd.modbus.frames import split_frames
+from cmmd.wire.dialects import begins_with_a_frame, is_own_answer
 from cmmd.wire.messages import Reset, WriteConfig
 from cmmd.wire.quoting import quoted
+from cmmd.wire.retcodes import Retcode
 
-__all__ = ["AT_ONCE_S", "EMPTY_S", "LATE_S", "RESET_S", "Acknowledgements", "Meaning"]
+__all__ = ["AT_ONCE_S", "EMPTY_S", "MOST_REMEMBERED", "RESET_S", "Acknowledgements", "Form", "Meaning", "form_of"]
 
 AT_ONCE_S = 4.0
-"""For how long after an answer the same order, which has had a return code or text from the start, is an
-acknowledgement, in seconds. It comes within a round trip, which a mobile network may stretch to a few seconds."""
-
-LATE_S = 30.0
-"""The same for an order that had none: that the code is new is a sign more."""
+"""For how long after an answer every repetition of its order is an acknowledgement, in seconds: a server may have
+several parts that acknowledge."""
 
 EMPTY_S = 2.0
-"""For how long after an answer an order of the same uid that orders nothing is an acknowledgement, in seconds."""
+"""The same for what has the uid of an order and orders nothing."""
 
 RESET_S = 10.0
 """For how long after an answered reset another one is an acknowledgement, in seconds: it may come when the device has
-logged in again."""
+logged in again. A reset has a return code from the start, and a reset too few is worse than one too many: it is the
+last thing that helps. So none is an acknowledgement for longer than this."""
 
-MOST_REMEMBERED = 64
+MOST_REMEMBERED = 1024
 """Orders, and uids, that are remembered."""
+
+_CODES = frozenset(("retcode", "message", "params"))
+_LAST_REPEAT = 2
+"""The repetition of a stop that is not answered."""
 
 
 class Meaning(Enum):
@@ -46,23 +56,74 @@ class Meaning(Enum):
     UNANSWERED = auto()
 
 
+@dataclass(slots=True, frozen=True)
+class Form:
+    """The content of a message with the method of an order.
+
+    :ivar frames: to carry out, in their order. :ivar stop: all of them are the controller's stop command.
+    :ivar acknowledges: apart from a stop, the message can be no order: it is the device's own answer, or tells a
+        failure.
+    :ivar key: equal for messages that order the same. :ivar signs: fields that an acknowledgement may add.
+    """
+
+    frames: tuple[str, ...]
+    stop: bool
+    acknowledges: bool
+    key: bytes
+    signs: frozenset[str]
+
+
+def form_of(command: WriteConfig, is_stop: Callable[[str], bool]) -> Form:
+    """Look for what a message orders, in whatever form.
+
+    A stop is taken from wherever it is: from ``params``, with the ``,1`` of the device's answer behind it, beside any
+    return code. Every other frame is an order in ``result`` alone.
+
+    :param is_stop: whether a frame is the controller's stop command.
+    """
+    result = "" if command.result is UNSET else command.result
+    params = "" if command.params is UNSET else command.params
+    said = result if begins_with_a_frame(result) else params
+    frames = tuple(frame for one in split_frames(said) if (frame := one.partition(",")[0].strip()))
+    stop = bool(frames) and all(map(is_stop, frozenset(frames)))
+    own_answer = is_own_answer(params) or "," in result
+    acknowledges = own_answer or command.retcode not in (UNSET, Retcode.OK)
+    if not stop:
+        frames = tuple(split_frames(result))
+    ordered = ";".join(frames).upper()
+    return Form(
+        frames=frames,
+        stop=stop,
+        acknowledges=acknowledges,
+        key=blake2b(f"{ordered} {command.modulePort} {command.moduleBaud}".encode(), digest_size=16).digest(),
+        signs=frozenset(
+            name for name in ("retcode", "message", "params", "hostid") if getattr(command, name) not in (UNSET, "")
+        ),
+    )
+
+
 @dataclass(slots=True, eq=False)
 class _Taken:
     """An order that was taken.
 
-    :ivar coded: it had a return code or text. :ivar number: how many orders had come.
-    :ivar came_at: seconds of the clock.
-    :ivar repeats: stops like it that came within the bound. :ivar done: as the last answer has it.
-    :ivar answered_at: seconds of the clock; None: not yet. :ivar told: the log has a line of what was ignored for it.
+    :ivar signs: what it had from the start.
+    :ivar answered_at: seconds of the clock; None: not yet.
+    :ivar repeats: repetitions since, of a kind that may acknowledge.
+    :ivar told: the log has a line of what was ignored for it.
     """
 
-    coded: bool
-    number: int
-    came_at: float
-    repeats: int = 0
-    done: bool = False
+    signs: frozenset[str]
     answered_at: float | None = None
+    repeats: int = 0
     told: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Answered:
+    """A uid that was answered, when (seconds of the clock), and whether something has acknowledged that since."""
+
+    at: float
+    acknowledged: bool = False
 
 
 _Key = TypeVar("_Key")
@@ -81,71 +142,36 @@ class Acknowledgements:
     def __init__(self, clock: IReactorTime, log: Logger) -> None:
         self._clock = clock
         self._log = log
-        self._taken: dict[WriteConfig, _Taken] = {}
-        self._uids: dict[object, float] = {}  # when they were answered last
+        self._taken: dict[tuple[bytes, object], _Taken] = {}  # by what is ordered, and uid
+        self._newest: dict[bytes, _Taken] = {}  # the same, whatever the uid
+        self._uids: dict[object, _Answered] = {}
         self._reset_at: float | None = None
         self._reset_told = False
-        self._number = 0
-        self._other = 0  # number of the last order that was no stop
+        self._form_told = False
 
-    def kind(self, command: Command, hostid: str, *, stop: bool) -> Meaning:
+    def meaning(self, command: WriteConfig, form: Form, hostid: str) -> Meaning:
         """Tell what a message is, and remember it if it is an order.
 
-        :param stop: all of it is the controller's stop command.
+        :param form: see :func:`form_of`.
         """
-        if not isinstance(command, WriteConfig):
-            return self._kind_of_reset(command, hostid)
-        plain = _plain(command)
-        coded = not (command.retcode is UNSET and command.message is UNSET)
-        taken = self._taken.get(plain)
-        if _is_empty(command) and self._within(self._uids.get(command.uid), EMPTY_S):
+        taken = self._taken.get((form.key, command.uid))
+        without_uid = taken is None and command.uid is UNSET
+        if without_uid:
+            taken = self._newest.get(form.key)
+        if form.stop:
+            return self._meaning_of_stop(taken, command, form, without_uid=without_uid)
+        if form.acknowledges:
+            self._tell_of_form(command, hostid)
             return Meaning.ACKNOWLEDGEMENT
-        if coded and taken is not None and stop and self._within(taken.answered_at, AT_ONCE_S):
-            return self._kind_of_stop(taken, command, hostid)
-        if coded and taken is not None and not stop and self._acknowledges(taken):
-            self._tell(taken, command, hostid)
-            return Meaning.ACKNOWLEDGEMENT
-        self._number += 1
-        if not stop:
-            self._other = self._number
-        _keep(self._taken, plain, _Taken(coded, self._number, self._clock.seconds()))
-        return Meaning.ORDER
+        if _is_empty(command):
+            return self._meaning_of_empty(command)
+        if taken is None or not _acknowledges(taken, form, without_uid, self._within(taken.answered_at, AT_ONCE_S)):
+            return self._order(command, form)
+        self._tell(taken, command, form, hostid)
+        return Meaning.ACKNOWLEDGEMENT
 
-    def answered(self, command: Command, *, done: bool) -> None:
-        """Note that an order is being answered, or has come to its end without an answer.
-
-        :param done: whether it is known to have been carried out.
-        """
-        now = self._clock.seconds()
-        if not isinstance(command, WriteConfig):
-            self._reset_at, self._reset_told = now, False
-            return
-        self._clock.callLater(0, self._note, command, done, now)
-
-    def _note(self, command: WriteConfig, done: bool, answered_at: float) -> None:
-        _keep(self._uids, command.uid, answered_at)
-        taken = self._taken.get(_plain(command))
-        if taken is not None:
-            taken.answered_at, taken.done = answered_at, done
-
-    def _acknowledges(self, taken: _Taken) -> bool:
-        if taken.coded:
-            return self._within(taken.answered_at, AT_ONCE_S)
-        return self._within(taken.came_at if taken.answered_at is None else taken.answered_at, LATE_S)
-
-    def _kind_of_stop(self, taken: _Taken, command: WriteConfig, hostid: str) -> Meaning:
-        """Let one repetition through; more of them only where the controller may have to be stopped again."""
-        repeated, taken.repeats = taken.repeats > 0, taken.repeats + 1
-        surely_stopped = taken.done and self._other < taken.number
-        if repeated and surely_stopped:
-            self._tell(taken, command, hostid)
-            return Meaning.ACKNOWLEDGEMENT
-        self._number += 1
-        taken.number = self._number
-        taken.done = False
-        return Meaning.UNANSWERED if repeated else Meaning.ORDER
-
-    def _kind_of_reset(self, command: Reset, hostid: str) -> Meaning:
+    def meaning_of_reset(self, command: Reset, hostid: str) -> Meaning:
+        """Tell whether a reset is an order."""
         if not command.retcode or not self._within(self._reset_at, RESET_S):
             return Meaning.ORDER
         if not self._reset_told:
@@ -153,28 +179,89 @@ class Acknowledgements:
             self._log.info("{hostid}: taken for the acknowledgement of the last reset: reset", hostid=hostid)
         return Meaning.ACKNOWLEDGEMENT
 
+    def answered(self, command: Command, form: Form | None) -> None:
+        """Note that an order is being answered, or has come to its end without an answer.
+
+        :param form: of a writeConfig.
+        """
+        now = self._clock.seconds()
+        if isinstance(command, WriteConfig) and form is not None:
+            self._clock.callLater(0, self._note, command, form, now)
+        else:
+            self._reset_at, self._reset_told = now, False
+
+    def _note(self, command: WriteConfig, form: Form, answered_at: float) -> None:
+        _keep(self._uids, command.uid, _Answered(answered_at))
+        taken = self._taken.get((form.key, command.uid))
+        if taken is not None:
+            taken.answered_at = answered_at
+
+    def _order(self, command: WriteConfig, form: Form) -> Meaning:
+        order = _Taken(form.signs)
+        _keep(self._taken, (form.key, command.uid), order)
+        _keep(self._newest, form.key, order)
+        return Meaning.ORDER
+
+    def _meaning_of_stop(self, taken: _Taken | None, command: WriteConfig, form: Form, *, without_uid: bool) -> Meaning:
+        """Have each stop carried out, and answer one repetition: were all answered, that might go on for ever."""
+        may_acknowledge = bool(form.signs) or form.acknowledges or without_uid
+        if taken is None or taken.answered_at is None or not may_acknowledge:
+            return self._order(command, form)
+        taken.repeats += 1
+        if taken.repeats == 1:
+            return Meaning.ORDER
+        if taken.repeats == _LAST_REPEAT or self._within(taken.answered_at, AT_ONCE_S):
+            return Meaning.UNANSWERED
+        return self._order(command, form)
+
+    def _meaning_of_empty(self, command: WriteConfig) -> Meaning:
+        """Have what orders nothing refused, unless it acknowledges an answer: refused, that would go on for ever."""
+        answered = self._uids.get(command.uid)
+        if answered is None or (answered.acknowledged and not self._within(answered.at, EMPTY_S)):
+            return Meaning.ORDER
+        answered.acknowledged = True
+        return Meaning.ACKNOWLEDGEMENT
+
     def _within(self, answered_at: float | None, seconds: float) -> bool:
         return answered_at is not None and self._clock.seconds() - answered_at < seconds
 
-    def _tell(self, taken: _Taken, command: WriteConfig, hostid: str) -> None:
+    def _tell(self, taken: _Taken, command: WriteConfig, form: Form, hostid: str) -> None:
         if not taken.told:
             taken.told = True
             self._log.info(
                 "{hostid}: taken for the acknowledgement of an order like it, not carried out: {order}",
                 hostid=hostid,
-                order=quoted(command.method if command.result is UNSET else command.result),
+                order=quoted(";".join(form.frames) or command.method),
             )
+
+    def _tell_of_form(self, command: WriteConfig, hostid: str) -> None:
+        if not self._form_told:
+            self._form_told = True
+            self._log.info(
+                "{hostid}: an answer sent back, or a failure, and no order; more of that is not logged: {said}",
+                hostid=hostid,
+                said=quoted(next((one for one in (command.result, command.params) if one), command.method)),
+            )
+
+
+def _acknowledges(taken: _Taken, form: Form, without_uid: bool, at_once: bool) -> bool:
+    """Tell whether a repetition of an order acknowledges it.
+
+    :param at_once: it comes within :data:`AT_ONCE_S` of the answer.
+    """
+    if form.signs - taken.signs or (without_uid and form.signs & _CODES):
+        return True
+    if not form.signs & _CODES or taken.answered_at is None:
+        return False
+    taken.repeats += 1
+    return at_once or taken.repeats == 1
 
 
 def _is_empty(command: WriteConfig) -> bool:
     """Tell whether there is nothing that could be carried out."""
     if command.modulePort is not UNSET or command.moduleBaud is not UNSET:
         return False
-    return command.result is UNSET or not begins_with_a_frame(command.result.strip())
-
-
-def _plain(command: WriteConfig) -> WriteConfig:
-    return replace(command, retcode=UNSET, message=UNSET, packetnum=UNSET)
+    return command.result is UNSET or not begins_with_a_frame(command.result)
 
 
 def _keep(remembered: dict[_Key, _Value], key: _Key, value: _Value) -> None:

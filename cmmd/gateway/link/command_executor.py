@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -13,12 +13,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.gateway.allowed_writes import STOP_WAITS_S
-from cmmd.gateway.link.acknowledgements import Acknowledgements, Meaning
+from cmmd.gateway.link.acknowledgements import Acknowledgements, Form, Meaning, form_of
 from cmmd.gateway.link.connection import Command, LinkError
 from cmmd.gateway.link.orders import Answers, LinkCounters, OrderAnswer, Step
 from cmmd.gateway.link.source import OutcomeUnknown, Source
-from cmmd.modbus.frames import split_frames
-from cmmd.wire.messages import ResetAnswer, WriteConfig, WriteConfigAnswer
+from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from cmmd.wire.quoting import quoted
 
 __all__ = ["ORDER_PATIENCE_S", "WAITING_COMMANDS", "CommandExecutor", "Say"]
@@ -38,24 +37,30 @@ Say = Callable[[OrderAnswer], None]
 class _Order:
     """An order and what is known of its turn.
 
-    :ivar frames: Modbus frames to write, in their order; empty: there are none.
-    :ivar stop: all of the order is the controller's stop command.
+    :ivar form: what of it is to be carried out; None: a reset.
     :ivar came_at: seconds of the clock.
     :ivar stops_before: stops that had come before the order.
     :ivar at_once: the order waits for nothing any more.
     :ivar unanswered: it is carried out, but not answered.
-    :ivar done: all its frames are known to have been carried out.
     """
 
     command: Command
     say: Say
-    frames: Sequence[str]
-    stop: bool
+    form: Form | None
     came_at: float
     stops_before: int
     at_once: bool = False
     unanswered: bool = False
-    done: bool = False
+
+    @property
+    def frames(self) -> Sequence[str]:
+        """Modbus frames to write, in their order; empty: there are none."""
+        return () if self.form is None else self.form.frames
+
+    @property
+    def stop(self) -> bool:
+        """Tell whether all of the order is the controller's stop command."""
+        return self.form is not None and self.form.stop
 
 
 class CommandExecutor:
@@ -133,15 +138,17 @@ class CommandExecutor:
 
         What only acknowledges an order that has come before is ignored: carried out, it would be done twice.
         """
-        frames = () if not isinstance(command, WriteConfig) or command.result is UNSET else split_frames(command.result)
-        stop = bool(frames) and all(map(self._source.is_stop, frozenset(frames)))
-        kind = self._acknowledgements.kind(command, self._hostid, stop=stop)
-        if kind is Meaning.ACKNOWLEDGEMENT:
+        form = form_of(command, self._source.is_stop) if isinstance(command, WriteConfig) else None
+        if isinstance(command, WriteConfig) and form is not None:
+            meaning = self._acknowledgements.meaning(command, form, self._hostid)
+        else:
+            meaning = self._acknowledgements.meaning_of_reset(cast("Reset", command), self._hostid)
+        if meaning is Meaning.ACKNOWLEDGEMENT:
             return
-        order = _Order(command, say, frames, stop, self._clock.seconds(), self._stops)
-        order.unanswered = kind is Meaning.UNANSWERED
+        order = _Order(command, say, form, self._clock.seconds(), self._stops)
+        order.unanswered = meaning is Meaning.UNANSWERED
         self._unanswered += 1
-        if stop:
+        if order.stop:
             self._stops += 1
             order.stops_before = self._stops
             self._refuse_what_waits()
@@ -149,7 +156,7 @@ class CommandExecutor:
             self._refuse(order, f"{WAITING_COMMANDS} others wait")
             return
         self._waiting.append(order)
-        if stop:
+        if order.stop:
             self._begin(self._wait_no_longer(order))
         self._go_on()
 
@@ -186,7 +193,7 @@ class CommandExecutor:
             if self._over():
                 self._log.warn("{hostid}: the session ended first, the server is not answered", hostid=self._hostid)
                 return
-            self._acknowledgements.answered(order.command, done=order.done)
+            self._note_answer(order)
             self._begin(self._answer(() if answer is None else self._answers(answer), order))
         else:
             await self._reset(order)
@@ -214,9 +221,8 @@ class CommandExecutor:
         """
         port, baud = _wiring(command)
         try:
-            if command.result is not UNSET:
+            if order.frames or command.result is not UNSET:
                 written = [(frame, await self._sent(order, frame)) for frame in order.frames]
-                order.done = all(obeyed for _, obeyed in written)
                 return self._answer_to(command, written)
             asks = (port, baud) != (None, None)
             if asks and await self._source.set_port(port, baud, lambda: self._objection(order)):
@@ -274,6 +280,10 @@ class CommandExecutor:
         params = ";".join(f"{frame},{obeyed:d}" for frame, obeyed in done) or ",0"
         return WriteConfigAnswer(params=params, hostid=self._hostid, uid=None if command.uid is UNSET else command.uid)
 
+    def _note_answer(self, order: _Order) -> None:
+        if not order.unanswered:
+            self._acknowledgements.answered(order.command, order.form)
+
     async def _answer(self, steps: Iterable[Step], order: _Order) -> None:
         """Answer as the steps have it."""
         try:
@@ -284,7 +294,7 @@ class CommandExecutor:
                     raise LinkError("the line was dropped in place of an answer")
                 if order.unanswered:
                     continue
-                self._acknowledgements.answered(order.command, done=order.done)
+                self._note_answer(order)
                 order.say(message)
         finally:
             self._unanswered -= 1
