@@ -126,6 +126,24 @@ class GapTests(DoubtTestCase):
         self.assertEqual(self.point("run_time_hours"), (105, "good"))
         self.assertNotIn(Kind.COUNTER_REBASED, self.told())
 
+    def test_one_that_never_returns_makes_the_others_no_laxer(self) -> None:
+        before = {**STANDBY, 34: 9, **COUNTERS}
+        self.full(before, times=4)
+        self.frames(before, {*AT_REST}, (0, 2))  # without run time, which is in the second frame
+        self.world.fleet.live[HOSTID].known.outdate(3, 42, 3)
+        for restarted in (False, True):
+            for count in range(10):
+                self.world.clock.advance(1800)
+                self.full({**before, 42: 0x7FFE, 43: 0x7FFE}, {*AT_REST, 24} if count % 2 else {*AT_REST})
+            if restarted:
+                self.restart()
+            self.full({**before, 42: 0x7FFE, 43: 0x7FFE, 47: 1000})
+            self.assertEqual(self.point("starts"), (1000, "implausible"))
+            self.full({**before, 42: 0x7FFE, 43: 0x7FFE})
+            self.assertEqual(self.point("starts"), (50, "good"))
+        self.full({**before, 43: 105})
+        self.assertEqual(self.point("run_time_hours"), (105, "good"), "ten hours have passed for it")
+
     def test_of_a_history_upload(self) -> None:
         self.full({**STANDBY, **COUNTERS}, times=3)
         for ago_s, starts in ((900, 50), (600, 9000), (300, 51)):

@@ -40,8 +40,9 @@ class Suspect(Struct, frozen=True):
 class Baseline(Struct, frozen=True, gc=False):
     """The last words that were believed of each counter and each register of identity, packed, and when (ms).
 
-    :ivar at: when all counters that have words were last believed: one that is missing has gone on rising since.
-    :ivar packed: nothing but 32 bits for each of them, in the order of Hypotheses.
+    :ivar at: of the newest upload that was looked at.
+    :ivar packed: 32 bits for each of them, in the order of Hypotheses. Where one was not believed then, when each was
+        follows, 64 bits each: one that is missing has gone on rising since, and the others have not.
     """
 
     at: int
@@ -58,9 +59,23 @@ class Baseline(Struct, frozen=True, gc=False):
             return None
         return cls(_TIME.unpack_from(packed)[0], packed[_TIME.size :])
 
-    def words(self) -> tuple[int, ...]:
-        """Unpack the words of all of them."""
-        return Layout(f">{len(self.packed) // 4}I").unpack(self.packed)
+    @classmethod
+    def of(cls, at: int, words: Sequence[int], times: Sequence[int]) -> "Baseline":
+        """Pack the words of all of them, and when each was believed."""
+        total = len(words)
+        packed = Layout(f">{total}I").pack(*words)
+        same = all(time == at for word, time in zip(words, times, strict=True) if word != _UNKNOWN)
+        return cls(at, packed if same else packed + Layout(f">{total}q").pack(*times))
+
+    def unpack(self, total: int) -> tuple[list[int], list[int]] | None:
+        """Give the words of all of them, and when each was believed (ms); None: they are of another profile."""
+        words = Layout(f">{total}I")
+        if len(self.packed) == words.size:
+            return list(words.unpack(self.packed)), [self.at] * total
+        times = Layout(f">{total}q")
+        if len(self.packed) != words.size + times.size:
+            return None
+        return list(words.unpack_from(self.packed)), list(times.unpack_from(self.packed, words.size))
 
 
 class CounterFinding(Struct, frozen=True):
@@ -99,24 +114,22 @@ def judge_counters(
     """
     counters, identity = hypotheses.counters, hypotheses.identity
     total = len(counters) + len(identity)
-    words = list(before.words()) if before is not None and len(before.packed) == 4 * total else [_UNKNOWN] * total
-    since_ms = max(at - before.at, 0) if before is not None else 0
+    unpacked = None if before is None else before.unpack(total)
+    words, times = unpacked or ([_UNKNOWN] * total, [at] * total)
     suspected: list[Suspect | None] = list(suspects) if suspects is not None else [None] * total
     rebased: list[tuple[int, int, int]] = []
     votes: list[tuple[int, int, int, str]] = []
     hidden: set[int] = set()
-    replaced = missing = False
+    replaced = False
     for place, (point, number) in enumerate(counters):
         high, low = known.register(point.address), known.register(point.address + 1)
         if high is None or low is None:
-            missing = missing or words[place] != _UNKNOWN
             continue
         raw = high << 16 | low
         readings = _readings(point, None if number is None else choices[number])
         if not any(one.believed((high, low)) is not None for one in readings):
-            missing = missing or words[place] != _UNKNOWN
             continue  # out of its range, or no data: no value, and no base either
-        suspect = suspected[place]
+        suspect, since_ms = suspected[place], max(at - times[place], 0)
         if words[place] == _UNKNOWN or _follows(readings, words[place], raw, since_ms):
             suspected[place] = None
         elif suspect is not None and _follows(readings, suspect.raw, raw, max(at - suspect.at, 0)):
@@ -127,15 +140,14 @@ def judge_counters(
         if suspect is not None:
             if suspect.count < NEW_BASE:
                 hidden.update(point.addresses)
-                missing = True
                 continue
             rebased.append((place, words[place], raw))
             suspected[place] = None
         elif number is not None:
             votes += _votes(point, number, words[place], raw, since_ms)
-        words[place] = raw
+        words[place], times[place] = raw, at
     for place, address in enumerate(identity, len(counters)):
-        now = known.register(address)
+        now, times[place] = known.register(address), at
         if now is None or now in NO_DATA:
             continue
         suspect = suspected[place]
@@ -148,7 +160,7 @@ def judge_counters(
         else:
             words[place], suspected[place], replaced = now, None, True
     return CounterFinding(
-        baseline=Baseline(before.at if missing and before is not None else at, Layout(f">{total}I").pack(*words)),
+        baseline=Baseline.of(at, words, times),
         suspects=tuple(suspected) if any(suspected) else None,
         hidden=frozenset(hidden) or None,
         rebased=tuple(rebased),
