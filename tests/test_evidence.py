@@ -132,6 +132,18 @@ class ScaleTests(EvidenceTestCase):
         for name in ("mains_frequency", "generator_frequency", "current_l1"):
             self.assertEqual(self.point(name), (0, "good"))
 
+    def test_the_first_decision_is_an_event(self) -> None:
+        self.full(TENTHS, times=2)
+        self.assertNotIn(Kind.READING_DECIDED, self.told())
+        self.full(TENTHS)
+        found = [event.details for event in self.world.events if event.kind == Kind.READING_DECIDED]
+        scale = {"hypothesis": "scale", "choice": "tenths", "because": "register 6 = 500", "suppressed": 0}
+        self.assertIn(scale, found)
+        self.told()
+        self.restart()
+        self.full(TENTHS, times=3)
+        self.assertNotIn(Kind.READING_DECIDED, self.told())
+
     def test_remembered_with_what_decided_it(self) -> None:
         self.full(TENTHS, times=3)
         self.full({**TENTHS, 6: 0, 13: 0, 34: 0}, AT_REST - {65}, times=4)
@@ -233,7 +245,7 @@ class CounterTests(EvidenceTestCase):
         self.assertEqual({value for value in kept if value is not None}, {5000, 5001})
 
     def test_a_fall_that_stays_is_a_new_base(self) -> None:
-        self.counter(0, 5000)
+        self.counter(0, 5000, times=3)
         self.told()
         self.counter(0, 7, times=NEW_BASE - 1)
         self.assertEqual((self.point("energy_generated"), self.told()), ((7, "implausible"), []))

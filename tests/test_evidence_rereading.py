@@ -1,12 +1,16 @@
 """History that is decoded anew leaves alone what another controller, or a glitch, has said."""
 
-from twisted.internet.defer import Deferred
+from unittest import mock
 
+from twisted.internet.defer import Deferred, fail
+
+from cmmd.fleet.history.rereading import PAGE, PAUSE_S
+from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Query
 from tests.test_evidence import TENTHS
 from tests.test_evidence_doubt import COUNTERS, DoubtTestCase
 from tests.uploads import AT_REST
-from tests.world import HOSTID
+from tests.world import HOSTID, World
 
 GOOD = {**TENTHS, **COUNTERS}
 GLITCH = {**GOOD, 13: 5000, 43: 77, 47: 11, 49: 9, 14: 999}
@@ -44,6 +48,68 @@ class RereadingTests(DoubtTestCase):
         self.full(GOOD, times=3)
         self.settle()
         self.assertEqual(self.points("current_l1"), [None] + [42] * 10)
+
+    def test_a_setting_just_before_a_restart(self) -> None:
+        self.full(IDLE, AT_REST - {65}, times=5)
+        self.set(read_as="scale=tenths")
+        self.restart()
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * 5)
+
+    def test_a_restart_days_later(self) -> None:
+        self.full(IDLE, AT_REST - {65}, times=5)
+        with mock.patch.object(self.world.store, "redecode", lambda _: fail(StoreUnavailable("disk full"))):
+            self.full(GOOD, times=3)
+            self.set(read_as="run_time_hours=binary")
+            self.settle()
+            self.successResultOf(self.world.fleet.save())
+        self.assertEqual(self.points("current_l1")[0], None)
+        start_s = self.world.clock.seconds() + 5 * 86_400
+        self.world = World(store=self.world.store, start_s=start_s, interval_s=1.0)
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * 8)
+
+    def test_a_restart_in_the_middle(self) -> None:
+        count = PAGE + 20
+        self.full(IDLE, AT_REST - {65}, times=count)
+        self.set(read_as="scale=tenths")
+        while self.points("current_l1")[0] is None:
+            self.world.clock.advance(PAUSE_S / 2)
+        self.assertIsNone(self.points("current_l1")[-1])
+        self.restart()
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * count)
+
+    def test_what_is_done_is_not_done_again(self) -> None:
+        self.full({**IDLE, 42: 1}, AT_REST - {65}, times=3)
+        self.set(read_as="scale=tenths")
+        self.settle()
+        self.assertIsNotNone(self.oldest(), "run time stays undecided")
+        self.restart()
+        with (
+            mock.patch.object(self.world.store, "redecode", side_effect=AssertionError),
+            mock.patch.object(self.world.store, "readings", side_effect=AssertionError) as read,
+        ):
+            self.settle()
+        read.assert_not_called()
+
+    def test_from_before_a_contradiction(self) -> None:
+        """What is decided again counts for earlier readings that speak for it themselves, and for no others."""
+        self.full(GOOD, times=3)
+        self.settle()
+        hundredths = {**GOOD, 6: 5000, 13: 5010}
+        self.full(hundredths, times=2)
+        self.full({**hundredths, 6: 0, 13: 0, 34: 5}, AT_REST - {65})
+        for _ in range(2):
+            self.assertEqual(self.points("current_l1")[:6], [42] * 3 + [None] * 3)
+            self.full(hundredths, times=3)
+        self.settle()
+        self.assertEqual(self.choice("scale"), "hundredths")
+        self.assertEqual(self.points("current_l1"), [42] * 3 + [4.2] * 2 + [None] + [4.2] * 6)
+        self.assertIsNone(self.oldest())
+        self.restart()
+        self.settle()
+        self.assertEqual(self.points("current_l1"), [42] * 3 + [4.2] * 2 + [None] + [4.2] * 6)
 
     def test_another_model(self) -> None:
         for by_login in (True, False):

@@ -40,7 +40,7 @@ class EventLogTests(SynchronousTestCase):
     def test_every_line_finds_its_details(self) -> None:
         for kind in Kind:
             self.tell(kind.value, **dict.fromkeys(CATALOGUE[kind].keys))
-        self.assertEqual(len(self.logged), 14)
+        self.assertEqual(len(self.logged), 16)
 
     def test_a_title_is_no_format(self) -> None:
         self.tell("alarm_raised", alarm=1, signal="x", title="{hostid} {nothing}", severity="alarm")

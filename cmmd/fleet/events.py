@@ -125,7 +125,7 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.CLOCK_ASKED: Entry("a device has requested the time", limited=True),
     Kind.PROFILE_CHANGED: Entry("a device has another controller profile", ("before", "after"), limited=True),
     Kind.READING_DECIDED: Entry(
-        "it is known again how a device is to be read", ("hypothesis", "choice", "because"), limited=True
+        "it is known now how a device is to be read", ("hypothesis", "choice", "because"), limited=True
     ),
     Kind.READING_REOPENED: Entry(
         "what was found out about a device was contradicted; choice is what it was",
@@ -327,6 +327,8 @@ _LINES: dict[str, str] = {
     Kind.MAINS_RETURNED: "mains returned: {hostid}",
     Kind.BREAKER_CHANGED: "{breaker} breaker: {hostid}: {position}",
     Kind.PROFILE_CHANGED: "profile: {hostid}: {after}, was {before}",
+    Kind.READING_DECIDED: "found out: {hostid}: {hypothesis} is {choice}: {because}",
+    Kind.READING_REOPENED: "open again: {hostid}: {hypothesis}, was {choice}: {because}",
     Kind.DEVICE_LOCKED: "locked for maintenance: {hostid}: {reason}, by {by}",
     Kind.DEVICE_UNLOCKED: "unlocked: {hostid}: by {by}, was locked by {locked_by}: {reason}",
     Kind.INPUT_CLEARED: "input {input} cleared: {hostid}: by {by}, was said by {address}",

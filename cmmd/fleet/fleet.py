@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
-from cmmd.controllers.evidence.memory import Remembered, recalled, with_entry
+from cmmd.controllers.evidence.memory import Remembered, with_entry, with_history_read
 from cmmd.controllers.evidence.weighing import reopenings
 from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.commands.audit import Audit
@@ -44,10 +44,6 @@ from cmmd.store.records import ByteOrder, Device
 __all__ = ["CommandTerms", "Fleet"]
 
 log = Logger()
-
-
-REREADING_LASTS_S = 86_400.0
-"""How long before a start something may have been decided whose readings are not all decoded anew."""
 
 
 class CommandTerms(Struct, frozen=True, kw_only=True):
@@ -155,10 +151,17 @@ class Fleet:
             history=self.history,
             record=self.live.get,
             keep_oldest=self._keep_oldest_undecided,
+            keep_read=self._keep_history_read,
             clock=clock,
         )
         self.history.kept_undecided = self.rereading.kept_undecided
-        self._evidence = Evidence(self.events, self._remember, decided=self.rereading.want, reopened=self.rereading.cut)
+        self._evidence = Evidence(
+            self.events,
+            self._remember,
+            decided=self.rereading.want,
+            reopened=self.rereading.reopened,
+            replaced=self.rereading.cut,
+        )
         self.uploads = Uploads(
             telemetry=Telemetry(counters, clock, self._byte_order_decided, self._other_plan),
             live=self.live,
@@ -198,16 +201,8 @@ class Fleet:
         confirmations = self.dispatch.confirmations
         self.uploads.watch_values(confirmations.uploaded, confirmations.watched)
 
-        self._go_on_rereading()
-
-    def _go_on_rereading(self) -> None:
-        """Go on with history that was to be decoded anew when cmmd ended, since what was decided shortly before."""
-        since = int((self._now() - REREADING_LASTS_S) * 1000)
         for device in self.registry.devices():
-            if device.oldest_undecided_at is not None:
-                memory = recalled(device.evidence).values()
-                if any(entry.choice and entry.at >= since for entry in memory):
-                    self.rereading.want(device.hostid)
+            self.rereading.go_on(device)
 
     def store_health(self) -> Health:
         """Tell whether what is kept reaches the store, and how many rows wait for it."""
@@ -295,14 +290,24 @@ class Fleet:
         record = self.live[hostid]
         before = record.device.byte_order
         because, state = "change uploads", record.known.byte_order_state
-        self._evidence.tell(hostid, BYTE_ORDER, byte_order, before or "", because, state)
+        self._evidence.tell(hostid, BYTE_ORDER, byte_order, before or "", because)
         again = reopenings(state)
         entry = Remembered(byte_order or "", record.upload + 1, int(self._now() * 1000), because, again)
         self._remember(hostid, BYTE_ORDER, entry)
-        (self.rereading.cut if byte_order is None else self.rereading.want)(hostid)
+        if byte_order is None:
+            self.rereading.reopened(hostid, BYTE_ORDER, entry.at)
+        else:
+            self.rereading.want(hostid)
 
     def _keep_oldest_undecided(self, hostid: str, at: int | None) -> Deferred[None]:
         keeping = Deferred.fromCoroutine(self.registry.keep(hostid, lambda _: {"oldest_undecided_at": at}))
+        return keeping.addCallback(lambda _: self.live.has_device(hostid))
+
+    def _keep_history_read(self, hostid: str, at: int | None, decided: str) -> Deferred[None]:
+        def change(device: Device) -> dict[str, object]:
+            return {"oldest_undecided_at": at, "evidence": with_history_read(device.evidence, decided)}
+
+        keeping = Deferred.fromCoroutine(self.registry.keep(hostid, change))
         return keeping.addCallback(lambda _: self.live.has_device(hostid))
 
     def _remember(self, hostid: str, hypothesis: str, entry: Remembered) -> None:

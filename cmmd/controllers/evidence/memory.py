@@ -4,11 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cmmd.controllers.evidence.hypotheses import BYTE_ORDER, Hypothesis
 from cmmd.controllers.evidence.weighing import OPEN, decided_state, is_fixed
 
-__all__ = ["Remembered", "byte_order_of", "only_byte_order", "overrides_in", "recalled", "states_of", "with_entry"]
+__all__ = ["Remembered", "byte_order_of", "history_read", "only_byte_order", "overrides_in", "recalled"]
+__all__ += ["reopened_times", "states_of", "with_entry", "with_history_read"]
+
+_HISTORY = "*"
+"""In the place of a hypothesis, which never has this name: how far history was decoded anew."""
 
 
 class Remembered(Struct, frozen=True, array_like=True):
@@ -16,6 +21,7 @@ class Remembered(Struct, frozen=True, array_like=True):
 
     :ivar choice: empty: it is open again. :ivar upload: the running number of the upload that decided it.
     :ivar at: when that came, milliseconds UTC. :ivar because: what it said. :ivar reopened: how often it was re-opened.
+    :ivar reopened_at: when it was last re-opened, milliseconds UTC; 0: never.
     """
 
     choice: str
@@ -23,6 +29,7 @@ class Remembered(Struct, frozen=True, array_like=True):
     at: int = 0
     because: str = ""
     reopened: int = 0
+    reopened_at: int = 0
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Remembered])
@@ -43,8 +50,27 @@ def _text(memory: Mapping[str, Remembered]) -> str:
 
 
 def with_entry(text: str, name: str, entry: Remembered) -> str:
-    """Give the memory with another entry for one hypothesis."""
-    return _text({**recalled(text), name: entry})
+    """Give the memory with another entry for one hypothesis; when it was last re-opened is kept."""
+    memory = recalled(text)
+    before = memory.get(name)
+    reopened_at = entry.at if not entry.choice else 0 if before is None else before.reopened_at
+    return _text({**memory, name: replace(entry, reopened_at=reopened_at)})
+
+
+def with_history_read(text: str, decided: str) -> str:
+    """Give the memory with what was decided when the device's history was last decoded anew to its end."""
+    return _text({**recalled(text), _HISTORY: Remembered(decided)})
+
+
+def history_read(text: str) -> str:
+    """Give what :func:`with_history_read` noted; empty: nothing."""
+    entry = recalled(text).get(_HISTORY)
+    return "" if entry is None else entry.choice
+
+
+def reopened_times(text: str) -> dict[str, int]:
+    """Give when hypotheses were last re-opened, milliseconds UTC, by name; those that never were are left out."""
+    return {name: entry.reopened_at for name, entry in recalled(text).items() if entry.reopened_at}
 
 
 def only_byte_order(text: str) -> str:

@@ -1,11 +1,13 @@
 """Decode readings anew that were kept while it was not known how their device is to be read.
 
 Readings have the raw words of their upload. Once a hypothesis is decided, the points of the readings since the oldest
-undecided one are made again. Nothing is decoded from before the device was last found to be another than it was: which
-of two controllers said that is not known, so that it stays undecided.
+undecided one are made again. It is remembered by what that was done to its end, so that a restart goes on with what was
+not. A reading from before a hypothesis was last re-opened is decoded where its own words speak for what is decided now.
+Nothing is decoded from before the device was last found to be another than it was: which of two controllers said that
+is not known, so that it stays undecided.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,6 +16,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from cmmd.controllers.evidence.counters import Baseline, CounterFinding, Suspect, judge_counters
+from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
+from cmmd.controllers.evidence.memory import history_read, reopened_times
+from cmmd.controllers.profile import Profile
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.telemetry.live import LiveRecord
@@ -21,7 +26,7 @@ from cmmd.fleet.telemetry.register_state import CertainRegisters, RegisterState
 from cmmd.modbus.frames import Function
 from cmmd.modbus.image import ImageError, RegisterImage
 from cmmd.store.interface import IStore, StoreError, StoreUnavailable
-from cmmd.store.records import Cursor, Query, Reading, Redecoded
+from cmmd.store.records import Cursor, Device, Query, Reading, Redecoded
 
 __all__ = ["PAGE", "PAUSE_S", "RETRY_S", "Rereading"]
 
@@ -48,6 +53,7 @@ class Rereading:
     :param history: knows the versions of profiles.
     :param record: gives the live record of a device; None: there is no such device.
     :param keep_oldest: makes durable since when a device has undecided readings; None: it has none.
+    :param keep_read: the same, with what was decided when its history was read to the end.
     :param clock: for the pace.
     """
 
@@ -60,6 +66,7 @@ class Rereading:
         history: History,
         record: Callable[[str], LiveRecord | None],
         keep_oldest: Callable[[str, int | None], Deferred[None]],
+        keep_read: Callable[[str, int | None, str], Deferred[None]],
         clock: IReactorTime,
     ) -> None:
         self._store = store
@@ -68,8 +75,10 @@ class Rereading:
         self._history = history
         self._record = record
         self._keep_oldest = keep_oldest
+        self._keep_read = keep_read
         self._clock = clock
         self._marked: dict[str, int] = {}  # of devices whose record does not say so yet
+        self._reopened: dict[str, dict[str, int]] = {}  # by hostid and hypothesis, when (ms)
         self._wanted: dict[str, None] = {}
         self._working: Deferred[None] | None = None
         self._again: IDelayedCall | None = None
@@ -94,6 +103,20 @@ class Rereading:
         record = self._record(hostid)
         if record is not None and record.device.oldest_undecided_at is not None:
             self._keep(hostid, None)
+
+    def reopened(self, hostid: str, hypothesis: str, at: int) -> None:
+        """Note that something about a device is open again: what was kept before may have been said otherwise.
+
+        :param at: when, milliseconds UTC.
+        """
+        self._reopened.setdefault(hostid, {})[hypothesis] = at
+
+    def go_on(self, device: Device) -> None:
+        """Go on, after a start, where something was decided by which the history was not read to its end."""
+        if device.oldest_undecided_at is not None:
+            record = self._record(device.hostid)
+            if record is not None and _decided(record) != history_read(device.evidence):
+                self.want(device.hostid)
 
     def want(self, hostid: str) -> None:
         """Read the undecided readings of a device anew, soon."""
@@ -165,7 +188,9 @@ class Rereading:
         record, since = self._record(hostid), self._oldest(hostid)
         if since is None or record is None:
             return
-        profile, decoder = record.profile, _Decoder(record)
+        profile, decided = record.profile, _decided(record)
+        reopened = {**reopened_times(record.device.evidence), **self._reopened.get(hostid, {})}
+        decoder = _Decoder(record, reopened)
         version = self._history.version(profile)
         await self._journal.drain()  # the version is there before readings that have it
         before = await self._store.readings(Query(hostid=hostid, until=since, limit=BEFORE, newest_first=True))
@@ -181,7 +206,7 @@ class Rereading:
             for place, reading in enumerate(of_profile, 1):
                 places = self._history.places(reading.profile, names)
                 points, undecided = decoder.decode(reading, places, of_profile[place:])
-                if undecided and still_undecided is None:
+                if undecided and not decoder.reopened_since(reading) and still_undecided is None:
                     still_undecided = reading.at
                 if points is not None and points != reading.points:
                     anew.append(Redecoded(number=reading.number, at=reading.at, profile=version, points=points))
@@ -195,17 +220,32 @@ class Rereading:
                 break
             after = Cursor(readings[-1].at, readings[-1].number)
             await deferLater(self._clock, PAUSE_S)
-        if still_undecided != since:
+        if still_undecided != since or decided != history_read(record.device.evidence):
             self._marked.pop(hostid, None)
-            self._keep(hostid, still_undecided)
+            keeping = self._keep_read(hostid, still_undecided, decided)
+            keeping.addErrback(lambda failure: failure.trap(StoreError) and None)  # the next start reads once more
         if count:
             log.info("{count} readings of {hostid} are decoded anew", count=count, hostid=hostid)
 
 
-class _Decoder:
-    """Decodes readings of one device, one after the other, by what is decided now."""
+def _decided(record: LiveRecord) -> str:
+    """Write down how a device is read: ``byte_order=big,scale=tenths``; empty: all is open."""
+    found = {BYTE_ORDER: record.known.byte_order} if record.known.byte_order is not None else {}
+    for hypothesis, choice in zip(record.profile.hypotheses.all, record.profile.choices, strict=True):
+        if choice is not None:
+            found[hypothesis.name] = hypothesis.choices[choice]
+    return ",".join(f"{name}={choice}" for name, choice in found.items())
 
-    def __init__(self, record: LiveRecord) -> None:
+
+class _Decoder:
+    """Decodes readings of one device, one after the other, by what is decided now.
+
+    :param reopened: when hypotheses were last re-opened (ms), by name.
+    """
+
+    def __init__(self, record: LiveRecord, reopened: Mapping[str, int]) -> None:
+        self._reopened = reopened
+        self._last_reopened_at = max(reopened.values(), default=0)
         self._profile = record.profile
         self._byte_order = record.known.byte_order
         self._choices = record.profile.choices
@@ -254,6 +294,7 @@ class _Decoder:
         self._another = self._another or bool(found.rebased) or found.replaced
         if self._another or found.suspects is not None:
             return None, False  # who says this need not be what the decision is about
+        profile = self._own_profile(reading, known)
         values = profile.values(CertainRegisters(known))
         undecided = known.undecided is not None or profile.is_undecided(known, values)
         # Where all readings agree, a value was left out for another reason: it was a counter that jumped.
@@ -265,6 +306,26 @@ class _Decoder:
             for point, value, old in zip(profile.definition.points, values, before, strict=True)
         )
         return points, undecided
+
+    def reopened_since(self, reading: Reading) -> bool:
+        """Tell whether anything about the device was re-opened since a reading."""
+        return reading.at < self._last_reopened_at
+
+    def _own_profile(self, reading: Reading, known: RegisterState) -> Profile:
+        """Give the profile for what is decided, and is true of a reading from before it was last re-opened, too."""
+        if not self.reopened_since(reading):
+            return self._profile
+        hypotheses = self._profile.hypotheses
+        votes = [*hypotheses.votes(CertainRegisters(known), self._profile.engine_states)]
+        votes += [None] * (len(hypotheses.all) - len(votes))
+        return self._profile.settled(
+            tuple(
+                choice
+                if reading.at >= self._reopened.get(hypothesis.name, 0) or (vote is not None and vote[0] == choice)
+                else None
+                for hypothesis, choice, vote in zip(hypotheses.all, self._choices, votes, strict=True)
+            )
+        )
 
     def _judge(self, reading: Reading, known: RegisterState, before: Baseline | None) -> CounterFinding:
         return judge_counters(self._profile.hypotheses, self._choices, known, reading.at, before, None)
@@ -281,7 +342,8 @@ class _Decoder:
             return None
         if not known.image and known.undecided is None:
             return None  # of the device's inputs alone
-        swapped = set() if known.undecided is None else set(chain(*known.undecided.known(_HOLDING_REGISTERS)))
-        if known.undecided is not None and self._byte_order is not None:
-            known.decide(self._byte_order, self._profile)
+        if known.undecided is None or self._byte_order is None or reading.at < self._reopened.get(BYTE_ORDER, 0):
+            return known, set()
+        swapped = set(chain(*known.undecided.known(_HOLDING_REGISTERS)))
+        known.decide(self._byte_order, self._profile)
         return known, swapped

@@ -7,8 +7,6 @@ that could be evidence: the masks of :class:`cmmd.fleet.telemetry.genset_state.S
 from collections.abc import Callable, Container
 from itertools import chain
 
-from twisted.logger import Logger
-
 from cmmd.controllers.evidence.counters import Baseline, CounterFinding, judge_counters, settled_choices
 from cmmd.controllers.evidence.memory import Remembered
 from cmmd.controllers.evidence.weighing import (
@@ -26,8 +24,6 @@ from cmmd.wire.messages import ReqDataChange
 
 __all__ = ["Evidence", "Remember", "is_evidence", "mostly_implausible"]
 
-log = Logger()
-
 FEW_VALUES = 4
 """Fewer values than this, of those that have a plausible range, do not tell a wrong controller model."""
 
@@ -44,14 +40,22 @@ class Evidence:
     :param events: told what is decided, and what is open again.
     :param remember: see :data:`Remember`.
     :param decided: notified of the hostid of a device about which something was decided.
-    :param reopened: the same where something is open again.
+    :param reopened: notified of the hostid, of a hypothesis that is open again, and when that was (ms).
+    :param replaced: notified of the hostid of a device that has another controller.
     """
 
     def __init__(
-        self, events: Events, remember: Remember, decided: Callable[[str], None], reopened: Callable[[str], None]
+        self,
+        events: Events,
+        remember: Remember,
+        *,
+        decided: Callable[[str], None],
+        reopened: Callable[[str, str, int], None],
+        replaced: Callable[[str], None],
     ) -> None:
         self._decided = decided
         self._reopened = reopened
+        self._replaced = replaced
         self._events = events
         self._remember = remember
         self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -91,11 +95,11 @@ class Evidence:
         else:
             weighed = tuple(place for place, state in enumerate(states) if place in armed or weighing(state))
             record.weighing = hypotheses.awaited(weighed, record.known) if weighed else False
-        changes = self._tell(record, before, because)
+        decided = self._tell(record, before, because)
         read_anew = self._read_by(record)
-        if None in changes or counters.replaced:
-            self._reopened(record.hostid)
-        if any(changes):
+        if counters.replaced:
+            self._replaced(record.hostid)
+        if decided:
             self._decided(record.hostid)
         return read_anew
 
@@ -104,24 +108,13 @@ class Evidence:
         if not record.doubted and record.at is not None:
             _judge_counters(record, record.at)
 
-    def tell(self, hostid: str, hypothesis: str, choice: str | None, before: str, because: str, state: int) -> None:
-        """Tell how a hypothesis is decided. The first decision is as it should be: only the log has that.
+    def tell(self, hostid: str, hypothesis: str, choice: str | None, before: str, because: str) -> None:
+        """Tell how a hypothesis is decided.
 
         :param choice: None: it is open again; :param before: what it was then.
-        :param state: of the hypothesis.
         """
-        if choice is None:
-            self._events.emit(Kind.READING_REOPENED, hostid, hypothesis=hypothesis, choice=before, because=because)
-        elif reopenings(state):
-            self._events.emit(Kind.READING_DECIDED, hostid, hypothesis=hypothesis, choice=choice, because=because)
-        else:
-            log.info(
-                "{hostid} is read by {hypothesis}={choice}: {because}",
-                hostid=hostid,
-                hypothesis=hypothesis,
-                choice=choice,
-                because=because,
-            )
+        kind = Kind.READING_REOPENED if choice is None else Kind.READING_DECIDED
+        self._events.emit(kind, hostid, hypothesis=hypothesis, choice=choice or before, because=because)
 
     def _of_counters(self, record: LiveRecord, states: list[int], because: list[str], counters: CounterFinding) -> None:
         hypotheses = record.profile.hypotheses
@@ -139,9 +132,9 @@ class Evidence:
         for number, choice, weight, why in counters.votes:
             states[number], because[number] = weigh(states[number], choice, weight), why
 
-    def _tell(self, record: LiveRecord, before: tuple[int, ...], because: list[str]) -> list[str | None]:
-        """Tell what has changed; give the choices that are decided now, None for what is open again."""
-        changes: list[str | None] = []
+    def _tell(self, record: LiveRecord, before: tuple[int, ...], because: list[str]) -> bool:
+        """Tell what has changed, and whether anything is decided now that was not."""
+        decided, at = False, record.at or 0
         for hypothesis, old, new, why in zip(
             record.profile.hypotheses.all, before, record.states, because, strict=True
         ):
@@ -149,14 +142,16 @@ class Evidence:
             if was == now:
                 continue
             choice = "" if now is None else hypothesis.choices[now]
-            changes.append(choice or None)
-            self.tell(record.hostid, hypothesis.name, choice or None, hypothesis.choices[was or 0], why, new)
+            decided = decided or bool(choice)
+            self.tell(record.hostid, hypothesis.name, choice or None, hypothesis.choices[was or 0], why)
             self._remember(
                 record.hostid,
                 hypothesis.name,
-                Remembered(choice, record.upload, record.at or 0, why, reopenings(new)),
+                Remembered(choice, record.upload, at, why, reopenings(new)),
             )
-        return changes
+            if not choice:
+                self._reopened(record.hostid, hypothesis.name, at)
+        return decided
 
     def _read_by(self, record: LiveRecord) -> bool:
         """Read the record by what is decided and not contradicted."""
