@@ -2,19 +2,21 @@
 
 A model of a module with its controller uploads what such a one can say. Its truth is drawn at random: the byte order of
 its change uploads, the scale, the words, the names of coils, how counters are to be read. In between cmmd restarts, the
-controller is replaced by another one, and the bus garbles a counter.
+controller is replaced by another one, the bus garbles a counter or loses a block, the device logs in anew or says that
+it is inhibited, an old upload comes as history, and an administrator says how the device is to be read.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.telemetry.view import View, view_of
 from cmmd.store.records import Query
-from cmmd.wire.messages import ChangeParams, ReqDataChange
+from cmmd.wire.messages import ChangeParams, ReqData, ReqDataChange
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.world import HOSTID, World
 
@@ -23,6 +25,8 @@ NAMED = {
     "v14": {54: "generator_breaker_failure_warning", 55: "mains_breaker_failure_warning", 79: "ecu_warning"},
     "v17": {54: "liquid_leak_shutdown", 62: "overcurrent_input_shutdown", 71: "low_oil_pressure_analog_shutdown"},
 }
+BLOCKS = {1: (0, 45), 2: (46, 56)}
+"""Registers of the second and third request of the plan."""
 TELLS = {"v14": 55, "v17": 62}
 NONE = {"none_is_0": 0, "none_is_2": 2}
 WORDS = {"none_is_0": ("none", "start delay", "stop delay"), "none_is_2": ("start delay", "stop delay", "none")}
@@ -72,6 +76,7 @@ class Genset:
     volts: int = 230
     delay: int = 0
     coils: set[int] = field(default_factory=set)
+    locked: bool = False
 
     def registers(self) -> dict[int, int]:
         truth = self.truth
@@ -93,7 +98,7 @@ class Genset:
         return found
 
     def all_coils(self) -> set[int]:
-        return {41, *self.coils, *({65} if self.mains_normal else ())}
+        return {41, *self.coils, *({65} if self.mains_normal else ()), *({4} if self.locked else ())}
 
     def expected(self) -> dict[str, float]:
         return {
@@ -111,7 +116,10 @@ hertz = st.integers(46, 64).map(float)
 steps = st.fixed_dictionaries(
     {
         "do": st.sampled_from(
-            ["mains", "no mains", "idle", "crank", "run", "run", "coil", "delay", "count", "swap", "restart"]
+            [
+                *("mains", "no mains", "idle", "crank", "run", "run", "coil", "delay", "count", "swap", "restart"),
+                *("lost block", "login", "set", "set no more", "history", "inhibit", "lock"),
+            ]
         ),
         "hertz": hertz,
         "low": st.integers(0, 20).map(float),
@@ -137,21 +145,39 @@ class EvidenceModelCase(SynchronousTestCase):
         self.order: Any = order
         self.genset = Genset(truth, dict(zip(COUNTERS, counters, strict=True)), 43)
         self.sent: dict[int, int] = {}
-        self.sent_coils: set[int] = set()
         self.kept: dict[int, dict[str, float]] = {}
+        self.said: tuple[ReqData, dict[str, float]] | None = None
+        self.inhibited = False
+        self.locked = False
         self.world = World(interval_s=0.5)
         self.world.register()
 
     # --- uploads -----------------------------------------------------------------------------------------------------
 
-    def upload(self, *, full: bool, garbled: int | None = None) -> None:
+    def upload(
+        self, *, full: bool, garbled: int | None = None, lost: int | None = None, inhibits: int | None = None
+    ) -> None:
+        """Have the device upload.
+
+        :param inhibits: whether the module says that remote control is inhibited; None: it says nothing of that.
+
+        :param garbled: the energy counter as the bus garbles it. :param lost: the block of the plan that is not read.
+        """
         self.world.clock.advance(3)
         registers, coils = self.genset.registers(), self.genset.all_coils()
         if garbled is not None:
             registers[48], registers[49] = garbled >> 16, garbled & 0xFFFF
         uploads = self.world.fleet.uploads
         if full or not self.sent:
-            uploads.full(full_upload(registers, coils), HGM6120N_PLAN, historic=False)
+            upload = full_upload(registers, coils)
+            if lost is not None:
+                texts = (upload.params or "").split(";")
+                upload = replace(upload, params=";".join(texts[:lost] + texts[lost + 1 :]))
+                first, behind = BLOCKS[lost]
+                registers = {at: self.sent.get(at, -1) if first <= at < behind else registers[at] for at in registers}
+            elif garbled is None:
+                self.said = upload, self.genset.expected()
+            uploads.full(upload, HGM6120N_PLAN, historic=False)
         else:
             changed = [
                 {f"{address:04X}": value.to_bytes(2, self.order).hex()}
@@ -160,9 +186,12 @@ class EvidenceModelCase(SynchronousTestCase):
             ]
             bytes_of = sum(1 << coil for coil in coils).to_bytes(12, "little")
             items = [{f"{8 * n:04X}": f"{byte:02X}"} for n, byte in enumerate(bytes_of)]
-            message = ReqDataChange(params=ChangeParams(f01=items, f03=changed), hostid=HOSTID)
+            params = ChangeParams(f01=items, f03=changed)
+            message = ReqDataChange(params=params, hostid=HOSTID, InhbitRemote=inhibits)
             uploads.change(message, historic=False)
-        self.sent, self.sent_coils = registers, coils
+        self.sent = registers
+        self.locked = self.genset.locked
+        self.inhibited = self.inhibited if inhibits is None else bool(inhibits)
         self.world.write_batch()
         expected = self.genset.expected()
         self.kept[self.record.at or 0] = expected
@@ -176,10 +205,16 @@ class EvidenceModelCase(SynchronousTestCase):
     def view(self) -> View:
         return view_of(self.record, self.world.clock.seconds(), online=True)
 
+    @property
+    def held(self) -> tuple[bool, bool]:
+        """Say whether remote control is inhibited by the module's input, and locked at the controller's panel."""
+        return self.inhibited, self.locked
+
     # --- what must never be ------------------------------------------------------------------------------------------
 
     def check(self, expected: dict[str, float]) -> None:
         view = self.view
+        self.assertEqual((view.inputs["remote_inhibited"] or False, self.record.remote_locked), self.held)
         points = self.record.profile.points(self.record.known)
         for point in view.points:
             if point.name in expected:
@@ -235,16 +270,45 @@ class EvidenceModelCase(SynchronousTestCase):
                 genset.counters["starts"] += one["by"] > 2
             case "swap":
                 counters = [value + 20_000 * (n + 1) for n, value in enumerate(one["counters"])]
+                self.set(None)  # it would be wrong of the next one
                 if all(abs(new - old) > 1000 for new, old in zip(counters, genset.counters.values(), strict=True)):
                     self.genset = Genset(one["truth"], dict(zip(COUNTERS, counters, strict=True)), genset.version + 1)
                     self.genset.delay = 0
+                    self.said = None
+            case "inhibit":
+                self.upload(full=False, inhibits=int(not self.inhibited))
+            case "lock":
+                genset.locked = not genset.locked
+            case "lost block":
+                self.upload(full=True, lost=1 + one["by"] % 2)
+            case "login":
+                self.world.register()
+                device = self.world.registry.device(HOSTID)
+                assert device is not None
+                self.world.fleet.logged_in(device)
+            case "set":
+                self.set(f"scale={genset.truth.scale}, energy_generated={genset.truth.counters}")
+            case "set no more":
+                self.set(None)
+            case "history" if self.said is not None:
+                upload, expected = self.said
+                at = int(self.world.clock.seconds() * 1000) - 1500
+                self.kept[at] = expected
+                self.world.fleet.uploads.full(replace(upload, itime=at), HGM6120N_PLAN, historic=True)
+                self.world.write_batch()
+                self.check(genset.expected())
             case "restart":
                 self.successResultOf(self.world.fleet.save())
                 self.world = World(store=self.world.store, start_s=self.world.clock.seconds() + 1, interval_s=0.5)
                 self.upload(full=True)
 
+    def set(self, read_as: str | None) -> None:
+        """Have an administrator say how the device is to be read."""
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "test", read_as=read_as)))
+
     def finish(self) -> None:
         """Show enough of everything: all is decided, and rightly."""
+        self.set(None)
         genset = self.genset
         genset.state, genset.generator, genset.amperes, genset.delay = 9, 50.0, 120, 0
         genset.mains, genset.mains_normal, genset.coils = 50.0, True, {TELLS[genset.truth.names]}
