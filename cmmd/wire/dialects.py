@@ -112,7 +112,7 @@ def begins_with_a_frame(result: str) -> bool:
 
 def _order_texts(said: dict[str, Any]) -> dict[str, str]:
     """The texts of an order: what is no text in their place is searched for frames."""
-    texts = {key: _text(said[key]) for key in ("result", "params") if key in said}
+    texts: dict[str, str] = {key: _text(said[key]) for key in ("result", "params") if key in said}
     found = [text for key in texts if isinstance(said[key], dict | list) for text in _frames_in(said[key])]
     return {**texts, "params": ";".join(found)} if found else texts
 
