@@ -129,8 +129,6 @@ class GapTests(DoubtTestCase):
     def test_one_that_never_returns_makes_the_others_no_laxer(self) -> None:
         before = {**STANDBY, 34: 9, **COUNTERS}
         self.full(before, times=4)
-        self.frames(before, {*AT_REST}, (0, 2))  # without run time, which is in the second frame
-        self.world.fleet.live[HOSTID].known.outdate(3, 42, 3)
         for restarted in (False, True):
             for count in range(10):
                 self.world.clock.advance(1800)

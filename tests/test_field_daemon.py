@@ -51,7 +51,7 @@ class DaemonTests(SynchronousTestCase):
 
         def decided() -> bool:
             found = {one["name"]: one["choice"] for one in self.live(hostid)["hypotheses"]}
-            return found.items() >= expected["decided"].items()
+            return bool(found.items() >= expected["decided"].items())
 
         until(decided, "the hypotheses are decided")
         points = {point["name"]: point for point in self.live(hostid)["points"]}

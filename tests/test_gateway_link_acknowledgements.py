@@ -157,6 +157,13 @@ class StopTests(AcknowledgementTestCase):
         self.send(live, STOP_ORDER, 30)
         self.assertEqual(self.counts(live), (3, 2))
 
+    def test_beside_another_order(self) -> None:
+        live = self.attached(1)
+        self.send(live, {**WITH_UID, "params": STOP})
+        self.send(live, {**WITH_UID, "uid": "2", "params": f"{STOP},1"})
+        self.send(live, {**STOP_ORDER, "uid": "3", "modulePort": 2, "params": f"{AUTO},1"})
+        self.assertEqual((self.source.written, self.source.ports), ([STOP] * 3, []))
+
     def test_of_a_server_that_sends_each_answer_back(self) -> None:
         for order in (STOP_ORDER, {**STOP_ORDER, **OK}):
             self.prepare()

@@ -230,7 +230,9 @@ class Rereading:
 
 def _decided(record: LiveRecord) -> str:
     """Write down how a device is read: ``byte_order=big,scale=tenths``; empty: all is open."""
-    found = {BYTE_ORDER: record.known.byte_order} if record.known.byte_order is not None else {}
+    found: dict[str, str] = {}
+    if record.known.byte_order is not None:
+        found[BYTE_ORDER] = record.known.byte_order
     for hypothesis, choice in zip(record.profile.hypotheses.all, record.profile.choices, strict=True):
         if choice is not None:
             found[hypothesis.name] = hypothesis.choices[choice]

@@ -83,23 +83,25 @@ def form_of(command: WriteConfig, is_stop: Callable[[str], bool]) -> Form:
     """
     result = "" if command.result is UNSET else command.result
     params = "" if command.params is UNSET else command.params
-    said = result if begins_with_a_frame(result) else params
-    frames = tuple(frame for one in split_frames(said) if (frame := one.partition(",")[0].strip()))
-    stop = bool(frames) and all(map(is_stop, frozenset(frames)))
+    stops = [frames for frames in map(_frames_in, (result, params)) if frames and all(map(is_stop, frozenset(frames)))]
     own_answer = is_own_answer(params) or "," in result
     acknowledges = own_answer or command.retcode not in (UNSET, Retcode.OK)
-    if not stop:
-        frames = tuple(split_frames(result))
+    frames = stops[0] if stops else tuple(split_frames(result))
     ordered = ";".join(frames).upper()
     return Form(
         frames=frames,
-        stop=stop,
+        stop=bool(stops),
         acknowledges=acknowledges,
         key=blake2b(f"{ordered} {command.modulePort} {command.moduleBaud}".encode(), digest_size=16).digest(),
         signs=frozenset(
             name for name in ("retcode", "message", "params", "hostid") if getattr(command, name) not in (UNSET, "")
         ),
     )
+
+
+def _frames_in(text: str) -> tuple[str, ...]:
+    """Take the frames out of a text in which each may have the ``,1`` of a device's answer behind it."""
+    return tuple(frame for one in split_frames(text) if (frame := one.partition(",")[0].strip()))
 
 
 @dataclass(slots=True, eq=False)
