@@ -40,7 +40,7 @@ if sys.argv[2] == "steady":
 def move():
     global moved_s
     moved_s = float(sys.argv[1])
-    ticks.clear()
+    reactor.callFromThread(ticks.clear)  # in the next turn: the rest of this one still goes by the old calendar
 def end():
     time.sleep(1.5)
     reactor.callFromThread(reactor.stop)
