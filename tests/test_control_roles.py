@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import errors
 from cmmd.control.client import ControlClient
+from cmmd.control.listeners import role_of
 from cmmd.fleet.events import Kind
 from cmmd.fleet.service.table import AMP_ROLES, OPERATIONS
 from cmmd.tls.files import TLSFiles, TLSFilesError
@@ -64,8 +65,25 @@ class RoleTests(tls.TLSTestCase):
 
     async def test_of_a_certificate_that_names_none(self) -> None:
         await self.open(default_role="viewer")
-        async with self.client(self.ours.issue("tv", unit="Yard 7")) as client:
+        async with self.client(self.ours.issue("tv")) as client:
             await self.assertFailure(Deferred.fromCoroutine(client.enrol("new")), errors.Forbidden)
+
+    def test_misspelt_units(self) -> None:
+        for number, (unit, role, told) in enumerate(
+            (
+                ("viewer", "viewer", 0),
+                ("Viewer", "viewer", 0),
+                (" OPERATOR ", "operator", 0),
+                ("viewers", "viewer", 1),
+                ("Yard 7", "viewer", 1),
+                (None, "admin", 0),
+            )
+        ):
+            files = self.ours.issue(f"one{number}", unit=unit)
+            certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+            with capturedLogs() as logged:
+                self.assertEqual(role_of(certificate, "admin"), role, unit)
+            self.assertEqual(sum("names no role" in str(formatEvent(event)) for event in logged), told, unit)
 
     async def test_one_that_is_not_for_clients(self) -> None:
         """Each server of the same CA could come in with its own certificate."""

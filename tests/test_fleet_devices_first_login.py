@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.devices.registry import LoginImpossible, LoginRefused, Policy
+from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import Device
 from tests.test_fleet_devices_registry import HeldStore
 from tests.world import HOSTID, World, login_params
@@ -117,6 +118,16 @@ class FirstLoginTests(SynchronousTestCase):
             self.release()
             self.failureResultOf(login, LoginImpossible)
             self.assertIsNone(self.registry.device(HOSTID))
+
+    def test_a_failed_forget_leaves_the_order(self) -> None:
+        for hostid in "ABC":
+            self.successResultOf(Deferred.fromCoroutine(self.registry.enrol(hostid)))
+
+        async def fails() -> None:
+            raise StoreUnavailable("disk full")
+
+        self.failureResultOf(Deferred.fromCoroutine(self.registry.forget("A", fails)), StoreUnavailable)
+        self.assertEqual([one.hostid for one in self.registry.devices()], ["A", "B", "C"])
 
     def test_forgotten_and_enrolled_anew_meanwhile(self) -> None:
         self.enrol()

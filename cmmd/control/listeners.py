@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from msgspec import Struct
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
 
 from cmmd.endpoints import split_endpoint
 from cmmd.fleet.roles import ROLES, Role
@@ -35,6 +36,8 @@ __all__ = [
     "unix_doors",
     "unix_peer",
 ]
+
+log = Logger()
 
 
 LONGEST_REQUESTER = 64
@@ -186,10 +189,23 @@ def tls_doors(settings: TLSSettings, reactor: Any) -> list[Door]:
 def role_of(certificate: Certificate, default: Role) -> Role:
     """Give the role that a certificate's organizational unit names (OU=viewer and so on), the least one of several.
 
-    :param default: of a certificate that names none.
+    Case and blanks around it do not matter. A unit that names no role may be a misspelt one: it is good for the least.
+
+    :param default: of a certificate without any unit.
     """
-    units = {str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)}
-    return next((role for role in ROLES if role in units), default)
+    units = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)]
+    if not units:
+        return default
+    named = {unit.strip().casefold() for unit in units}
+    found = next((role for role in ROLES if role in named), None)
+    if found is None:
+        log.warn(
+            "certificate of {name}: OU={units} names no role; it is good for {role}",
+            name=printable(certificate.subject.rfc4514_string())[:LONGEST_REQUESTER],
+            units=printable(",".join(units))[:LONGEST_REQUESTER],
+            role=ROLES[0],
+        )
+    return found or ROLES[0]
 
 
 def _certificate(transport: Any) -> Certificate:
