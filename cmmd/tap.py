@@ -263,6 +263,7 @@ class Server(Service):
             ),
             presence=fleet.presence,
             uploads=fleet.uploads,
+            history_rights=fleet.history_rights,
             events=fleet.events,
             desk=LoginHandler(
                 fleet.registry,

@@ -68,6 +68,18 @@ start_devices() {
     say "$devices simulated devices report to port $port; http://localhost:21380/ shows them; Ctrl-C ends all"
 }
 
+# A gateway says itself when what it kept during an outage was. That has to be allowed, once the gateway has logged in.
+allow_history() {
+    local hostid="$1/hostid" until_s=$((SECONDS + start_s))
+    until "$bin/cmmctl" --state "$state" device "$(cat "$hostid" 2>/dev/null)" set history=true >/dev/null 2>&1; do
+        if ((SECONDS > until_s || $(jobs -pr | wc -l) < 3)); then
+            say "the gateway has not logged in; allow it history later: $bin/cmmctl --state $state device HOSTID set history=true"
+            return
+        fi
+        sleep 0.5
+    done
+}
+
 start_gateway() {
     local folder
     folder=$(realpath "$state")
@@ -82,6 +94,7 @@ login = "127.0.0.1:$port"
 rs485 = "$folder/ttyController"
 END
     "$bin/twistd" --nodaemon cmm-gateway --config "$folder/gateway.toml" --state "$folder/gateway" &
+    allow_history "$folder/gateway"
     say "an emulated controller is on $folder/ttyController, and a gateway reports it to port $port;"
     say "http://localhost:21380/ shows it; $bin/cmmctl --state $state devices lists it; Ctrl-C ends all"
 }

@@ -27,7 +27,7 @@ from cmmd.gateway.poller import BusSource
 from cmmd.gateway.store_and_forward.buffer import Buffer
 from cmmd.gateway.store_and_forward.store_and_forward import OutageTerms
 from cmmd.server.session import Session
-from cmmd.store.records import Command, Query
+from cmmd.store.records import Command, Event, Query
 from cmmd.wire.messages import LoginParams
 from tests.bus_world import ANSWER_DELAY_S, Controller
 from tests.fake_bus import FakeWiring
@@ -284,10 +284,13 @@ class GatewayWorld:
 
     :param path: of the gateway's buffer. :param settings: of the server's :class:`tests.world.World`.
     :ivar inputs: of the gateway.
+    :ivar allows_history: its owner lets it upload history as soon as it has logged in.
     """
 
     def __init__(self, path: Path, *, line: Line | None = None, seed: int = 1, **settings: Any) -> None:
         self.server = World(start_s=START_S, **settings)
+        self.allows_history = True
+        self.server.fleet.events.subscribe(self._allow_history)
         self.clock = self.server.clock
         self.genset = Genset()
         self.cable = Cable(self.clock, self.genset)
@@ -315,6 +318,14 @@ class GatewayWorld:
 
     def _identity(self) -> LoginParams:
         return login_params()
+
+    def _allow_history(self, event: Event) -> None:
+        if event.kind == "device_registered" and self.allows_history:
+            self.allow_history()
+
+    def allow_history(self) -> None:
+        """Do what the gateway's owner does at the server."""
+        Deferred.fromCoroutine(self.server.registry.set(login_params().hostid, "owner", history=True))
 
     def start(self, seconds: float = 10.0) -> None:
         self.bus.start()

@@ -108,14 +108,16 @@ class DeviceTests(CmmctlTestCase):
         called = await self.done(
             "--json", "device", HOSTID, "set", "history-interval=30", "data-mode=0", "profile=hgm4000n", "enabled=false"
         )
+        allowed = await self.done("device", HOSTID, "set", "history=on")
+        self.assertIn("history=true, history-interval=30.0", allowed.out)
         settings = called.json["settings"]
         self.assertEqual((settings["history_interval"], settings["data_mode"]), (30.0, 0))
         self.assertEqual((settings["profile"], settings["enabled"], settings["online_rate"]), ("hgm4000n", False, None))
-        called = await self.done("device", HOSTID, "set", "history-interval=", "enabled=")
+        called = await self.done("device", HOSTID, "set", "history-interval=", "enabled=", "history=")
         self.assertIn("data-mode=0, profile=hgm4000n", called.out)
         self.assertNotIn("history-interval", called.out)
         called = await self.done("device", HOSTID, "set", "--json", "data-mode=", "profile=")
-        self.assertEqual({**called.json["settings"], "enabled": None}, dict.fromkeys(settings))
+        self.assertEqual(called.json["settings"], {**dict.fromkeys(settings), "enabled": True, "history": False})
 
     async def test_refused(self) -> None:
         called = await self.call("device", "nobody", "set", "data-mode=0")

@@ -107,6 +107,9 @@ class SettingTests(SynchronousTestCase):
             ("enabled=OFF", "enabled", False),
             ("enabled=1", "enabled", True),
             ("enabled=", "enabled", True),
+            ("history=true", "history", True),
+            ("history=no", "history", False),
+            ("history=", "history", False),
             ("history-interval=30", "history_interval", 30.0),
             ("history_interval=0.5", "history_interval", 0.5),
             ("history-interval=", "history_interval", None),
@@ -129,7 +132,7 @@ class SettingTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         for pair, said in (
-            ("colour=red", "enabled, history-interval"),
+            ("colour=red", "enabled, history, history-interval"),
             ("enabled", "KEY=VALUE"),
             ("=1", "KEY=VALUE"),
             ("enabled=maybe", "enabled: Expected `bool`"),

@@ -146,7 +146,9 @@ class ReadingTests(CmmctlTestCase):
         async def readings() -> AsyncIterator[ReadingRow]:
             changing: list[dict[str, float | None]] = [{"a": 1.0, "b": None}, {"b": 2.5, "c": 3.0}]
             for number, points in enumerate(changing):
-                yield ReadingRow(number=number, at=1000 * number, reason="interval", suppressed=0, points=points)
+                yield ReadingRow(
+                    number=number, at=1000 * number, reason="interval", source="", suppressed=0, points=points
+                )
 
         out = io.StringIO()
         await write_csv(Output(out, io.StringIO()), readings(), None, None)

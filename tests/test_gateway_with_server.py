@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import fail
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.bus import Line
@@ -13,6 +14,7 @@ from cmmd.modbus.frames import Function, WriteCoilRequest
 from cmmd.modbus.image import RegisterImage
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.store.interface import StoreUnavailable
+from cmmd.wire.errors import Reason
 from tests.gateway_world import HISTORIC, LIVE, GatewayWorld
 from tests.uploads import AT_REST, STANDBY
 from tests.world import HOSTID
@@ -359,6 +361,32 @@ class OutageTests(GatewayTestCase):
             self.assertTrue(world.server.presence.online(HOSTID))
             self.assertEqual(dict(world.server.counters.peer_errors), {})
             self.stop(world)
+
+    def test_a_gateway_that_is_not_allowed_keeps_all_of_it(self) -> None:
+        """It tries again, ever more slowly, and nothing of an outage is lost when its owner has allowed it."""
+        world = self.make()
+        world.allows_history = False
+        world.start(30)
+        cut_at = world.clock.seconds()
+        self.outage(200)
+        waiting = world.buffer.rows
+        self.assertGreater(waiting, 3)
+        self.back(3600)
+        self.assertEqual((world.buffer.rows, world.server.counters.readings["historic"]), (waiting, 0))
+        refused = world.server.counters.peer_errors[Reason.HISTORY_REFUSED]
+        self.assertIn(refused, range(12, 40), "asked again, and not often")
+        self.assertIn("history_refused", [alarm.signal for alarm in world.server.fleet.alarms.open_alarms(HOSTID)])
+        said = [formatEvent(line) for line in world.log_lines]
+        self.assertEqual(sum("history=true" in str(line) for line in said), 1)
+        self.assertTrue(world.server.presence.online(HOSTID))
+        world.allow_history()
+        world.run(600)
+        self.assertEqual((world.buffer.rows, world.link.counters.logins), (0, 2))
+        historic = [one.reading for one in world.readings() if one.reading.reason == "historic"]
+        self.assertEqual(len(historic), waiting)
+        self.assertTrue(all(0 <= one.at / 1000 - cut_at <= 200 for one in historic))
+        self.assertEqual({one.source for one in historic}, {"setting 192.0.2.7"})
+        self.assertEqual(world.server.fleet.alarms.open_alarms(HOSTID), [])
 
     def test_inputs_of_the_outage_are_in_its_history(self) -> None:
         world = self.make()

@@ -358,6 +358,7 @@ class MessageTests(SessionTestCase):
     def test_an_upload_of_the_past(self) -> None:
         """It is answered when it is durable, or told that its time cannot be right."""
         transport = self.attached()
+        self.successResultOf(Deferred.fromCoroutine(self.world.registry.set(HOSTID, "owner", history=True)))
         now_ms = int(self.world.clock.seconds() * 1000)
         upload = full_upload().params
         before = len(transport.segments)

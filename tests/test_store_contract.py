@@ -70,6 +70,7 @@ FULL = Device(
     set_baud=1,
     profile="hgm6120n, 'mine'",
     enabled=False,
+    history=True,
     registered_at=2**53,
     last_login_at=1_700_872_746_500,
     last_login_address="2001:db8::7",
@@ -102,6 +103,7 @@ FULL_READING = Reading(
     image=bytes(range(256)) * 33,
     undecided=b"\x00\xff",
     points=(0.0, 0.5, None, -273.25, 65535.0),
+    source="setting 192.0.2.7",
 )
 EVENT = Event(number=1, at=1000, hostid="A", kind="login", details={})
 FULL_EVENT = Event(
@@ -382,6 +384,25 @@ class WriteContract(Contract):
         other_event = replace(EVENT, hostid="B", kind="other")
         await store.write([replace(READING, number=2), other_reading, other_event, replace(EVENT, number=2)])
         await self.assert_kept(store, READING, replace(READING, number=2), EVENT, replace(EVENT, number=2))
+
+    async def test_one_reading_of_a_moment_that_a_device_said(self) -> None:
+        """An upload that is sent once more is no second reading; its inputs alone are another thing than its values."""
+        store = await self.opened()
+        dated = replace(READING, image=b"\x01\x03", source="setting 192.0.2.7")
+        inputs = replace(dated, number=3, image=b"\x01", inputs=17)
+        await store.write([dated, replace(dated, number=2, source="certificate 192.0.2.8"), inputs])
+        await store.write([replace(dated, number=4, reason="historic"), replace(inputs, number=5)])
+        others = [
+            replace(dated, number=6, at=dated.at + 1),
+            replace(dated, number=7, hostid="B"),
+            replace(dated, number=8, source=""),
+            replace(dated, number=9, source=""),
+        ]
+        await store.write(others)
+        self.assertEqual(
+            sorted([one.number for one in await store.readings(Query())]), [1, 3, *(one.number for one in others)]
+        )
+        self.assertEqual((await self.reopened(store)).numbers.reading, 9)
 
     async def test_readings_with_other_points(self) -> None:
         """All of a reading but its points stays; a reading that is not there any more is left out."""

@@ -199,12 +199,14 @@ class SchemaTests(Stores):
             kept = await store.open()
             command = FULL_COMMAND if number > 1 else FULL_COMMAND_BEFORE
             full = FULL_BEFORE if number < 2 else FULL_BEFORE_EVIDENCE if number < 3 else FULL
+            full = full if number > 3 else replace(full, history=False)
+            reading = FULL_READING if number > 3 else replace(FULL_READING, source="")
             self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
             self.assertEqual((kept.profiles, kept.uploads), ([PROFILE], [UPLOAD]))
             self.assertEqual((kept.alarms, kept.unfinished), ([ALARM], [COMMAND]))
             self.assertEqual(kept.numbers, Numbers(reading=FULL_READING.number, alarm=1, event=2, command=2))
             self.assertEqual((kept.writer, len(kept.identity)), ("spool", 32))
-            self.assertEqual(await store.readings(Query()), [READING, FULL_READING])
+            self.assertEqual(await store.readings(Query()), [READING, reading])
             self.assertEqual(await store.events(Query()), [EVENT, FULL_EVENT])
             self.assertEqual(await store.commands(Query()), [COMMAND, command])
             await store.write([replace(READING, number=5), replace(FULL_READING, number=6)])

@@ -162,7 +162,7 @@ class SchemaTests(_Stores):
         first = ("wgs84_longitude", "wgs84_latitude", "para_command", "byte_order")
         overrides = ("history_interval", "data_mode", "online_rate", "offline_rate", "set_port", "set_baud", "profile")
         people = ("last_login_address", "lock_reason", "locked_by", "locked_at", "input_reports")
-        evidence = ("evidence", "read_as", "oldest_undecided_at")
+        evidence = ("evidence", "read_as", "oldest_undecided_at", "history")
         for version, news in (
             (1, first + overrides + people + evidence),
             (2, overrides + people + evidence),
@@ -199,6 +199,7 @@ class SchemaTests(_Stores):
             if number > 2:
                 command = FULL_COMMAND if number > 4 else FULL_COMMAND_BEFORE
                 full = FULL_BEFORE if number < 5 else FULL_BEFORE_EVIDENCE if number < 6 else FULL
+                full = full if number > 6 else replace(full, history=False)
                 self.assertEqual(kept.devices, [replace(full, number=1), replace(PLAIN, number=2)])
                 self.assertEqual(await self.store.commands(Query()), [COMMAND, command])
             self.assertEqual(len(kept.identity), 32)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.controllers.catalog import load_catalog
-from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE
+from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, HISTORY_REFUSED, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE
 from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.devices.throttle import LONGEST_DELAY_S
 from cmmd.web import console
@@ -218,7 +218,9 @@ class TextsTests(SynchronousTestCase):
 
     def test_titles_of_shipped_profiles(self) -> None:
         known = texts("zh-titles")
-        titles = {one.title for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE, *INPUTS)}
+        titles = {
+            one.title for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, HISTORY_REFUSED, VALUES_IMPLAUSIBLE, *INPUTS)
+        }
         for path in (REPOSITORY / "cmmd" / "controllers").glob("*.toml"):
             profile = tomllib.loads(path.read_text(encoding="utf-8"))
             titles.add(profile["title"])

@@ -115,6 +115,7 @@ class World:
             ),
             presence=self.presence,
             uploads=self.fleet.uploads,
+            history_rights=self.fleet.history_rights,
             events=self.fleet.events,
             desk=LoginHandler(
                 self.registry,

@@ -101,6 +101,7 @@ class CmmdTests(ChainTestCase):
             {"history": {"interval": 86400}, "commands": {"timeout": 3}},
         )
         chain.start()
+        self.assertEqual(chain.cmmctl("device", HOSTID, "set", "history=true").status, 0)
         emulator = chain.emulator
         until(lambda: chain.live.get("byte_order") == "big", "cmmd has found out how to read the changes")
         for seconds in (0, 60, 3600):

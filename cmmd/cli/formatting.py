@@ -58,7 +58,7 @@ _AGO = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 _MILLISECONDS = re.compile(r"[0-9]{12,15}", re.ASCII)
 
 _WIRING = {"set_port": PORTS, "set_baud": BAUDS}
-_DEFAULTS = {"enabled": True}
+_DEFAULTS = {"enabled": True, "history": False}
 """Of settings that have one of their own; of the others null asks for it."""
 _TRUTH = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
@@ -157,7 +157,7 @@ def _setting(key: str, name: str, text: str) -> object:
             return code_of(text, _WIRING[name])
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
-    if name == "enabled":
+    if name in _DEFAULTS:
         text = _TRUTH.get(text.lower(), text)
     try:
         value = getattr(msgspec.convert({name: text}, Changes, strict=False), name)

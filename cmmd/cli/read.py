@@ -86,8 +86,13 @@ def device_facts(device: DeviceDetails) -> Table:
     place = None
     if device.wgs84_latitude is not None and device.wgs84_longitude is not None:
         place = f"{device.wgs84_latitude:.6f}, {device.wgs84_longitude:.6f}"
-    owners = {name: getattr(settings, name) for name in settings.__struct_fields__ if name != "enabled"}
-    given = ", ".join(f"{name.replace('_', '-')}={value}" for name, value in owners.items() if value is not None)
+    owners = {
+        name: getattr(settings, name) for name in settings.__struct_fields__ if name not in ("enabled", "history")
+    }
+    given = ", ".join(
+        ["history=true"] * settings.history
+        + [f"{name.replace('_', '-')}={value}" for name, value in owners.items() if value is not None]
+    )
     return facts(
         [
             ("hostid", row.hostid),

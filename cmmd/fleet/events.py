@@ -61,6 +61,7 @@ class Kind(StrEnum):
     CONTROLLER_REPLACED = "controller_replaced"
     SESSION_TAKEN_OVER = "session_taken_over"
     SESSION_REFUSED = "session_refused"
+    HISTORY_REFUSED = "history_refused"
     DEVICE_LOCKED = "device_locked"
     DEVICE_UNLOCKED = "device_unlocked"
     INPUT_CLEARED = "input_cleared"
@@ -148,6 +149,11 @@ CATALOGUE: dict[Kind, Entry] = {
     Kind.SESSION_REFUSED: Entry(
         "a session was refused that came from elsewhere than the latest password login (bind_session)",
         ("address", "login_address"),
+        limited=True,
+    ),
+    Kind.HISTORY_REFUSED: Entry(
+        "an upload that says itself when it was did not come from a device and address that can say that",
+        ("address", "why"),
         limited=True,
     ),
     Kind.DEVICE_LOCKED: Entry("an operator has locked a device for maintenance", ("by", "door", "reason")),

@@ -14,7 +14,7 @@ from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.hypotheses import BYTE_ORDER
 from cmmd.controllers.evidence.memory import Remembered, with_entry, with_history_read
 from cmmd.controllers.evidence.weighing import reopenings
-from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
+from cmmd.fleet.alarms.alarms import HISTORY_REFUSED, PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
 from cmmd.fleet.commands.uids import Uids
@@ -22,6 +22,7 @@ from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.devices.candidates import Candidate
 from cmmd.fleet.devices.enrolment import AcceptRules, Policy
 from cmmd.fleet.devices.guessing import Guessing
+from cmmd.fleet.devices.history_rights import HistoryRights
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
@@ -130,6 +131,7 @@ class Fleet:
             waits=self._waits,
             max_devices=max_devices,
         )
+        self.history_rights = HistoryRights(self.registry.device, self.events, clock, self._history_refused)
         self.presence = Presence(
             clock, self.events, self._home, self._doubtful, self._moved, grace_s=reconnect_grace_s, now=now
         )
@@ -218,6 +220,8 @@ class Fleet:
         self.dispatch.confirmations.logged_in(device.hostid)
         if not self.guessing.alarming(device.hostid):  # open since before a restart
             self._guessed(device.hostid, False)
+        if not self.history_rights.refusing(device.hostid):
+            self._history_refused(device.hostid, False)
 
     async def forget(self, hostid: str) -> None:
         """Let a device be unknown from now on: its sessions end, its alarms are cleared, its live record is dropped.
@@ -238,6 +242,7 @@ class Fleet:
             await self.journal.drain()  # its last upload must not be written after it is gone
 
         await self.registry.forget(hostid, leave)
+        self.history_rights.forget(hostid)
 
     def may_set_port(self, hostid: str) -> bool:
         """Tell whether the answer to a login may set the port of a module, which it sets as a command would.
@@ -254,6 +259,8 @@ class Fleet:
     def _changed(self, device: Device) -> None:
         another_profile = self.uploads.registered(device)
         (self.rereading.cut if another_profile else self.rereading.want)(device.hostid)
+        if device.history:
+            self.history_rights.forget(device.hostid)
         if not device.enabled:
             for session in self.presence.sessions(device.hostid):
                 session.close()
@@ -277,6 +284,12 @@ class Fleet:
             self.alarms.raise_own(hostid, PASSWORD_GUESSED)
         else:
             self.alarms.clear_own(hostid, PASSWORD_GUESSED)
+
+    def _history_refused(self, hostid: str, refused: bool) -> None:
+        if refused:
+            self.alarms.raise_own(hostid, HISTORY_REFUSED)
+        else:
+            self.alarms.clear_own(hostid, HISTORY_REFUSED)
 
     def _moved(self, hostid: str) -> None:
         self.dispatch.reroute(hostid)
@@ -339,6 +352,7 @@ class Fleet:
         self.relogin.stop()
         places = self.registry.places.stop()
         self.guessing.stop()
+        self.history_rights.stop()
         self.registry.unsaved_locks.stop()
         self.history.save(self.live.values())
         unsaved_locks = set(self.registry.unsaved_locks)

@@ -92,7 +92,9 @@ class Uploads:
         self._looking: IDelayedCall | None = None
         self._stopped = False
 
-    def full(self, message: ReqData, plan: Plan, *, historic: bool, trusted: bool = True) -> Deferred[None] | None:
+    def full(
+        self, message: ReqData, plan: Plan, *, historic: bool, trusted: bool = True, source: str = ""
+    ) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
 
         One that came on a port that is for history only, or says when it was, goes to history and not to the live
@@ -101,13 +103,14 @@ class Uploads:
         :param plan: what the device had been told to poll. :param historic: it came on such a port.
         :param trusted: it came from a session of the latest password login. What others say is shown, and kept; nothing
             is sent on the strength of it.
+        :param source: by which right it says when it was, see :class:`HistoryRights`; empty: it does not.
         :return: fires when the upload is durable, fails with StoreUnavailable when it is not kept; None: it is not due
             for history.
         :raises WrongTime: it says that it is from a time that it cannot be from; nothing of it is taken.
         """
         if historic or message.itime is not None:
             take = partial(self._telemetry.full, params=message.params, plan=plan)
-            return self._to_history(message, take, trusted=trusted)
+            return self._to_history(message, take, trusted=trusted, source=source)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if trusted and not doubted:  # as nearly always
@@ -128,6 +131,7 @@ class Uploads:
         historic: bool,
         trusted: bool = True,
         origin: Callable[[], Origin] = Origin,
+        source: str = "",
     ) -> Deferred[None] | None:
         """Take a change upload in (protocol section 4.5), in the same way.
 
@@ -135,7 +139,7 @@ class Uploads:
         """
         if historic or message.itime is not None:
             take = partial(self._change_of_the_past, message=message, origin=origin)
-            return self._to_history(message, take, trusted=trusted)
+            return self._to_history(message, take, trusted=trusted, source=source)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if not trusted:
@@ -362,7 +366,12 @@ class Uploads:
     # --- history uploads ---------------------------------------------------------------------------------------------
 
     def _to_history(
-        self, message: ReqData | ReqDataChange, take: Callable[[LiveRecord], UploadResult], *, trusted: bool
+        self,
+        message: ReqData | ReqDataChange,
+        take: Callable[[LiveRecord], UploadResult],
+        *,
+        trusted: bool,
+        source: str,
     ) -> Deferred[None] | None:
         """Take an upload in that is about some time in the past; where it does not say which, it is kept as of now."""
         hostid = message.hostid
@@ -377,6 +386,7 @@ class Uploads:
                 self._historic.popitem(last=False)
         self._historic.move_to_end(hostid)
         record.profile, record.states = self._live[hostid].profile, self._live[hostid].states
+        record.source = source
         doubted = record.doubted
         if not trusted:
             record.doubt()

@@ -6,6 +6,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.counters.counters import Counters
+from cmmd.fleet.devices.history_rights import HistoryRights
 from cmmd.fleet.devices.presence import Presence
 from cmmd.fleet.events import Events
 from cmmd.fleet.uploads import Uploads
@@ -26,6 +27,7 @@ class Context(Struct, frozen=True, kw_only=True):
     door: DeviceDoor
     presence: Presence
     uploads: Uploads
+    history_rights: HistoryRights
     events: Events
     desk: LoginHandler
     counters: Counters

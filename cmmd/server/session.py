@@ -15,10 +15,10 @@ from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NoAnswer, NotSent
 from cmmd.fleet.events import Kind
 from cmmd.fleet.telemetry.live import Plan
-from cmmd.fleet.uploads import WrongTime
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
 from cmmd.server.context import Context
 from cmmd.server.door import foreign
+from cmmd.server.history_upload import take_history
 from cmmd.server.idle_wheel import IdleWheel
 from cmmd.server.pending_requests import PendingRequests, UnmatchedReply
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver
@@ -56,6 +56,7 @@ class Session(JSONReceiver):
     :param wheel: for its idle timeout, see DeviceConnection.
     :ivar hostid: the device that it is attached to; None: to none.
     :ivar peer: the host at the other end.
+    :ivar certified: it has shown a certificate of the device.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Session(JSONReceiver):
         "_last_heartbeat",
         "_stage",
         "_waiting",
+        "certified",
         "hostid",
         "peer",
     )
@@ -88,6 +90,7 @@ class Session(JSONReceiver):
         self._attached: _Attached | None = None
         self.hostid: str | None = None
         self.peer = ""
+        self.certified = False
 
     @property
     def carries_commands(self) -> bool:
@@ -262,10 +265,11 @@ class Session(JSONReceiver):
         assert self._attached is not None, "it has just been admitted"
         plan = self._attached.plan
         trusted = not self._context.presence.untrusted or self._is_trusted()
-        try:
-            durable = self._context.uploads.full(message, plan, historic=not self._carries_commands, trusted=trusted)
-        except WrongTime as error:
-            raise _wrong_time(error, message.itime) from None
+        if message.itime is None and self._carries_commands:  # as nearly always
+            durable = self._context.uploads.full(message, plan, historic=False, trusted=trusted)
+        else:
+            take: Any = partial(self._context.uploads.full, message, plan, historic=True, trusted=trusted)
+            durable = take_history(self._context.history_rights, message, self, take, trusted=trusted)
         return _ANSWER_UPLOAD if durable is None else self._acknowledge(durable)
 
     def _change_upload(self, message: messages.ReqDataChange) -> Deferred[None] | bytes:
@@ -273,12 +277,13 @@ class Session(JSONReceiver):
             self._admit(ANSWERED_AS["reqdatachange"], message.hostid)
         self._counters.uploads["change"] += 1
         trusted = not self._context.presence.untrusted or self._is_trusted()
-        try:
-            durable = self._context.uploads.change(
-                message, historic=not self._carries_commands, trusted=trusted, origin=self._origin
+        if message.itime is None and self._carries_commands:
+            durable = self._context.uploads.change(message, historic=False, trusted=trusted, origin=self._origin)
+        else:
+            take: Any = partial(
+                self._context.uploads.change, message, historic=True, trusted=trusted, origin=self._origin
             )
-        except WrongTime as error:
-            raise _wrong_time(error, message.itime) from None
+            durable = take_history(self._context.history_rights, message, self, take, trusted=trusted)
         return _ANSWER_UPLOAD if durable is None else self._acknowledge(durable)
 
     def _is_trusted(self) -> bool:
@@ -386,7 +391,3 @@ _ANSWERS: dict[type, tuple[str, Callable[[Session, Any], Deferred[None] | bytes 
     messages.WriteConfigAnswer: ("writeConfig", Session._write_answer),
     messages.ResetAnswer: ("reset", Session._reset_answer),
 }
-
-
-def _wrong_time(error: WrongTime, itime: int | None) -> MessageError:
-    return MessageError(str(error), method="reqdata", said=str(itime))

@@ -180,8 +180,12 @@ class _Shelf(Generic[R]):
         self.last = 0
 
     def add(self, row: R) -> None:
-        if row.number not in self.rows:
-            self.put(row)
+        if row.number in self.rows:
+            return
+        if isinstance(row, Reading) and row.source and any(_same_moment(one, row) for one in self.rows.values()):
+            self.raise_to(row.number)
+            return
+        self.put(row)
 
     def put(self, row: R) -> None:
         self.rows[row.number] = row
@@ -206,3 +210,12 @@ class _Shelf(Generic[R]):
         for _, number in oldest:
             del self.rows[number]
         return len(oldest)
+
+
+def _same_moment(one: object, other: Reading) -> bool:
+    """Tell whether two readings are of one moment that the device said itself."""
+    return (
+        isinstance(one, Reading)
+        and bool(one.source)
+        and (one.hostid, one.at, len(one.image) > 1) == (other.hostid, other.at, len(other.image) > 1)
+    )

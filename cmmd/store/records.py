@@ -49,7 +49,8 @@ class Device(Struct, frozen=True, kw_only=True):
     None: never said. ``wgs84_*``: its coordinates in degrees, converted where it said them as BD-09. ``para_command``:
     the polling plan it was given at its last login. ``history_interval`` (seconds), ``data_mode``, ``online_rate``,
     ``offline_rate`` (milliseconds), ``set_port``, ``set_baud`` (codes of section 4.1) and ``profile`` (its name) are
-    the owner's; None: as the configuration, or the device, says. ``byte_order``: of the registers in its change
+    the owner's; None: as the configuration, or the device, says. ``history``: whether it can say when an upload was,
+    the owner's, too. ``byte_order``: of the registers in its change
     uploads, once the evidence has decided it; None: not decided, or its profile says it. ``last_login_address``: the
     host of its latest password login; None: not known. ``lock_reason``, ``locked_by``, ``locked_at``: the maintenance
     lock; None: it is not locked. ``input_reports``: what was last said of its own four inputs, when and by whom, as
@@ -82,6 +83,7 @@ class Device(Struct, frozen=True, kw_only=True):
     set_baud: int | None = None
     profile: str | None = None
     enabled: bool = True
+    history: bool = False
     registered_at: int
     last_login_at: int | None = None
     last_login_address: str | None = None
@@ -123,6 +125,8 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     same addresses of ``image``; empty: none. ``inputs``: the device's own four inputs, see fleet.inputs. ``points``:
     engineering values in the order of the profile version ``profile``, kept in single precision; None: no data, not
     known or not certain. ``suppressed``: uploads since the last kept one that were left out because too many changed.
+    ``source``: by which right the device said itself when it was, and from where, such as ``setting 192.0.2.7``; empty:
+    ``at`` is when it came. Of those with a source there is one of a device and time with values, and one without.
     """
 
     number: int
@@ -135,6 +139,7 @@ class Reading(Struct, frozen=True, kw_only=True, gc=False):
     image: bytes
     undecided: bytes = b""
     points: tuple[float | None, ...]
+    source: str = ""
 
 
 class Redecoded(Struct, frozen=True, kw_only=True, gc=False):

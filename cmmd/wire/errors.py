@@ -33,6 +33,7 @@ class Reason(StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     UNFINISHED = "unfinished"
     FOREIGN_ADDRESS = "foreign_address"
+    HISTORY_REFUSED = "history_refused"
 
 
 class PeerError(Exception):

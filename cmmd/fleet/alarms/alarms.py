@@ -15,6 +15,7 @@ from cmmd.store.records import Alarm
 from cmmd.wire.quoting import printable
 
 __all__ = [
+    "HISTORY_REFUSED",
     "PASSWORD_GUESSED",
     "PROFILE_CHANGED",
     "SESSION_TAKEN_OVER",
@@ -61,6 +62,14 @@ PASSWORD_GUESSED = Signal(
 )
 """Raised while logins with wrong passwords come, from whatever addresses."""
 
+HISTORY_REFUSED = Signal(
+    name="history_refused",
+    title="Uploads history and is not allowed to",
+    address=0,
+    severity="warning",
+)
+"""Raised while uploads come that say themselves when they were, of a device or address that cannot say that."""
+
 VALUES_IMPLAUSIBLE = Signal(
     name="values_implausible",
     title="Values implausible: wrong controller model or byte order?",
@@ -69,7 +78,9 @@ VALUES_IMPLAUSIBLE = Signal(
 )
 """Raised while most of what is known of a controller cannot be true."""
 
-_OWN = frozenset(one.name for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, PASSWORD_GUESSED, VALUES_IMPLAUSIBLE))
+_OWN = frozenset(
+    one.name for one in (CONTROLLER_SILENT, SESSION_TAKEN_OVER, PASSWORD_GUESSED, HISTORY_REFUSED, VALUES_IMPLAUSIBLE)
+)
 """Alarms that cmmd raises by itself, whatever a profile says."""
 
 _NOT_OF_PROFILES = _OWN.union(_INPUTS)

@@ -298,9 +298,9 @@ class Registry(DeviceRecords):
         """Change what the owner decides about a device, and tell it in an event for each setting that is another.
 
         :param requester: who changes it, printable.
-        :param changes: of ``enabled``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``, ``offline_rate``
-            (milliseconds), ``set_port``, ``set_baud``, ``profile``, ``read_as``; None: as the configuration, or the
-            device, says. What a device is told at login it is told at its next one.
+        :param changes: of ``enabled``, ``history``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``,
+            ``offline_rate`` (milliseconds), ``set_port``, ``set_baud``, ``profile``, ``read_as``; None: as the
+            configuration, or the device, says. What a device is told at login it is told at its next one.
         :raises NoSuchDevice: as its description says.
         :raises BadSetting: what cannot be set, or not so.
         :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.

@@ -48,12 +48,12 @@ def check_lock(device: Device, changes: Mapping[str, object]) -> None:
 def check_setting(name: str, value: object, catalog: Catalog) -> None:
     """Look at a setting before it is made.
 
-    :param value: None puts it back, but for ``enabled``.
+    :param value: None puts it back, but for ``enabled`` and ``history``.
     :raises BadSetting: as its description says.; the text names it.
     """
-    if name == "enabled":
+    if name in ("enabled", "history"):
         if not isinstance(value, bool):
-            raise BadSetting("enabled: true or false")
+            raise BadSetting(f"{name}: true or false")
         return
     if name == "profile":
         if value is not None and (not isinstance(value, str) or catalog.profile(value) is None):

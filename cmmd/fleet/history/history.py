@@ -154,6 +154,7 @@ class History:
             image=last.image,
             undecided=last.undecided,
             points=tuple(values),
+            source=record.source,
         )
         suppressed, record.suppressed = record.suppressed, 0
         if record.inputs_at is not None and record.inputs_at <= last.at:
@@ -195,6 +196,7 @@ class History:
             inputs=record.inputs,
             image=RegisterImage().to_bytes(),
             points=(None,) * len(record.profile.definition.points),
+            source=record.source,
         )
         suppressed, record.suppressed = record.suppressed, 0
         kept_before, record.inputs_kept_at = record.inputs_kept_at, at

@@ -168,6 +168,7 @@ class ControlService:
                 number=one.reading.number,
                 at=one.reading.at,
                 reason=one.reading.reason,
+                source=one.reading.source,
                 suppressed=one.reading.suppressed,
                 points=one.points,
             )

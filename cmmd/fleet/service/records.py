@@ -172,10 +172,12 @@ class CommandInfo(Struct, frozen=True, kw_only=True):
 class Settings(Struct, frozen=True, kw_only=True):
     """The owner's settings of a device; None: as the configuration, or the device, says.
 
+    :ivar history: whether it can say when an upload was (``itime``).
     :ivar read_as: how the device is to be read whatever its uploads show, such as ``byte_order=big, scale=tenths``.
     """
 
     enabled: bool
+    history: bool
     history_interval: float | None
     data_mode: int | None
     online_rate: int | None
@@ -190,6 +192,7 @@ class Changes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Changes of a device's settings. A field that is left out stays; None: back to the default."""
 
     enabled: bool | UnsetType = UNSET
+    history: bool | UnsetType = UNSET
     history_interval: float | UnsetType | None = UNSET
     data_mode: int | UnsetType | None = UNSET
     online_rate: int | UnsetType | None = UNSET
@@ -271,11 +274,15 @@ class LiveNow(Struct, frozen=True, kw_only=True):
 
 
 class ReadingRow(Struct, frozen=True, kw_only=True):
-    """A kept upload; see docs/history.md. ``points`` by name; None: no data, not known or not certain."""
+    """A kept upload; see docs/history.md. ``points`` by name; None: no data, not known or not certain.
+
+    :ivar source: by which right the device said itself when it was, and from where; empty: ``at`` is when it came.
+    """
 
     number: int
     at: int
     reason: Reason
+    source: str
     suppressed: int
     points: dict[str, float | None]
 

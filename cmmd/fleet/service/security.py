@@ -28,6 +28,7 @@ LONGEST = 200
 _OF_DEVICES = {
     Kind.SESSION_TAKEN_OVER.value: "login_address",
     Kind.SESSION_REFUSED.value: "login_address",
+    Kind.HISTORY_REFUSED.value: "why",
     Kind.LOGIN_REFUSED.value: "reason",
     Kind.SETTING_CHANGED.value: "setting",
     Kind.DEVICE_LOCKED.value: "reason",

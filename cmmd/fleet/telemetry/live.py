@@ -67,6 +67,7 @@ class LiveRecord:
     :ivar kept_at: when an upload was last kept, in milliseconds UTC; None: never.
     :ivar owed: why one has to be kept as soon as may be.
     :ivar suppressed: uploads with changes left out since the last kept one.
+    :ivar source: of history: by which right the last upload said when it was; empty: its time is when it came.
     :ivar states: the evidence about its hypotheses, one by one, see cmmd.controllers.evidence.weighing.
     :ivar baseline: the counters as they were last believed, packed: see Baseline; empty: they never were.
     :ivar suspects: counters that do not follow from that; None: there are none.
@@ -95,6 +96,7 @@ class LiveRecord:
         "reports",
         "saved",
         "situation",
+        "source",
         "stale",
         "states",
         "suppressed",
@@ -125,6 +127,7 @@ class LiveRecord:
         self.kept_at: int | None = None
         self.owed: Reason | None = "first"
         self.suppressed = 0
+        self.source = ""
         self.saved = 0
         self.fruitless = 0
         self.forget()

@@ -27,7 +27,7 @@ from cmmd.gateway.link.session import NOT_OURS, Session
 from cmmd.gateway.store_and_forward.buffer import Buffer, BufferFailed, Kept, Stamp
 from cmmd.modbus.frames import ModbusFrameError, ReadRequest, parse_plan
 from cmmd.wire.errors import PeerError
-from cmmd.wire.messages import LongCon, ReqData, ReqDataChange
+from cmmd.wire.messages import Answer, LongCon, ReqData, ReqDataChange
 from cmmd.wire.quoting import quoted
 from cmmd.wire.reading import read_from_device
 from cmmd.wire.retcodes import Retcode
@@ -275,7 +275,8 @@ class Backfill:
             if self.refused == 1:
                 self._log.warn("the server refuses a kept upload for good, and it is dropped; more is only counted")
         else:
-            raise _NotNow(f"the server does not take them now, retcode {quoted(answer.retcode)}")
+            why = f": {quoted(answer.message)}" if isinstance(answer, Answer) and answer.message else ""
+            raise _NotNow(f"the server does not take them now, retcode {quoted(answer.retcode)}{why}")
 
     def _say(self, trouble: str) -> None:
         if trouble != self._said:  # how many they are changes while they wait, and is no news

@@ -28,7 +28,7 @@ __all__ = [
 
 R = TypeVar("R", bound=Struct)
 
-_FAILS, _LEFT, _REPLACED = "", "ON CONFLICT ({key}) DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
+_FAILS, _LEFT, _REPLACED = "", "ON CONFLICT DO NOTHING", "ON CONFLICT ({key}) DO UPDATE SET {updates}"
 
 VALUES_A_STATEMENT = 900
 """Values that one INSERT takes, in so many rows; any SQLite allows that. ``executemany`` makes a step of each row, and
@@ -178,7 +178,7 @@ class TimedTable(Table[R]):
 _TRUTH = Form(lambda value: value, lambda kept: {0: False, 1: True}.get(kept, kept))
 """Of a column with 1, 0 and, where its record says so, NULL; anything else there is damage."""
 
-DEVICES = Table("device", Device, _REPLACED, {"enabled": _TRUTH})
+DEVICES = Table("device", Device, _REPLACED, {"enabled": _TRUTH, "history": _TRUTH})
 READINGS = TimedTable("reading", Reading, _LEFT, {"points": Form(pack_points, unpack_points)})
 LAST_UPLOADS = Table("last_upload", LastUpload, _REPLACED)
 ALARMS = TimedTable("alarm", Alarm, _REPLACED, at="raised_at", old="cleared_at")

@@ -96,10 +96,12 @@ class SettingsPatch(Body, frozen=True, kw_only=True):
     """Changes of a device's settings. A field that is left out stays; null: back to the default.
 
     ``history_interval`` in seconds; the rates in milliseconds; ``set_port`` and ``set_baud``: the protocol's codes.
-    ``read_as``: how the device is to be read whatever its uploads show, such as ``byte_order=big, scale=tenths``.
+    ``history``: whether it can say when an upload was. ``read_as``: how it is to be read whatever its uploads
+    show, such as ``byte_order=big, scale=tenths``.
     """
 
     enabled: bool | UnsetType = UNSET
+    history: bool | UnsetType = UNSET
     history_interval: Annotated[float, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
     data_mode: Annotated[int, Meta(ge=0, le=1)] | UnsetType | None = UNSET
     online_rate: Milliseconds | UnsetType | None = UNSET

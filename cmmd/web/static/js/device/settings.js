@@ -67,6 +67,7 @@ export class SettingsForm {
         offered(choices, chosen).map(([value, text]) => h("option", {value: String(value), selected: String(value) === String(chosen)}, text)),
       );
     const enabled = h("input", {type: "checkbox", id: "set-enabled", checked: settings.enabled, disabled: locked});
+    const history = h("input", {type: "checkbox", id: "set-history", checked: settings.history, disabled: locked});
     put(
       this.#form,
       h("h3", {}, t("settings.title")),
@@ -100,12 +101,14 @@ export class SettingsForm {
         "read_as",
         h("input", {id: "set-read_as", type: "text", maxlength: 200, placeholder: t("setting.default"), value: settings.read_as ?? "", disabled: locked}),
       ),
+      h("div", {class: "field row"}, h("span", {}), h("label", {class: "check"}, history, t("setting.history"))),
       h("div", {class: "field row"}, h("span", {}), h("label", {class: "check"}, enabled, t("setting.enabled"))),
       h("p", {class: "muted"}, t("settings.when")),
       this.#told,
       locked ? null : h("div", {class: "buttons"}, h("button", {class: "primary", type: "submit"}, t("settings.save"))),
     );
     this.#inputs.set("enabled", enabled);
+    this.#inputs.set("history", history);
   }
 
   async #save(event) {
