@@ -64,7 +64,7 @@ test-long: $(CAN_TEST) ## for an idle machine, not in CI: bounds in seconds, the
 	$(BIN)/python -m twisted.trial --temp-directory _trial_temp_long $(TIMES)
 	$(TRIAL) --temp-directory _trial_temp_long $(filter-out $(TIMES),$(LONG))
 
-test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium and mbpoll; as root installs what is missing
+test-system: $(CAN_TEST) ## with Debian's Prometheus, Chromium, mbpoll and PgBouncer; as root installs what is missing
 	@.ci/system-packages test-system
 	$(FAIRLY) $(TRIAL) --temp-directory _trial_temp_system tests_system
 

@@ -38,7 +38,7 @@ PATIENCE_S = 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.8, 5.0
 
 Rows = list[tuple[Any, ...]]
-Greet = Callable[[Cursor], Coroutine[Deferred[Any], Any, None]]
+Greet = Callable[[Cursor], Coroutine[Deferred[Any], Any, str]]
 """Makes a session what it has to be; raises what speaks against using it."""
 
 
@@ -64,6 +64,7 @@ class Link(DriverConnection):
         super().__init__(reactor, None, _Detector(reactor, self))
         self._address = address
         self._greet = greet
+        self._beginning = b""
         self._state = _State.NEW
         self._trouble: StoreError = Unavailable(f"{address.name}: not open")
         self._waiting: list[Deferred[None]] = []
@@ -94,7 +95,8 @@ class Link(DriverConnection):
                 too_late.cancel()
 
     async def _rows_of(self, query: bytes | str) -> Rows:
-        cursor = await self.cursor().execute(query)
+        text = query.encode() if isinstance(query, str) else query
+        cursor = await self.cursor().execute(b"%s;%s" % (self._beginning, text))
         return cursor.fetchall() if cursor.description else []
 
     def _rows(self, query: bytes | str) -> Deferred[Rows]:
@@ -132,7 +134,7 @@ class Link(DriverConnection):
             settings = await self._resolving
             self._resolving = None
             await super().connect(**settings)
-            await self._greet(self.cursor())
+            self._beginning = (await self._greet(self.cursor())).encode()
         except (psycopg2.Error, OSError) as error:
             raise as_store_error(error, self._address.name) from None
         except (ConnectionDone, ConnectionLost, CancelledError):

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from cmmd.store.corruption import CorruptRow, undamaged
 from cmmd.store.interface import Snapshot, StoreError
 from cmmd.store.postgres.address import Address
-from cmmd.store.postgres.errors import Unavailable, as_store_error, one_line
+from cmmd.store.postgres.errors import SHARED, Unavailable, as_store_error, one_line
 from cmmd.store.postgres.schema import migrate, missing_schemas, partitions_ahead
 from cmmd.store.postgres.sessions import SETTINGS, TAKE_LOCK, WHO_HOLDS_IT, held
 from cmmd.store.postgres.tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS, Table
@@ -33,6 +33,7 @@ MIGRATE_S = 3600.0
 LOCK_PATIENCE_S = 10.0
 """How long another one may still be there: the server needs a moment to notice that a process was killed."""
 _LOOK_AGAIN_S = 0.25
+_PID = "SELECT pg_backend_pid()"
 
 
 class Opened(NamedTuple):
@@ -55,6 +56,8 @@ def connect(address: Address) -> Any:
     try:
         connection = psycopg2.connect(**settings)
         connection.autocommit = True
+        with _bounded(connection, address.name, CONNECT_S):
+            _check_own_session(connection, settings, address.name)  # before anything is set in it
         with connection.cursor() as cursor:
             cursor.execute(f"{SETTINGS} SET statement_timeout = 0")
     except psycopg2.Error as error:
@@ -86,6 +89,32 @@ def open_database(address: Address) -> Opened:
         raise as_store_error(error, address.name) from None
     finally:
         connection.close()
+
+
+def _check_own_session(connection: Any, settings: dict[str, Any], name: str) -> None:
+    """Look whether a session stays with its connection while another connection has a transaction open.
+
+    :raises Unavailable: it does not: there is a pooler.
+    """
+    try:
+        other = psycopg2.connect(**settings)
+    except psycopg2.Error:  # no more than one is allowed: a shared session is noticed at its first transaction then
+        return
+    try:
+        other.autocommit = True
+        with _bounded(other, name, CONNECT_S):
+            ((mine,),) = _ask(connection, _PID)
+            try:
+                with other.cursor() as cursor:
+                    cursor.execute("BEGIN")
+            except psycopg2.Error:  # in statement mode PgBouncer ends whoever begins a transaction
+                _ask(connection, _PID)  # fails where it is the server that has ended
+                raise Unavailable(f"{name}: {SHARED}") from None
+            ((theirs,),) = _ask(other, _PID)
+            if theirs == mine or _ask(connection, _PID) != [(mine,)]:
+                raise Unavailable(f"{name}: {SHARED}")
+    finally:
+        other.close()
 
 
 @contextmanager

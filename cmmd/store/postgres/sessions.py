@@ -1,12 +1,13 @@
 """Prepare a session with PostgreSQL before its use, and hold the lock of the only writer."""
 
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 from txpostgres.txpostgres import Cursor
 
 from cmmd.store.postgres.batches import PREPARE
-from cmmd.store.postgres.errors import NotOwner, Unavailable
+from cmmd.store.postgres.errors import OWN_SESSION, NotOwner, Unavailable
 from cmmd.store.postgres.schema import LOCKS, newest_schema
 
 __all__ = ["SETTINGS", "TAKE_LOCK", "WHO_HOLDS_IT", "WriterLease", "greet_reader", "held"]
@@ -53,9 +54,31 @@ def held(holders: list[tuple[Any, ...]]) -> str:
     return f"another cmmd writes to it: server process {pid}, connected from {where} since {since or 'unknown'} UTC"
 
 
-async def greet_reader(cursor: Cursor) -> None:
-    """Make it a session that reads."""
-    await cursor.execute(f"{SETTINGS} SET default_transaction_read_only = on")
+_OF_READERS = f"""
+SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),
+    set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true),
+    set_config('standard_conforming_strings', 'on', true), set_config('jit', 'off', true),
+    set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', true)
+"""
+"""For each transaction that reads: nothing of it stays in the session, which may be another client's next."""
+
+
+async def _prepare_own(cursor: Cursor, statement: str) -> str:
+    """Prepare a statement that no other session has.
+
+    :return: the statement that begins each transaction: it fails in any other session, and the transaction with it.
+    """
+    name = f"{OWN_SESSION}{token_hex(8)}"
+    await cursor.execute(f"PREPARE {name} AS {statement}")
+    return f"EXECUTE {name}"
+
+
+async def greet_reader(cursor: Cursor) -> str:
+    """Prepare a session that reads.
+
+    :return: the statement that begins each of its transactions.
+    """
+    return await _prepare_own(cursor, _OF_READERS)
 
 
 class WriterLease:
@@ -75,12 +98,13 @@ class WriterLease:
         self._is_new = True
         self._highest: dict[str, int] = {}
 
-    async def greet(self, cursor: Cursor) -> None:
+    async def greet(self, cursor: Cursor) -> str:
         """Make it the session that writes.
 
         :raises Away: another one does. :raises Taken: another one has since, or it is not as it was left.
         """
-        await cursor.execute(f"{SETTINGS} {PREPARE}")
+        own = await _prepare_own(cursor, "SELECT 1")
+        await cursor.execute(f"{own}; {SETTINGS} {PREPARE}")
         await self._check_openings(cursor)  # first: where another one is to have the lock, it is not tried for
         await cursor.execute(f"{TAKE_LOCK}, pg_backend_pid()")
         ((taken, pid),) = cursor.fetchall()
@@ -93,6 +117,7 @@ class WriterLease:
             self._is_new = False
             self._openings += 1
         self._pid = pid
+        return own
 
     def has_taken(self, highest: Mapping[str, int]) -> None:
         """Numbers have been confirmed; by what ``counter`` calls their kind."""
