@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from cmmd import __version__
+from cmmd.log_thread import write_log_in_thread
 from cmmd.stall_detector import ticks_s
 from cmmd.wire.quoting import quoted
 
@@ -27,12 +28,13 @@ __all__ = [
     "StartFailed",
     "StateInUse",
     "calm_collector",
+    "connections_that_fit",
     "end_orderly_on_signals",
     "end_start",
-    "foreground_without_pidfile",
     "instance_of",
     "lock_state",
     "on_hangup",
+    "prepare_foreground",
     "raise_file_limit",
     "steady_timers",
 ]
@@ -93,6 +95,10 @@ def end_start(command: str, why: object, *, foreground: bool) -> NoReturn:
     raise StartFailed(str(why)) from None
 
 
+SPARE_FILES = 500
+"""Open files beside the connections of devices: store, logs, libraries, the console, programs and people."""
+
+
 class StateInUse(Exception):
     """Another process serves from this state directory."""
 
@@ -140,15 +146,17 @@ def on_hangup(reactor: IReactorFromThreads, reload: Callable[[], None]) -> Calla
     return unhook
 
 
-def foreground_without_pidfile(parent: Any) -> None:
-    """In the foreground write no ``twistd.pid``, unless one was requested.
+def prepare_foreground(parent: Any) -> None:
+    """Prepare twistd's own options for a process in the foreground.
 
-    It keeps two commands from running in one folder, and a stale one may name a stranger's process after a crash.
+    It writes no ``twistd.pid``, unless one was requested: that keeps two commands from running in one folder, and a
+    stale one may name a stranger's process after a crash. Its log is written in a thread.
 
     :param parent: twistd's own options, those above the subcommand's.
     """
     if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
         parent["pidfile"] = ""
+    write_log_in_thread(parent)
 
 
 def calm_collector() -> None:
@@ -191,8 +199,8 @@ def lock_state(state: Path) -> IO[str]:
         file.close()
         raise StateInUse(f"{state} is in use by process {holder}") from None
     file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with suppress(OSError):  # of a full disk: it is only told to operators
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
     return file
 
 
@@ -209,6 +217,33 @@ def instance_of(state: Path) -> str:
     name = secrets.token_hex(4)
     file.write_text(f"{name}\n", encoding="ascii")
     return name
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Raise the limit of open files for connections of devices, beside those that everything else needs.
+
+    :param wanted: connections.
+    :return: how many of them fit, at least one.
+    :raises StartFailed: not one of them fits.
+    """
+    allowed = raise_file_limit(wanted + SPARE_FILES)
+    fitting = min(wanted, allowed - SPARE_FILES)
+    remedy = "raise it (LimitNOFILE= in systemd, ulimit -Hn)"
+    if fitting <= 0:
+        raise StartFailed(
+            f"the limit of open files is {allowed}; {SPARE_FILES} are kept for the store, the console and programs, and"
+            f" none is left for a device: {remedy}"
+        )
+    if fitting < wanted:
+        log.warn(
+            "only {fitting} connections of devices are taken, not the {wanted} of server.max_connections, since the"
+            " limit of open files is {allowed}: {remedy}",
+            fitting=fitting,
+            wanted=wanted,
+            allowed=allowed,
+            remedy=remedy,
+        )
+    return fitting
 
 
 def raise_file_limit(wanted: int) -> int:

@@ -39,13 +39,13 @@ from cmmd.process import (
     StartFailed,
     StateInUse,
     calm_collector,
+    connections_that_fit,
     end_orderly_on_signals,
     end_start,
-    foreground_without_pidfile,
     instance_of,
     lock_state,
     on_hangup,
-    raise_file_limit,
+    prepare_foreground,
     steady_timers,
 )
 from cmmd.server.context import Context
@@ -60,6 +60,7 @@ from cmmd.service_manager import tell_service_manager
 from cmmd.stall_detector import StallDetector
 from cmmd.store.interface import Health, StoreError
 from cmmd.store.outbox.spooled import SpooledStore
+from cmmd.store.served import ServedStore
 from cmmd.store.tools.copying import source_of
 from cmmd.tls.server import TLSEndpoint
 from cmmd.web.metrics.metrics import Monitoring
@@ -68,9 +69,6 @@ from cmmd.web.service import Web, WebError
 __all__ = ["Options", "Server", "makeService"]
 
 log = Logger()
-
-SPARE_FILES = 500
-"""Open files beside the connections of devices: store, logs, libraries, programs and people."""
 
 
 class Options(CommandLine):
@@ -93,6 +91,7 @@ class Options(CommandLine):
             None,
             "Print a link for the first sign-in, where there is no token yet.",
         ],
+        ["accept-new-store", None, "Go on with a store that is not the one which was served before; for one start."],
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml"), "state": usage.CompleteDirs()})
 
@@ -101,7 +100,7 @@ class Options(CommandLine):
 
     def postOptions(self) -> None:
         """Read the configuration and look at all of it before anything is begun."""
-        foreground_without_pidfile(self.parent)
+        prepare_foreground(self.parent)
         self.state = Path(self["state"]).absolute()
         try:
             self.settings = config.load(None if self["config"] is None else Path(self["config"]))
@@ -117,6 +116,7 @@ class Server(Service):
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
     :param print_link: whether a link for the first sign-in is printed where there is no token yet.
+    :param accept_new_store: whether the store may be another one than before, or have lost its devices.
     :param owns_log: whether the process's log is this daemon's, so that it limits the tracebacks there.
     :ivar counters: what has been counted.
     :ivar fleet: all devices and what is known of them; None: not started.
@@ -132,10 +132,13 @@ class Server(Service):
         foreground: bool = True,
         owns_log: bool = False,
         print_link: bool = False,
+        accept_new_store: bool = False,
     ) -> None:
         self._settings = settings
         self._owns_log = owns_log
         self._print_link = print_link
+        self._served = ServedStore(state)
+        self._accept_new_store = accept_new_store
         self._foreground = foreground
         self._state = state
         self._reactor = reactor
@@ -186,16 +189,9 @@ class Server(Service):
 
     async def _start(self) -> None:
         settings = self._settings
-        allowed = raise_file_limit(settings.server.max_connections + SPARE_FILES)
-        if allowed < settings.server.max_connections + SPARE_FILES:
-            log.warn(
-                "only about {fitting} connections fit into the limit of open files, not the {wanted} of"
-                " server.max_connections: raise it (LimitNOFILE= in systemd, ulimit -Hn) or lower that",
-                fitting=max(allowed - SPARE_FILES, 0),
-                wanted=settings.server.max_connections,
-            )
+        most_connections = connections_that_fit(settings.server.max_connections)
         self._lock = lock_state(self._state)
-        kept = await self._store.open()
+        kept = await self._served.open(self._store, accept_new=self._accept_new_store)
         if source_of(kept.writer) is not None:
             raise StartFailed(
                 "the store is an unfinished copy: do the same `cmmctl store copy` again, until it is done"
@@ -279,7 +275,7 @@ class Server(Service):
             peer_log=PeerLog(self._reactor),
             ours=fleet.uids.ours,
         )
-        self._sessions = DeviceListeners(around, settings.server.max_connections)
+        self._sessions = DeviceListeners(around, most_connections)
         await self._sessions.listen(self._listeners)
         tcp_port = self._sessions.tcp_port
         advertised.live_ports = [port for string in settings.server.live if (port := tcp_port(string))]
@@ -331,6 +327,7 @@ class Server(Service):
             clock=self._reactor,
         )
         self._retention.startService()
+        self._served.follow(fleet.events.subscribe, fleet.registry)
         fleet.events.emit(Kind.SERVER_STARTED, "", version=__version__)
         log.info(
             "cmmd {version} serves; {count} devices are registered, state is in {state}",
@@ -410,6 +407,7 @@ def makeService(options: Options) -> Server:
             foreground=options.in_foreground,
             owns_log=True,
             print_link=bool(options["sign-in-link"]),
+            accept_new_store=bool(options["accept-new-store"]),
         )
     except config.ConfigError as error:
         where = f"{options['config']}: " if options["config"] else ""

@@ -93,6 +93,7 @@ class Start:
                 file._threads.checkpoints.close()
                 for connection in (file._threads.writer._connection, file._threads.reader._connection):
                     connection.close()
+                file._threads.file.close()
                 file._threads = None
 
 

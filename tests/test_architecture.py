@@ -23,23 +23,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "controllers": PROTOCOLS,
     "backoff": set(),
     "keep_policy": set(),
-    "store": PROTOCOLS | KNOWLEDGE | {"backoff"},
+    "atomic_file": set(),
+    "store": PROTOCOLS | KNOWLEDGE | {"backoff", "atomic_file"},
     "fleet": PROTOCOLS | KNOWLEDGE | {"backoff", "keep_policy"},
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls", "endpoints"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,
-    "gateway": PROTOCOLS | {"controllers", "tls", "stall_detector", "backoff", "keep_policy"},
+    "gateway": PROTOCOLS | {"controllers", "tls", "stall_detector", "backoff", "keep_policy", "atomic_file"},
     "simulator": PROTOCOLS | {"controllers", "gateway"},
     "cli": PROTOCOLS | KNOWLEDGE | DOMAIN | {"control", "tls", "endpoints"},
     "tls": PROTOCOLS,
     "config": PROTOCOLS,
-    "process": PROTOCOLS | {"stall_detector"},
+    "process": PROTOCOLS | {"stall_detector", "log_thread"},
     "stall_detector": set(),
     "service_manager": set(),
+    "log_thread": set(),
     "endpoints": PROTOCOLS,
 }
 WIRES_THE_DAEMON_UP = {Path("cmmd/tap.py"), Path("cmmd/parts.py")}
-FOR_TAP_ONLY = {"config", "process", "service_manager", "stall_detector"}
+FOR_TAP_ONLY = {"config", "process", "service_manager", "stall_detector", "log_thread"}
 """What only the modules that wire things up, all called tap, may import."""
 MAY_IMPORT_AS_WELL = {
     # cmmctl store opens what the daemon opens while that does not run: from its configuration, under its lock.

@@ -586,7 +586,7 @@ class InterruptedCopyTests(CopyingTestCase):
     async def test_interrupt(self) -> None:
         await self.many()
         process = self.spawn("--state", str(self.state), "store", "copy", HERE, THERE)
-        await until(lambda: self.there.exists() and self.there.stat().st_size > 100_000)
+        await until(lambda: self.grown() > self.kill_at)
         process.transport.signalProcess("INT")
         self.assertEqual(await process.ended, 130, process.err)
         self.assertEqual(process.err, "cmmctl: interrupted: the same command goes on where it was [interrupted]\n")

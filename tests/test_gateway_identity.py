@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.atomic_file import write_kept
+from cmmd.atomic_file import write_kept
 from cmmd.gateway.identity import (
     HOSTID_FILE,
     IdentityError,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.process import StateInUse, calm_collector, foreground_without_pidfile, lock_state, raise_file_limit
+from cmmd.process import StateInUse, calm_collector, lock_state, prepare_foreground, raise_file_limit
 from tests.daemon import environment
 
 SIGNALLED = """
@@ -128,9 +128,9 @@ class PidfileTests(SynchronousTestCase):
             ({"nodaemon": 1, "pidfile": "mine.pid"}, "mine.pid"),
             ({"nodaemon": 0, "pidfile": "twistd.pid"}, "twistd.pid"),
         ):
-            foreground_without_pidfile(parent)
+            prepare_foreground(parent)
             self.assertEqual(parent["pidfile"], expected)
-        foreground_without_pidfile(None)
+        prepare_foreground(None)
 
 
 HUNG_UP = """

@@ -38,6 +38,7 @@ class _Copies(SpoolWorld):
 
     def open(self, now: Snapshot | None = NOTHING) -> Snapshot:
         """Open it, and have it follow a store that has this."""
+        self.successResultOf(self.copy.close())  # where it is open: nothing opens a file twice
         before = self.successResultOf(self.copy.open())
         if now is not None:
             self.copy.take_over(before, now)

@@ -80,7 +80,7 @@ class FileTests(_Stores):
         await self.store.open()
         await self.store.write([READING])
         files = list(self.path.parent.glob(f"{self.path.name}*"))
-        self.assertEqual(len(files), 3)
+        self.assertEqual(len(files), 4)  # with its WAL, the index of that, and its mark
         for file in files:
             self.assertEqual(file.stat().st_mode & 0o777, 0o600)
 

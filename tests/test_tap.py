@@ -15,7 +15,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from cmmd import parts, tap
+from cmmd import parts, process, tap
 from cmmd.config import Config, ConfigError, Control, Controllers, ControlTLS, Server, Store, Web
 from cmmd.process import StartFailed, StateInUse, lock_state
 from cmmd.server.listeners import Listener, Role
@@ -289,8 +289,13 @@ class WiringTests(TestCase):
         self.assertIn("server.login", str(self.assertRaises(SystemExit, tap.makeService, options)))
 
     async def test_low_file_limit_is_said(self) -> None:
-        self.patch(tap, "raise_file_limit", lambda _: 100)
+        self.patch(process, "raise_file_limit", lambda _: 100)
+        server = self.server(Config(server=LOCAL))
+        refused = str(self.assertRaises(SystemExit, server.startService))
+        self.assertRegex(refused, "the limit of open files is 100; 500 are kept .*LimitNOFILE=")
+        self.patch(process, "raise_file_limit", lambda _: 600)
         server = self.server(Config(server=LOCAL))
         server.startService()
+        self.assertEqual(cast("Any", server._sessions)._max_connections, 100)
         await server.stopService()
         self.assertFalse(server.running)

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cmmd import __version__
-from cmmd.cli import edit, enrolment, read, send, store_commands, tokens, watch
+from cmmd.cli import edit, enrolment, read, send, store_backup, store_commands, tokens, watch
 from cmmd.cli.exit_status import Ends, ExitStatus
 from cmmd.cli.options import where_of
 from cmmd.cli.output import Output
@@ -65,7 +65,7 @@ def cli(context: click.Context, /, json: bool, **options: Any) -> None:
     context.obj = CliSession(around, where)
 
 
-for _part in (read, send, edit, enrolment, watch, store_commands, tokens):
+for _part in (read, send, edit, enrolment, watch, store_commands, store_backup, tokens):
     _part.add_to(cli)
 
 

@@ -22,6 +22,8 @@ from cmmd.cli.output import CopyProgress
 from cmmd.cli.session import CliSession
 from cmmd.process import StateInUse, lock_state
 from cmmd.store.interface import IStore
+from cmmd.store.served import ServedStore
+from cmmd.store.sqlite.inspector import SQLiteInspector
 from cmmd.store.tools.copying import Compared, CopyRefused, copy, source_of
 from cmmd.store.tools.inspection import inspector_at
 from cmmd.store.tools.stats import Check, Counts, Inspector, StoreStats
@@ -80,6 +82,11 @@ class Stores:
         from cmmd.store.urls import store_at  # slow to import, and needed for this only
 
         return store_at(url, self._state, reactor, self._password_file)
+
+    @property
+    def state(self) -> Path:
+        """The daemon's state directory."""
+        return self._state
 
     @contextmanager
     def alone(self, *stores: Inspector) -> Iterator[None]:
@@ -179,7 +186,7 @@ def _add_copy_to(group: click.Group) -> None:
         from_, to = stores.inspector(source), stores.inspector(target)
 
         async def work(reactor: Any) -> int:
-            if from_.shown == to.shown:
+            if from_.shown == to.shown or _is_one_file(from_, to):
                 raise CopyRefused("FROM and TO are the same store")
             found = _source_facts(from_)
             begun = asdict(Counts() if to.is_empty() else to.facts().counts)
@@ -197,6 +204,8 @@ def _add_copy_to(group: click.Group) -> None:
                 except CancelledError:
                     text = "interrupted: the same command goes on where it was"
                     raise Ends(ExitStatus.INTERRUPTED, "interrupted", text) from None
+                if copied.same:
+                    ServedStore(stores.state).accept_copy(found.identity or "", to.facts().identity or "")
                 result = CopyResult(
                     source=from_.shown,
                     target=to.shown,
@@ -209,6 +218,11 @@ def _add_copy_to(group: click.Group) -> None:
             return ExitStatus.DONE if result.same else ExitStatus.FAILED
 
         return session.carry_out_here(work)
+
+
+def _is_one_file(one: Inspector, other: Inspector) -> bool:
+    paths = [store.path for store in (one, other) if isinstance(store, SQLiteInspector) and store.path.exists()]
+    return len(paths) == 2 and paths[0].samefile(paths[1])
 
 
 def _source_facts(source: Inspector) -> StoreStats:

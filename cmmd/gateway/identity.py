@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from cmmd.gateway.atomic_file import write_kept
+from cmmd.atomic_file import write_kept
 from cmmd.gateway.settings import Device
 from cmmd.wire.messages import LoginParams
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from cmmd.gateway.atomic_file import write_kept
+from cmmd.atomic_file import write_kept
 from cmmd.gateway.bus import Line, NotSent
 from cmmd.gateway.link.source import Precondition, unopposed
 

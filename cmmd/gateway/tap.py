@@ -31,9 +31,9 @@ from cmmd.process import (
     StateInUse,
     end_orderly_on_signals,
     end_start,
-    foreground_without_pidfile,
     lock_state,
     on_hangup,
+    prepare_foreground,
     steady_timers,
 )
 from cmmd.service_manager import tell_service_manager
@@ -65,7 +65,7 @@ class Options(CommandLine):
 
     def postOptions(self) -> None:
         """Read the configuration of the gateway."""
-        foreground_without_pidfile(self.parent)
+        prepare_foreground(self.parent)
         if self["config"] is None:
             raise usage.UsageError("--config FILE is required; etc/gateway.toml has every option")
         self.state = Path(self["state"]).absolute()

@@ -8,7 +8,7 @@ from cmmd.gateway.link.changes import ByteOrder
 from cmmd.process import (
     CommandLine,
     end_orderly_on_signals,
-    foreground_without_pidfile,
+    prepare_foreground,
     raise_file_limit,
     steady_timers,
 )
@@ -108,7 +108,7 @@ class Options(CommandLine):
             self.misbehave = () if self["misbehave"] is None else parse_turns(self["misbehave"])
         except ValueError as error:
             raise usage.UsageError(f"--misbehave {error}") from None
-        foreground_without_pidfile(self.parent)
+        prepare_foreground(self.parent)
 
     def _number(self, option: str, least: int, most: int) -> int:
         text = self[option]

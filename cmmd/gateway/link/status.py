@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from cmmd.gateway.atomic_file import write_kept
+from cmmd.atomic_file import write_kept
 
 __all__ = ["Status"]
 

@@ -16,6 +16,7 @@ from cmmd.store.outbox.overlay import highest
 from cmmd.store.records import Alarm, Command, Device, Event, LastUpload, Numbers, ProfileVersion, Reading, Row
 from cmmd.store.sqlite.rows import Key, delete, insert, key
 from cmmd.store.sqlite.store import SQLiteStore
+from cmmd.store.sqlite.store_file import wal_of
 
 __all__ = ["RESERVED", "UPLOADS_S", "Known"]
 
@@ -50,6 +51,12 @@ class _File(SQLiteStore):
     def remove(self) -> None:
         """Have no copy any more, but after the next start."""
         self._path.unlink(missing_ok=True)
+
+    def open(self) -> Deferred[Snapshot]:
+        """Open the copy; what is left of one that was removed is no part of it."""
+        if not self._path.exists():
+            wal_of(self._path).unlink(missing_ok=True)
+        return super().open()
 
 
 class Known:

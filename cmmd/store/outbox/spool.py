@@ -124,9 +124,9 @@ class Spool(SQLiteStore):
         """Put rows of those that :meth:`oldest` gave last aside, for good; and what the matter is with each."""
         return self._submit(partial(self._refuse, list(rows))).addCallback(self._count)
 
-    def _take_in(self, connection: sqlite3.Connection) -> Snapshot:
+    def _take_in(self, connection: sqlite3.Connection, *, check: bool) -> Snapshot:
         connection.execute("PRAGMA auto_vacuum = FULL")  # in time: before there are tables
-        identity, self._owner = self._prepare(connection)
+        identity, self._owner = self._prepare(connection, check=check)
         connection.execute(_REFUSED)
         connection.execute(_ANNOUNCED)
         announced = connection.execute("SELECT identity FROM announced").fetchall()

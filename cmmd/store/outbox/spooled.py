@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
@@ -69,6 +70,11 @@ class SpooledStore:
         self._recovering: Deferred[None] | None = None
         self._closing = False
 
+    @property
+    def store(self) -> IStore:
+        """The store that rows are kept in."""
+        return self._store
+
     def health(self) -> Health:
         """Report the health of the store behind."""
         return Health(up=self._up, backlog=self._spool.backlog + len(self._router))
@@ -104,7 +110,7 @@ class SpooledStore:
             kept = with_rows(known, self._spool.take_state())
             self._absent = Absent(known, kept, self._spool.identities)
             self._go_away(error)
-            return kept
+            return replace(kept, identity=known.writer)  # the store's own, which the copy of it notes so
         if self._spool.backlog and kept.writer not in ("", *self._spool.identities):
             raise self._refusal("another cmmd has written to the store since they came, and their numbers may be taken")
         self._take_up(kept.identity, spool)

@@ -107,7 +107,7 @@ def _check_own_session(connection: Any, settings: dict[str, Any], name: str) -> 
             try:
                 with other.cursor() as cursor:
                     cursor.execute("BEGIN")
-            except psycopg2.Error:  # in statement mode PgBouncer ends whoever begins a transaction
+            except psycopg2.Error:  # in statement mode PgBouncer ends a client that begins a transaction
                 _ask(connection, _PID)  # fails where it is the server that has ended
                 raise Unavailable(f"{name}: {SHARED}") from None
             ((theirs,),) = _ask(other, _PID)

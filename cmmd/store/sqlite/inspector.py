@@ -13,7 +13,8 @@ from urllib.parse import quote
 from cmmd.store.corruption import CorruptRow
 from cmmd.store.interface import SchemaTooNew, StoreUnavailable
 from cmmd.store.sqlite.rows import read_profiles
-from cmmd.store.sqlite.schema import migrate, missing_schemas, schemas
+from cmmd.store.sqlite.schema import migrate, missing_schemas, quick_check, schemas
+from cmmd.store.sqlite.store_file import FLOCK, HELD_BYTES, wal_of
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, LAST_UPLOADS
 from cmmd.store.tools.stats import FEWEST, Check, Counts, StoreStats, first_and_more, whole
 
@@ -38,12 +39,6 @@ _TABLES = {
 
 _NUMBERED = ("reading", "alarm", "event", "command")
 
-_HELD_BYTES = (0x40000002, 510)
-"""Where in the file SQLite has its locks (first byte, length; SHARED_FIRST of its os.h). Who has it open holds one."""
-
-_FLOCK = "hhqqi4x"
-"""``struct flock``: kind, from where, first byte, length, process."""
-
 
 class SQLiteInspector:
     """Looks at a SQLite file. See :class:`~cmmd.store.tools.stats.Inspector`.
@@ -58,19 +53,19 @@ class SQLiteInspector:
         self.shown = f"sqlite:{path}"
 
     def reach(self) -> None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             missing_schemas(connection, self.path)
 
     def is_empty(self) -> bool:
         with self._errors():
             if not self.path.exists() or not self.path.stat().st_size:
                 return True
-        with self._reading():
+        with self.reading():
             return False
 
     def facts(self) -> StoreStats:
         """Collect statistics; ``reading_size`` is the used part of the file by the number of readings."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             missing_schemas(connection, self.path)
             tables = _tables(connection)
             counts = _counts(connection, tables)
@@ -91,18 +86,18 @@ class SQLiteInspector:
             )
 
     def damage(self) -> list[str]:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return _damaged(connection)
 
     def checks(self) -> Iterator[Check]:
         try:
-            with self._reading() as connection:
+            with self.reading() as connection:
                 yield Check(name="reached", ok=True, text=f"{self.shown}, SQLite {sqlite3.sqlite_version}")
                 schema = self._schema(connection)
                 yield schema
                 yield self._rights()
                 yield Check(name="in use", ok=True, text=self.holder() or "by no process")
-                yield first_and_more("file", _quick_check(connection))
+                yield first_and_more("file", quick_check(connection))
                 if schema.ok:
                     yield from _records(connection)
         except StoreUnavailable as error:
@@ -110,7 +105,7 @@ class SQLiteInspector:
 
     def migrate(self) -> tuple[int, int]:
         """Migrate the file; other users of it wait, or fail, as long as that takes."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             before = _version(connection)
             missing_schemas(connection, self.path)
         with self._errors(), closing(_connect(self._uri("rw"), _PATIENCE_S)) as connection:
@@ -121,8 +116,8 @@ class SQLiteInspector:
         """Find another process that has the file open. This one must not: it would lose its locks."""
         try:
             with self.path.open("rb") as file:
-                wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *_HELD_BYTES, 0)
-                kind, _, _, _, process = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+                wanted = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *HELD_BYTES, 0)
+                kind, _, _, _, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
         except OSError:
             return None
         return None if kind == fcntl.F_UNLCK else named(process)
@@ -131,13 +126,13 @@ class SQLiteInspector:
 
     @property
     def _wal(self) -> Path:
-        return self.path.with_name(f"{self.path.name}-wal")
+        return wal_of(self.path)
 
     def _uri(self, mode: str) -> str:
         return f"file:{quote(str(self.path.absolute()))}?mode={mode}"
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that cannot write, to what is a store.
 
         One that is opened for reading leaves a WAL and its index behind where there were none; so then it may write,
@@ -247,11 +242,6 @@ def named(process: int) -> str:
 
 
 # --- checks of what is in it -----------------------------------------------------------------------------------------
-
-
-def _quick_check(connection: sqlite3.Connection) -> list[str]:
-    lines = [line for (line,) in connection.execute("PRAGMA quick_check")]
-    return [] if lines == ["ok"] else [" ".join(line.split()) for line in lines]
 
 
 def _records(connection: sqlite3.Connection) -> Iterator[Check]:

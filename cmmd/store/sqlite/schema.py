@@ -6,7 +6,7 @@ from pathlib import Path
 from cmmd.store.interface import SchemaTooNew
 from cmmd.store.schema_files import schema_files
 
-__all__ = ["migrate", "missing_schemas", "schemas"]
+__all__ = ["migrate", "missing_schemas", "quick_check", "schemas"]
 
 
 def schemas() -> dict[int, str]:
@@ -38,3 +38,17 @@ def migrate(connection: sqlite3.Connection, missing: dict[int, str]) -> None:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version < number:
                 raise
+
+
+def quick_check(connection: sqlite3.Connection) -> list[str]:
+    """Look at all pages of a database.
+
+    :return: a line for each thing that is wrong.
+    """
+    try:
+        lines = [line for (line,) in connection.execute("PRAGMA quick_check")]
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:  # so much is wrong that it cannot even be said where
+        return [str(error)]
+    return [] if lines == ["ok"] else [" ".join(line.split()) for line in lines]

@@ -24,7 +24,8 @@ from cmmd.store.sqlite.rows import (
     read_profiles,
     redecode,
 )
-from cmmd.store.sqlite.schema import migrate, missing_schemas
+from cmmd.store.sqlite.schema import migrate, missing_schemas, quick_check
+from cmmd.store.sqlite.store_file import StoreFile
 from cmmd.store.sqlite.tables import ALARMS, COMMANDS, DEVICES, EVENTS, LAST_UPLOADS, READINGS
 from cmmd.store.sqlite.threads import Checkpoints, Reader, Writer
 
@@ -48,6 +49,7 @@ class _Threads(NamedTuple):
     writer: Writer
     reader: Reader
     checkpoints: Checkpoints
+    file: StoreFile
 
 
 @implementer(IStore)
@@ -67,25 +69,39 @@ class SQLiteStore:
         self._threads: _Threads | None = None
         self._spare_mib = 0
 
+    @property
+    def path(self) -> Path:
+        """The file, links included."""
+        return self._path
+
     def leave_free(self, spare_mib: int) -> None:
         """Have it take nothing more where less than this of its disk is free, in MiB."""
         self._spare_mib = spare_mib
 
     def open(self) -> Deferred[Snapshot]:
+        """Open the file and bring its schema up to date.
+
+        :raises StoreError: also where another process uses the file, or its pages are damaged.
+        """
         connections: list[sqlite3.Connection] = []
+        file: StoreFile | None = None
         try:
-            self._path.touch(mode=0o600)
+            file = StoreFile(self._path)
             connections.append(_connect(self._path))
-            kept = self._take_in(connections[0])
+            kept = self._take_in(connections[0], check=file.is_strange)
+            file.begin(connections[0])
             connections += [_connect(self._path) for _ in range(2)]
         except (sqlite3.Error, OSError, StoreError) as error:
             for connection in connections:
                 connection.close()
+            if file is not None:
+                file.release()
             return fail(error if isinstance(error, StoreError) else StoreUnavailable(f"{self._path}: {error}"))
         writing, reading, checkpointing = connections
-        checkpoints = Checkpoints(checkpointing)
-        writer = Writer(writing, self._path, self._reactor, checkpoints.want)
-        self._threads = _Threads(writer, Reader(reading, str(self._path), self._reactor), checkpoints)
+        checkpoints = Checkpoints(checkpointing, file)
+        writer = Writer(writing, self._path, self._reactor, checkpoints.want, file)
+        reader = Reader(reading, str(self._path), self._reactor, file)
+        self._threads = _Threads(writer, reader, checkpoints, file)
         return succeed(kept)
 
     def add_device(self, device: Device) -> Deferred[Device]:
@@ -131,9 +147,11 @@ class SQLiteStore:
     def _closed(self, _: None, threads: _Threads) -> None:
         if self._threads is threads:
             self._threads = None
+            threads.file.before_closing()
             threads.reader.close()
             threads.checkpoints.close()
             threads.writer.close()  # last: this one moves what is in the WAL to its place
+            threads.file.close()
 
     def _with_room(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
         look_for_space(self._path, self._spare_mib)
@@ -148,8 +166,13 @@ class SQLiteStore:
     def _not_open(self) -> Deferred[Any]:
         return fail(StoreUnavailable(f"{self._path}: not open"))
 
-    def _prepare(self, connection: sqlite3.Connection) -> tuple[str, str]:
-        """Bring the schema up to date; the identity of the store, and of what claimed it."""
+    def _prepare(self, connection: sqlite3.Connection, *, check: bool) -> tuple[str, str]:
+        """Bring the schema up to date; the identity of the store, and of what claimed it.
+
+        :param check: whether to look at all pages before: a file that is mixed from two is opened without complaint.
+        """
+        if check:
+            _check_pages(connection, self._path)
         missing = missing_schemas(connection, self._path)
         connection.execute("PRAGMA journal_mode = WAL")
         for setting in _SETTINGS:
@@ -158,9 +181,9 @@ class SQLiteStore:
         identity, writer = connection.execute("SELECT identity, writer FROM store").fetchone()
         return identity, writer
 
-    def _take_in(self, connection: sqlite3.Connection) -> Snapshot:
+    def _take_in(self, connection: sqlite3.Connection, *, check: bool) -> Snapshot:
         """Read what is needed to go on."""
-        identity, writer = self._prepare(connection)
+        identity, writer = self._prepare(connection, check=check)
         name = str(self._path)
         return Snapshot(
             devices=undamaged(DEVICES.read(connection, "ORDER BY number"), name, log),
@@ -182,6 +205,13 @@ def look_for_space(path: Path, spare_mib: int) -> None:
     there = os.statvfs(path.parent)
     if there.f_bavail * there.f_frsize < spare_mib * MIB:
         raise StoreUnavailable(f"{path}: less than {spare_mib} MiB of its disk are free")
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    log.info("{path}: not as cmmd has left it; its pages are looked at", path=path)
+    found = quick_check(connection)
+    if found:
+        raise StoreError(f"{path}: damaged ({found[0]}); bring a backup back with `cmmctl store restore FILE`")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from cmmd.store.interface import StoreError, StoreUnavailable
+from cmmd.store.sqlite.store_file import StoreFile
 
 __all__ = ["PAUSE_S", "Checkpoints", "Reader", "Work", "Writer"]
 
@@ -29,10 +30,12 @@ class Checkpoints:
     to 0.4 s on a busy machine. A passive one waits for no writer, nor do writers for it. A commit moves what it leaves.
 
     :param connection: of its own; closed by :meth:`close`.
+    :param file: what it is connected to.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: StoreFile) -> None:
         self._connection = connection
+        self._file = file
         self._wanted = Event()
         self._over = Event()
         self._thread = Thread(target=self._run, name="store-checkpoints", daemon=True)
@@ -58,9 +61,13 @@ class Checkpoints:
 
     def _checkpoint(self) -> None:
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error:
-            return  # whatever is wrong with the disk, the writer hears it, too, and says so
+            self._file.check()  # nothing is moved into a file to which it does not belong
+            newest = self._file.newest
+            busy, frames, moved = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except (sqlite3.Error, StoreUnavailable):
+            return  # the writer meets the same trouble, and says so
+        if not busy and frames == moved:
+            self._file.has_moved(newest)
 
 
 T = TypeVar("T")
@@ -81,15 +88,20 @@ class Writer:
     :param path: of its file; and the store's name in messages.
     :param reactor: where results are delivered.
     :param committed: called in the writer's thread after each transaction.
+    :param file: what it is connected to.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, reactor: IReactorFromThreads, committed: Callable[[], None]
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        reactor: IReactorFromThreads,
+        committed: Callable[[], None],
+        file: StoreFile,
     ) -> None:
         self._connection = connection
         self._name = str(path)
-        self._path = path
-        self._inode = path.stat().st_ino
+        self._file = file
         self._reactor = reactor
         self._committed = committed
         self._thread = ThreadPool(1, 1, "store-writer")
@@ -132,9 +144,10 @@ class Writer:
     def _transact(self, works: list[Work]) -> list[Any]:
         """Carry a batch out in one transaction, in the writer's thread; one result or Failure each."""
         connection = self._connection
-        self._check_file()
+        self._file.check()
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._file.renew(connection)
             results = [self._outcome(work) for work in works]
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -145,15 +158,6 @@ class Writer:
                     connection.execute("ROLLBACK")
         self._committed()
         return results
-
-    def _check_file(self) -> None:
-        """SQLite continues to write to a file that was removed."""
-        try:
-            is_there = self._path.stat().st_ino == self._inode
-        except OSError as error:
-            raise StoreUnavailable(f"{self._name}: {error.strerror}; put it back and start cmmd again") from None
-        if not is_there:
-            raise StoreUnavailable(f"{self._name}: another file than was opened; start cmmd again")
 
     def _outcome(self, work: Work) -> Any:
         self._connection.execute("SAVEPOINT work")
@@ -190,13 +194,17 @@ class Reader:
     :param connection: cannot write from now on; closed by :meth:`close`.
     :param name: of the store, for messages.
     :param reactor: where results are delivered.
+    :param file: what it is connected to.
     """
 
-    def __init__(self, connection: sqlite3.Connection, name: str, reactor: IReactorFromThreads) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, name: str, reactor: IReactorFromThreads, file: StoreFile
+    ) -> None:
         connection.execute("PRAGMA query_only = ON")
         connection.set_progress_handler(lambda: self._given_up, _STEPS_BETWEEN_LOOKS)
         self._connection = connection
         self._name = name
+        self._file = file
         self._reactor = reactor
         self._thread = ThreadPool(1, 1, "store-reader")
         self._thread.start()
@@ -238,6 +246,7 @@ class Reader:
     def _answer(self, query: Callable[[sqlite3.Connection], T]) -> T:
         if self._given_up:
             raise StoreUnavailable(f"{self._name}: closed")
+        self._file.check()
         try:
             return query(self._connection)
         except sqlite3.Error as error:

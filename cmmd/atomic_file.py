@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_kept"]
+__all__ = ["sync_folder", "write_kept"]
 
 
 def write_kept(path: Path, text: str, *, mode: int = 0o640, durable: bool = True) -> None:
@@ -23,10 +23,17 @@ def write_kept(path: Path, text: str, *, mode: int = 0o640, durable: bool = True
             file.flush()
             os.fsync(file.fileno())
     fresh.replace(path)
-    if not durable:
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if durable:
+        sync_folder(path.parent)  # the new name, too
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut.
+
+    :raises OSError: that is impossible.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # the new name, too
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
