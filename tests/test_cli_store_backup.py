@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from cmmd.process import lock_state
 from cmmd.store.records import Query, Row
 from cmmd.store.served import FILE
+from cmmd.store.sqlite import backup
 from tests.test_cli_store_commands import StoreTestCase
 from tests.test_store_contract import EVENT, PLAIN, READING
 
@@ -57,6 +58,39 @@ class BackupTests(BackupTestCase):
         await self.json("backup", str(self.backup))
         await self.json("backup", str(self.backup))
         self.assertEqual({path.name for path in self.state.glob("backup*")}, {"backup"})
+
+    async def test_two_at_once(self) -> None:
+        """The second is refused, and leaves alone what the first one writes."""
+        await self.fill([EVENT])
+        part = self.state / "backup.part"
+        descriptor = backup._locked(part)
+        line = await self.fails(1, "store_error", "store", "backup", str(self.backup))
+        self.assertIn("another backup is being written there", line)
+        self.assertTrue(part.exists())
+        part.rename(self.backup)  # finished, as the next one has opened it and waits
+        before = self.backup.stat().st_ino
+        os.close(descriptor)
+        second = backup._locked(part)
+        self.assertNotEqual(os.fstat(second).st_ino, before)
+        os.close(second)
+
+    async def test_to_a_link(self) -> None:
+        await self.fill([EVENT])
+        (self.state / "disk").mkdir()
+        self.backup.symlink_to(self.state / "disk" / "real")
+        for _ in range(2):
+            await self.json("backup", str(self.backup))
+        self.assertTrue(self.backup.is_symlink())
+        self.assertEqual([file.name for file in (self.state / "disk").iterdir()], ["real"])
+
+    async def test_beside_what_belongs_to_another_file(self) -> None:
+        """SQLite would change the new backup by it."""
+        await self.fill([EVENT])
+        for ending in ("-wal", "-journal"):
+            beside = self.state / f"backup{ending}"
+            beside.write_bytes(b"of the former backup")
+            self.assertIn(beside.name, await self.fails(1, "store_error", "store", "backup", str(self.backup)))
+            beside.unlink()
 
     async def test_refused(self) -> None:
         await self.fill([EVENT])

@@ -86,6 +86,19 @@ class DaemonTests(TestCase):
         self.assertIn('"has_devices":true', (self.state / FILE).read_text())
         await server.stopService()
 
+    async def test_the_last_device_is_forgotten(self) -> None:
+        """A store without devices is no emptied one then."""
+        server = tap.Server(SETTINGS, self.state, cast("Any", reactor))
+        server.startService()
+        assert server.fleet is not None
+        await server.fleet.registry.enrol("D1")
+        server.fleet.events.emit(Kind.SERVER_STARTED, "", version="")
+        await server.fleet.forget("D1")
+        server.fleet.events.emit(Kind.DEVICE_FORGOTTEN, "D1", number=1, by="x", door="amp")
+        self.assertIn('"has_devices":false', (self.state / FILE).read_text())
+        await server.stopService()
+        self.assertEqual(await self.served(), 0)
+
 
 class RecordTests(TestCase):
     def setUp(self) -> None:
@@ -107,6 +120,26 @@ class RecordTests(TestCase):
         for identity in ("a", "c"):
             served.check(await self.kept(identity=identity))
         self.assertRaises(StoreExchanged, served.check, await self.kept(identity="no copy of it"))
+
+    async def test_a_copy_is_outdated_once_its_source_is_served_on(self) -> None:
+        for goes_on in (
+            lambda served, kept: served.accept(kept),
+            lambda served, kept: served._goes_on_with(kept.identity),  # the database is unavailable at the start
+        ):
+            ServedStore(self.state).accept(await self.kept())
+            ServedStore(self.state).accept_copy("a", "c")
+            ServedStore(self.state).check(await self.kept(identity="c"))
+            goes_on(ServedStore(self.state), await self.kept())
+            self.assertRaises(StoreExchanged, ServedStore(self.state).check, await self.kept(identity="c"))
+
+    async def test_numbers_of_a_former_file_that_cannot_be_read(self) -> None:
+        ServedStore(self.state).accept(await self.kept(numbers=Numbers(event=9)))
+        ServedStore(self.state).accept_restored("a", Numbers(event=3, alarm=2), has_devices=True)
+        checked = ServedStore(self.state).check(await self.kept(numbers=Numbers(event=3, alarm=2)))
+        self.assertEqual(checked.numbers, Numbers(event=9, alarm=2))
+        ServedStore(self.state).accept_restored("another", Numbers(event=3), has_devices=True)
+        checked = ServedStore(self.state).check(await self.kept(identity="another", numbers=Numbers(event=3)))
+        self.assertEqual(checked.numbers, Numbers(event=3))
 
     async def test_devices_were_deleted(self) -> None:
         ServedStore(self.state).accept(await self.kept())

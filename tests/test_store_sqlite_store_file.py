@@ -157,6 +157,42 @@ class ReplacedTests(_Files):
         error = await self.failing(store.write([replace(EVENT, number=3)]))
         self.assertIn("copied over", error)
 
+    async def test_the_mark_is_read_while_a_checkpoint_replaces_it(self) -> None:
+        """The mark and those it is looked for among are of one moment, however long a thread waits in between."""
+        self.patch(store_file, "RENEWAL_S", 0.0)
+        store = self.store()
+        await store.open()
+        assert store._threads is not None
+        file, checkpoints = store._threads.file, store._threads.checkpoints
+        read = file._mark
+
+        def held_up() -> int:
+            mark = read()
+            if not file._changing.locked():  # else a checkpoint waits with what it has moved
+                self.patch(file, "_mark", read)
+                checkpoints._checkpoint()
+            return mark
+
+        await store.write([EVENT])
+        self.patch(file, "_mark", held_up)
+        self.assertFalse(file.is_overwritten)
+
+    async def test_a_backup_comes_by_the_means_of_sqlite(self) -> None:
+        """As ``.restore`` of its shell does it, beside the daemon: nothing is numbered on in there."""
+        other = await self.copied(7, 8)
+        store = self.store()
+        await store.open()
+        await store.write([EVENT])
+        with closing(sqlite3.connect(other)) as source, closing(sqlite3.connect(self.path)) as target:
+            source.execute("PRAGMA journal_mode = WAL")
+            source.backup(target)
+        error = await self.failing(store.write([replace(EVENT, number=2)]))
+        self.assertIn("another file was copied over it", error)
+        await store.close()
+        store = self.store()
+        await store.open()
+        self.assertEqual(await self.events(store), [7, 8])
+
     async def test_renamed_over_it(self) -> None:
         other = await self.copied(7)
         store = self.store()
@@ -193,6 +229,50 @@ class WALTests(_Files):
         store = self.store()
         await store.open()
         self.assertEqual(await self.events(store), [1])
+
+    async def test_marks_in_the_wal_are_its_own(self) -> None:
+        """A checkpoint that a reader holds up brings an older mark of the WAL to the file, and so it is found."""
+        self.patch(store_file, "RENEWAL_S", 0.0)
+        store = self.store()
+        await store.open()
+        await store.write([EVENT])
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM event").fetchone()
+            await store.write([replace(EVENT, number=2)])
+            self.killed(store)
+            reader.execute("ROLLBACK")
+        await self.as_left()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as reader:
+            store = self.store()
+            await store.open()
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM event").fetchone()
+            await store.write([replace(EVENT, number=3)])
+            assert store._threads is not None
+            store._threads.checkpoints._checkpoint()
+            self.assertEqual(await self.events(store), [1, 2, 3])
+            reader.execute("ROLLBACK")
+        await store.close()
+        self.assertEqual(list(self.folder.glob("*.before-*")), [])
+
+    async def test_every_mark_in_a_wal_is_found(self) -> None:
+        self.patch(store_file, "RENEWAL_S", 0.0)
+        store = self.store()
+        await store.open()
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")  # keeps the WAL from beginning anew
+            reader.execute("SELECT count(*) FROM event").fetchone()
+            for number in range(1, 6):
+                await store.write([replace(EVENT, number=number)])
+            reader.execute("ROLLBACK")
+        assert store._threads is not None
+        found = store_file._marks_in(self.folder / "cmmd.sqlite-wal")
+        self.assertLessEqual(set(store._threads.file._marks) - {store._threads.file._mark()}, set(found))
+        self.assertGreaterEqual(len(set(found)), 5)
+        for rubbish in (b"", b"short", b"\0" * 5000):
+            (self.folder / "rubbish").write_bytes(rubbish)
+            self.assertEqual(store_file._marks_in(self.folder / "rubbish"), [])
 
     async def test_of_a_file_that_was_here_before(self) -> None:
         other = await self.copied(7, 8)

@@ -6,6 +6,7 @@ would be open. So a store that is not the known one is refused until the operato
 
 import os
 from collections.abc import Callable, Sized
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import DecodeError, Struct, json
@@ -77,6 +78,7 @@ class ServedStore:
             self.check_file(behind.path)
         kept = await self._open_on_a_full_disk(store)
         if isinstance(store, SpooledStore) and not store.health().up:
+            self._goes_on_with(kept.identity)
             return kept  # from a copy, whose store is compared when it comes
         if not accept_new:
             kept = self.check(kept)
@@ -94,19 +96,22 @@ class ServedStore:
         return kept
 
     def follow(self, subscribe: Callable[[Callable[[object], None]], Callable[[], None]], devices: Sized) -> None:
-        """Note when the store gets its first device.
+        """Note when the store gets its first device, and when its last one is forgotten.
 
-        :param subscribe: to events, of which each first login is one. :param devices: all that are registered.
+        :param subscribe: to events: each first login is one, and each device that is forgotten.
+        :param devices: all that are registered.
         """
-        if self._served is None or self._served.has_devices:
+        if self._served is None:
             return
+        noted = self._served.has_devices
 
         def look(_: object) -> None:
-            if devices:
-                unsubscribe()
-                self.has_registered()
+            nonlocal noted
+            if bool(devices) != noted:
+                noted = not noted
+                self._note_devices(noted)
 
-        unsubscribe = subscribe(look)
+        subscribe(look)
 
     def check_file(self, store: Path) -> None:
         """Look at an embedded store before it is opened, which would make a new one.
@@ -157,6 +162,10 @@ class ServedStore:
 
         :raises OSError: it cannot be written, and the next start would refuse the store.
         """
+        with suppress(StoreError):  # a damaged one is replaced
+            served = self._read()
+            if served is not None and served.identity == identity:
+                numbers = highest(numbers, served.numbers)
         write_kept(self._file, json.encode(_Served(identity, has_devices, numbers)).decode(), mode=0o640)
         if os.geteuid() == 0:  # the daemon's user reads it
             owner = self._state.stat()
@@ -171,11 +180,15 @@ class ServedStore:
         if served is not None and served.identity == former:
             self._write(replace(served, copies=[*served.copies, identity]))
 
-    def has_registered(self) -> None:
-        """Note that the store has a device."""
-        served = self._served
-        if served is not None and not served.has_devices:
-            self._write(replace(served, has_devices=True))
+    def _note_devices(self, has_devices: bool) -> None:
+        if self._served is not None:
+            self._write(replace(self._served, has_devices=has_devices))
+
+    def _goes_on_with(self, identity: str) -> None:
+        """Note that devices are served from a store that is unavailable: its copies lack what comes now."""
+        served = self._read()
+        if served is not None and served.identity == identity and served.copies:
+            self._write(replace(served, copies=[]))
 
     def _read(self) -> _Served | None:
         try:

@@ -57,7 +57,7 @@ def held(holders: list[tuple[Any, ...]]) -> str:
 _OF_READERS = f"""
 SELECT set_config('transaction_read_only', 'on', true), set_config('TimeZone', 'UTC', true),
     set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true),
-    set_config('standard_conforming_strings', 'on', true), set_config('jit', 'off', true),
+    set_config('jit', 'off', true),
     set_config('statement_timeout', '{STATEMENT_TIMEOUT_S}s', true)
 """
 """For each transaction that reads: nothing of it stays in the session, which may be another client's next."""
@@ -78,7 +78,8 @@ async def greet_reader(cursor: Cursor) -> str:
 
     :return: the statement that begins each of its transactions.
     """
-    return await _prepare_own(cursor, _OF_READERS)
+    own = await _prepare_own(cursor, _OF_READERS)
+    return f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {own}"
 
 
 class WriterLease:

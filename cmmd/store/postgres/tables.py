@@ -217,13 +217,14 @@ def as_json(value: object) -> bytes:
 
 
 def text(value: str) -> str:
-    """A text as a literal of SQL.
+    """A text as a literal of SQL, whatever ``standard_conforming_strings`` is: readers set nothing in a session.
 
     :raises Rejected: PostgreSQL cannot hold it.
     """
     if "\0" in value:
         raise Rejected("a text has the character NUL", "22021")
-    return "'" + value.replace("'", "''") + "'"
+    quoted = "'" + value.replace("'", "''") + "'"
+    return " E" + quoted.replace("\\", "\\\\") if "\\" in value else quoted
 
 
 _DAY_MS = 86_400_000

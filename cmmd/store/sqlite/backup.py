@@ -58,12 +58,18 @@ def back_up(store: SQLiteInspector, target: Path, progress: Progress) -> None:
     The file is one whole: it has no WAL. An older backup there is replaced once the new one is durable.
 
     :raises StoreUnavailable: the store cannot be read, or the file not be written.
-    :raises StoreError: the file is the store itself, or another backup is being written there.
+    :raises StoreError: the file is the store itself, or another backup is being written there, or SQLite would change
+        it by what another program has left beside it.
     """
+    target = target.resolve()  # a link stays one
     if target.exists() and store.path.exists() and target.samefile(store.path):
         raise StoreError(f"{target} is the store itself")
     if target.is_dir():
         raise StoreError(f"{target} is a directory: name a file in it")
+    for ending in ("-wal", "-journal"):
+        beside = target.with_name(f"{target.name}{ending}")
+        if beside.exists() and beside.stat().st_size:
+            raise StoreError(f"{beside} belongs to a file that was there before: put it away, or name another file")
     with _whole_copy(store, target.with_name(f"{target.name}.part"), progress) as part:
         part.replace(target)
         sync_folder(target.parent)
@@ -96,9 +102,8 @@ def restore(backup: SQLiteInspector, store: Path, spooled: Spooled | None, progr
 def _whole_copy(source: SQLiteInspector, part: Path, progress: Progress) -> Iterator[Path]:
     """Copy a store to a file beside its destination; what a killed copy has left there is overwritten."""
     try:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _locked(part)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
             for ending in ("-journal", "-wal", "-shm"):
                 part.with_name(f"{part.name}{ending}").unlink(missing_ok=True)
@@ -117,6 +122,23 @@ def _whole_copy(source: SQLiteInspector, part: Path, progress: Progress) -> Iter
         raise StoreUnavailable(f"{part}: {error}") from None
     except OSError as error:
         raise StoreUnavailable(f"{error.filename or part}: {error.strerror}") from None
+
+
+def _locked(part: Path) -> int:
+    """Open a file and lock it, so that no other copy is written to it.
+
+    :raises BlockingIOError: one is.
+    """
+    while True:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if part.exists() and os.path.samestat(os.fstat(descriptor), part.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the copy that was being written is finished, and has another name by now
 
 
 def _copy(source: SQLiteInspector, part: Path, progress: Progress) -> None:

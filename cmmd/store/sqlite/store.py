@@ -198,11 +198,11 @@ class SQLiteStore:
 
 
 def look_for_space(path: Path, spare_mib: int) -> None:
-    """Look whether the disk of a file may take more.
+    """Look whether the disk of a file, or of the file that a link leads to, may take more.
 
     :raises StoreUnavailable: less than this would be free, in MiB.
     """
-    there = os.statvfs(path.parent)
+    there = os.statvfs(path if path.exists() else path.parent)
     if there.f_bavail * there.f_frsize < spare_mib * MIB:
         raise StoreUnavailable(f"{path}: less than {spare_mib} MiB of its disk are free")
 

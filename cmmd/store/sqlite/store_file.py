@@ -34,10 +34,13 @@ FLOCK = "hhqqi4x"
 """``struct flock``: kind, from where, first byte, length, process."""
 
 _MARK_BYTE, _MARK_BYTES = 68, 4  # application_id, https://www.sqlite.org/fileformat.html#the_database_header
+_WAL_HEADER_BYTES, _FRAME_HEADER_BYTES, _LEAST_PAGE_BYTES = 32, 24, 512  # the_write_ahead_log, on the same page
+_UNSIGNED = 0xFFFFFFFF
+"""SQLite shows the mark with a sign, the file has none."""
 
 _WAY_OUT = (
-    "what comes waits in the spool; stop cmmd, then bring a backup back with `cmmctl store restore FILE`,"
-    " or start cmmd again to go on with the file that is there now"
+    "what comes waits in the spool; stop cmmd, then bring a backup back with `cmmctl store restore FILE`; to go on with"
+    " the file that is there now, restore a copy of it"
 )
 
 
@@ -72,7 +75,10 @@ class StoreFile:
         self.is_strange = False
         """Whether the file, or its WAL, was not left by cmmd as it is: worth a check of its pages."""
         if _size(self._path) == 0 and _size(self._wal) > 0:
-            raise StoreError(f"{path}: missing or empty, but {self._wal} has rows of it; put the file back to its WAL")
+            raise StoreError(
+                f"{path}: missing or empty, but {self._wal} has rows of it; put the file back to its WAL, or bring a"
+                " backup back with `cmmctl store restore FILE`; to go on without those rows, rename the WAL"
+            )
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._lock()
@@ -110,7 +116,8 @@ class StoreFile:
             self._wal_inode = self._wal.stat().st_ino
         if self._wal_inode is None:
             return
-        self._marks = (self._mark(),)
+        # Whichever of the WAL's marks a checkpoint brings to the file first: it is this file's own.
+        self._marks = tuple(dict.fromkeys((self._mark(), *_marks_in(self._wal))))
         self._renewed_at = -RENEWAL_S
         try:
             self.renew(connection)
@@ -125,20 +132,27 @@ class StoreFile:
                 self._note(self._marks)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Give the file another mark when it is time; part of the transaction that is under way."""
+        """Give the file another mark when it is time; part of the transaction that is under way.
+
+        :raises StoreUnavailable: another program has put other contents in the place of these, by SQLite's own means.
+        """
+        if not self._marks:
+            return
+        (seen,) = connection.execute("PRAGMA application_id").fetchone()
+        if seen & _UNSIGNED not in self._marks:
+            raise StoreUnavailable(f"{self._name}: another file was copied over it; {_WAY_OUT}")
         now = time.monotonic()
-        if not self._marks or now - self._renewed_at < RENEWAL_S:
+        if now - self._renewed_at < RENEWAL_S:
             return
         self._renewed_at = now
         mark = new_mark()
-        with self._changing:
-            marks = (*self._marks, mark)
-            try:  # first: a WAL whose file has a mark that is not noted would be taken for a foreign one
-                self._note(marks)
-            except OSError as error:
-                log.debug("{path}: {error}", path=self._beside, error=error)
-                return
-            self._marks = marks
+        try:  # first: a WAL whose file has a mark that is not noted would be taken for a foreign one
+            self._note((*self._marks, mark))
+        except OSError as error:
+            log.debug("{path}: {error}", path=self._beside, error=error)
+            return
+        with self._changing:  # not before: who looks at the file must not wait for the disk
+            self._marks = (*self._marks, mark)
         connection.execute(f"PRAGMA application_id = {mark}")
 
     @property
@@ -173,7 +187,8 @@ class StoreFile:
     @property
     def is_overwritten(self) -> bool:
         """Tell whether other contents were written to the file, past SQLite."""
-        return bool(self._marks) and self._mark() not in self._marks
+        with self._changing:  # the mark that is read and those it is looked for among are of the same moment
+            return bool(self._marks) and self._mark() not in self._marks
 
     def before_closing(self) -> None:
         """Keep SQLite from moving the WAL into a file that it does not belong to, as it would at the end."""
@@ -224,8 +239,26 @@ def wal_of(path: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
 
 
+def _marks_in(wal: Path) -> list[int]:
+    """Find the marks in a WAL, in the order of its frames; those that SQLite does not use any more, too."""
+    with wal.open("rb") as file:
+        header = file.read(_WAL_HEADER_BYTES)
+        page = int.from_bytes(header[8:12], "big")
+        if len(header) < _WAL_HEADER_BYTES or page < _LEAST_PAGE_BYTES:
+            return []
+        marks = []
+        at_mark = _FRAME_HEADER_BYTES + _MARK_BYTE
+        for at in range(_WAL_HEADER_BYTES, os.fstat(file.fileno()).st_size, _FRAME_HEADER_BYTES + page):
+            frame = os.pread(file.fileno(), at_mark + _MARK_BYTES, at)
+            if int.from_bytes(frame[:4], "big") == 1 and len(frame) == at_mark + _MARK_BYTES:
+                marks.append(int.from_bytes(frame[at_mark:], "big"))
+        return marks
+
+
 def set_aside(path: Path, *, only_wal: bool = False) -> Path | None:
     """Rename a file together with its WAL, or the WAL alone, so that both can still be opened under the new name.
+
+    A rollback journal, which a tool may have left, is renamed with the file: SQLite would apply it to the next one.
 
     :param path: of the file, links included.
     :return: what was renamed, by its new name; None: there was nothing.
@@ -245,6 +278,9 @@ def set_aside(path: Path, *, only_wal: bool = False) -> Path | None:
     if wal.exists():
         wal.rename(aside_wal)
         renamed = renamed or aside_wal
+    journal = file.with_name(f"{file.name}-journal")
+    if not only_wal and journal.exists():
+        journal.rename(aside.with_name(f"{aside.name}-journal"))
     for ending in ("-shm", "-mark"):
         file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)
     return renamed
