@@ -71,6 +71,26 @@ class StrangerTests(DoubtTestCase):
         self.assertEqual(self.choice("byte_order"), "big")
 
 
+class OpenTests(DoubtTestCase):
+    """While the byte order is open, alarms are looked at only for registers that they depend on."""
+
+    def looks(self, registers: dict[int, int]) -> int:
+        """Count how often a stranger's change upload has all alarms looked at."""
+        alarms = self.world.fleet.alarms
+        with mock.patch.object(alarms, "look", wraps=alarms.look) as look:
+            self.change(registers, "little", trusted=False)
+        return look.call_count
+
+    def test_looks(self) -> None:
+        self.full(STANDBY)
+        state = self.view.engine_state
+        self.assertIsNotNone(state)
+        self.assertEqual([self.looks({0: 240 + count}) for count in range(3)], [0, 0, 0])
+        self.assertEqual(self.view.engine_state, state)
+        self.assertEqual([self.looks({34: 9 + count}) for count in range(3)], [1, 0, 0])
+        self.assertIsNone(self.view.engine_state)
+
+
 class DecidedElsewhereTests(DoubtTestCase):
     """Where something is decided outside an upload of the live record, alarms are looked at again at once."""
 

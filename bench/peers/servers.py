@@ -19,6 +19,7 @@ __all__ = [
     "cmmd",
     "load",
     "load_average",
+    "main_thread_seconds",
     "reference",
     "registered",
     "resident_kib",
@@ -111,6 +112,11 @@ def cpu_seconds(pid: int) -> float:
     """CPU time of all threads of a process."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
+
+
+def main_thread_seconds(pid: int) -> float:
+    """CPU time of the first thread of a process, which runs the reactor."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
 
 
 def resident_kib(pid: int) -> int:

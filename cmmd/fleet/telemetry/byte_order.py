@@ -114,7 +114,8 @@ class Judge:
             known.decide(ORDERS[choice], self._profile)
         elif before is not None and choice is None:
             known.reopen()
-        return Finding(concerns, no_room, known.byte_order, known.byte_order != before)
+        changed = known.byte_order != before  # then all that was undecided is read anew
+        return Finding(concerns or changed, no_room, known.byte_order, changed)
 
     def _spoken_for(self) -> ByteOrder | None:
         """The byte order that the upload speaks for; None: for none clearly."""
@@ -127,7 +128,8 @@ class Judge:
         return None
 
     def _merge(self, *, certain: bool) -> tuple[bool, int]:
-        concerns, no_room = not certain, 0
+        concerns, no_room = False, 0
+        watched = self._watch.register_masks
         for function, address, values in self._items:
             try:
                 if certain:
@@ -135,7 +137,14 @@ class Judge:
                     concerns = concerns or self._watch.concerns(function, changed)
                 else:
                     for place in range(0, len(values), 2):
-                        self._known.take_undecided(function, address + place // 2, values[place : place + 2])
+                        at = address + place // 2
+                        matters = function is _HOLDING_REGISTERS and at in watched
+                        was = self._known.register(at) if matters else None
+                        self._known.take_undecided(function, at, values[place : place + 2])
+                        # To look at all alarms for any register, in each upload of a device whose byte order stays
+                        # open, took 0.4 ms. Of one that was open before, nothing is known as before.
+                        if matters and self._known.register(at) != was:
+                            concerns = True
             except ImageFullError:
                 no_room += 1
         return concerns, no_room
