@@ -20,7 +20,7 @@ CAN_CHECK_CONSOLE := $(CONSOLE)/node_modules/.can-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo gateway-demo test test-slow test-system test-all test-long coverage check list-checks $(CHECKS) \
-	check-console format-console console-is-unchecked dist update-constraints bench bench-peers bench-compare bench-programs clean
+	check-console format-console console-is-unchecked dist update-constraints fuzz bench bench-peers bench-compare bench-programs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ check-console: $(CAN_CHECK_CONSOLE) ## the console's sources: types, lint, form;
 format-console: $(CAN_CHECK_CONSOLE) ## put the console's sources into the form that check-console wants
 	$(CONSOLE_BIN)/prettier --config $(CONSOLE)/prettier.json --log-level warn --write $(CONSOLE_FILES)
 
+fuzz: $(CAN_TEST) ## fuzz what reads the bytes of peers: 60 s for each of five targets (TARGET=session SECONDS=600)
+	$(BIN)/python -m fuzz $(TARGET) --seconds $(or $(SECONDS),60) --bound-ms 10
+
 bench: $(CAN_TEST) bench-programs ## CPU time of what is hot
 	@for bench in bench/bench_*.py; do $(BIN)/python $$bench || exit; echo; done
 
@@ -125,7 +128,7 @@ dist: $(CAN_TEST) ## the wheel and the source archive, in dist/; a release: CONT
 clean: ## removes what was made here; never var/, where the state is
 	rm -rf $(VENV) $(CONSOLE)/node_modules build dist *.egg-info .coverage .coverage.* _trial_temp* .hypothesis .mypy_cache .ruff_cache
 	rm -f twisted/plugins/dropin.cache
-	find bench cmmd tests* twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench cmmd fuzz tests* twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The checkout itself is installed, not a copy: what is edited is what runs.
 $(CAN_RUN): setup.cfg pyproject.toml

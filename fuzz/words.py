@@ -1,0 +1,31 @@
+"""The words of devices and programs, for the engine to put into inputs."""
+
+__all__ = ["HOSTID", "JSON_WORDS", "MESSAGE_WORDS"]
+
+HOSTID = b"3439333633355115004B003D"
+
+JSON_WORDS = (
+    *(b'{"', b'":"', b'","', b'"}', b'"}}', b":{", b":[", b"[{", b"}]", b",}", b",]", b"true", b"false", b"null"),
+    *(
+        b"-1",
+        b"1e5",
+        b"1e999",
+        b"0.5",
+        b"\\u0000",
+        b"\\ud800",
+        b'\\"',
+        b"\\\\",
+        b"\xef\xbb\xbf",
+        b"\x81\\",
+        b"\xc2\xb0",
+    ),
+)
+
+MESSAGE_WORDS = (
+    *(b'"method":"login"', b'"method":"LongCon"', b'"method":"HB"', b'"method":"reqdata"', b'"method":"reqdatachange"'),
+    *(b'"method":"timing"', b'"method":"writeConfig"', b'"method":"reset"', b'"method":"error"'),
+    *(b'"hostid":"%s"' % HOSTID, b'"params":"', b'"params":{', b'"itime":', b'"uid":"', b'"password":"123456"'),
+    *(b'"moduletype":"HGM6120N"', b'"modulePort":2', b'"moduleBaud":0', b'"hostname":"', b'"retcode":"000000"'),
+    *(b'"01":[', b'"02":[', b'"03":[', b'"04":[', b'"InhbitRemote":1', b'"gpsen":', b'"lng":', b'"lat":', b'"gps":"'),
+    *(b'{"0000":"E600"}', b'{"0028":"40"}', b"0103", b"0101", b"010116", b"01035A", b";"),
+)
