@@ -16,7 +16,8 @@ from cmmd.controllers.definition import parse_definition
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.telemetry.genset_state import StateDetector
-from cmmd.fleet.telemetry.live import LiveRecord, Plan
+from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import NotSent
 from cmmd.gateway.link.source import InputStates, OutcomeUnknown

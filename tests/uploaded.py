@@ -7,7 +7,8 @@ from twisted.internet.task import Clock
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.telemetry.genset_state import StateDetector
-from cmmd.fleet.telemetry.live import LiveRecord, Plan
+from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry
 from cmmd.gateway.bus import Bus
 from cmmd.gateway.link.source import NO_INPUTS

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from cmmd.fleet.telemetry.live import Plan
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.modbus.frames import parse_plan, read_response
 from cmmd.wire.messages import ChangeParams, Changes, ReqData, ReqDataChange
 from tests.world import HOSTID

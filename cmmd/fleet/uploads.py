@@ -16,7 +16,8 @@ from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.history import History
 from cmmd.fleet.telemetry.evidence import Evidence, is_evidence, mostly_implausible
 from cmmd.fleet.telemetry.genset_state import differs, merged_state
-from cmmd.fleet.telemetry.live import Live, LiveRecord, Plan
+from cmmd.fleet.telemetry.live import Live, LiveRecord
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.fleet.telemetry.telemetry import Telemetry, UploadResult, registers_in
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NoAnswer, NotSent
 from cmmd.fleet.events import Kind
-from cmmd.fleet.telemetry.live import Plan
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
 from cmmd.server.context import Context
 from cmmd.server.door import foreign

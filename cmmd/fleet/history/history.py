@@ -136,7 +136,7 @@ class History:
             record.owed = record.owed or reason
             self._counters.not_kept += 1
             return fail(StoreUnavailable("the store does not take anything now"))
-        last = record.to_save()
+        last = record.newest()
         version = self.version(record.profile)
         self._last_number += 1
         reader = CertainRegisters(record.known)
@@ -164,7 +164,7 @@ class History:
         durable = self._journal.add_durable(reading)
         if reason != "historic":
             record.saved = record.upload
-            self._journal.add(replace(last, kept_at=last.at))
+            self._journal.add(record.with_lock(replace(last, kept_at=last.at)))
 
         def kept(_: None) -> None:
             self._counters.readings[reason] += 1

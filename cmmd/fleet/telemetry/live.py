@@ -3,44 +3,28 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.counters import Suspect, judge_counters, settled_choices
-from cmmd.controllers.evidence.memory import byte_order_of as overridden_byte_order
 from cmmd.controllers.evidence.memory import states_of
 from cmmd.controllers.evidence.weighing import decided_choice, is_fixed, settled_choice
 from cmmd.controllers.profile import Profile
 from cmmd.fleet.devices.inputs import Reports
 from cmmd.fleet.telemetry.genset_state import GensetState, StateDetector
-from cmmd.fleet.telemetry.register_state import ORDERS, RegisterState
-from cmmd.modbus.frames import Function, ModbusFrameError, UploadLayout, parse_plan
+from cmmd.fleet.telemetry.plan import Plan
+from cmmd.fleet.telemetry.register_state import RegisterState, byte_order_of, with_coil
+from cmmd.modbus.frames import Function, ModbusFrameError
 from cmmd.modbus.image import ImageError
-from cmmd.store.records import ByteOrder, Device, LastUpload, Reason
+from cmmd.store.records import Device, LastUpload, Reason
 
-__all__ = ["MONITOR", "Live", "LiveRecord", "Monitor", "Plan"]
+__all__ = ["MONITOR", "Live", "LiveRecord", "Monitor"]
 
 log = Logger()
 
 MONITOR = "monitor_"
 """What stands before the hostid in the name of a live record."""
-
-
-class Plan:
-    """The requests that a device was given to poll, in this order.
-
-    :param text: requests separated by ``;``.
-    :raises ModbusFrameError: it is no plan.
-    :ivar requests: these. :ivar unit: the Modbus unit that answers last.
-    :ivar layout: where the values of full uploads are in their bytes.
-    """
-
-    __slots__ = ("layout", "requests", "unit")
-
-    def __init__(self, text: str) -> None:
-        self.requests = parse_plan(text)
-        self.layout = UploadLayout(self.requests)
-        self.unit = self.requests[-1].unit if self.requests else None
 
 
 class LiveRecord:
@@ -219,8 +203,8 @@ class LiveRecord:
             self.reports = Reports(last_inputs=last.inputs, last_at=last.at)
         self.situation = self.watch.situation(before)
 
-    def to_save(self) -> LastUpload:
-        """List the values that a restart needs."""
+    def newest(self) -> LastUpload:
+        """List the values that are known, as they came."""
         assert self.at is not None, "nothing has come yet"
         return LastUpload(
             hostid=self.hostid,
@@ -234,14 +218,15 @@ class LiveRecord:
             counters=self.baseline,
         )
 
+    def to_save(self) -> LastUpload:
+        """List the values that a restart needs."""
+        return self.with_lock(self.newest())
 
-def byte_order_of(device: Device, profile: Profile) -> tuple[ByteOrder | None, bool]:
-    """Give the byte order of a device's change uploads (None: open), and whether evidence does not count."""
-    for said in (overridden_byte_order(device.read_as), profile.definition.change_byte_order):
-        for order in ORDERS:
-            if order == said:
-                return order, True
-    return device.byte_order, False
+    def with_lock(self, last: LastUpload) -> LastUpload:
+        """Give an upload with a lock at the panel that only a stranger has denied, or that another profile had said."""
+        if not (self._was_locked and self.watch.inhibits and self.remote_locked):
+            return last
+        return replace(last, image=with_coil(self.known.all_known(), self.watch.inhibits[0]).to_bytes())
 
 
 class Monitor(Struct, frozen=True, kw_only=True):

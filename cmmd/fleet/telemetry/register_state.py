@@ -8,13 +8,14 @@ alarms, events or history reads this as a cmmd.controllers.profile.Reader, and g
 
 from contextlib import suppress
 
+from cmmd.controllers.evidence.memory import byte_order_of as overridden_byte_order
 from cmmd.controllers.evidence.weighing import OPEN, decided_choice, decided_state, opened
 from cmmd.controllers.profile import Profile
 from cmmd.modbus.frames import Function, ReadRequest
 from cmmd.modbus.image import ChangedAddresses, ImageFullError, RegisterImage
-from cmmd.store.records import ByteOrder
+from cmmd.store.records import ByteOrder, Device
 
-__all__ = ["ORDERS", "OTHER_ORDER", "CertainRegisters", "RegisterState"]
+__all__ = ["ORDERS", "OTHER_ORDER", "CertainRegisters", "RegisterState", "byte_order_of", "with_coil"]
 
 
 ORDERS: tuple[ByteOrder, ByteOrder] = ("little", "big")
@@ -219,3 +220,20 @@ class CertainRegisters:
     def coil(self, address: int, /) -> bool | None:
         """The state of a coil; None: not known, or not certain."""
         return self._known.coil(address)
+
+
+def with_coil(image: RegisterImage, address: int) -> RegisterImage:
+    """Give a copy of an image in which a coil is on."""
+    copied = RegisterImage.from_bytes(image.to_bytes())
+    with suppress(ImageFullError):
+        copied.merge(ReadRequest(unit=1, function=_COILS, address=address, count=1), b"\x01")
+    return copied
+
+
+def byte_order_of(device: Device, profile: Profile) -> tuple[ByteOrder | None, bool]:
+    """Give the byte order of a device's change uploads (None: open), and whether evidence does not count."""
+    for said in (overridden_byte_order(device.read_as), profile.definition.change_byte_order):
+        for order in ORDERS:
+            if order == said:
+                return order, True
+    return device.byte_order, False

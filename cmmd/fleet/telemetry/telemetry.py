@@ -14,7 +14,8 @@ from cmmd.controllers.evidence.weighing import is_fixed
 from cmmd.fleet.counters.counters import Counters, FrameOutcome
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.telemetry.byte_order import Judge
-from cmmd.fleet.telemetry.live import LiveRecord, Plan
+from cmmd.fleet.telemetry.live import LiveRecord
+from cmmd.fleet.telemetry.plan import Plan
 from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES, overwrite, overwrite_changes
 from cmmd.modbus.frames import (
     MAX_PLAN,

@@ -3,10 +3,11 @@
 An acknowledgement that is carried out starts an engine again, and is answered, and that may be acknowledged again. So
 what cannot be told apart is not carried out; but a stop always is, because a stop too many does no harm.
 
-A repetition has a sign where something is in it that its order had not: a return code, a text, ``params``, ``hostid``,
-or where its uid is missing. It is an acknowledgement, however late it comes. Where the order had all of that from the
-start, a repetition and a second order are the same bytes, and no rule tells them apart. The first one after each answer
-counts as its acknowledgement, and so does each one within :data:`AT_ONCE_S`; what comes after these is an order.
+A repetition has a sign where something is in it that its order had not: a return code, a text, ``params``, ``hostid``.
+It is an acknowledgement then, however late it comes; one with a code also where only one of the two has a uid. Where
+the order had all of that from the start, a repetition and a second order are the same bytes, and no rule tells them
+apart. The first one after each answer counts as its acknowledgement, and so does each one within :data:`AT_ONCE_S`;
+what comes after these is an order.
 """
 
 from collections.abc import Callable
@@ -108,13 +109,14 @@ def _frames_in(text: str) -> tuple[str, ...]:
 class _Taken:
     """An order that was taken.
 
-    :ivar signs: what it had from the start.
+    :ivar signs: what it had from the start. :ivar has_uid: a uid, too.
     :ivar answered_at: seconds of the clock; None: not yet.
     :ivar repeats: repetitions since, of a kind that may acknowledge.
     :ivar told: the log has a line of what was ignored for it.
     """
 
     signs: frozenset[str]
+    has_uid: bool
     answered_at: float | None = None
     repeats: int = 0
     told: bool = False
@@ -157,17 +159,17 @@ class Acknowledgements:
         :param form: see :func:`form_of`.
         """
         taken = self._taken.get((form.key, command.uid))
-        without_uid = taken is None and command.uid is UNSET
-        if without_uid:
-            taken = self._newest.get(form.key)
+        other_uid = taken is None
+        if other_uid:  # one of the two has none
+            taken = self._newest.get(form.key) if command.uid is UNSET else self._taken.get((form.key, UNSET))
         if form.stop:
-            return self._meaning_of_stop(taken, command, form, without_uid=without_uid)
+            return self._meaning_of_stop(taken, command, form, other_uid=other_uid)
         if form.acknowledges:
             self._tell_of_form(command, hostid)
             return Meaning.ACKNOWLEDGEMENT
         if _is_empty(command):
             return self._meaning_of_empty(command)
-        if taken is None or not _acknowledges(taken, form, without_uid, self._within(taken.answered_at, AT_ONCE_S)):
+        if taken is None or not _acknowledges(taken, form, other_uid, self._within(taken.answered_at, AT_ONCE_S)):
             return self._order(command, form)
         self._tell(taken, command, form, hostid)
         return Meaning.ACKNOWLEDGEMENT
@@ -199,14 +201,14 @@ class Acknowledgements:
             taken.answered_at = answered_at
 
     def _order(self, command: WriteConfig, form: Form) -> Meaning:
-        order = _Taken(form.signs)
+        order = _Taken(form.signs, command.uid is not UNSET)
         _keep(self._taken, (form.key, command.uid), order)
         _keep(self._newest, form.key, order)
         return Meaning.ORDER
 
-    def _meaning_of_stop(self, taken: _Taken | None, command: WriteConfig, form: Form, *, without_uid: bool) -> Meaning:
+    def _meaning_of_stop(self, taken: _Taken | None, command: WriteConfig, form: Form, *, other_uid: bool) -> Meaning:
         """Have each stop carried out, and answer one repetition: were all answered, that might go on for ever."""
-        may_acknowledge = bool(form.signs) or form.acknowledges or without_uid
+        may_acknowledge = bool(form.signs) or form.acknowledges or other_uid
         if taken is None or taken.answered_at is None or not may_acknowledge:
             return self._order(command, form)
         taken.repeats += 1
@@ -246,14 +248,18 @@ class Acknowledgements:
             )
 
 
-def _acknowledges(taken: _Taken, form: Form, without_uid: bool, at_once: bool) -> bool:
+def _acknowledges(taken: _Taken, form: Form, other_uid: bool, at_once: bool) -> bool:
     """Tell whether a repetition of an order acknowledges it.
 
+    :param other_uid: the order has a uid and the repetition has none, or the other way round.
     :param at_once: it comes within :data:`AT_ONCE_S` of the answer.
     """
-    if form.signs - taken.signs or (without_uid and form.signs & _CODES):
+    new = form.signs - taken.signs
+    if other_uid:
+        new &= _CODES
+    if new:
         return True
-    if not form.signs & _CODES or taken.answered_at is None:
+    if not form.signs & _CODES or taken.answered_at is None or (other_uid and not taken.has_uid):
         return False
     taken.repeats += 1
     return at_once or taken.repeats == 1
