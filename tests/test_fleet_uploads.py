@@ -58,11 +58,12 @@ class UploadsTestCase(SynchronousTestCase):
         return [(one.reading.reason, one.reading.suppressed) for one in self.readings()]
 
     def told(self) -> list[str]:
-        """Events since this was last asked: their kind, with the detail that tells most."""
+        """Events since this was last asked, without those of evidence: their kind, and the detail that tells most."""
         keys = ("signal", "after", "state", "breaker")
         told = [
             " ".join([event.kind, *[str(event.details[key]) for key in keys if key in event.details]])
             for event in self.world.events
+            if event.kind != "reading_decided"
         ]
         self.world.events.clear()
         return told
