@@ -30,8 +30,8 @@ MOST_GROWTH = 0.02
 """The part by which the blocks of memory that Python has allocated may grow over three quarters of a run."""
 
 RUNS = 5
-LAUNCH_S = 120
-"""Seconds that an engine may take beside its time: it imports everything first."""
+LAUNCH_S = 600
+"""Seconds that an engine may take beside its time: it imports everything first, on a machine that may be busy."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):

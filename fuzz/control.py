@@ -61,7 +61,7 @@ class ControlTarget(Target):
             match record[0]:
                 case 1:
                     time_passes(self._clock, record)
-                case 6:
+                case 6 if not transport.lost:
                     reads = not reads
                     self.steps(responder.resumeProducing if reads else responder.pauseProducing)
                 case 2:

@@ -127,8 +127,8 @@ class MessageCostTests(TestCase):
 
     async def test_change_upload(self) -> None:
         """Of a device whose byte order was found out: it stays on trial, which a mask looks after."""
-        await self.check(15, 880, *CHANGES)
+        await self.check(14, 890, *CHANGES)
 
     async def test_change_upload_whose_byte_order_the_profile_says(self) -> None:
         self.fixed = True
-        await self.check(15, 880, *CHANGES)
+        await self.check(14, 890, *CHANGES)

@@ -23,6 +23,10 @@ UNVERIFIED = "no commands are verified for this model; an admin can set the devi
 LACKING = "this model has no such command, whatever profile is set"
 
 
+MOST_MATCHES = 1000
+"""Texts of ``moduletype`` whose match is remembered: looking one up spares each login a search through all models."""
+
+
 class Match(Struct, frozen=True):
     """The profile that a ``moduletype`` has, and how certain that is.
 
@@ -72,6 +76,7 @@ class Catalog:
             for name, profile in self._profiles.items()
         }
         self._offered: dict[tuple[str, str, str | None], Profile] = {}
+        self._matches: dict[str, Match] = {}
 
     def __iter__(self) -> Iterator[Profile]:
         return iter(self._profiles.values())
@@ -106,6 +111,14 @@ class Catalog:
         :param moduletype: its model as the device says it at login. Letter case and blanks do not count, nor does what
             follows the model's name, unless that is a digit. Of several models that fit, the most exact one counts.
         """
+        match = self._matches.get(moduletype)
+        if match is None:
+            if len(self._matches) >= MOST_MATCHES:  # strangers can say anything
+                self._matches.clear()
+            match = self._matches[moduletype] = self._find(moduletype)
+        return match
+
+    def _find(self, moduletype: str) -> Match:
         said = spelled(moduletype)
         for beginning, profile in self._models:
             if beginning.match(said):

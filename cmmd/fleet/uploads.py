@@ -147,7 +147,10 @@ class Uploads:
             record.doubt()
         elif message.params.longitude is not None:
             self._moved(message.hostid, message.params.longitude, message.params.latitude, message.params.altitude)
-        differs = message.reports_inputs and self._take_inputs(record, message, origin)
+        differs = False
+        # As message.reports_inputs, without the call.
+        if not (message.AccessAlarm is message.FireAlarm is message.AlarmInput is message.InhbitRemote is None):
+            differs = self._take_inputs(record, message, origin)
         taken = self._telemetry.change(record, message, inputs_changed=differs)
         if taken not in _WITH_VALUES:
             record.doubted = doubted  # inputs have a rule of their own

@@ -13,6 +13,8 @@ __all__ = ["TRANSITIONS", "ConnectionActions", "Event", "Stage"]
 class Stage(Enum):
     """A stage of a connection's life."""
 
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
+
     FRESH = auto()
     """The connection is not made yet."""
     NEW = auto()
@@ -29,6 +31,8 @@ class Stage(Enum):
 
 class Event(Enum):
     """An event in a connection's life."""
+
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
 
     OPENED = auto()
     """The device connected."""

@@ -43,6 +43,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Inbound(Enum):
     """The state of the direction from the peer."""
 
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
+
     BETWEEN = auto()
     """No part of a document has come: the next segment can be handled at once, without the splitter."""
     WITHIN = auto()
@@ -61,6 +63,8 @@ class Inbound(Enum):
 
 class Received(Enum):
     """An event of the direction from the peer."""
+
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
 
     BYTES = auto()
     """A segment came that has to be split."""
@@ -87,6 +91,8 @@ class Received(Enum):
 class Outbound(Enum):
     """The state of the direction to the peer."""
 
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
+
     UNUSED = auto()
     """No message was ever sent."""
     CLEAR = auto()
@@ -99,6 +105,8 @@ class Outbound(Enum):
 
 class Sent(Enum):
     """An event of the direction to the peer."""
+
+    __hash__ = object.__hash__  # that of Enum is written in Python: 0.3 µs for each look in a table
 
     STARTED = auto()
     """The transport is asked to send."""

@@ -16,6 +16,8 @@ def printable(text: str) -> str:
 
     :return: as long as it was; what is not printable is a blank, and so is every line's end.
     """
+    if text.isprintable():  # nearly always
+        return text
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -86,25 +86,37 @@ def overwrite_changes(
     positions, before = kept.registers, image.frames
     after = bytearray(before)
     first, second = (0, 1) if known.byte_order == "big" else (1, 0)  # where the bytes of a register go
-    count = 0
+    count, last, ascends = 0, -1, True
     try:
-        for place, text in chain.from_iterable(map(_items, coils)):
-            at, end = kept.coils[place]
-            bits = _from_hex(text)
-            behind = at + len(bits)
-            if not at < behind <= end:
-                return None
-            after[at:behind] = bits
-            count += 1
-        for place, text in chain.from_iterable(map(_items, registers)):
-            at = positions[place]
-            one, other = _from_hex(text)  # raises ValueError where these are not two bytes
-            after[at + first] = one
-            after[at + second] = other
-            count += 1
+        # Loops in loops: an iterator over all items, made of C functions, takes longer for as few as there are.
+        for item in coils:
+            for place, text in _items(item):
+                at, end = kept.coils[place]
+                bits = _from_hex(text)
+                behind = at + len(bits)
+                if not at < behind <= end:
+                    return None
+                after[at:behind] = bits
+                if at <= last:
+                    ascends = False
+                last = at
+                count += 1
+        last = -1
+        for item in registers:
+            for place, text in _items(item):
+                at = positions[place]
+                one, other = _from_hex(text)  # raises ValueError where these are not two bytes
+                after[at + first] = one
+                after[at + second] = other
+                if at <= last:
+                    ascends = False
+                last = at
+                count += 1
     except (KeyError, ValueError):  # an address that is written in another way; values that are no hex
         return None
-    if not 0 < count <= MOST_CHANGES or count != len({*chain(*coils)}) + len({*chain(*registers)}):
+    if not 0 < count <= MOST_CHANGES:
+        return None
+    if not ascends and count != len({*chain(*coils)}) + len({*chain(*registers)}):
         return None  # what comes twice may have changed to and fro
     if after == before:
         return count, False
