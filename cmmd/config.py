@@ -27,6 +27,14 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file."""
 
 
+class DeviceTLS(Section, frozen=True, kw_only=True):
+    """``[server.tls]``: the certificates that gateways show at the ``ssl:`` ports of devices."""
+
+    client_ca: str = ""
+    required: bool = False
+    revoked: str = ""
+
+
 class Server(Section, frozen=True, kw_only=True):
     """``[server]``: where devices come in, and the limits of time and size for each."""
 
@@ -47,6 +55,8 @@ class Server(Section, frozen=True, kw_only=True):
     exempt: list[str] = field(default_factory=list)
     bind_session: Literal["off", "network", "address"] = "off"
     bind_hours: Annotated[float, Meta(ge=1, le=87_600)] = 168.0
+    trusted_proxies: list[str] = field(default_factory=list)
+    tls: DeviceTLS = field(default_factory=DeviceTLS)
 
 
 class Enrolment(Section, frozen=True, kw_only=True):

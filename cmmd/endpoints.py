@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["SOCKET_MODE", "in_state", "split_endpoint"]
+__all__ = ["PROXY_WRAPPER", "SOCKET_MODE", "in_state", "split_endpoint"]
 
 SOCKET_MODE = "660"
 """Of a UNIX socket where the string names none; Twisted's default would accept every process."""
@@ -18,7 +18,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
 
 _PATHS = ("privateKey", "certKey", "extraCertChain", "dhParameters", "path", "address")
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {"ssl": {"privateKey": "server.pem"}, "unix": {"mode": SOCKET_MODE}}
-_WRAPPER = "haproxy:"
+PROXY_WRAPPER = "haproxy:"
 """The endpoint that it is about stands behind it."""
 
 
@@ -40,8 +40,8 @@ def in_state(string: str, state: Path) -> str:
 
     What has no paths stays as it is, and so does what Twisted does not understand: it says why.
     """
-    if string.startswith(_WRAPPER):
-        return _WRAPPER + in_state(string.removeprefix(_WRAPPER), state)
+    if string.startswith(PROXY_WRAPPER):
+        return PROXY_WRAPPER + in_state(string.removeprefix(PROXY_WRAPPER), state)
     scheme, places, named = split_endpoint(string)
     names = _PLACES.get(scheme, ())
     if len(places) > len(names) or named.keys() & set(names[: len(places)]):

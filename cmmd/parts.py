@@ -11,7 +11,7 @@ from cmmd import config
 from cmmd.control.listeners import Door, TLSSettings, tls_doors, unix_doors
 from cmmd.controllers.catalog import Catalog, load_catalog
 from cmmd.controllers.entries import ProfileError
-from cmmd.endpoints import in_state, split_endpoint
+from cmmd.endpoints import PROXY_WRAPPER, in_state, split_endpoint
 from cmmd.fleet.devices.enrolment import AcceptRules
 from cmmd.fleet.devices.networks import BadNetwork, Networks
 from cmmd.server.listeners import Listener, Role, roles_by_endpoint
@@ -23,7 +23,7 @@ from cmmd.store.outbox.spooled import SpooledStore
 from cmmd.store.sqlite.store import SQLiteStore
 from cmmd.store.urls import store_at
 from cmmd.tls.files import TLSFiles
-from cmmd.tls.server import RELOADABLE, endpoint_with_tls
+from cmmd.tls.server import RELOADABLE, ClientCertificates, TLSEndpoint, endpoint_with_tls
 from cmmd.web.console import BadTiles, Tiles
 from cmmd.web.service import WebDoor
 
@@ -49,13 +49,43 @@ def device_listeners(settings: config.Server, state: Path, reactor: object) -> l
     """
     listeners: list[Listener] = []
     roles = roles_by_endpoint({Role.LOGIN: settings.login, Role.LIVE: settings.live, Role.HISTORIC: settings.historic})
+    trusted = networks_of("server.trusted_proxies", settings.trusted_proxies)
+    clients = _client_certificates(settings.tls, state)
     for string, its_roles in roles.items():
         try:
-            endpoint = _endpoint(_with_backlog(string), state, reactor, f"server.{min(its_roles)}")
-            listeners.append(Listener(string, endpoint, its_roles))
+            inner, proxies = _behind_proxy(string, trusted)
+            endpoint = _endpoint(_with_backlog(inner), state, reactor, f"server.{min(its_roles)}", clients)
+            listeners.append(Listener(string, endpoint, its_roles, proxies))
         except Exception as error:  # endpoint parsers, some of them plugins, raise what they like
             raise config.ConfigError(f"server.{min(its_roles)}: endpoint {string!r}: {error}") from None
+    if clients is not None and not any(isinstance(one.endpoint, TLSEndpoint) for one in listeners):
+        raise config.ConfigError("server.tls.client_ca: no endpoint of devices is ssl:")
     return listeners
+
+
+def _behind_proxy(string: str, trusted: Networks) -> tuple[str, Networks | None]:
+    """Take the wrapper off a string of an endpoint that a proxy connects to.
+
+    :return: what is behind ``haproxy:``, and who is believed; None: devices connect by themselves.
+    :raises ValueError: no proxy is trusted, or what is behind it is no TCP: headers come before TLS, never in it.
+    """
+    if not string.startswith(PROXY_WRAPPER):
+        return string, None
+    inner = string.removeprefix(PROXY_WRAPPER)
+    if inner.partition(":")[0] not in ("tcp", "tcp6"):
+        raise ValueError("haproxy: is for tcp: and tcp6: only; let the proxy end TLS")
+    if not trusted:
+        raise ValueError("haproxy: needs server.trusted_proxies, else every peer could name any address")
+    return inner, trusted
+
+
+def _client_certificates(settings: config.DeviceTLS, state: Path) -> ClientCertificates | None:
+    if settings.client_ca:
+        revoked = state / settings.revoked if settings.revoked else None
+        return ClientCertificates(ca=state / settings.client_ca, revoked=revoked, required=settings.required)
+    if settings.required or settings.revoked:
+        raise config.ConfigError("server.tls: required and revoked need client_ca")
+    return None
 
 
 def accept_rules_of(texts: list[str]) -> AcceptRules:
@@ -80,15 +110,17 @@ def networks_of(key: str, texts: list[str]) -> Networks:
         raise config.ConfigError(f"{key}: {error}") from None
 
 
-def _endpoint(string: str, state: Path, reactor: Any, name: str) -> IStreamServerEndpoint:
+def _endpoint(
+    string: str, state: Path, reactor: Any, name: str, clients: ClientCertificates | None = None
+) -> IStreamServerEndpoint:
     """Make an endpoint of a string; where Twisted would read its certificate once, one that can be read again.
 
     :raises Exception: the string or a file cannot be used.
     """
     string = in_state(string, state)
     scheme, _, named = split_endpoint(string)
-    if scheme == "ssl" and named.keys() <= RELOADABLE:
-        return endpoint_with_tls(string, named, partial(serverFromString, reactor), reactor, name)
+    if scheme == "ssl" and (named.keys() <= RELOADABLE or clients is not None):
+        return endpoint_with_tls(string, named, partial(serverFromString, reactor), reactor, name, clients)
     endpoint: IStreamServerEndpoint = serverFromString(reactor, string)
     return endpoint
 

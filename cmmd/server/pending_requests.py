@@ -1,7 +1,7 @@
 """Server-initiated messages and their answers, on one connection (protocol sections 4.6 and 4.8)."""
 
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import Enum
 
 from msgspec import UNSET
 from twisted.internet.defer import Deferred, fail
@@ -22,13 +22,13 @@ SendUnsolicited = Callable[[bytes, Callable[[], bool]], Callable[[], None]]
 
 
 class UnmatchedReply(Enum):
-    """The kind of an answer that no request waits for."""
+    """The kind of an answer that no request waits for; its value is for the log, ``{}`` the method."""
 
-    LATE = auto()
+    LATE = "answer to a {} came too late"
     """To what was sent, but is not waited for any more."""
-    DUPLICATE = auto()
+    DUPLICATE = "another answer to a {}"
     """To what has been answered."""
-    FOREIGN = auto()
+    FOREIGN = "answer to a {} that was not sent on this connection"
     """To nothing that was sent on this connection, as far as is remembered."""
 
 

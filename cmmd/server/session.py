@@ -15,12 +15,14 @@ from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NoAnswer, NotSent
 from cmmd.fleet.events import Kind
 from cmmd.fleet.telemetry.plan import Plan
+from cmmd.server.certificates import is_certified
 from cmmd.server.connection_state import TRANSITIONS, Event, Stage
 from cmmd.server.context import Context
 from cmmd.server.door import foreign
 from cmmd.server.history_upload import take_history
 from cmmd.server.idle_wheel import IdleWheel
-from cmmd.server.pending_requests import PendingRequests, UnmatchedReply
+from cmmd.server.pending_requests import PendingRequests
+from cmmd.server.proxy_header import Header
 from cmmd.server.receiver import NOT_WHOLE, JSONReceiver
 from cmmd.server.sockets import host_and_port, socket_of, unacknowledged
 from cmmd.store.interface import StoreUnavailable
@@ -54,6 +56,7 @@ class Session(JSONReceiver):
     :param carries_commands: False on a port that is for history only.
     :param gone: notified when the connection has ended.
     :param wheel: for its idle timeout, see DeviceConnection.
+    :param proxied: where the device connected from and to, by a proxy that is believed; None: as the transport says.
     :ivar hostid: the device that it is attached to; None: to none.
     :ivar peer: the host at the other end.
     :ivar certified: it has shown a certificate of the device.
@@ -65,6 +68,7 @@ class Session(JSONReceiver):
         "_context",
         "_gone",
         "_last_heartbeat",
+        "_reached",
         "_stage",
         "_waiting",
         "certified",
@@ -79,6 +83,7 @@ class Session(JSONReceiver):
         carries_commands: bool,
         gone: "Callable[[Session], None]" = lambda _: None,
         wheel: IdleWheel | None = None,
+        proxied: Header | None = None,
     ) -> None:
         super().__init__(around.limits, around.clock, around.counters, wheel)
         self._context = around
@@ -89,7 +94,8 @@ class Session(JSONReceiver):
         self._last_heartbeat: bytes | None = None  # the last one that was accepted, as it came
         self._attached: _Attached | None = None
         self.hostid: str | None = None
-        self.peer = ""
+        self.peer = "" if proxied is None else proxied.source
+        self._reached = None if proxied is None else (proxied.host, proxied.port)
         self.certified = False
 
     @property
@@ -101,7 +107,8 @@ class Session(JSONReceiver):
     def connectionMade(self) -> None:
         """A device has connected."""
         super().connectionMade()
-        self.peer, _ = host_and_port(self.transport.getPeer())
+        if self._reached is None:
+            self.peer, _ = host_and_port(self.transport.getPeer())
         self._happened(Event.OPENED)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -225,9 +232,13 @@ class Session(JSONReceiver):
     def _login(self, login: messages.Login) -> Deferred[None]:
         if self.hostid not in (None, login.params.hostid):
             raise foreign("login", login.params.hostid)
+        self.certified = is_certified(self.transport, "login", login.params.hostid)
         self._happened(Event.LOGIN_CAME)
         deciding = self._context.desk.answer(
-            login.params, self.peer, host_and_port(self.transport.getHost()), lambda: not self.ending
+            login.params,
+            self.peer,
+            self._reached or host_and_port(self.transport.getHost()),
+            lambda: not self.ending,
         )
         return Deferred.fromCoroutine(deciding).addCallback(self._login_decided, login.params.hostid)
 
@@ -331,7 +342,7 @@ class Session(JSONReceiver):
         stray = self._round_trips(self._attached).answered(answer)
         if stray is not None:
             self._counters.peer_errors[Reason.UNEXPECTED_ANSWER] += 1
-            self._context.peer_log.fault(self.peer, _STRAYS[stray].format(method), said)
+            self._context.peer_log.fault(self.peer, stray.value.format(method), said)
 
     def _admit(self, method: str, hostid: str) -> None:
         """Attach a connection without a device to the device that speaks; refuse one of another device.
@@ -343,6 +354,7 @@ class Session(JSONReceiver):
             return
         if self.hostid is not None:
             raise foreign(method, hostid)
+        self.certified = is_certified(self.transport, method, hostid)
         self.hostid = self._context.door.admit(method, hostid, self.peer)
         self._happened(Event.ATTACH)
 
@@ -371,12 +383,6 @@ class Session(JSONReceiver):
         self._counters.peer_errors[reason] += 1
         self._context.peer_log.fault(self.peer, f"dropped: {reason}", self.hostid or "")
 
-
-_STRAYS = {
-    UnmatchedReply.LATE: "answer to a {} came too late",
-    UnmatchedReply.DUPLICATE: "another answer to a {}",
-    UnmatchedReply.FOREIGN: "answer to a {} that was not sent on this connection",
-}
 
 _ANSWER_HEARTBEAT, _ANSWER_UPLOAD = messages.ANSWER_HB, messages.ANSWER_REQDATA
 _NOT_KEPT = encode(Answer(method="reqdata", message="not kept, try again", retcode=Retcode.TRY_AGAIN.value))

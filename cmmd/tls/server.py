@@ -6,6 +6,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec import Struct
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -23,7 +24,15 @@ from cmmd.tls.files import LOWEST, OwnFiles, TLSFiles, TLSFilesError, load_own, 
 from cmmd.tls.reasons import why
 from cmmd.tls.revocation import Revoked
 
-__all__ = ["CIPHERS", "RELOADABLE", "ServerTLS", "TLSEndpoint", "endpoint_with_tls", "why_no_client"]
+__all__ = [
+    "CIPHERS",
+    "RELOADABLE",
+    "ClientCertificates",
+    "ServerTLS",
+    "TLSEndpoint",
+    "endpoint_with_tls",
+    "why_no_client",
+]
 
 log = Logger()
 
@@ -37,13 +46,17 @@ class ServerTLS:
     """The daemon's side of TLS: TLS 1.2 or later.
 
     :param files: read now; with ``ca``, no client is let in without a certificate of that CA, for clients.
+    :param required: False: a client without any certificate is let in, too; one that it shows has to be such.
     :param revoked: a file of certificates that count no more, see :class:`Revoked`; None: there is none.
     :param name: what the configuration calls it, for the log.
     :raises TLSFilesError: a file cannot be used.
     """
 
-    def __init__(self, files: OwnFiles, *, revoked: Path | None = None, name: str = "control.tls") -> None:
+    def __init__(
+        self, files: OwnFiles, *, revoked: Path | None = None, name: str = "control.tls", required: bool = True
+    ) -> None:
         self._files = files
+        self._verify_flags = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0)
         self._revoked_file = revoked
         self._name = name
         self._load()
@@ -90,7 +103,7 @@ class ServerTLS:
         except SSL.Error as error:
             raise TLSFilesError(f"{files.certificate}: {why(error)}") from None
         if trusted is not None:
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)
+            context.set_verify(self._verify_flags, self._verify)
         self._options, self._revoked = options, revoked
 
     def _verify(self, _: object, certificate: Any, _error: int, depth: int, good: int) -> bool:
@@ -138,19 +151,42 @@ RELOADABLE = frozenset(("port", "privateKey", "certKey", "interface", "backlog")
 """The arguments of an ``ssl:`` string that :func:`endpoint_with_tls` knows."""
 
 
+class ClientCertificates(Struct, frozen=True, kw_only=True):
+    """The certificates of clients that a port asks for.
+
+    :ivar ca: those who sign them. :ivar revoked: see :class:`Revoked`; None: there is none.
+    :ivar required: a client without one is refused.
+    """
+
+    ca: Path
+    revoked: Path | None = None
+    required: bool = False
+
+
 def endpoint_with_tls(
-    string: str, named: dict[str, str], make: Callable[[str], IStreamServerEndpoint], reactor: Any, name: str
+    string: str,
+    named: dict[str, str],
+    make: Callable[[str], IStreamServerEndpoint],
+    reactor: Any,
+    name: str,
+    clients: ClientCertificates | None = None,
 ) -> TLSEndpoint:
     """Make an endpoint of the arguments of an ``ssl:`` string.
 
     :param string: the whole, for errors. :param named: its arguments; files with their whole paths.
     :param make: makes an endpoint of a string without TLS. :param name: what the configuration calls it.
+    :param clients: the certificates that it asks for; None: it asks for none.
     :raises ValueError: an argument is missing or unknown, or a file cannot be used.
     """
     if not named.keys() <= RELOADABLE or "port" not in named:
         raise ValueError(f"ssl:PORT:privateKey=FILE:certKey=FILE[:interface=ADDRESS][:backlog=N], not {string}")
     key = Path(named["privateKey"])
-    tls = ServerTLS(OwnFiles(certificate=Path(named.get("certKey", str(key))), key=key), name=name)
+    certificate = Path(named.get("certKey", str(key)))
+    if clients is None:
+        tls = ServerTLS(OwnFiles(certificate=certificate, key=key), name=name)
+    else:
+        files = TLSFiles(certificate=certificate, key=key, ca=clients.ca)
+        tls = ServerTLS(files, revoked=clients.revoked, name=name, required=clients.required)
     scheme = "tcp6" if ":" in named.get("interface", "") else "tcp"
     parts = [scheme, named["port"]]
     parts += [f"{one}={named[one]}".replace(":", "\\:") for one in ("interface", "backlog") if one in named]

@@ -34,6 +34,9 @@ class Reason(StrEnum):
     UNFINISHED = "unfinished"
     FOREIGN_ADDRESS = "foreign_address"
     HISTORY_REFUSED = "history_refused"
+    UNTRUSTED_PROXY = "untrusted_proxy"
+    PROXY_HEADER = "proxy_header"
+    FOREIGN_CERTIFICATE = "foreign_certificate"
 
 
 class PeerError(Exception):
