@@ -89,7 +89,7 @@ class Options(CommandLine):
         [
             "sign-in-link",
             None,
-            "Print a link for the first sign-in, where there is no token yet.",
+            "Print a link that signs in once, where no token does.",
         ],
         ["accept-new-store", None, "Go on with a store that is not the one which was served before; for one start."],
     ]
@@ -115,7 +115,7 @@ class Server(Service):
     :param state: directory for everything that is kept.
     :param reactor: what everything runs on.
     :param foreground: whether a failed start ends the process with its one line.
-    :param print_link: whether a link for the first sign-in is printed where there is no token yet.
+    :param print_link: whether a link that signs in is printed where no token does.
     :param accept_new_store: whether the store may be another one than before, or have lost its devices.
     :param owns_log: whether the process's log is this daemon's, so that it limits the tracebacks there.
     :ivar counters: what has been counted.

@@ -175,7 +175,7 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(transport.segments, [b"not a JSON object", b'{"a":1}', b"not a JSON object", b"not JSON"])
         self.assertTrue(transport.write_closed)
 
-    def test_as_many_as_are_borne(self) -> None:
+    def test_as_many_as_are_allowed(self) -> None:
         protocol, transport, _ = connected(limits=Limits(max_frame_errors=1, max_depth=4))
         transport.deliver(b'{"a":[[[]]]}')
         self.assertEqual(protocol.faults, [])

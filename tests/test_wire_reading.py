@@ -368,7 +368,7 @@ class FrameErrorTests(SynchronousTestCase):
             for read in (read_from_device, read_from_server):
                 self.assertEqual(self.assertRaises(FrameError, read, document).reason, Reason.DEPTH)
 
-    def test_as_deep_as_is_borne(self) -> None:
+    def test_as_deep_as_is_allowed(self) -> None:
         for extra in (b"", b","):  # strict, and near JSON
             document = b'{"method":"HB","hostid":"A","params":' + b"[" * 19 + b"]" * 19 + extra + b"}"
             self.assertIsInstance(read_from_device(document, 20), Heartbeat)

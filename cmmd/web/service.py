@@ -13,9 +13,9 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.service.operations import ControlService
-from cmmd.fleet.service.sign_in_links import SignInLinks, link_of
+from cmmd.fleet.service.sign_in_links import SignInLinks, is_of_link, link_of
 from cmmd.fleet.service.token_uses import TokenUses
-from cmmd.fleet.service.tokens import Token, Tokens
+from cmmd.fleet.service.tokens import Token, Tokens, TokensUnusable
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.event_broker import EventBroker
 from cmmd.web.api.keys import Keys
@@ -150,17 +150,24 @@ class Web:
             )
 
     def first_link(self, state: Path) -> str | None:
-        """Make a link for the first sign-in, as an administrator; None: there are tokens already, or no TCP port.
+        """Make a link that signs in as an administrator.
 
         :param state: the directory with the tokens.
+        :return: None: a token signs in already, no TCP port is open, or the tokens cannot be read: then no link would
+            sign in. Tokens of earlier links do not count: the sessions that had them ended with the process.
         """
+        now_ms = int(self._now() * 1000)
+        try:
+            signs_in = any(one.signs_in(now_ms) and not is_of_link(one) for one in self.access.tokens.read())
+        except TokensUnusable:
+            return None
         addresses = [port.getHost() for port in self._ports]
         found = [one for one in addresses if hasattr(one, "port")]
-        if self.access.tokens.any or not found:
+        if signs_in or not found:
             return None
         door = self._doors[addresses.index(found[0])]
         scheme = "https" if door.string.startswith(("ssl:", "tls:")) else "http"
-        secret = SignInLinks(state).make("admin", int(self._now() * 1000))
+        secret = SignInLinks(state).make("admin", now_ms)
         return link_of(f"{scheme}://127.0.0.1:{found[0].port}/", secret)
 
     async def stop(self) -> None:

@@ -14,9 +14,9 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from cmmd.fleet.roles import Role
-from cmmd.fleet.service.tokens import Token, Tokens, TokensUnusable, write_private
+from cmmd.fleet.service.tokens import Scope, Token, Tokens, TokensUnusable, write_private
 
-__all__ = ["LINK_S", "MOST_LINKS", "SignInLinks", "link_of"]
+__all__ = ["LINK_S", "MOST_LINKS", "SignInLinks", "is_of_link", "link_of"]
 
 log = Logger()
 
@@ -32,6 +32,8 @@ MOST_LINKS = 20
 """Links that count at once; of more the oldest end."""
 
 _RANDOM_BYTES = 32
+_NAMES = "link-"
+_SCOPES: tuple[Scope, ...] = ("console",)
 
 
 class _Link(Struct, frozen=True, kw_only=True):
@@ -78,8 +80,8 @@ class SignInLinks:
                 return None
             # The link is gone from the disk before its token is there: a crash between loses it, and never doubles it.
             write_private(self._path, _File([one for one in links if one not in found]))
-        name = f"link-{secrets.token_hex(4)}"
-        self._tokens.add(name, found[0].role, expires_at=now_ms + int(TOKEN_S * 1000), scopes=("console",))
+        name = f"{_NAMES}{secrets.token_hex(4)}"
+        self._tokens.add(name, found[0].role, expires_at=now_ms + int(TOKEN_S * 1000), scopes=_SCOPES)
         return self._tokens.named(name)
 
     def _read(self, now_ms: int) -> list[_Link]:
@@ -93,6 +95,11 @@ class SignInLinks:
         except msgspec.MsgspecError as error:
             raise TokensUnusable(f"{self._path}: {error}") from None
         return [one for one in links if one.expires_at > now_ms]
+
+
+def is_of_link(token: Token) -> bool:
+    """Tell whether a link has made a token: no caller knows it, so it signs no other browser in."""
+    return token.name.startswith(_NAMES) and token.scopes == _SCOPES and token.expires_at is not None
 
 
 def link_of(base: str, secret: str) -> str:

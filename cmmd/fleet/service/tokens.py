@@ -85,6 +85,10 @@ class Token(Struct, frozen=True, kw_only=True):
         """Tell whether the token counts there."""
         return not self.scopes or scope in self.scopes
 
+    def signs_in(self, now_ms: int) -> bool:
+        """Tell whether a browser can sign in with the token now, from wherever it counts."""
+        return self.has_scope("console") and (self.expires_at is None or now_ms < self.expires_at)
+
 
 def _is_in(address: str, networks: tuple[str, ...]) -> bool:
     try:

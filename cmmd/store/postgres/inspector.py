@@ -284,11 +284,11 @@ def _contents(session: _Session) -> Iterator[Check]:
     missing = [f"{name} is not there: start cmmd, which makes it" for (name,) in session.ask(_MISSING_PARTITIONS)]
     yield first_and_more("partitions", missing)
     yield first_and_more("records", _damaged(session))
-    borne = dict(session.ask(_IN_READINGS))
+    used = dict(session.ask(_IN_READINGS))
     there = {number for (number,) in session.ask("SELECT number FROM profile")}
-    strange = [f"readings have profile {number}, which is not there" for number in borne if number not in there]
+    strange = [f"readings have profile {number}, which is not there" for number in used if number not in there]
     yield first_and_more("profiles", strange)
-    yield first_and_more("numbers", _low_numbers(session, max(borne.values(), default=None)))
+    yield first_and_more("numbers", _low_numbers(session, max(used.values(), default=None)))
     yield whole([writer for (writer,) in session.ask("SELECT writer FROM store")])
 
 

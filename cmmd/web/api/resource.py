@@ -18,7 +18,7 @@ from cmmd.fleet.service.security import SecurityLog
 from cmmd.web.api.context import with_field
 from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
-from cmmd.web.http.access import NOBODY, Access, Caller, WrongToken, address_of
+from cmmd.web.http.access import ANONYMOUS, Access, Caller, WrongToken, address_of
 from cmmd.web.http.problems import Forbidden, Refused, WrongField, problem_of, refuse
 from cmmd.web.http.streaming_body import Gone, StreamingBody
 from cmmd.wire.quoting import quoted
@@ -160,7 +160,7 @@ class ApiResource(Resource):
     def _caller(self, request: Any, operation: Operation) -> Caller:
         if operation.role is None:
             self._access.check_origin(request)
-            return NOBODY
+            return ANONYMOUS
         caller = self._access.caller(request)
         self._access.check_role(caller, operation.role)
         request.channel.known_as(caller.name, admin=caller.role == "admin")

@@ -16,7 +16,7 @@ from cmmd.fleet.service.tokens import Scope, Token, Tokens
 from cmmd.web.http.browser_sessions import COOKIE, BrowserSessions, SignIn
 from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
 
-__all__ = ["CSRF", "DOOR", "NOBODY", "Access", "Caller", "WrongToken", "address_of"]
+__all__ = ["ANONYMOUS", "CSRF", "DOOR", "Access", "Caller", "WrongToken", "address_of"]
 
 DOOR = "http"
 """How the audit calls this way in."""
@@ -65,8 +65,8 @@ class Caller(Struct, frozen=True):
         return Requester(f"token {self.name}", DOOR, self.role)
 
 
-NOBODY = Caller("nobody", "viewer")
-"""Who asks where that does not matter."""
+ANONYMOUS = Caller("anonymous", "viewer")
+"""The caller of an operation that needs no role."""
 
 
 class Access:
