@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from cmmd.cli.exit_status import ADVICE, BY_OUTCOME
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
@@ -39,6 +39,16 @@ class OutcomeTests(_TestCase):
         self.assertEqual((result["hostid"], result["kind"], result["name"]), (HOSTID, "modbus", "auto"))
         (kept,) = (await self.done("--json", "commands", HOSTID)).json
         self.assertEqual((kept["number"], kept["uid"]), (result["commandId"], result["uid"]))
+
+    async def test_done_and_not_recorded(self) -> None:
+        self.patch(self.control.fleet.journal, "recorded", lambda: succeed(False))
+        for words, said in ((("--json",), '"recorded":false'), ((), "not recorded yet")):
+            self.control.sent.clear()
+            asked = self.begin(*words, "send", HOSTID, "stop", "--confirm", "0")
+            (await self.sent()).obeyed()
+            called = await asked
+            self.assertEqual(called.status, 0, called.err)
+            self.assertIn(said, called.out)
 
     async def test_shown_before_the_answer(self) -> None:
         asked = self.begin("send", HOSTID, "auto")

@@ -59,8 +59,9 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(self.arguments(commands.SendCommand, optional=False), "hostid name")
         self.assertEqual(self.arguments(commands.Reset, optional=False), "hostid")
         for command in (commands.SendCommand, commands.WriteConfig, commands.WritePort, commands.Reset):
-            answered = " ".join(name.decode() for name, _ in command.response)
+            answered = " ".join(name.decode() for name, kind in command.response if not kind.optional)
             self.assertEqual(answered, "commandId uid outcome reply seconds")
+            self.assertEqual([name for name, kind in command.response if kind.optional], [b"recorded"])
 
     def test_commands_are_called_what_their_classes_are(self) -> None:
         for name, kind in public().items():

@@ -56,11 +56,11 @@ class AuditTests(SynchronousTestCase):
         self.audit.subscribe(Mock(side_effect=ZeroDivisionError))
         leave = self.audit.subscribe(told.append)
         command = self.accepted()
-        self.audit.change(command)
+        self.audit.sent(command)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         leave()
         leave()
-        self.audit.change(command)
+        self.audit.sent(command)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(told, [command])
 

@@ -17,11 +17,12 @@ from cmmd.fleet.commands.queue import STARTS_A_TURN, Requester, Submitted
 from cmmd.fleet.commands.verification import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.errors import NoSuchCommand, TooLate
+from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
-from cmmd.store.records import Command, Query, Row
+from cmmd.store.records import Command, Event, Query, Row
 from cmmd.wire.messages import Reset, ResetAnswer, WriteConfig, WriteConfigAnswer
 from tests.uploads import AT_REST, HGM6120N_PLAN, STANDBY, change_upload, full_upload
 from tests.world import HOSTID, World
@@ -323,7 +324,8 @@ class TakenBackTests(DispatchTestCase):
 
     def test_cancelled_before_it_is_sent(self) -> None:
         submitted = self.submit()
-        self.assertEqual(self.dispatch.cancel(submitted.command.number, "bob").outcome, "not sent")
+        cancelled = self.successResultOf(self.dispatch.cancel(submitted.command.number, "bob"))
+        self.assertEqual(cancelled.outcome, "not sent")
         self.assertEqual(self.ended(submitted).reply, "cancelled by bob")
         self.submit()
         self.assertEqual(len(self.carrier.asked), 2)
@@ -486,7 +488,8 @@ class QueueTests(DispatchTestCase):
     def test_cancelled_while_it_waits(self) -> None:
         first, second, third = (self.submit() for _ in range(3))
         self.assertEqual(len(self.dispatch), 3)
-        self.assertEqual(self.dispatch.cancel(second.command.number, "bob").outcome, "not sent")
+        cancelled = self.successResultOf(self.dispatch.cancel(second.command.number, "bob"))
+        self.assertEqual(cancelled.outcome, "not sent")
         self.assertEqual(self.ended(second).reply, "cancelled by bob")
         self.carrier.send()
         self.assertRaises(TooLate, self.dispatch.cancel, first.command.number, "bob")
@@ -681,13 +684,15 @@ class RestartTests(DispatchTestCase):
 
 
 class Held(MemoryStore):
-    """Confirms writes when it is told to."""
+    """Confirms writes when it is told to, but for the event of a first login, which waits for that."""
 
     def __init__(self) -> None:
         super().__init__()
         self.held: list[Deferred[None]] = []
 
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
+        if any(isinstance(row, Event) and row.kind == Kind.DEVICE_REGISTERED for row in rows):
+            return super().write(rows)
         written: Deferred[None] = Deferred()
         self.held.append(written)
         return written.addCallback(lambda _: super(Held, self).write(rows))

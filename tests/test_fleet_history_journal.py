@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.history import journal
-from cmmd.fleet.history.journal import BATCH_S, FIRST_RETRY_S, LONGEST_RETRY_S, MOST_IN_BATCH, Journal
+from cmmd.fleet.history.journal import BATCH_S, FIRST_RETRY_S, LONGEST_RETRY_S, MOST_IN_BATCH, RECORD_S, Journal
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Alarm, Event, LastUpload, ProfileVersion, Reading, Row
@@ -120,6 +120,98 @@ class JournalTests(SynchronousTestCase):
         self.assertNoResult(durable)
         self.store.held.pop().callback(None)
         self.successResultOf(durable)
+
+    def test_recorded_when_all_that_came_before_is_durable(self) -> None:
+        self.assertTrue(self.successResultOf(self.journal.recorded()))
+        self.store.held = []
+        self.journal.add(alarm(1, 1))
+        first = self.journal.recorded()
+        self.assertEqual(self.numbers(), [[1]], "at once")
+        self.journal.add(alarm(1, 2))
+        self.journal.add(event(2))
+        second = self.journal.recorded()
+        self.assertNoResult(first)
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(first))
+        self.assertNoResult(second)
+        self.assertEqual(self.numbers()[1:], [[2, 1]], "directly behind it")
+        self.journal.add(event(3))
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(second), "what came later does not count")
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() > BATCH_S], [])
+
+    def test_recorded_counts_what_was_replaced(self) -> None:
+        """A row that waits, and is replaced by a newer one, is durable when that is."""
+        self.store.held = []
+        self.journal.add(event(1))
+        self.clock.advance(BATCH_S)
+        self.journal.add(alarm(7, 1))
+        recorded = self.journal.recorded()
+        self.journal.add(alarm(7, 2))
+        self.store.held.pop().callback(None)
+        self.assertNoResult(recorded)
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(recorded))
+        self.assertEqual(self.numbers(), [[1], [7]])
+
+    def test_recorded_behind_many(self) -> None:
+        self.store.held = []
+        for number in range(3 * MOST_IN_BATCH):
+            self.journal.add(event(number))
+        recorded = self.journal.recorded()
+        for _ in range(3):
+            self.assertNoResult(recorded)
+            self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(recorded))
+
+    def test_not_recorded_where_the_store_is_away_or_hangs(self) -> None:
+        self.store.held = []
+        self.journal.add(event(1))
+        hanging = self.journal.recorded()
+        self.clock.advance(RECORD_S)
+        self.assertFalse(self.successResultOf(hanging))
+        self.journal.add(alarm(1, 1))
+        self.assertFalse(self.successResultOf(self.journal.recorded()), "that is known")
+        self.store.held.pop().errback(StoreUnavailable("away"))
+        self.assertFalse(self.successResultOf(self.journal.recorded()))
+        self.store.held = None
+        self.clock.advance(LONGEST_RETRY_S)
+        self.assertTrue(self.successResultOf(self.journal.recorded()))
+        self.assertEqual([sorted(batch) for batch in self.numbers()[1:]], [[1, 1]])
+        self.store.held = []
+        self.journal.add(alarm(1, 2))
+        refused = self.journal.recorded()
+        self.store.held.pop().errback(StoreUnavailable("away"))
+        self.assertFalse(self.successResultOf(refused))
+
+    def test_recorded_where_an_older_row_waits_for_the_store(self) -> None:
+        """The newer one that has come meanwhile takes over its place: who waits for the older one waits for it."""
+        self.store.held = []
+        self.journal.add(alarm(1, 1))
+        self.clock.advance(BATCH_S)
+        self.journal.add(alarm(2, 1))
+        self.journal.add(alarm(1, 2))
+        self.store.held.pop().errback(StoreUnavailable("away"))
+        self.store.held = None
+        self.clock.advance(LONGEST_RETRY_S)
+        self.assertEqual(self.numbers(), [[1], [1, 2]])
+        self.assertTrue(self.successResultOf(self.journal.recorded()))
+
+    def test_never_recorded(self) -> None:
+        """A row that no store can take; and an event for which there is no room."""
+        self.store.held = []
+        self.store.poison = event(2)
+        self.journal.add(event(1))
+        before = self.journal.recorded()
+        self.journal.add(event(2))
+        itself = self.journal.recorded()
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(before))
+        self.assertFalse(self.successResultOf(itself))
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.patch(journal, "MOST_WAITING", 0)
+        self.journal.add(event(3))
+        self.assertFalse(self.successResultOf(self.journal.recorded()))
 
     def test_drain(self) -> None:
         self.successResultOf(self.journal.drain())
@@ -263,7 +355,7 @@ class JournalTests(SynchronousTestCase):
         self.clock.advance(BATCH_S)
         self.store.error = None
         self.clock.advance(FIRST_RETRY_S)
-        self.assertEqual(self.numbers()[1], [2, 3, 4])
+        self.assertEqual(self.numbers()[1], [2, 4, 3], "in the place of the older one")
 
     def test_a_row_that_no_store_can_take_harms_no_other(self) -> None:
         self.store.poison = event(2)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet.events import Kind
+from cmmd.fleet.history.journal import RECORD_S
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.web.api import event_broker as feed_module
@@ -102,7 +103,9 @@ class EventTests(_StreamTestCase):
 
     def test_what_the_store_does_not_have_is_told(self) -> None:
         self.world.web.feed._events = type(self.world.web.feed._events)([], 3)
-        self.happen(10)  # not in the store yet
+        self.world.world.store.write = lambda rows: Deferred()  # type: ignore[method-assign]
+        self.happen(10)
+        self.clock.advance(RECORD_S)
         client = self.open("?after=0.0")
         self.tick()
         missed = [one.data["count"] for one in messages(client) if one.name == "missed"]
@@ -136,6 +139,7 @@ class EventTests(_StreamTestCase):
             write, store.write = store.write, lambda rows: Deferred()  # type: ignore[method-assign]
             reader = self.open()
             self.happen(4)
+            self.clock.advance(RECORD_S)  # they are told as not recorded
             self.tick()
             self.assertEqual(numbers(reader), [4, 5, 6, 7])
             last = messages(reader)[-1].id

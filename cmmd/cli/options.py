@@ -170,6 +170,7 @@ class Result(Struct, frozen=True, kw_only=True):
     :ivar commandId: its number in the audit.
     :ivar name: of a command of the profile; None: it is another kind.
     :ivar confirmed: whether later uploads, or a login, have shown it; None: not yet, or that cannot be seen.
+    :ivar recorded: whether the outcome is durable; False: the store did not answer in time.
     """
 
     commandId: int
@@ -181,6 +182,7 @@ class Result(Struct, frozen=True, kw_only=True):
     reply: str
     seconds: float
     confirmed: bool | None
+    recorded: bool
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -283,6 +285,7 @@ def _tell(session: CliSession, order: Order, ended: Ended, confirmed: bool | Non
         reply=ended.reply,
         seconds=ended.seconds,
         confirmed=confirmed,
+        recorded=ended.recorded,
     )
     status = BY_OUTCOME.get(ended.outcome, ExitStatus.UNKNOWN)
     with suppress(OSError):  # a caller that does not read the outcome still gets it by the status
@@ -301,5 +304,5 @@ def _sentence(order: Order, result: Result) -> str:
     reply = f": {result.reply}" if result.reply and result.outcome != "done" else ""
     return (
         f"{order.title} to {order.hostid}: {result.outcome}{shown}{reply}"
-        f" (command {result.commandId}, {result.seconds:.1f} s)"
+        f" (command {result.commandId}, {result.seconds:.1f} s{'' if result.recorded else ', not recorded yet'})"
     )

@@ -321,6 +321,7 @@ class ControlClient(EnrolmentCalls):
             outcome=answer["outcome"],
             reply=answer["reply"],
             seconds=answer["seconds"],
+            recorded=answer.get("recorded") is not False,
         )
 
     def commands(

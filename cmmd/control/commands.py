@@ -133,6 +133,8 @@ _OVERRIDE = (b"override", _MAYBE_TEXT)
 _PAGE: _Arguments = [(b"after", _MAYBE_TEXT), (b"limit", _MAYBE_NUMBER)]
 _SPAN: _Arguments = [(b"since", _MAYBE_NUMBER), (b"until", _MAYBE_NUMBER), (b"newestFirst", _MAYBE), *_PAGE]
 _NEXT = (b"next", _MAYBE_TEXT)
+_RECORDED = (b"recorded", _MAYBE)
+"""False: the store does not answer, and what is said is not durable yet. Left out: it is."""
 
 
 # --- what there is ---------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class AcknowledgeAlarm(_Command):
     """Acknowledge an open alarm. The first one counts."""
 
     arguments: ClassVar[_Arguments] = [(b"alarm", _NUMBER), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"alarm", JSON(kept.Alarm))]
+    response: ClassVar[_Arguments] = [(b"alarm", JSON(kept.Alarm)), _RECORDED]
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ class SetDevice(_Command):
     """Change an owner's settings of a device: a JSON object with those that change; null: back to the default."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"changes", JSON(records.Changes)), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 class Enrol(_Command):
@@ -232,7 +234,7 @@ class Enrol(_Command):
         (b"password", _MAYBE_TEXT),
         _REQUESTER,
     ]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 class GetEnrolment(_Command):
@@ -245,33 +247,35 @@ class SetEnrolment(_Command):
     """Set the enrolment policy: ``open``, ``approve`` or ``known``."""
 
     arguments: ClassVar[_Arguments] = [(b"policy", _TEXT), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"enrolment", JSON(records.EnrolmentNow))]
+    response: ClassVar[_Arguments] = [(b"enrolment", JSON(records.EnrolmentNow)), _RECORDED]
 
 
 class ApproveDevice(_Command):
     """Let a device in that waits. It has to show the password of its first login."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 class RejectDevice(_Command):
     """Let a device wait no more; it waits again when it comes again."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
+    response: ClassVar[_Arguments] = [_RECORDED]
 
 
 class ForgetDevice(_Command):
     """Let a device be unknown from now on. Its readings, events, alarms and commands stay as long as others."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, _REQUESTER]
+    response: ClassVar[_Arguments] = [_RECORDED]
 
 
 class ResetPassword(_Command):
     """Forget the password of a device and end its sessions. Without a new one that of its next login is taken."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"password", _MAYBE_TEXT), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 # --- people beside the machine ---------------------------------------------------------------------------------------
@@ -281,21 +285,21 @@ class LockDevice(_Command):
     """Lock a device for maintenance: nothing but stop and reset is sent to it until it is unlocked."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"reason", _TEXT), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 class UnlockDevice(_Command):
     """Remove a maintenance lock. ``force``: also one that another caller has set."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"force", _MAYBE), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 class ClearInput(_Command):
     """Forget what a device last said of one of its own inputs, until it says it again."""
 
     arguments: ClassVar[_Arguments] = [_HOSTID, (b"input", _TEXT), _REQUESTER]
-    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails))]
+    response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
 # --- what goes to a device -------------------------------------------------------------------------------------------
@@ -313,6 +317,7 @@ class _ToDevice(_Command):
         (b"outcome", _TEXT),
         (b"reply", _TEXT),
         (b"seconds", amp.Float()),
+        _RECORDED,
     ]
 
 

@@ -20,7 +20,7 @@ from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import refusal
 from cmmd.fleet.roles import Role, may
 from cmmd.fleet.service.operations import ControlService
-from cmmd.fleet.service.table import AMP_ROLES
+from cmmd.fleet.service.table import AMP_CHANGES, AMP_ROLES
 from cmmd.tls.reasons import why
 from cmmd.wire.quoting import quoted
 
@@ -246,10 +246,22 @@ class Connection(amp.AMP):
             return fail(_remote(errors.TooManyRequests(f"{MOST_IN_FLIGHT} requests are unanswered")))
         self._in_flight += 1
         answer: Deferred[amp.AmpBox] = super().dispatchCommand(box)
+        if name in AMP_CHANGES:
+            answer.addCallback(self._recorded)
         if needed == "admin" and not name.startswith("List"):
             answer.addCallback(self._changed, name, box.get(b"hostid", b"").decode("utf-8", "replace"))
         answer.addBoth(self._one_less)
         return answer.addErrback(self._refused, quoted(box[amp.COMMAND]))
+
+    def _recorded(self, box: amp.AmpBox) -> Deferred[amp.AmpBox]:
+        """Answer a change when it is durable; marked, where it has waited for that long enough."""
+
+        def told(recorded: bool) -> amp.AmpBox:
+            if not recorded:
+                box[b"recorded"] = b"False"
+            return box
+
+        return self.around.operations.fleet.journal.recorded().addCallback(told)
 
     def _changed(self, outcome: amp.AmpBox, name: str, hostid: str) -> amp.AmpBox:
         """Record what an administrator has changed."""

@@ -182,8 +182,8 @@ class Responder(Connection):
         return {"command": await self._do.command(commandId)}
 
     @commands.CancelCommand.responder
-    def _cancel_command(self, commandId: int, requester: str | None) -> dict[str, object]:  # noqa: N803
-        return {"command": self._do.cancel(commandId, self._by(requester))}
+    async def _cancel_command(self, commandId: int, requester: str | None) -> dict[str, object]:  # noqa: N803
+        return {"command": await self._do.cancel(commandId, self._by(requester))}
 
     def _by(self, said: str | None) -> Requester:
         return Requester(self.who(said), DOOR, self.role)
@@ -206,12 +206,13 @@ class Responder(Connection):
             if not is_private(event):
                 watcher.event(event)
 
-        watcher.follow(fleet.events.subscribe(tell))
+        last_event = fleet.told.last_number
+        watcher.follow(fleet.told.subscribe(tell))
         if live:
             watcher.follow(fleet.uploads.subscribe(watcher.upload))
         if commands:
             watcher.follow(self._do.dispatch.audit.subscribe(watcher.command))
-        return {"lastEvent": fleet.events.last_number}
+        return {"lastEvent": last_event}
 
     @commands.Unwatch.responder
     def _unwatch(self) -> dict[str, object]:
@@ -269,4 +270,5 @@ async def _ended(submitted: Submitted) -> dict[str, object]:
         "outcome": end.outcome,
         "reply": end.reply,
         "seconds": end.seconds,
+        "recorded": None if end.recorded else False,
     }

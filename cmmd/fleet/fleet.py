@@ -35,6 +35,7 @@ from cmmd.fleet.events import EventLog, Events, Kind
 from cmmd.fleet.history.history import History
 from cmmd.fleet.history.journal import Journal
 from cmmd.fleet.history.rereading import Rereading
+from cmmd.fleet.history.told import ToldEvents
 from cmmd.fleet.telemetry.evidence import Evidence
 from cmmd.fleet.telemetry.live import Live, LiveRecord
 from cmmd.fleet.telemetry.telemetry import Telemetry
@@ -104,6 +105,7 @@ class Fleet:
         self.journal = Journal(store, clock)
         self.events = Events(now=now, clock=clock, keep=self.journal.add, last_number=kept.numbers.event)
         self.events.subscribe(EventLog(clock, self._name))
+        self.told = ToldEvents(self.events, self.journal)
         self.alarms = Alarms(
             events=self.events,
             keep=self.journal.add,
@@ -130,6 +132,7 @@ class Fleet:
             keep_policy=keep_policy,
             waits=self._waits,
             max_devices=max_devices,
+            recorded=self.journal.recorded,
         )
         self.history_rights = HistoryRights(self.registry.device, self.events, clock, self._history_refused)
         self.presence = Presence(

@@ -11,6 +11,7 @@ from cmmd.fleet.commands.queue import CommandRequest, Requester, who_text
 from cmmd.fleet.counters.counters import Histogram
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.journal import Journal
+from cmmd.fleet.history.told import as_told
 from cmmd.store.interface import IStore
 from cmmd.store.records import Command, Outcome, Query
 
@@ -49,11 +50,11 @@ class Audit:
         self._now = now
         self.last_number = last_number
         self._hooks: list[Callable[[Command], None]] = []
+        self._told: dict[int, Command] = {}  # those that have not ended, as far as has been told
         self.outcomes: MutableMapping[tuple[str, Outcome], int] = Counter()
         self.seconds = Histogram(BOUNDS_S)
         for command in unfinished:
-            lost = replace(command, outcome="lost", ended_at=self.now_ms())
-            self._close(lost).addErrback(lambda _: None)
+            self._close(replace(command, outcome="lost", ended_at=self.now_ms()))
 
     # --- to read -----------------------------------------------------------------------------------------------------
 
@@ -113,24 +114,29 @@ class Audit:
             Kind.STOP_JOINED, command.hostid, command=command.number, requester=who_text(by.requester), door=by.door
         )
 
-    def change(self, command: Command) -> None:
-        """Keep a command as it is now, sooner or later, and tell it."""
+    def sent(self, command: Command) -> None:
+        """Keep that a command has been sent, sooner or later, and tell it at once: nothing is promised by that."""
         self._journal.add(command)
         self.tell(command)
 
-    def close(self, command: Command) -> Deferred[None]:
-        """Keep the end of a command, and tell it.
+    def confirmed(self, command: Command) -> None:
+        """Keep whether a command has shown itself, and tell it when that is durable."""
+        self._journal.add(command)
+        self._tell_recorded(command)
 
-        :return: fires when that is durable; fails where it is not yet, and will be sooner or later.
+    def close(self, command: Command) -> Deferred[Command]:
+        """Keep the end of a command, and tell it when that is durable.
+
+        :return: fires with the command as it is told: where the store does not take it in time, as not recorded.
         """
         assert command.ended_at is not None, "it has ended"
         self.seconds.observe((command.ended_at - command.accepted_at) / 1000)
         return self._close(command)
 
-    def _close(self, command: Command) -> Deferred[None]:
+    def _close(self, command: Command) -> Deferred[Command]:
         assert command.outcome is not None, "it has ended"
         self.outcomes[command.kind, command.outcome] += 1
-        self.tell(command)
+        self._journal.add(command)
         self._events.emit(
             Kind.COMMANDED,
             command.hostid,
@@ -139,10 +145,26 @@ class Audit:
             requester=command.requester,
             outcome=command.outcome,
         )
-        return self._journal.add_durable(command, urgent=True, stays=True)
+        return self._tell_recorded(command)
+
+    def _tell_recorded(self, command: Command) -> Deferred[Command]:
+        def tell(recorded: bool) -> Command:
+            told = as_told(command, recorded=recorded)
+            self.tell(told)
+            return told
+
+        return self._journal.recorded().addCallback(tell)
+
+    def as_told(self, number: int) -> Command | None:
+        """Give a command as it was told last, until its end has been told; None: nothing was, or its end."""
+        return self._told.get(number)
 
     def tell(self, command: Command) -> None:
         """Tell those who have subscribed. What one of them raises is logged, and the others are told all the same."""
+        if command.outcome is None:
+            self._told[command.number] = command
+        else:
+            self._told.pop(command.number, None)
         for hook in tuple(self._hooks):
             try:
                 hook(command)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -42,9 +43,6 @@ log = Logger()
 
 LONGEST_WAIT_S = 60.0
 """Seconds after which a command that could not be sent is not: no engine starts when it is not expected any more."""
-
-LONGEST_AUDIT_S = 5.0
-"""Seconds that a caller waits for the record of an outcome that is known."""
 
 
 class Dispatcher:
@@ -182,21 +180,22 @@ class Dispatcher:
             return error
         return None
 
-    def cancel(self, number: int, who: str) -> Command:
+    def cancel(self, number: int, who: str) -> Deferred[Command]:
         """Cancel a command that has not been sent.
 
         :param who: cancels it, for the audit.
-        :return: the command, ended as ``not sent``.
+        :return: fires with the command, ended as ``not sent``, when that is recorded, see Submitted.
         :raises TooLate: it has been sent; or it is a stop, on which other callers may rely.
         :raises NoSuchCommand: as its description says.
         """
         order = self._orders.get(number)
         if order is None:
             raise NoSuchCommand(f"no command {number} is under way")
+        ended = order.follow().ended
         if order.is_stop or not self._call_back(order, f"cancelled by {who_text(who)}"):
             raise TooLate(f"command {number} has been sent")
         self._tidy(order.command.hostid)
-        return order.command
+        return ended
 
     def _call_back(self, order: PendingCommand, why: str) -> bool:
         """End an order that has not been sent, as ``not sent``; False: it has been sent."""
@@ -224,9 +223,9 @@ class Dispatcher:
         self._stops.reroute(self._lines.get(hostid))
 
     def under_way(self, number: int) -> Command | None:
-        """A command that has not ended; None: there is none of this number."""
+        """A command whose end was not told, as it was told last; None: there is none of this number."""
         order = self._orders.get(number)
-        return None if order is None else order.command
+        return self.audit.as_told(number) or (None if order is None else order.command)
 
     def stop(self) -> None:
         """Send nothing more: what waits ends as ``not sent``. What is in flight ends with its connection."""
@@ -337,7 +336,8 @@ class Dispatcher:
             return False
         assert order.carrier is not None, "it is on its way"
         self._watch(order)
-        self._change(order, sent_at=self.audit.now_ms(), address=order.carrier.peer)
+        order.command = replace(order.command, sent_at=self.audit.now_ms(), address=order.carrier.peer)
+        self.audit.sent(order.command)
         return True
 
     def _watch(self, order: PendingCommand) -> None:
@@ -350,11 +350,8 @@ class Dispatcher:
             )
 
     def _confirmed(self, order: PendingCommand, confirmed: bool) -> None:
-        self._change(order, confirmed=confirmed, confirmed_at=self.audit.now_ms())
-
-    def _change(self, order: PendingCommand, **changed: object) -> None:
-        order.command = replace(order.command, **changed)
-        self.audit.change(order.command)
+        order.command = replace(order.command, confirmed=confirmed, confirmed_at=self.audit.now_ms())
+        self.audit.confirmed(order.command)
 
     def _answered(self, answer: WriteConfigAnswer | ResetAnswer, order: PendingCommand) -> None:
         reply, address = reply_text(answer), order.command.address
@@ -399,5 +396,4 @@ class Dispatcher:
         self._uids.give_back(command.uid)
         if order.patience is not None and order.patience.active():
             order.patience.cancel()
-        written = self.audit.close(command).addTimeout(LONGEST_AUDIT_S, self._clock)
-        written.addBoth(lambda _: order.tell_ended())
+        self.audit.close(command).addCallback(order.tell_ended)

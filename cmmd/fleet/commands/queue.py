@@ -184,8 +184,8 @@ class Submitted(Struct):
     """A command that was accepted and is in the audit.
 
     :ivar command: as it was accepted.
-    :ivar ended: fires with the command when its outcome is known, and audited if the store takes it within some
-        seconds; it never fails.
+    :ivar ended: fires with the command when its outcome is known and durable; where the store does not take it within
+        some seconds, as UnrecordedCommand. It never fails.
     """
 
     command: Command
@@ -251,11 +251,14 @@ class PendingCommand:
         self._followers.append(ended)
         return Submitted(self.command, ended)
 
-    def tell_ended(self) -> None:
-        """Tell every caller how it has ended."""
+    def tell_ended(self, command: Command) -> None:
+        """Tell every caller how it has ended.
+
+        :param command: as it is told.
+        """
         followers, self._followers = self._followers, []
         for one in followers:
-            one.callback(self.command)
+            one.callback(command)
 
 
 class CommandQueue:

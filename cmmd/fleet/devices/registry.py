@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -66,7 +67,7 @@ class Registry(DeviceRecords):
     :param clock: for the limit of what is logged.
     :param policy: what becomes of unknown devices. :param accept: those that are let in while others wait.
     :param keep_policy: keeps a policy that an operator has set. :param waits: called with devices that begin to wait.
-    :param max_devices: how many there may be.
+    :param max_devices: how many there may be. :param recorded: waits until what has happened so far is durable.
     :ivar enrolment: the policy in force, and the devices that wait.
     :ivar wrong_passwords: wrong passwords since the start, by hostid.
     """
@@ -89,6 +90,7 @@ class Registry(DeviceRecords):
         keep_policy: Callable[[Policy], None] = lambda _: None,
         waits: Callable[[Candidate], None] = lambda _: None,
         max_devices: int = 100_000,
+        recorded: Callable[[], Awaitable[object]] = lambda: succeed(True),
     ) -> None:
         super().__init__(store, devices, now, clock)
         self._catalog = catalog
@@ -110,6 +112,7 @@ class Registry(DeviceRecords):
             waits=waits,
         )
         self._max_devices = max_devices
+        self._recorded = recorded
         self._introducing = KeyedLock(MOST_WAITING_A_DEVICE)
         self._registering = 0
 
@@ -194,7 +197,12 @@ class Registry(DeviceRecords):
             moduletype=device.moduletype,
             address=address,
         )
-        return device
+        await self._recorded()  # the answer promises both: the device is kept, and that it has come
+        now = self._known(params.hostid)  # as the owner has left it meanwhile
+        if now.password_hash != hashed:
+            raise LoginImpossible("its password was reset just now")
+        _refuse_disabled(now)
+        return now
 
     def _still_first(self, hostid: str, before: Device | None) -> Device:
         """Give the record of a device as it is now, where a first login may still set its password.

@@ -14,6 +14,7 @@ from cmmd.fleet.commands.requests import LONGEST_TIMEOUT_S, Modbus, Named, Reque
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
+from cmmd.fleet.history.told import UnrecordedCommand
 from cmmd.fleet.service import enrolment, maintenance
 from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.service.records import (
@@ -336,12 +337,12 @@ class ControlService:
             raise NoSuchCommand(f"no command {number} among the last ones")
         return found
 
-    def cancel(self, number: int, by: Requester) -> Command:
+    async def cancel(self, number: int, by: Requester) -> Command:
         """Take a command back that waits.
 
         :raises NoSuchCommand: as its description says. :raises TooLate: as its description says.
         """
-        command = self.dispatch.cancel(number, by.requester)
+        command = await self.dispatch.cancel(number, by.requester)
         log.info(
             "command {number} of {hostid} cancelled, by {who}", number=number, hostid=command.hostid, who=by.requester
         )
@@ -362,6 +363,7 @@ async def ended(submitted: Submitted) -> Ended:
         outcome=command.outcome,
         reply=command.reply or "",
         seconds=max(command.ended_at - command.accepted_at, 0) / 1000,
+        recorded=not isinstance(command, UnrecordedCommand),
     )
 
 

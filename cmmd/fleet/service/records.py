@@ -295,6 +295,7 @@ class Ended(Struct, frozen=True, kw_only=True):
         knows whether the device has done it.
     :ivar reply: what the device answered, or why nothing was sent.
     :ivar seconds: from when it was accepted to its end.
+    :ivar recorded: whether that is durable.
     """
 
     number: int
@@ -302,3 +303,4 @@ class Ended(Struct, frozen=True, kw_only=True):
     outcome: str
     reply: str
     seconds: float
+    recorded: bool = True

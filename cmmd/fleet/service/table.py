@@ -9,18 +9,20 @@ from typing import NamedTuple
 
 from cmmd.fleet.roles import Role
 
-__all__ = ["AMP_ONLY", "AMP_ROLES", "HTTP_ONLY", "OPERATIONS", "Doors"]
+__all__ = ["AMP_CHANGES", "AMP_ONLY", "AMP_ROLES", "HTTP_CHANGES", "HTTP_ONLY", "OPERATIONS", "Doors"]
 
 
 class Doors(NamedTuple):
     """The names of an operation at each door.
 
     :ivar amp: AMP commands. :ivar http: names in the HTTP API's table. :ivar role: who may.
+    :ivar changes: its answer is given when what it has changed is durable. (A command's outcome waits in the audit.)
     """
 
     amp: tuple[str, ...]
     http: tuple[str, ...]
     role: Role = "viewer"
+    changes: bool = False
 
 
 OPERATIONS: Mapping[str, Doors] = {
@@ -33,24 +35,27 @@ OPERATIONS: Mapping[str, Doors] = {
     "events": Doors(("ListEvents",), ("list_events",)),
     "security_events": Doors(("ListSecurityEvents",), ("list_security_events",), "admin"),
     "alarms": Doors(("ListAlarms",), ("list_alarms",)),
-    "acknowledge": Doors(("AcknowledgeAlarm",), ("acknowledge_alarm",), "operator"),
-    "set_device": Doors(("SetDevice",), ("change_settings", "disable_device", "enable_device"), "admin"),
-    "enrol": Doors(("Enrol",), ("enrol_device",), "admin"),
+    "acknowledge": Doors(("AcknowledgeAlarm",), ("acknowledge_alarm",), "operator", changes=True),
+    "set_device": Doors(("SetDevice",), ("change_settings", "disable_device", "enable_device"), "admin", changes=True),
+    "enrol": Doors(("Enrol",), ("enrol_device",), "admin", changes=True),
     "enrolment": Doors(("GetEnrolment",), ("get_enrolment",), "operator"),
-    "set_enrolment": Doors(("SetEnrolment",), ("set_enrolment",), "admin"),
-    "approve": Doors(("ApproveDevice",), ("approve_device",), "admin"),
-    "reject": Doors(("RejectDevice",), ("reject_device",), "admin"),
-    "forget": Doors(("ForgetDevice",), ("forget_device",), "admin"),
-    "reset_password": Doors(("ResetPassword",), ("reset_password",), "admin"),
-    "lock": Doors(("LockDevice",), ("lock_device",), "operator"),
-    "unlock": Doors(("UnlockDevice",), ("unlock_device",), "operator"),
-    "clear_input": Doors(("ClearInput",), ("clear_input",), "admin"),
+    "set_enrolment": Doors(("SetEnrolment",), ("set_enrolment",), "admin", changes=True),
+    "approve": Doors(("ApproveDevice",), ("approve_device",), "admin", changes=True),
+    "reject": Doors(("RejectDevice",), ("reject_device",), "admin", changes=True),
+    "forget": Doors(("ForgetDevice",), ("forget_device",), "admin", changes=True),
+    "reset_password": Doors(("ResetPassword",), ("reset_password",), "admin", changes=True),
+    "lock": Doors(("LockDevice",), ("lock_device",), "operator", changes=True),
+    "unlock": Doors(("UnlockDevice",), ("unlock_device",), "operator", changes=True),
+    "clear_input": Doors(("ClearInput",), ("clear_input",), "admin", changes=True),
     "submit": Doors(("SendCommand", "WriteConfig", "WritePort", "Reset"), ("post_command",), "operator"),
     "commands": Doors(("ListCommands",), ("list_commands",)),
     "command": Doors(("GetCommand",), ("get_command",)),
     "cancel": Doors(("CancelCommand",), ("cancel_command",), "operator"),
 }
 """By the method of ControlService."""
+
+AMP_CHANGES = frozenset(name for one in OPERATIONS.values() if one.changes for name in one.amp)
+HTTP_CHANGES = frozenset(name for one in OPERATIONS.values() if one.changes for name in one.http)
 
 AMP_ONLY = frozenset(("Watch", "Unwatch", "Event"))
 """Notifications, which HTTP has as a stream of events."""

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.queue import Submitted
 from cmmd.fleet.errors import NoSuchCommand, TooLate
+from cmmd.fleet.history.journal import RECORD_S
 from cmmd.fleet.service.records import cursor_text
 from cmmd.store.records import Command
 from cmmd.web.api.context import ApiContext
@@ -158,9 +159,9 @@ async def _under(around: ApiContext, call: Call[CommandList, None], key: str) ->
 async def cancel_command(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
     """Cancel a command that was not sent."""
     try:
-        return Answer(body=around.desk.cancel(call.number, call.caller.by))
+        return Answer(body=await around.desk.cancel(call.number, call.caller.by))
     except NoSuchCommand:
-        command = await _now(around, call.number)  # is there one?
+        command = await _settled(around, call.number, RECORD_S, call.request)  # is there one? Its end may be untold
         if command.outcome != "not sent":
             raise TooLate(f"command {call.number} has been sent") from None
         return Answer(body=command)  # perhaps because the answer to a first DELETE was lost

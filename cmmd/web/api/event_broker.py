@@ -80,11 +80,11 @@ class EventBroker:
         self._making = False
         self._end_uploads: Callable[[], None] | None = None
         self._ends = [
-            fleet.events.subscribe(self._event),
+            fleet.told.subscribe(self._event),
             fleet.presence.subscribe(self.touch),
             dispatch.audit.subscribe(self._command),
         ]
-        self._begun = Cursor(now_ms, fleet.events.last_number)
+        self._begun = Cursor(now_ms, fleet.told.last_number)
 
     @property
     def watchers(self) -> tuple[Watching, ...]:

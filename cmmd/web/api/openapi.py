@@ -29,6 +29,9 @@ _TEXT = {"type": "string"}
 _NUMBERS = ("Retry-After",)
 """Headers that are one."""
 
+_NOT_RECORDED = {"type": "object", "properties": {"recorded": {"const": False}}, "required": ["recorded"]}
+"""In each other answer to a change, too, where the store does not take it."""
+
 _CSRF = "With a session's cookie: what `GET /session` tells as `csrf`. With a bearer token it is not looked at."
 
 _CODES = {
@@ -158,6 +161,11 @@ def _responses(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
             for media_type in operation.media_types[1:]:
                 answer["content"][media_type] = {"schema": {"type": "string"}}
         responses[str(status)] = answer | _headers({**operation.answer_headers, **etag})
+    if operation.changes:
+        responses["202"] = {
+            "description": "Not durable, since the store does not answer. It may be done, and is told so later.",
+            "content": {JSON_TYPE: {"schema": _NOT_RECORDED}},
+        }
     if operation.etag:
         responses["304"] = {"description": _CODES[304], **_headers(etag)}
     for status, codes in _by_status(errors_of(operation)).items():

@@ -6,13 +6,18 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cmmd.fleet.roles import Role
+from cmmd.fleet.service.table import HTTP_CHANGES
 from cmmd.web.http.access import Caller
 from cmmd.web.http.streaming_body import StreamingBody
 
 __all__ = ["JSON_TYPE", "PATCH_TYPE", "Answer", "Body", "Call", "Encoded", "Method", "NoQuery", "Operation", "Query"]
-__all__ += ["Streamed"]
+__all__ += ["NOT_RECORDED", "Streamed", "unrecorded"]
+
+NOT_RECORDED = msgspec.Raw(b'{"recorded":false}')
+"""The body of an answer to a change that has no result yet, since the store does not answer."""
 
 JSON_TYPE = "application/json"
 PATCH_TYPE = "application/merge-patch+json"
@@ -88,6 +93,13 @@ class Answer(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
 
 
+def unrecorded(answer: Answer) -> Answer:
+    """Mark the answer to a change that is not durable."""
+    if answer.body is None:
+        return replace(answer, body=NOT_RECORDED, status=202)
+    return replace(answer, body={**msgspec.to_builtins(answer.body), "recorded": False})
+
+
 class Streamed(Struct, frozen=True, kw_only=True):
     """An answer that is sent in parts.
 
@@ -130,3 +142,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     etag: bool = False
     headers: Mapping[str, str] = {}
     answer_headers: Mapping[str, str] = {}
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether it is answered when what it has changed is durable."""
+        return self.name in HTTP_CHANGES

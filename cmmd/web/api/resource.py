@@ -14,9 +14,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.errors import Coded, NotAllowed
+from cmmd.fleet.history.told import when_recorded
 from cmmd.fleet.service.security import SecurityLog
 from cmmd.web.api.context import with_field
-from cmmd.web.api.operation import JSON_TYPE, Answer, Call, Encoded, Operation, Streamed
+from cmmd.web.api.operation import JSON_TYPE, NOT_RECORDED, Answer, Call, Encoded, Operation, Streamed, unrecorded
 from cmmd.web.api.reading import chosen, path_value, query_kinds, read_body, read_query
 from cmmd.web.http.access import ANONYMOUS, Access, Caller, WrongToken, address_of
 from cmmd.web.http.problems import Forbidden, Refused, WrongField, problem_of, refuse
@@ -144,9 +145,10 @@ class ApiResource(Resource):
             request=request,
         )
         try:
-            answer = operation.run(self._context, call)
-            if inspect.isawaitable(answer):
-                answer = await answer
+            if operation.changes:
+                answer: Answer | Streamed = await self._changed(operation, call)
+            else:
+                answer = await _run(operation, self._context, call)
         except Exception as error:
             told = with_field(error, operation)
             if told is error:
@@ -156,6 +158,15 @@ class ApiResource(Resource):
             who, address = f"token {caller.name}", address_of(request)
             self._security.record(operation.name, who=who, address=address, device=str(call.path.get("hostid", "")))
         return answer if isinstance(answer, Streamed) else (operation, answer)
+
+    async def _changed(self, operation: Operation, call: Call[Any, Any]) -> Answer:
+        """Carry a change out, and answer when it is durable, or has waited for that long enough."""
+        changing = Deferred.fromCoroutine(_run(operation, self._context, call))
+        told = await when_recorded(changing, self._context.desk.fleet.journal, self._clock)
+        if told.result is None:
+            return Answer(body=NOT_RECORDED, status=202)
+        assert isinstance(told.result, Answer), "a change is no stream"
+        return told.result if told.recorded else unrecorded(told.result)
 
     def _caller(self, request: Any, operation: Operation) -> Caller:
         if operation.role is None:
@@ -211,6 +222,11 @@ class ApiResource(Resource):
             outlet.break_off()
         else:
             outlet.finish()
+
+
+async def _run(operation: Operation, around: Any, call: Call[Any, Any]) -> Answer | Streamed:
+    answer = operation.run(around, call)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 def _what(request: Any, error: Exception) -> str:

@@ -224,8 +224,8 @@ class Stream:
     async def _stands(self, place: Cursor) -> bool:
         """Tell whether the event at a place still has its number.
 
-        Events are told before they are durable: a power cut takes the last ones, and others get their numbers. So does
-        a store that was put back, or is another daemon's.
+        An event that was told as not recorded may be lost, and another one gets its number. So does one of a store that
+        was put back, or is another daemon's.
         """
         feed = self._context.feed
         if place.number > feed.place.number:
