@@ -244,6 +244,36 @@ class CounterTests(EvidenceTestCase):
         kept = [one.points["energy_generated"] for one in page.readings]
         self.assertEqual({value for value in kept if value is not None}, {5000, 5001})
 
+    def test_a_glitch_to_the_old_base(self) -> None:
+        """While a new base is being found, a glitch that equals the old one is no return to that."""
+        self.counter(0, 0, times=3)
+        self.counter(6, 135, times=NEW_BASE - 2)
+        self.counter(0, 0)
+        self.assertEqual(self.point("energy_generated"), (0, "implausible"))
+        self.counter(6, 135, times=NEW_BASE)
+        self.assertEqual(self.point("energy_generated")[1], "undecided", "both readings of a new base")
+        self.assertEqual(self.told().count(Kind.COUNTER_REBASED), 1)
+
+    def test_a_long_glitch_ends(self) -> None:
+        self.counter(0, 5000, times=3)
+        self.counter(0, 0, times=NEW_BASE - 1)
+        self.counter(0, 5000, times=2)
+        self.assertEqual(self.point("energy_generated"), (5000, "implausible"))
+        self.counter(0, 5000)
+        self.assertEqual(self.point("energy_generated"), (5000, "good"))
+        self.assertNotIn(Kind.COUNTER_REBASED, self.told())
+
+    def test_a_glitch_to_the_old_base_of_another_controller(self) -> None:
+        old = {**TENTHS, 46: 0, 47: 500, 48: 0, 49: 900, 43: 700}
+        self.full(old, times=3)
+        new = {**TENTHS, 46: 0, 47: 3, 48: 0, 49: 4, 43: 5}
+        self.full(new)
+        self.full({**new, 49: 900})
+        self.assertEqual(self.point("energy_generated"), (900, "implausible"))
+        self.full(old, times=2)
+        self.assertEqual(self.point("energy_generated"), (900, "good"), "it was a glitch of all counters")
+        self.assertNotIn(Kind.CONTROLLER_REPLACED, self.told())
+
     def test_a_fall_that_stays_is_a_new_base(self) -> None:
         self.counter(0, 5000, times=3)
         self.told()

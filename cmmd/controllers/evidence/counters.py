@@ -18,6 +18,9 @@ __all__ = ["NEW_BASE", "Baseline", "CounterFinding", "Suspect", "judge_counters"
 NEW_BASE = 5
 """Uploads in a row that must agree on a value which does not follow from the one before."""
 
+_RETURN = 2
+"""The uploads for a new value that one for the value before makes up for."""
+
 SLACK = 2
 """Units that a counter may rise at once beside what time allows: minutes become hours, two starts meet."""
 
@@ -114,9 +117,10 @@ def judge_counters(
     """
     counters, identity = hypotheses.counters, hypotheses.identity
     total = len(counters) + len(identity)
-    unpacked = None if before is None else before.unpack(total)
-    words, times = unpacked or ([_UNKNOWN] * total, [at] * total)
+    was, since = (None if before is None else before.unpack(total)) or ([_UNKNOWN] * total, [at] * total)
+    words, times = [*was], [*since]
     suspected: list[Suspect | None] = list(suspects) if suspects is not None else [None] * total
+    returned: dict[int, Suspect] = {}
     rebased: list[tuple[int, int, int]] = []
     votes: list[tuple[int, int, int, str]] = []
     hidden: set[int] = set()
@@ -132,11 +136,17 @@ def judge_counters(
         suspect, since_ms = suspected[place], max(at - times[place], 0)
         if words[place] == _UNKNOWN or _follows(readings, words[place], raw, since_ms):
             suspected[place] = None
+            if suspect is not None:  # of a value and its return, which is the glitch?
+                returned[place] = suspect
         elif suspect is not None and _follows(readings, suspect.raw, raw, max(at - suspect.at, 0)):
             suspected[place] = Suspect(suspect.raw, suspect.at, suspect.count + 1)
         else:
             suspected[place] = Suspect(raw, at, 1)
         suspect = suspected[place]
+        if place in returned and returned[place].count > 1:
+            hidden.update(point.addresses)
+            suspected[place] = _less_sure(returned.pop(place))
+            continue
         if suspect is not None:
             if suspect.count < NEW_BASE:
                 hidden.update(point.addresses)
@@ -159,6 +169,12 @@ def judge_counters(
             suspected[place] = Suspect(now, suspect.at, suspect.count + 1)
         else:
             words[place], suspected[place], replaced = now, None, True
+    if returned and _other_controller(hypotheses, suspected):
+        for place, suspect in returned.items():  # the others have not returned
+            suspected[place] = suspect
+            hidden.update(counters[place][0].addresses)
+            words[place], times[place] = was[place], since[place]
+        votes = [vote for vote in votes if vote[0] not in {counters[place][1] for place in returned}]
     return CounterFinding(
         baseline=Baseline.of(at, words, times),
         suspects=tuple(suspected) if any(suspected) else None,
@@ -168,6 +184,11 @@ def judge_counters(
         replaced=replaced or len(rebased) > 1,
         votes=tuple(votes),
     )
+
+
+def _less_sure(suspect: Suspect) -> Suspect:
+    """Weigh a value that has returned to the one before: as long as several uploads have said otherwise, it waits."""
+    return Suspect(suspect.raw, suspect.at, max(suspect.count - _RETURN, 1))
 
 
 def settled_choices(
