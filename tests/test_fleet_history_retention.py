@@ -121,7 +121,14 @@ class RetentionTests(SynchronousTestCase):
         retention.stopService()
 
     def test_long_before_the_start_or_in_the_future(self) -> None:
-        for newest_at, waits in ((None, False), (1000 * DAY_S, False), (970 * DAY_S - 1, True), (1001 * DAY_S, True)):
+        for newest_at, waits in (
+            (None, False),
+            (1000 * DAY_S, False),
+            (999 * DAY_S + 1, False),
+            (999 * DAY_S - 1, True),
+            (975 * DAY_S, True),
+            (1001 * DAY_S, True),
+        ):
             store = Hungry(0)
             retention, clock = self.started(store, None if newest_at is None else newest_at * 1000)
             clock.advance(0)

@@ -25,8 +25,8 @@ PAUSE_S = 0.1
 SUSPICIOUS_S = 3600.0
 """A clock that has gone by so much more or less than time has passed was set, or is wrong."""
 
-SUSPICIOUS_GAP_S = 30 * 86_400.0
-"""So long before the start nothing has been kept: we were away for long, or the clock is wrong."""
+SUSPICIOUS_GAP_S = 86_400.0
+"""So long before the start nothing has been kept: cmmd has not run for long, or the clock is wrong."""
 
 PATIENCE_S = 86_400.0
 """Nothing is deleted for so long after anything suspicious: an operator has time to set the clock right."""
