@@ -68,7 +68,7 @@ class Enrolment(Section, frozen=True, kw_only=True):
 
 
 class Upload(Section, frozen=True, kw_only=True):
-    """``[upload]``: what devices are told at login about uploading."""
+    """``[upload]``: what devices are sent at login about uploading."""
 
     data_mode: Literal[0, 1] = 1
     online_rate: Milliseconds = 3000
@@ -188,7 +188,7 @@ def read(path: Path, table: type[Table]) -> Table:
 
 
 def _located(message: str) -> str:
-    """The message with the key in front, as it stands in the file."""
+    """The message with the key in front, as it is in the file."""
     what, _, where = message.partition(" - at ")
     key = where.strip("`").removeprefix("$").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", what, re.DOTALL):

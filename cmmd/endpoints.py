@@ -14,12 +14,12 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "tls": ("path", "port", "backlog", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
 }
-"""How Twisted calls what stands without a name, of the schemes with paths in them."""
+"""How Twisted calls a part without a name, of the schemes with paths in them."""
 
 _PATHS = ("privateKey", "certKey", "extraCertChain", "dhParameters", "path", "address")
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {"ssl": {"privateKey": "server.pem"}, "unix": {"mode": SOCKET_MODE}}
 PROXY_WRAPPER = "haproxy:"
-"""The endpoint that it is about stands behind it."""
+"""The endpoint that it is about follows it."""
 
 
 def split_endpoint(string: str) -> tuple[str, list[str], dict[str, str]]:
@@ -54,7 +54,7 @@ def in_state(string: str, state: Path) -> str:
 
 
 def _split(text: str, at: str, most: int = -1) -> list[str]:
-    """Split it where no backslash stands before."""
+    """Split it where no backslash precedes."""
     parts, escaped = [""], False
     for character in text:
         if character == at and not escaped and len(parts) - 1 != most:

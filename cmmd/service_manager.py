@@ -42,7 +42,7 @@ class ServiceManager(Service):
                 self._beating.start(self._interval_s / 2)
 
     def stopService(self) -> None:
-        """Say that the process is stopping; its watchdog goes on until it has."""
+        """Say that the process is stopping; its watchdog continues until it has."""
         super().stopService()
         if self._address:
             self._tell("STOPPING=1")
@@ -60,7 +60,7 @@ class ServiceManager(Service):
 
 
 def tell_service_manager(reactor: Any) -> None:
-    """Tell systemd of the service that twistd runs: ready when its reactor runs, stopping when that is told to end.
+    """Tell systemd of the service that twistd runs: ready when its reactor runs, stopping when the reactor is stopped.
 
     twistd starts all services, and they listen, before the reactor runs.
     """

@@ -13,7 +13,7 @@ BEAT_S = 1.0
 STANDSTILL_S = 5.0
 """Without a beat for so long, a process stood still: it was stopped, its machine slept or had no time for it."""
 TOLD_S = 5.0
-"""How long a standstill is told: what came meanwhile may wait for a connection to be accepted, behind a lot else."""
+"""How long a standstill is reported: what came meanwhile can wait for its connection to be accepted, behind others."""
 
 
 def ticks_s() -> float:
@@ -24,7 +24,7 @@ def ticks_s() -> float:
 class StallDetector(Service):
     """Detects stalls of the process by a beat every second.
 
-    What came during a standstill is read before the next beat or some turns of the reactor after it: it is told from
+    What came during a standstill is read before the next beat or some turns of the reactor after it: it counts from
     when the beat is overdue.
 
     :param ticks: see :func:`ticks_s`.
@@ -33,7 +33,7 @@ class StallDetector(Service):
     def __init__(self, clock: IReactorTime, ticks: Callable[[], float] = ticks_s) -> None:
         self._ticks = ticks
         self._beat_at = ticks()
-        self._stood_still_s = 0.0  # the last time, as long as that is told
+        self._stood_still_s = 0.0  # the last time, as long as that is reported
         self._told_until = 0.0
         self._beating = LoopingCall(self._beat)
         self._beating.clock = clock

@@ -360,7 +360,7 @@ CONDITIONS: dict[str, Condition] = {
     "slow": Condition(f"the device takes {SLOW_S:.0f} s to answer", _slow, _all("done")),
     "silent": Condition("the device never answers", _silent, _all("timeout")),
     "stranger": Condition(
-        "a session from another address than the latest password login stands",
+        "a session from another address than the latest password login is open",
         _stranger,
         _but_stop("ambiguous_session"),
     ),
@@ -604,7 +604,7 @@ def gateway_table() -> str:
     rows = [
         [
             condition,
-            *(f"{one.expected}; told {one.told}" for one in (cases[condition, order] for order in _GATEWAY_TITLES)),
+            *(f"{one.expected}; answer: {one.told}" for one in (cases[condition, order] for order in _GATEWAY_TITLES)),
         ]
         for condition in GATEWAY_CONDITIONS
     ]

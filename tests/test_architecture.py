@@ -90,7 +90,7 @@ class Module:
 
     @property
     def part(self) -> str:
-        """The folder below cmmd, or the module where it stands in cmmd itself."""
+        """The folder below cmmd, or the module where it is in cmmd itself."""
         return self.path.parts[1] if len(self.path.parts) > 2 else self.path.stem
 
     @property

@@ -589,7 +589,7 @@ class InterruptedCopyTests(CopyingTestCase):
         await until(lambda: self.grown() > self.kill_at)
         process.transport.signalProcess("INT")
         self.assertEqual(await process.ended, 130, process.err)
-        self.assertEqual(process.err, "cmmctl: interrupted: the same command goes on where it was [interrupted]\n")
+        self.assertEqual(process.err, "cmmctl: interrupted: the same command continues where it was [interrupted]\n")
         self.assertEqual(process.out, "")
         self.assertIsNotNone(source_of(await self.writer(self.there)))
         called = await self.done("--json", "store", "copy", HERE, THERE)

@@ -386,7 +386,8 @@ class InterruptedCopyTests(_LentTestCase):
         self.assertTrue(called.json["same"])
         if status != 0:  # else the copy was complete before this process had its turn: the machine is busy
             self.assertEqual(status, 130, process.err)
-            self.assertEqual(process.err, "cmmctl: interrupted: the same command goes on where it was [interrupted]\n")
+            line = "cmmctl: interrupted: the same command continues where it was [interrupted]\n"
+            self.assertEqual(process.err, line)
             self.assertTrue(called.json["continued"])
         await self.assert_copied()
 

@@ -90,7 +90,7 @@ _TABLE: dict[str, _Row] = {
         (NOT_DONE, NOT_DONE_AT_ALL),
         (NOT_DONE, NOTHING),
     ),
-    "inhibit goes on while it waits": (
+    "inhibit is switched on while it waits": (
         (DONE, FRAMES_DONE),
         (NOT_DONE, FRAMES_NOT_DONE),
         (NOT_DONE, NOT_DONE_AT_ALL),
@@ -288,14 +288,14 @@ class ContractTests(LinkTestCase):
             self.moduletype = "HGM9999"
         if condition.startswith("inhibit on"):
             self.inputs = InputStates(inhibit_remote=1)
-        if condition in ("inhibit goes on while it waits", "a stop comes after it", LOST):
+        if condition in ("inhibit is switched on while it waits", "a stop comes after it", LOST):
             self.occupy(live, under_way)
         given_at = self.clock.seconds()
         live.send(_message(case.order))
         if condition == "repeat":
             live.send(_message(case.order))
         run(self.clock, 1.0)
-        if condition == "inhibit goes on while it waits":
+        if condition == "inhibit is switched on while it waits":
             self.inputs = InputStates(inhibit_remote=1)
             under_way.callback(None)
         elif condition == "a stop comes after it":

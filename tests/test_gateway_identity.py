@@ -163,8 +163,8 @@ class LoginTests(SynchronousTestCase):
 
     def test_wrong_values_are_named(self) -> None:
         wrong: list[tuple[dict[str, Any], str]] = [
-            ({"longitude": "10"}, "device.longitude: goes with latitude"),
-            ({"latitude": "10"}, "device.longitude: goes with latitude"),
+            ({"longitude": "10"}, "device.longitude: needs latitude"),
+            ({"latitude": "10"}, "device.longitude: needs latitude"),
             ({"longitude": "181", "latitude": "1"}, "device.longitude: a number from -180 to 180"),
             ({"longitude": "1", "latitude": "90.1"}, "device.latitude: a number from -90 to 90"),
             ({"longitude": "1", "latitude": "north"}, "device.latitude: "),

@@ -16,7 +16,7 @@ from tests.serial_fleet import SerialFleet, Upload
 from tests.test_durability import INTERVAL_S, kept
 
 DEVICES = 40
-LOGGED = ("the store is away, rows wait in the spool", "the store takes rows again")
+LOGGED = ("the database is unavailable, rows are buffered in the spool", "the store takes rows again")
 
 
 class OutageTests(SynchronousTestCase):

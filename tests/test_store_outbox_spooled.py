@@ -72,7 +72,7 @@ class OutageTests(_Away):
         self.assert_written(*readings(3), CLEARED, EVENT, COMMAND, UPLOAD, PROFILE)
         self.assert_health(False, 8)
         (line,) = self.said()
-        self.assertEqual(line, "the store is away, rows wait in the spool: it is away")
+        self.assertEqual(line, "the database is unavailable, rows are buffered in the spool: it is away")
         self.back()
         (line,) = self.said()
         self.assertIn("takes rows again; 8 wait", line)
@@ -399,7 +399,7 @@ class RefusedTests(_Away):
         self.shaky.state = WELL
         self.pass_time(120)
         (line,) = self.said()
-        self.assertIn("nothing goes from the spool to the store", line)
+        self.assertIn("nothing is moved from the spool to the store", line)
         self.assertIn("No such file", line)
         self.assert_unavailable(self.write(EVENT))
         (self.folder / "away.sqlite").rename(self.folder / "spool.sqlite")

@@ -22,7 +22,7 @@ METRIC = re.compile(r"genset_[a-z0-9]+(_[a-z0-9]+)*")
 
 
 def profile_of(*points: str) -> Profile:
-    """A profile with these points, each as it stands in a file."""
+    """A profile with these points, each as it is in a file."""
     lines = "\n".join(re.sub(r"= \{", f"= {{address = {place * 2}, ", one) for place, one in enumerate(points))
     return Profile(
         "own",

@@ -14,7 +14,7 @@ POLLS = "01010000005ABC31;01030000002D85D7;0103002E000AA5C4"
 HGM6120N_PLAN = Plan(POLLS)
 
 AT_REST = frozenset({6, 41, 65, 74, 76})
-"""Coils behind healthy mains in auto mode; the last two are set while the generator stands still."""
+"""Coils behind healthy mains in auto mode; the last two are set while the generator is at rest."""
 
 STANDBY: Mapping[int, int] = {
     **dict.fromkeys((0, 1, 2), 230), **dict.fromkeys((3, 4, 5), 398), 6: 5000, 17: 31, 21: 80, 24: 268, 34: 0, 47: 12,

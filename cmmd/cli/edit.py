@@ -203,7 +203,7 @@ def add_to(group: click.Group) -> None:
         """
         single = (hostid, hostname, moduletype, password, password_file)
         if file is not None and any(one is not None for one in single):
-            raise click.UsageError("--csv stands for HOSTID and all other options")
+            raise click.UsageError("--csv replaces HOSTID and all other options")
         if file is not None:
             return _enrol_many(session, file)
         if hostid is None:
@@ -283,7 +283,7 @@ async def _enrol(
 
 
 class _Line(Struct, frozen=True):
-    """A line of the file: its number, what stands in it, and what is wrong with it."""
+    """A line of the file: its number, its text, and what is wrong with it."""
 
     number: int
     fields: dict[str, str]
@@ -343,7 +343,7 @@ def _enrol_many(session: CliSession, file: BinaryIO) -> int:
 
 
 async def _enrol_line(client: ControlClient, line: _Line) -> Ends | None:
-    """Enrol what stands in a line; None: it is done."""
+    """Enrol the device of a line; None: it is done."""
     if line.wrong is not None:
         return Ends(ExitStatus.FAILED, "bad_line", line.wrong)
     try:

@@ -1,4 +1,4 @@
-"""End a call of cmmctl: exit statuses, and the text that goes with them (design section 4.1)."""
+"""End a call of cmmctl: exit statuses, and the text that belongs to them (design section 4.1)."""
 
 from collections.abc import Awaitable
 from enum import IntEnum

@@ -169,7 +169,7 @@ def _setting(key: str, name: str, text: str) -> object:
 
 
 Columns = Sequence[tuple[str, Callable[[Any], object]]]
-"""Headings, and what stands below them. None is shown as a dash, True and False as yes and no."""
+"""Headings, and the cells below them. None is shown as a dash, True and False as yes and no."""
 
 _STYLES = {
     **dict.fromkeys(("done", "online", "good"), "green"),
@@ -181,7 +181,7 @@ _STYLES = {
 
 
 def style_of(word: str) -> str:
-    """The style of a word that stands by itself."""
+    """The style of a single word."""
     return _STYLES.get(word, "")
 
 

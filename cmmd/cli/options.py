@@ -248,7 +248,7 @@ async def carry_out_at_once(session: CliSession, client: ControlClient, order: O
     confirmations = _Confirmations()
     with session.output.waiting(f"{order.title}: waiting for {order.hostid}"):
         sending = Deferred.fromCoroutine(order.send())
-        if order.confirm_s:  # what this call cannot be told later costs it the confirmation, never the stop
+        if order.confirm_s:  # what this call cannot learn later costs it the confirmation, never the stop
             watching = client.watch(confirmations.hear, hostid=order.hostid, commands=True)
             Deferred.fromCoroutine(watching).addErrback(lambda _: None)
         ended = await once(sending, ADVICE.format(hostid=order.hostid))

@@ -151,7 +151,7 @@ def _in_use(what: str) -> Ends:
 
 
 _GOES_ON = ("readings", "events")
-"""What a copy that was begun before goes on with; the rest is little, and brought again."""
+"""What a copy that was begun before continues with; the rest is little, and brought again."""
 
 
 class CopyResult(Struct, frozen=True, kw_only=True):
@@ -180,7 +180,7 @@ def _add_copy_to(group: click.Group) -> None:
     def copy_(context: click.Context, session: CliSession, source: str, target: str) -> int:
         """Bring everything of a store into an empty one, and compare.
 
-        Both are URLs; neither may be in use. What was interrupted goes on with the same command.
+        Both are URLs; neither may be in use. What was interrupted is continued by the same command.
         """
         stores = Stores.of(context)
         from_, to = stores.inspector(source), stores.inspector(target)
@@ -202,7 +202,7 @@ def _add_copy_to(group: click.Group) -> None:
                     with progress.shown():
                         copied = await copy(stores.store(source, reactor), stores.store(target, reactor), progress.tell)
                 except CancelledError:
-                    text = "interrupted: the same command goes on where it was"
+                    text = "interrupted: the same command continues where it was"
                     raise Ends(ExitStatus.INTERRUPTED, "interrupted", text) from None
                 if copied.same:
                     ServedStore(stores.state).accept_copy(found.identity or "", to.facts().identity or "")

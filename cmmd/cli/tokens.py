@@ -22,7 +22,7 @@ __all__ = ["TokenMade", "TokenRow", "add_to"]
 
 
 class TokenMade(Struct, frozen=True, kw_only=True):
-    """A token, the only time that it is told."""
+    """A token, the only time that it is shown."""
 
     name: str
     role: Role

@@ -49,7 +49,7 @@ class View(Protocol):
         """Ask the daemon how it looks now.
 
         :param height: lines that there is room for.
-        :raises ControlError: as its description says.
+        :raises ControlError: the daemon refused the request, or could not be reached.
         """
 
 

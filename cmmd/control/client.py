@@ -238,7 +238,7 @@ class ControlClient(EnrolmentCalls):
             await self._link.ask(commands.ClearInput, hostid=hostid, input=name, requester=self._who(requester))
         )
 
-    # --- what goes to a device ---------------------------------------------------------------------------------------
+    # --- to a device -------------------------------------------------------------------------------------------------
 
     async def send_command(
         self,

@@ -53,7 +53,7 @@ _Arguments = list[tuple[bytes, amp.Argument]]
 
 
 class JSON(amp.Argument):
-    """A value as JSON. What is longer than AMP's 65,535 bytes goes on in ``<name>2``, ``<name>3`` and so on.
+    """A value as JSON. What is longer than AMP's 65,535 bytes continues in ``<name>2``, ``<name>3`` and so on.
 
     :param kind: what it is decoded to.
     """
@@ -302,7 +302,7 @@ class ClearInput(_Command):
     response: ClassVar[_Arguments] = [(b"device", JSON(records.DeviceDetails)), _RECORDED]
 
 
-# --- what goes to a device -------------------------------------------------------------------------------------------
+# --- to a device -----------------------------------------------------------------------------------------------------
 
 
 class _ToDevice(_Command):

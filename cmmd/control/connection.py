@@ -96,7 +96,7 @@ class Connection(amp.AMP):
 
     @property
     def idle(self) -> bool:
-        """Tell whether it stands, and the program waits for nothing."""
+        """Tell whether it is open, and the program waits for nothing."""
         return not self._in_flight and not self._closing
 
     # --- the connection ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ log = Logger()
 
 MOST_CONNECTIONS = 100
 """At one door at once: strangers at one lock no caller out of the others. Of more the oldest one that has shown no
-certificate makes room, or else the oldest idle one, or else the new one: a stop is not kept out by what only stands."""
+certificate makes room, or else the oldest idle one, or else the new one: a stop is not kept out by idle ones."""
 
 LONGEST_CLOSE_S = 2.0
 """Seconds that answers have to leave in when everything ends."""

@@ -224,7 +224,7 @@ class Link:
         self._service = ClientService(greeting, factory, retry, clock)
 
     async def ask(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
-        """Send a command once, on the connection that stands now.
+        """Send a command once, on the connection that is open now.
 
         :return: its answer.
         :raises CannotConnect: there is no connection: nothing was sent, and nothing will be.

@@ -229,7 +229,7 @@ def clear_stale(path: Path) -> None:
 
     The lock says nothing about a path outside of the state directory: so no process may answer there either.
 
-    :raises SocketInUse: as its description says.
+    :raises SocketInUse: another process serves the socket, or the path is no socket.
     :raises OSError: it cannot be looked at, or removed.
     """
     try:

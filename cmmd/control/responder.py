@@ -147,7 +147,7 @@ class Responder(Connection):
     async def _clear_input(self, hostid: str, requester: str | None, **named: str) -> dict[str, object]:
         return {"device": await self._do.clear_input(hostid, named["input"], self._by(requester))}
 
-    # --- what goes to a device ---------------------------------------------------------------------------------------
+    # --- to a device -------------------------------------------------------------------------------------------------
 
     @commands.SendCommand.responder
     async def _send_command(self, hostid: str, requester: str | None, **request: Any) -> dict[str, object]:

@@ -60,7 +60,7 @@ class Catalog:
     """The profiles of one daemon, by name.
 
     :param shipped: profiles, among them :data:`GENERIC`.
-    :param own: the user's. One with the name of a shipped profile stands in its place; where both name the same model,
+    :param own: the user's. One with the name of a shipped profile takes its place; where both name the same model,
         the user's profile has it.
     """
 

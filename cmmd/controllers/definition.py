@@ -170,7 +170,7 @@ def _with_name(kind: str, name: str, entry: Any) -> Any:
 
 
 def _located(message: str, tables: dict[str, Any]) -> str:
-    """The message with the key in front, as it stands in the file."""
+    """The message with the key in front, as it is in the file."""
     what, _, where = message.partition(" - at ")
     path = re.search(r"\$([^`]*)", where)
     key = path[1].removeprefix(".") if path else ""

@@ -74,7 +74,7 @@ States = Annotated[frozenset[RegisterValue], Meta(min_length=1)]
 class Signal(Entry, frozen=True, kw_only=True):
     """A coil of ``[signals]`` in a profile.
 
-    ``only_in_engine_states``: the raw engine states in which the coil means anything. A generator that stands still has
+    ``only_in_engine_states``: the raw engine states in which the coil means anything. A generator at rest has
     no voltage: its undervoltage coil is set and says nothing. None: in all.
     """
 
@@ -102,8 +102,8 @@ REGISTERS_PER_POLL = 125
 class Poll(Entry, frozen=True, kw_only=True):
     """``[[polls]]``: ``count`` coils or registers from ``address`` on, by Modbus function 1, 2, 3 or 4.
 
-    ``known_counts``: how many other servers poll from the same address. A device that was theirs goes on with that for
-    a while, and its answers are understood.
+    ``known_counts``: how many other servers poll from the same address. The answers of a device that was
+    theirs, and continues with that for a while, are understood.
     """
 
     unit: Unit

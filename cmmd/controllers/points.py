@@ -27,7 +27,7 @@ COUNTER_READINGS: tuple[CounterReading, ...] = get_args(CounterReading)
 _DECIMAL = 10_000
 """What a high word stands for where each word of a counter ends at 9999."""
 
-_DECIMALS = 6  # as fine as the smallest scale; takes away what binary fractions add (0.1 * 3)
+_DECIMALS = 6  # as fine as the smallest scale; removes what binary fractions add (0.1 * 3)
 
 
 class Enum(Entry, frozen=True, kw_only=True):

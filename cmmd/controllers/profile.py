@@ -90,7 +90,7 @@ class Profile:
     :param definition: what the file says.
     :raises ProfileError: the definition contradicts itself.
     :ivar fingerprint: of its points: 16 hex digits that change as soon as anything about a point changes.
-    :ivar plan: what a device is told to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
+    :ivar plan: what a device is ordered to poll: ``para_command`` (protocol section 4.1), requests joined by ``;``.
     :ivar point_by_name: its points.
     :ivar signal_by_name: its signals; :ivar command_by_name: its commands.
     :ivar writable: where raw Modbus frames may write.

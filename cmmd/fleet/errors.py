@@ -223,7 +223,7 @@ class RegistryFull(Coded):
 
 
 class UnderWay(Coded):
-    """Commands of the device wait or are under way; the same goes through when they have ended."""
+    """Commands of the device wait or are under way; the same is accepted when they have ended."""
 
     code = "under_way"
 

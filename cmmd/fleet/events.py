@@ -1,4 +1,4 @@
-"""Dated facts about devices: which kinds there are, and who is told. docs/events.md is the same for users."""
+"""Dated facts about devices: which kinds there are, and who is notified. docs/events.md is the same for users."""
 
 import math
 from collections import OrderedDict, deque
@@ -76,7 +76,7 @@ class Entry(Struct, frozen=True):
 
     :ivar means: what has happened.
     :ivar details: the keys of its details, all of them always.
-    :ivar limited: a device or a stranger can cause it without end, so that it is not always told; ``suppressed``, one
+    :ivar limited: a device or a stranger can cause it without end, so that not each is emitted; ``suppressed``, one
         more of its details, then says how many were left out before.
     """
 
@@ -113,7 +113,7 @@ CATALOGUE: dict[Kind, Entry] = {
     ),
     Kind.MODE_CHANGED: Entry("the controller is in another mode", ("before", "after"), limited=True),
     Kind.ENGINE_STARTED: Entry("the engine is running", ("state",), limited=True),
-    Kind.ENGINE_STOPPED: Entry("the engine stands", ("state",), limited=True),
+    Kind.ENGINE_STOPPED: Entry("the engine is at rest", ("state",), limited=True),
     Kind.MAINS_LOST: Entry("the mains have failed", limited=True),
     Kind.MAINS_RETURNED: Entry("the mains are normal again", limited=True),
     Kind.BREAKER_CHANGED: Entry("a breaker has opened or closed", ("breaker", "closed"), limited=True),
@@ -235,7 +235,7 @@ class Events:
 
     :param now: Unix time in seconds.
     :param clock: for the limits.
-    :param keep: takes an event for the store; it is told first.
+    :param keep: takes an event for the store; it is called first.
     :param last_number: the number of the last event there ever was.
     :ivar last_number: the same, now.
     :ivar counts: events since the start, by kind; every kind is there.
@@ -285,7 +285,7 @@ class Events:
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
         """Subscribe to every event from now on: the first one has the number after ``last_number``.
 
-        What a subscriber raises is logged, and it is told the next event all the same.
+        What a subscriber raises is logged, and it is notified of the next event all the same.
 
         :return: call it to unsubscribe; once or more often.
         """

@@ -74,7 +74,7 @@ class Fleet:
     :param interval_s: of history, in seconds; :param retention_days: how long it is kept.
     :param commands: whether and how commands are sent.
     :param reconnect_grace_s: seconds that a device may be without a session before there is an event of it.
-    :param store_health: tells how the store is, where it may be away.
+    :param store_health: tells how the store is, where it can be unavailable.
     :param strangers: the budget of addresses for what is unknown.
     :param accept: devices that are let in while others wait. :param keep_policy: keeps a policy that was set.
     """

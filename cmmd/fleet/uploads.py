@@ -98,10 +98,10 @@ class Uploads:
     ) -> Deferred[None] | None:
         """Take a full upload in (protocol section 4.4), of a device that is registered.
 
-        One that came on a port that is for history only, or says when it was, goes to history and not to the live
+        One that came on a port that is for history only, or says when it was, is kept in history and not in the live
         record.
 
-        :param plan: what the device had been told to poll. :param historic: it came on such a port.
+        :param plan: what the device had been ordered to poll. :param historic: it came on such a port.
         :param trusted: it came from a session of the latest password login. What others say is shown, and kept; nothing
             is sent on the strength of it.
         :param source: by which right it says when it was, see :class:`HistoryRights`; empty: it does not.
@@ -415,7 +415,7 @@ class Uploads:
     def _time_of(self, message: ReqData | ReqDataChange) -> int:
         """Date an upload, in milliseconds.
 
-        :raises WrongTime: as its description says.
+        :raises WrongTime: the time is in the future, or before all that is kept.
         """
         now_ms = int(self._now() * 1000)
         if message.itime is None:

@@ -1,4 +1,4 @@
-"""Allowed writes of a server: a list kept here, whatever the server says; and the stop, which goes first."""
+"""Allowed writes of a server: a list kept here, whatever the server says; and the stop, which overtakes all else."""
 
 import re
 from collections.abc import Container, Iterable

@@ -104,7 +104,7 @@ def login_params(device: Device, hostid: str, password: str) -> LoginParams:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,24}", hostid):
         raise IdentityError("device.hostid: 1 to 24 letters, digits, _ and - expected")
     if bool(device.longitude) != bool(device.latitude):
-        raise IdentityError("device.longitude: goes with latitude")
+        raise IdentityError("device.longitude: needs latitude")
     for key, furthest in _FURTHEST.items():
         _check_number(key, getattr(device, key), furthest)
     return msgspec.convert(

@@ -87,7 +87,7 @@ class BusSource:
     respond.
 
     An exception of the controller is an answer, and is uploaded as it came: it names the fault, spoils no other
-    frame, and keeps the place of its request, so that the frames behind it can still be told apart by their order.
+    frame, and keeps the place of its request, so that the frames behind it can still be distinguished by their order.
 
     Changes cannot say that something is not known any more. So where values that the server has cannot be read for a
     few cycles, a full set says that: it lacks them, or has the exception in their place. As soon as they can be read
@@ -102,7 +102,7 @@ class BusSource:
     :param catalog: knows the stop command and the byte order of change uploads by ``moduletype``; where the byte order
         is open, they are big-endian, as most servers read them.
     :param unit: the controller's Modbus unit: of writes to unit 00.
-    :param byte_order: goes before what the catalog says; None: nothing does.
+    :param byte_order: overrides what the catalog says; None: nothing does.
     :param objection: says why a write must not reach the bus, whatever its origin; it is not called for a stop.
     :ivar cycles: how often all of the plan was gone through. :ivar unanswered: requests of it without an answer.
     :ivar exceptions: requests answered with an exception. :ivar withheld: frames left out because they could have been
@@ -258,7 +258,7 @@ class BusSource:
         if silent != self.silent:
             self.silent = silent
             if silent:
-                self._log.warn("no controller answers; until one does, the server is told that")
+                self._log.warn("no controller answers; until one does, that is reported to the server")
             else:
                 self._log.info("the controller answers")
 

@@ -69,7 +69,7 @@ class Rewirable(Protocol):
     def rewire(self, line: Line) -> Awaitable[None]:
         """Close, and open with another line.
 
-        :raises NotSent: that cannot be opened; it goes on trying.
+        :raises NotSent: that cannot be opened; it is tried again.
         """
 
 
@@ -159,7 +159,7 @@ class PortSettings:
     async def change(self, module_port: int | None, module_baud: int | None, veto: Precondition = unopposed) -> bool:
         """Wire the controller otherwise, in the codes of section 4.1; None: as it is.
 
-        It is kept before it is done: whatever happens in between, what is told at login is what is tried. Who cancels
+        It is kept before it is done: whatever happens in between, what login reports is what is tried. Who cancels
         this does not wait any more; it comes to its end, or back to what was, all the same.
 
         :param veto: asked directly before it is begun, for it may have waited for another change.
@@ -244,7 +244,7 @@ class PortSettings:
     async def _back_to(self, before: Wires) -> None:
         self._wires = before
         self._keep_if_possible(before)
-        with suppress(NotSent):  # unplugged as well: it goes on trying
+        with suppress(NotSent):  # unplugged as well: it is tried again
             await self._bus.rewire(self._line_of(before))
 
     def _keep(self, wires: Wires) -> None:

@@ -119,7 +119,7 @@ class Controllers(Section, frozen=True, kw_only=True):
 
 
 class Buffer(Section, frozen=True, kw_only=True):
-    """``[buffer]``: what is kept while the server is away."""
+    """``[buffer]``: what is kept while the server cannot be reached."""
 
     size: Annotated[int, Meta(ge=0, le=1_048_576)] = 64
     interval: Annotated[float, Meta(ge=1, le=86_400)] = 60.0

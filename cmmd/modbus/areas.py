@@ -24,7 +24,7 @@ __all__ = [
     "update_registers",
 ]
 
-# Where something stands: function << 17 | address. One bit more than an address has, so that areas of two functions
+# The place of a value: function << 17 | address. One bit more than an address has, so that areas of two functions
 # never touch.
 FUNCTION_SHIFT = 17
 FIRST_REGISTER = Function.READ_HOLDING_REGISTERS << FUNCTION_SHIFT

@@ -2,7 +2,7 @@
 
 Uploads merge into it (sections 4.4 and 4.5), readers look values up, the store keeps it as bytes.
 
-What is known stands in areas: longest runs of neighbouring addresses of one function, sorted, each with its values
+What is known is in areas: longest runs of neighbouring addresses of one function, sorted, each with its values
 packed as on the wire. An address outside of all areas is unknown; so the areas are the mask, too. Areas are joined and
 differences found as big integers, with one bit a coil and 16 a register.
 """
@@ -51,7 +51,7 @@ MAX_VALUE_BYTES = 4096
 """Most bytes of values in one image: 2048 registers. To poll them at 9600 bit/s takes a device 5 seconds."""
 
 ByteOrder = Literal["little", "big"]
-"""How a register stands in a change upload (section 4.5)."""
+"""How a register is written in a change upload (section 4.5)."""
 
 _VERSION = b"\x01"
 _AREA_HEAD = Layout(">BHH")  # function, address, count - 1
@@ -125,7 +125,7 @@ class RegisterImage:
         """Keep the bytes of whole uploads from now on; False: what is known is not just what the layout has.
 
         To put other bytes into ``frames`` is a merge of addresses that are all known: the caller sees to length and
-        bits over. Any merge of something else goes back to areas.
+        bits over. Any merge of something else returns to areas.
         """
         areas = self._held()
         if not layout.places or [(area.start, area.count) for area in areas] != layout.places:

@@ -91,7 +91,7 @@ class WriteCoilRequest(Struct, frozen=True):
 
     @property
     def word(self) -> int:
-        """The value as it stands in the frame."""
+        """The value as it is in the frame."""
         return COIL_ON if self.on else COIL_OFF
 
     def to_hex(self) -> str:
@@ -113,7 +113,7 @@ class WriteRegisterRequest(Struct, frozen=True):
 
     @property
     def word(self) -> int:
-        """The value as it stands in the frame."""
+        """The value as it is in the frame."""
         return self.register
 
     def to_hex(self) -> str:
@@ -134,7 +134,7 @@ class WriteCoilsRequest(Struct, frozen=True):
 
     @property
     def word(self) -> int:
-        """The number of coils, as it stands in the frame."""
+        """The number of coils, as it is in the frame."""
         return len(self.coils)
 
     def to_hex(self) -> str:
@@ -159,7 +159,7 @@ class WriteRegistersRequest(Struct, frozen=True):
 
     @property
     def word(self) -> int:
-        """The number of registers, as it stands in the frame."""
+        """The number of registers, as it is in the frame."""
         return len(self.registers)
 
     def to_hex(self) -> str:

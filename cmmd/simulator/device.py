@@ -158,7 +158,7 @@ class SimulatedDevice:
         return None if self._misbehaviour is None else self._misbehaviour.says
 
     def _read(self) -> list[bytes]:
-        """The values that answer the plan, as they stand in the response frames."""
+        """The values that answer the plan, as they are in the response frames."""
         picture = self._genset.look()
         registers = pack(f">{len(picture.registers)}H", *picture.registers)
         return [_values(request, picture, registers) for request in self._plan]

@@ -38,7 +38,7 @@ class Turn(NamedTuple):
 
 
 Steps = Callable[[OrderAnswer, Turn, Random], Iterable[Step]]
-"""Makes what goes out of the right answer."""
+"""Makes what is sent of the right answer."""
 
 
 class Manner(NamedTuple):

@@ -80,7 +80,7 @@ class _Troubles:
 
     def __call__(self, event: LogEvent) -> None:
         if event["log_level"] >= LogLevel.error:
-            self._observer(event)  # our bugs are told in full
+            self._observer(event)  # bugs of the daemon are logged in full
         elif event["log_level"] is LogLevel.warn:
             self.last = str(event["reason"])
 

@@ -61,7 +61,7 @@ class Own(Struct, frozen=True):
 
 
 def load_own(files: OwnFiles) -> Own:
-    """Read a certificate with what goes with it.
+    """Read a certificate with its chain and key.
 
     :raises TLSFilesError: that is not what is there.
     """

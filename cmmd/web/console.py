@@ -70,7 +70,7 @@ class Tiles(Struct, frozen=True):
     def source(self) -> str:
         """For the Content-Security-Policy: their host; empty: none, or our own.
 
-        :raises BadTiles: as its description says.
+        :raises BadTiles: no map tiles can have this address.
         """
         if not self.url:
             return ""
@@ -121,7 +121,7 @@ class Console(Empty):
     """``/``, and what its page needs below ``/static``. Everything is read once.
 
     :param tiles: for the map. :param clock: for readers that stall.
-    :raises BadTiles: as its description says.
+    :raises BadTiles: no map tiles can have this address.
     """
 
     def __init__(self, tiles: Tiles, clock: IReactorTime) -> None:

@@ -40,7 +40,7 @@ def decode(document: bytes, max_depth: int = MAX_DEPTH) -> dict[str, object]:
 
 
 def decode_object(text: str, max_depth: int = MAX_DEPTH) -> dict[str, object]:
-    """The same for text, as it stands in a ``params`` that holds an object in a string.
+    """The same for text, as it is in a ``params`` that holds an object in a string.
 
     :raises FrameError: as above.
     """

@@ -7,7 +7,7 @@ __all__ = ["LONGEST", "printable", "quoted"]
 LONGEST = 120
 """Characters that are shown of a peer's text, at most."""
 
-# From the key on nothing is shown: where its value ends cannot be told in text that is not even JSON.
+# From the key on nothing is shown: where its value ends is not certain in text that is not even JSON.
 _PASSWORD = re.compile(r"(pass|\\u00).*", re.IGNORECASE | re.DOTALL)
 
 

@@ -1,6 +1,6 @@
 """Bytes in, one JSON document at a time out (protocol section 2).
 
-The stream has no delimiter: documents are told apart by their brackets, outside of strings. The work is linear in the
+The stream has no delimiter: documents are separated by their brackets, outside of strings. The work is linear in the
 bytes, whatever the segmentation, and done by compiled patterns; only outer brackets and cut strings cost a step of
 Python.
 """
@@ -18,7 +18,7 @@ MAX_DEPTH = 16
 """Default bound of nested objects and arrays."""
 
 # Whatever was matched is not tried in another way: no text makes a pattern slow. Of groups that is said with (?>...),
-# not with *+, which goes wrong where an alternative gives up halfway in Python 3.11 before 3.11.5 (Debian 12: 3.11.2).
+# not with *+, which fails where an alternative gives up halfway in Python 3.11 before 3.11.5 (Debian 12: 3.11.2).
 _BLANK = re.compile(rb"(?>(?:[ \t\r\n\v\f\0]|\xef\xbb\xbf)*)")
 _BOM_PREFIXES = (b"\xef", b"\xef\xbb")
 
@@ -121,7 +121,7 @@ class Splitter:
     def next_document(self) -> bytes | None:
         """The next document, or None when more bytes are needed.
 
-        :raises FrameError: garbage before a document, a document too long or too deep. The stream goes on after it:
+        :raises FrameError: garbage before a document, a document too long or too deep. The stream continues after it:
             call again. Garbage and refused documents are read to their end, one error each, and one more for each
             further ``max_frame`` bytes.
         """
@@ -253,7 +253,7 @@ def _end(match: "re.Match[bytes] | None") -> int:
 
 
 def _is_one_document(segment: bytes, max_depth: int) -> bool:
-    """Tell whether a segment surely is one whole document: the usual case, told without a scan. False when in doubt."""
+    """Tell whether a segment surely is one whole document: the usual case, seen without a scan. False when in doubt."""
     if not (segment.startswith(b"{") and segment.endswith(b"}")) or b"\\" in segment or not segment.isascii():
         return False
     pieces = segment.split(b'"')

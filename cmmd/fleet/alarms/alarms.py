@@ -52,7 +52,7 @@ SESSION_TAKEN_OVER = Signal(
     address=0,
     severity="alarm",
 )
-"""Raised while a session stands that comes from another address than the latest password login."""
+"""Raised while a session is open that comes from another address than the latest password login."""
 
 PASSWORD_GUESSED = Signal(
     name="password_guessed",
@@ -110,7 +110,7 @@ class Alarms:
     cleared 100 times as they come, and then one is cleared every ten seconds. Raising never waits: a flapping signal
     becomes one alarm that stays until it is quiet.
 
-    :param events: told what is raised, acknowledged and cleared.
+    :param events: notified of what is raised, acknowledged and cleared.
     :param keep: takes an alarm for the store, new or changed.
     :param now: Unix time in seconds.
     :param open_alarms: those that the store had, by number.

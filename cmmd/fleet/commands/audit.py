@@ -101,7 +101,7 @@ class Audit:
         )
 
     def open(self, command: Command, *, stays: bool = False) -> Deferred[None]:
-        """Keep the record of a command that is to be sent. Subscribers are not told: the store may refuse it.
+        """Keep the record of a command that is to be sent. Subscribers are not notified: the store can refuse it.
 
         :param stays: where the store does not take it now, it is kept as soon as the store does.
         :return: fires when it is durable; fails with StoreUnavailable.
@@ -160,7 +160,7 @@ class Audit:
         return self._told.get(number)
 
     def tell(self, command: Command) -> None:
-        """Tell those who have subscribed. What one of them raises is logged, and the others are told all the same."""
+        """Notify all subscribers. What one of them raises is logged, and the others are notified all the same."""
         if command.outcome is None:
             self._told[command.number] = command
         else:

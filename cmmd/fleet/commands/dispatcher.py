@@ -49,7 +49,7 @@ class Dispatcher:
     """Carries out commands, one at a time for each device.
 
     Nothing is ever sent twice: whatever becomes of a command, it is not tried again. Of one device one command is in
-    flight, because a serial bus hangs behind it; the others wait in the order in which they came. A stop goes before
+    flight, because a serial bus hangs behind it; the others wait in the order in which they came. A stop overtakes
     them, and beside the one in flight where that is not answered within some seconds.
 
     :param device: gives the registration of a device.
@@ -59,7 +59,7 @@ class Dispatcher:
     :param stood_still: see Interlocks.
     :param raw: False: no raw Modbus frames are written, but those of a stop.
     :ivar audit: has every command; to be subscribed to, and read.
-    :ivar confirmations: watches for commands to show themselves; to be told of uploads and logins.
+    :ivar confirmations: watches for commands to show themselves; to be notified of uploads and logins.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Dispatcher:
         :param who: cancels it, for the audit.
         :return: fires with the command, ended as ``not sent``, when that is recorded, see Submitted.
         :raises TooLate: it has been sent; or it is a stop, on which other callers may rely.
-        :raises NoSuchCommand: as its description says.
+        :raises NoSuchCommand: no command has this number.
         """
         order = self._orders.get(number)
         if order is None:

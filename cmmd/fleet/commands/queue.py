@@ -46,7 +46,7 @@ class SendRateLimit:
     """Lets :data:`STARTS_A_TURN` commands start in a turn of the reactor, and remembers whose have to wait.
 
     :param clock: for the next turn.
-    :param start: told each device that had to wait, when there is room; it asks again.
+    :param start: called for each device that had to wait, when there is room; it asks again.
     """
 
     def __init__(self, clock: IReactorTime, start: Callable[[str], None]) -> None:
@@ -157,7 +157,7 @@ class CommandRequest(Struct, frozen=True):
     """A request to a device; ``kind``, ``request``, ``name`` and ``overridden`` as in Command.
 
     :ivar sort: as what it is judged, see :mod:`cmmd.fleet.commands.interlocks`.
-    :ivar confirmation: how it shows itself; None: that cannot be told.
+    :ivar confirmation: how it shows itself; None: that is unknown.
     :ivar wiring: port and baud rate, of the kind ``port``.
     """
 
@@ -204,7 +204,7 @@ class PendingCommand:
     :ivar overdue: it is a stop, and waits no longer for the answer that is under way.
     :ivar carrier: the session that it was given to last; None: to none.
     :ivar sending: fires with the device's answer; None: its turn has not come.
-    :ivar watched: waits for it to show itself; None: it has not been sent, or that cannot be told.
+    :ivar watched: waits for it to show itself; None: it has not been sent, or that is unknown.
     :ivar patience: ends its wait.
     :ivar why_not: why it was cancelled.
     """
@@ -265,7 +265,7 @@ class CommandQueue:
     """The orders of one device.
 
     :ivar in_flight: those being carried out: one, or beside one that is not answered in time a stop.
-    :ivar stop: a stop whose turn has not come; it goes before all others. None: there is none.
+    :ivar stop: a stop whose turn has not come; it overtakes all others. None: there is none.
     :ivar waiting: those behind, in the order they came.
     """
 

@@ -73,7 +73,7 @@ class StopWay:
             await self._audit.open(order.command, stays=True).addTimeout(STOP_AUDIT_S, self._clock)
         except (StoreUnavailable, TimedOut) as error:
             log.warn(
-                "command {number}, stop of {hostid} for {who}, cannot be recorded now, and goes first: {error}",
+                "command {number}, stop of {hostid} for {who}, cannot be recorded now, and is sent without: {error}",
                 number=order.command.number,
                 hostid=hostid,
                 who=order.command.requester,

@@ -28,7 +28,7 @@ class Uids:
     def take(self) -> str:
         """A uid, until it is given back.
 
-        :raises QueueFull: as its description says.
+        :raises QueueFull: every uid is in use.
         """
         if len(self._in_flight) > LAST - FIRST:
             raise QueueFull("too many commands are under way")

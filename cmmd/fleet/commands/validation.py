@@ -14,7 +14,7 @@ def checked_frames(text: str) -> str:
 
     :param text: Modbus write requests in hex, separated by ``;``, each with its CRC or without.
     :return: upper-case hex with CRC, separated by ``;``.
-    :raises BadFrame: as its description says.; so also a CRC that does not fit.
+    :raises BadFrame: a frame is no Modbus write, or its CRC does not fit.
     """
     items = [item for part in text.split(";") if (item := "".join(part.split()))]
     if not 1 <= len(items) <= MOST_FRAMES:
@@ -44,7 +44,7 @@ _PORTS, _BAUDS = range(5), range(3)
 def checked_port(module_port: int, module_baud: int) -> None:
     """Look at a port and a baud rate (protocol section 4.1).
 
-    :raises BadPort: as its description says.
+    :raises BadPort: there is no such port or baud rate.
     """
     if module_port not in _PORTS:
         raise BadPort(f"modulePort is 0 off, 1 LINK, 2 RS485, 3 RS232 or 4 USB, not {module_port}")

@@ -22,7 +22,7 @@ Shown = Callable[[LiveRecord], bool]
 def shown_by(confirmation: Confirmation, record: LiveRecord) -> Shown | None:
     """Describe the change that shows a command, compared with the state before it is sent.
 
-    :return: None: that cannot be told, because it is not known how they stand.
+    :return: None: that is unknown, because their state is.
     """
     match confirmation:
         case SignalSet(signal=name):
@@ -51,7 +51,7 @@ def _raw(record: LiveRecord, name: str) -> int | None:
 class Watched:
     """A command that is to show itself.
 
-    :param shown: as its description says.; None: it shows itself in a login.
+    :param shown: looks for the change in an upload; None: a login confirms the command.
     :param settled: notified once whether it has shown itself.
     """
 

@@ -69,7 +69,7 @@ class Counters:
     :ivar packet_gaps: how often change packets were missing.
     :ivar readings: uploads kept, by reason.
     :ivar suppressed: uploads with changes left out of history, because a device had too many.
-    :ivar not_kept: uploads that the store did not take; the devices were told so.
+    :ivar not_kept: uploads that the store did not take; the devices were answered so.
     :ivar bytes_received: bytes from devices.
     :ivar bugs: exceptions that are bugs of cmmd; see :func:`~cmmd.fleet.counters.error_counter.count_bugs`.
     """

@@ -28,7 +28,7 @@ class Allowance:
         self._last = now
 
     def left(self, now: float) -> float:
-        """Give how many there are. A clock that goes back refills nothing."""
+        """Give how many there are. A clock that is set back refills nothing."""
         self._left = min(self._left + max(now - self._last, 0.0) / self._refill_s, self._burst)
         self._last = now
         return self._left
@@ -67,7 +67,7 @@ class LogLimit:
         return len(self._full_at) + len(self._earlier)
 
     def left_out(self, about: Hashable) -> int | None:
-        """Tell whether it may be told now.
+        """Tell whether it may be logged now.
 
         :param about: whom it is about.
         :return: how many were left out before this one; None: leave this one out, too.

@@ -78,7 +78,7 @@ def _wgs84_of_gcj02(longitude: float, latitude: float) -> Place:
 
 
 def _inverted(forward: Callable[[float, float], Place], longitude: float, latitude: float) -> Place:
-    """The place that ``forward`` takes to this one: the offset, taken at the last guess, is taken away again."""
+    """The place that ``forward`` takes to this one: the offset, taken at the last guess, is subtracted again."""
     guess_longitude, guess_latitude = longitude, latitude
     for _ in range(_ROUNDS):
         there_longitude, there_latitude = forward(guess_longitude, guess_latitude)

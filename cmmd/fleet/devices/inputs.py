@@ -1,7 +1,7 @@
 """The device's own four inputs, which change uploads report beside the controller's values (protocol section 4.5).
 
 States are one ``int`` of 0..255, as the store keeps them: the low four bits are the states, the high four say which are
-known. 0: nothing is known. Beside the states stands who reported each of them, and when: a full upload never repeats an
+known. 0: nothing is known. Who reported each state is kept, and when: a full upload never repeats an
 input, so that a report counts until the device says otherwise, however old it is by then.
 """
 

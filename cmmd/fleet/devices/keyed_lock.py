@@ -28,7 +28,7 @@ class KeyedLock:
     async def take(self, hostid: str) -> AsyncIterator[None]:
         """Wait for the turn, and have it.
 
-        :raises TooManyWaiting: as its description says.
+        :raises TooManyWaiting: as many wait as can.
         """
         lock = self._locks.setdefault(hostid, DeferredLock())
         if len(lock.waiting) >= self._most_waiting:

@@ -20,7 +20,7 @@ __all__ = ["Abandoned", "Passwords", "TooBusy"]
 _LOG2_N, _R, _P = 11, 8, 1
 _SALT_BYTES = 16
 _LONGEST_WAIT_S = 15.0
-"""The wait after which a login is told to try again: cmm-gateway gives it up after 20 s."""
+"""The wait after which a login is answered with "try again": cmm-gateway gives it up after 20 s."""
 
 _MOST_WAITING = 10_000
 
@@ -56,8 +56,8 @@ class Passwords:
 
         :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
-        :raises TooBusy: as its description says.
-        :raises Abandoned: as its description says.
+        :raises TooBusy: too many wait, or this one has waited for too long.
+        :raises Abandoned: the caller no longer waits.
         """
         hashed: str = await self._in_turn(lambda: _hashed(password, os.urandom(_SALT_BYTES)), address, wanted)
         return hashed
@@ -67,8 +67,8 @@ class Passwords:
 
         :param address: the host that the login comes from; addresses take turns in the queue.
         :param wanted: asked when its turn has come.
-        :raises TooBusy: as its description says.
-        :raises Abandoned: as its description says.
+        :raises TooBusy: too many wait, or this one has waited for too long.
+        :raises Abandoned: the caller no longer waits.
         """
         right: bool = await self._in_turn(lambda: _matches(password, kept), address, wanted)
         return right

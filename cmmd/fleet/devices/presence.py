@@ -76,13 +76,13 @@ class Presence:
     A hostid is no secret, a password is one. So the address of a device's latest password login is its *home*:
 
     * sessions older than that login are *superseded*: they get no commands and raise no doubt by standing there;
-    * a session from elsewhere that came after it, or one that uploads from elsewhere while a session from home stands,
+    * a session from elsewhere that came after it, or one that uploads from elsewhere while a session from home is open,
       is *foreign*: with one of those it is doubtful who the device is.
 
     :param clock: for the limit of what is logged of each device.
     :param events: notified when devices come and go, and when a session is foreign.
     :param home: gives the address of a device's latest password login; None: not known, then no session is foreign.
-    :param doubtful: notified of the hostid, and whether a foreign session of it stands.
+    :param doubtful: notified of the hostid, and whether a foreign session of it is open.
     :param moved: notified of the hostid when another session may carry its commands from now on.
     :param grace_s: seconds without a session before there is an event of it; :param now: Unix time in seconds.
     :ivar untrusted: sessions that are foreign, or superseded and from elsewhere: what they upload need not be of the
@@ -116,7 +116,7 @@ class Presence:
         self._subscribers: list[Callable[[str], None]] = []
 
     def subscribe(self, subscriber: Callable[[str], None]) -> Callable[[], None]:
-        """Get the hostid whenever a device comes or goes: each time, unlike the events, which are limited.
+        """Get the hostid whenever a device connects or disconnects: each time, unlike the events, which are limited.
 
         :return: call it to unsubscribe.
         """
@@ -132,7 +132,7 @@ class Presence:
         """Sessions standing, of all devices."""
         return sum(map(len, self._sessions.values()))
 
-    # --- what stands -------------------------------------------------------------------------------------------------
+    # --- what is open ------------------------------------------------------------------------------------------------
 
     def online(self, hostid: str) -> bool:
         """Tell whether a device has a live session."""
@@ -150,7 +150,7 @@ class Presence:
     def carrier(self, hostid: str, *, stop: bool = False) -> Attached | None:
         """The session that carries commands: the newest on a live port, from home before others. None: there is none.
 
-        :param stop: for stop, which goes by a superseded session from home rather than by one from elsewhere.
+        :param stop: for stop, which is sent by a superseded session from home rather than by one from elsewhere.
         """
         live = [one for one in reversed(self._sessions.get(hostid, ())) if one.carries_commands]
         superseded: Sequence[Attached] = self._superseded.get(hostid, ())
@@ -199,7 +199,7 @@ class Presence:
         self.untrusted.discard(session)
 
     def attach(self, hostid: str, session: Attached) -> None:
-        """A session has come; where more than ``MOST_STANDING`` stand one goes, but not the one for commands."""
+        """A session has come; of more than ``MOST_STANDING`` one is closed, but not the one for commands."""
         was_online = self.online(hostid)
         standing = self._sessions.setdefault(hostid, [])
         standing.append(session)
@@ -213,14 +213,14 @@ class Presence:
         else:
             self._is_foreign(hostid, session)
         if len(standing) > MOST_STANDING:
-            self._say(f"more than {MOST_STANDING} connections of {hostid}: one goes", hostid)
+            self._say(f"more than {MOST_STANDING} connections of {hostid}: one is closed", hostid)
             carrier = self.carrier(hostid, stop=True)
             least = (*self._foreign.get(hostid, ()), *self._superseded.get(hostid, ()), *standing)
             next(one for one in least if one is not carrier).close()
         self._moved(hostid)
 
     def uploaded(self, hostid: str, session: Attached) -> None:
-        """One without trust has uploaded: where a session from home stands, two devices claim to be the same one."""
+        """One without trust has uploaded: where a session from home is open, two devices claim to be the same one."""
         home = self._home(hostid)
         if session in self._foreign.get(hostid, ()):
             return

@@ -251,9 +251,9 @@ class Registry(DeviceRecords):
 
         :param password: the one it will log in with, or ``password_hash``: what is kept of it; None: the one of its
             first login.
-        :raises BadArgument: as its description says.
-        :raises AlreadyEnrolled: as its description says.
-        :raises RegistryFull: as its description says.
+        :raises BadArgument: a value is not possible.
+        :raises AlreadyEnrolled: a device with this hostid is registered.
+        :raises RegistryFull: no more devices are taken.
         :raises StoreUnavailable: see IStore.
         """
         if HOSTID.fullmatch(hostid) is None:
@@ -308,8 +308,8 @@ class Registry(DeviceRecords):
         :param requester: who changes it, printable.
         :param changes: of ``enabled``, ``history``, ``history_interval`` (seconds), ``data_mode``, ``online_rate``,
             ``offline_rate`` (milliseconds), ``set_port``, ``set_baud``, ``profile``, ``read_as``; None: as the
-            configuration, or the device, says. What a device is told at login it is told at its next one.
-        :raises NoSuchDevice: as its description says.
+            configuration, or the device, says. What a device is sent at login it is sent at its next one.
+        :raises NoSuchDevice: no device has this hostid.
         :raises BadSetting: what cannot be set, or not so.
         :raises Locked: the device is locked, and one of ``set_port``, ``set_baud``, ``profile`` would change.
         :raises StoreUnavailable: see IStore.

@@ -19,7 +19,7 @@ put off by as much again."""
 class Relogin:
     """Closes the sessions of a device, once since the start: then it logs in and is given its plan.
 
-    Never by ``reset``: some modules restart for minutes. A device that goes on as before is left alone.
+    Never by ``reset``: some modules restart for minutes. A device that continues as before is left alone.
 
     :param busy: whether a command of a device waits or is in flight.
     """

@@ -49,7 +49,7 @@ def check_setting(name: str, value: object, catalog: Catalog) -> None:
     """Look at a setting before it is made.
 
     :param value: None puts it back, but for ``enabled`` and ``history``.
-    :raises BadSetting: as its description says.; the text names it.
+    :raises BadSetting: there is no such setting, or it cannot have this value; the text names it.
     """
     if name in ("enabled", "history"):
         if not isinstance(value, bool):

@@ -32,7 +32,7 @@ class _Failures:
 class Throttle:
     """Holds an attempt back until 1, 2, 4 ... 30 seconds after the last wrong one of the same device and address.
 
-    One attempt of each pair is held, 1,000 in all; further ones are turned away at once. The oldest of more than 10,000
+    One attempt of each pair is held, 1,000 in all; further ones are refused at once. The oldest of more than 10,000
     pairs are forgotten, and any after ten minutes.
 
     :param clock: for the time and the delays.
@@ -46,7 +46,7 @@ class Throttle:
     async def admit(self, hostid: str, address: str) -> None:
         """Return when an attempt may be looked at.
 
-        :raises Throttled: as its description says.
+        :raises Throttled: another attempt is held already.
         """
         failures = self._failures.get((hostid, address))
         delay = self.delay_left_s(hostid, address)

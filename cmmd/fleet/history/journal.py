@@ -1,4 +1,4 @@
-"""The way to the store: what is to be kept goes there in batches, in order."""
+"""The way to the store: what is to be kept is written there in batches, in order."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ BATCH_S = 0.01
 """Seconds that a row waits for others at most, before its batch is handed to the store."""
 
 MOST_IN_BATCH = 100
-"""Everybody who waits for a batch is told in the same turn of the reactor: more would hold it up, and gain little."""
+"""All who wait for a batch are answered in the same turn of the reactor: more would hold it up, and gain little."""
 
 MOST_WAITING = 50_000
 """Rows that may wait. Readings beyond that are refused, and events are lost. What replaces an older row of its kind

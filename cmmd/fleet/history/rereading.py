@@ -125,7 +125,7 @@ class Rereading:
             self._go_on()
 
     def stop(self) -> None:
-        """Stop between two pages; the next start goes on."""
+        """Stop between two pages; the next start continues."""
         self._stopped = True
         if self._again is not None:
             self._again.cancel()

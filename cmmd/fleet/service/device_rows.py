@@ -1,4 +1,4 @@
-"""The fleet as people and programs are told of it."""
+"""The fleet as people and programs see it."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
@@ -152,7 +152,7 @@ def raw_of(record: LiveRecord) -> list[RawRun]:
 
 State = Literal["offline", "alarm", "running", "standby", "unknown"]
 """``offline``: no live session; ``alarm``: an alarm or a shutdown is open; ``running``, ``standby``: the engine turns
-or stands; ``unknown``: online, and its state is not known."""
+or is at rest; ``unknown``: online, and its state is not known."""
 
 STATES: tuple[State, ...] = get_args(State)
 

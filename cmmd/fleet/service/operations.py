@@ -115,7 +115,7 @@ class ControlService:
     def device(self, hostid: str) -> DeviceDetails:
         """Get one device in detail.
 
-        :raises NoSuchDevice: as its description says.
+        :raises NoSuchDevice: no device has this hostid.
         """
         return details_of(self.fleet, self._device(hostid))
 
@@ -128,7 +128,7 @@ class ControlService:
     def live(self, hostid: str, *, raw: bool) -> LiveNow:
         """Get the live record of a device.
 
-        :raises NoSuchDevice: as its description says.
+        :raises NoSuchDevice: no device has this hostid.
         """
         self._device(hostid)
         record = self.fleet.live[hostid]
@@ -144,7 +144,7 @@ class ControlService:
     def monitor(self, hostid: str) -> Monitor:
         """The live record of a device as the protocol's paper has it (section 7): the raw register image and its mask.
 
-        :raises NoSuchDevice: as its description says.
+        :raises NoSuchDevice: no device has this hostid.
         """
         found = self.fleet.live.monitor(MONITOR + self._device(hostid).hostid)
         assert found is not None, "it is registered"
@@ -158,7 +158,7 @@ class ControlService:
         """The kept uploads of a device.
 
         :param points: names; None: all.
-        :raises NoSuchDevice: as its description says. :raises NoSuchPoint: as its description says.
+        :raises NoSuchDevice: no device has this hostid. :raises NoSuchPoint: no profile has such a point.
         """
         assert query.hostid is not None, "readings are a device's"
         self._device(query.hostid)
@@ -216,7 +216,7 @@ class ControlService:
     def acknowledge(self, alarm: int, by: Requester) -> Alarm:
         """Acknowledge an open alarm.
 
-        :raises NoSuchAlarm: as its description says.
+        :raises NoSuchAlarm: no active alarm has this number.
         """
         return self.fleet.alarms.acknowledge(alarm, by.requester)
 
@@ -225,7 +225,7 @@ class ControlService:
     async def set_device(self, hostid: str, changes: Changes, by: Requester) -> DeviceDetails:
         """Change an owner's settings of a device.
 
-        :raises NoSuchDevice: as its description says. :raises BadArgument: a setting cannot have this value.
+        :raises NoSuchDevice: no device has this hostid. :raises BadArgument: a setting cannot have this value.
         :raises Locked: the device is locked, and its port, baud rate or profile would change.
         """
         named = {name: value for name, value in asdict(changes).items() if value is not UNSET}
@@ -237,7 +237,8 @@ class ControlService:
     ) -> DeviceDetails:
         """Make a device known ahead of its first login.
 
-        :raises AlreadyEnrolled: as its description says. :raises RegistryFull: as its description says.
+        :raises AlreadyEnrolled: a device with this hostid is registered.
+        :raises RegistryFull: no more devices are taken.
         :raises BadArgument: no hostid.
         """
         await self.fleet.registry.enrol(hostid, hostname=hostname, moduletype=moduletype, password=password)
@@ -288,7 +289,7 @@ class ControlService:
         await maintenance.clear_input(self.fleet, self._device(hostid), name, by)
         return self.device(hostid)
 
-    # --- what goes to a device ---------------------------------------------------------------------------------------
+    # --- to a device -------------------------------------------------------------------------------------------------
 
     async def submit(self, hostid: str, request: Request, by: Requester) -> Submitted:
         """Have a device do what a caller requests, at most once.
@@ -320,7 +321,7 @@ class ControlService:
     async def command(self, number: int) -> Command:
         """One command, under way or among the last ones of the audit.
 
-        :raises NoSuchCommand: as its description says.
+        :raises NoSuchCommand: no command has this number.
         """
         found = self.dispatch.under_way(number)
         query = Query(limit=MOST_A_PAGE, newest_first=True)
@@ -340,7 +341,7 @@ class ControlService:
     async def cancel(self, number: int, by: Requester) -> Command:
         """Take a command back that waits.
 
-        :raises NoSuchCommand: as its description says. :raises TooLate: as its description says.
+        :raises NoSuchCommand: no command has this number. :raises TooLate: the command has been sent, or has ended.
         """
         command = await self.dispatch.cancel(number, by.requester)
         log.info(

@@ -114,7 +114,7 @@ class EnrolmentNow(Struct, frozen=True, kw_only=True):
 
 
 class Lock(Struct, frozen=True):
-    """A maintenance lock: while it stands, nothing that may set something in motion is sent to the device.
+    """A maintenance lock: while it is set, nothing that may set something in motion is sent to the device.
 
     :ivar by: who locked it. :ivar at: when, milliseconds UTC.
     """

@@ -35,7 +35,7 @@ _OF_DEVICES = {
     Kind.DEVICE_UNLOCKED.value: "locked_by",
     Kind.INPUT_CLEARED.value: "input",
 }
-"""Events of devices that are security events, too, and which of their details goes along."""
+"""Events of devices that are security events, too, and which of their details is kept along."""
 
 
 def is_private(event: Event) -> bool:
@@ -46,7 +46,7 @@ def is_private(event: Event) -> bool:
 class SecurityLog:
     """Records what concerns security, with who and from where.
 
-    :param events: keeps it. :param to_syslog: whether it goes to the system's log (facility authpriv), too.
+    :param events: keeps it. :param to_syslog: whether it is sent to the system's log (facility authpriv), too.
     :param file: a file to which it is appended as JSON, one object a line; None: there is none.
     """
 

@@ -103,7 +103,7 @@ def is_of_link(token: Token) -> bool:
 
 
 def link_of(base: str, secret: str) -> str:
-    """Make the address that a browser opens. The secret stands behind ``#``, which no browser sends and no proxy logs.
+    """Make the address that a browser opens. The secret is behind ``#``, which no browser sends and no proxy logs.
 
     :param base: such as ``http://127.0.0.1:21380/``.
     """

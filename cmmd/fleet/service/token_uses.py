@@ -14,7 +14,7 @@ log = Logger()
 FILE = "token_uses.json"
 
 WRITE_MS = 60_000
-"""A use is on disk after so long, at most, where the token goes on being used; or at an orderly end."""
+"""A use is on disk after so long, at most, where the token is used all the time; or at an orderly end."""
 
 
 class _File(msgspec.Struct, frozen=True):

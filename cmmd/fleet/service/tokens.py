@@ -200,7 +200,7 @@ class Tokens:
     def read(self) -> list[Token]:
         """All tokens, as the file has them now.
 
-        :raises TokensUnusable: as its description says.
+        :raises TokensUnusable: the file of tokens cannot be read or written.
         """
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=_File).tokens
@@ -223,7 +223,8 @@ class Tokens:
         """Make a token; the limits are as in Token.
 
         :return: it; cmmd cannot show it again.
-        :raises BadTokenName: as its description says. :raises TokensUnusable: as its description says.
+        :raises BadTokenName: a token cannot have this name, or one has it.
+        :raises TokensUnusable: the file of tokens cannot be read or written.
         """
         if _NAME.fullmatch(name) is None:
             raise BadTokenName(f"{name!r}: 1 to 32 letters, digits and ._@-, a letter or digit first")
@@ -247,7 +248,7 @@ class Tokens:
     def revoke(self, name: str) -> None:
         """Let a token count no more.
 
-        :raises NoSuchToken: as its description says. :raises TokensUnusable: as its description says.
+        :raises NoSuchToken: no token has this name. :raises TokensUnusable: the file of tokens cannot be read or written.
         """
         with self.editing():
             tokens = self.read()

@@ -25,7 +25,7 @@ LONGEST_WAIT_S = 10.0
 """How long a port that cannot be opened is left alone, at first and at most."""
 
 RECONSIDERED_EVERY_S = 1.0
-"""How often a write that waits is asked whether it may still be done, so that its refusal is told soon."""
+"""How often a write that waits is asked whether it may still be done, so that its refusal is reported soon."""
 
 EVERYBODY = 0
 """The unit that is all units, and that none of them answers."""
@@ -35,7 +35,7 @@ OUTCOME_UNKNOWN = frozenset({5, 11})
 
 
 class Bus:
-    """Speaks to controllers, one request at a time and in order; a waiting write goes before waiting reads.
+    """Speaks to controllers, one request at a time and in order; a waiting write overtakes waiting reads.
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
     is logged once. No request is sent while an answer to another one is owed that would pass for its own, and others go
@@ -73,7 +73,7 @@ class Bus:
         self._wire: Transactions | None = None  # while its port is open
         self._opening: Deferred[Port] | None = None  # which may be cut short
         self._pause: Deferred[None] | None = None  # between two openings, which may be cut short
-        self._rewired: Deferred[None] | None = None  # told how the next opening ends
+        self._rewired: Deferred[None] | None = None  # fires when the next opening ends
         self._running: Deferred[None] | None = None
         self._stopping = False
         self._opened_before = False
@@ -203,7 +203,7 @@ class Bus:
     async def _attend(self, rewired: Deferred[None] | None) -> float:
         """Open the port, and have exchanges on it until it is over.
 
-        :param rewired: told whether it could be opened.
+        :param rewired: fires with whether it could be opened.
         :return: how many seconds to leave it alone then.
         """
         wire = Transactions(
@@ -277,7 +277,7 @@ class Bus:
             self._exchanges.wake()
 
     async def _more_or(self, seconds: float) -> None:
-        """Wait so long, or until there is something new: an exchange that goes before, or an answer that was owed."""
+        """Wait so long, or until there is something new: an exchange that overtakes, or an answer that was owed."""
         timer = self._clock.callLater(seconds, self._exchanges.wake)
         await self._exchanges.wait()
         if timer.active():
@@ -310,7 +310,7 @@ class Bus:
             unknown = error.code in OUTCOME_UNKNOWN and not isinstance(request, ReadRequest)
             exchange.fail(NoAnswer(str(error)) if unknown else error)
         except BusError as error:
-            # What goes first has not left with the port that is gone, and can leave with the next one.
+            # What overtakes has not left with the port that is gone, and can leave with the next one.
             if exchange.first_until is not None and not exchange.left and wire.over and not self._stopping:
                 self._exchanges.put_back(exchange)
             else:
@@ -323,7 +323,7 @@ class Bus:
             self._log.info("{url}: a controller answers again", url=wire.line.url)
 
     async def _find_out_echo(self, wire: Transactions, exchange: Exchange) -> None:
-        """Have it known whether the line echoes. A write that goes first gives that one try, and is sent all the same.
+        """Have it known whether the line echoes. A write that overtakes gives that one try, and is sent all the same.
 
         Over a network that try ends the connection where it is not answered: the write is sent on the next one then.
 
@@ -371,7 +371,7 @@ class Bus:
             rewired.callback(None)
 
     async def _leave_alone(self, wait: float) -> None:
-        """Wait, unless there is something to do; not for long where a write that goes first waits."""
+        """Wait, unless there is something to do; not for long where a write that overtakes waits."""
         if wait <= 0 or self._stopping or self._rewired is not None:
             return
         if self._exchanges.first() is not None:  # all others were refused

@@ -184,5 +184,5 @@ def _one_function(one: Request, other: Request) -> bool:
 
 
 def _seeker(request: Request) -> ResponseMatcher:
-    """Looks for a late answer. Where the line may echo, an echo goes before an answer that is equal to it."""
+    """Looks for a late answer. Where the line may echo, an echo precedes an answer that is equal to it."""
     return ResponseMatcher(request, echo=None)

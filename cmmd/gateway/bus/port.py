@@ -24,7 +24,7 @@ class Port(Protocol):
     """A port while it is open."""
 
     def write(self, frame: bytes) -> None:
-        """Send a frame. Whether it left is not told; that it cannot, ``lost`` says."""
+        """Send a frame. Whether it left is not reported; that it cannot, ``lost`` says."""
 
     def drop_unsent(self) -> None:
         """Forget what was written and has not left, as far as that can be done."""

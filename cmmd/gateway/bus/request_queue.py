@@ -22,13 +22,13 @@ class Exchange:
     :param request: the request.
     :param retries: how often it may be sent again.
     :param veto: asked directly before it leaves: why it must not; None: it may.
-    :param first_until: set for a write that goes before all others: until when it can wait for answers that are owed,
+    :param first_until: set for a write that overtakes all others: until when it can wait for answers that are owed,
         in seconds of the bus' clock.
     :ivar left: the veto was called for the last time.
     :ivar echo_sought: one read has left for its sake, to find out whether the line echoes.
     :ivar again: it was sent before, and there was no answer.
     :ivar result: fires with the answer in hex, or with a :exc:`BusError`. Cancelling it drops the exchange: it is not
-        sent any more, or its answer is not told to anybody.
+        sent any more, or its answer is reported to no caller.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class RequestQueue:
     def put(self, exchange: Exchange) -> None:
         """Have an exchange wait.
 
-        :raises NotSent: :data:`MAX_WAITING` do, and it is none that goes first.
+        :raises NotSent: :data:`MAX_WAITING` do, and it is none that overtakes.
         """
         self._forget_dropped()
         if exchange.first_until is None and len(self._reads) + len(self._writes) >= MAX_WAITING:

@@ -123,7 +123,7 @@ class Backfill:
     """Sends what is in a buffer, each upload with the time that it is about (``itime``), and takes it out of the buffer
     when the server has it.
 
-    To a historic address of its own it goes on a connection of its own. Where that is the live address, it goes on the
+    To a historic address of its own it has a connection of its own. Where that is the live address, it is sent on the
     live connection, between the live uploads: a second one there would carry commands, and end.
 
     :ivar sent: uploads that the server has taken. :ivar refused: uploads that it does not want.
@@ -157,7 +157,7 @@ class Backfill:
     async def run(self, session: Session, hostid: str, plan: str, live: Address, historic: Address) -> None:
         """Send all there is; return when nothing is left that can be sent.
 
-        :param session: it stands. :param plan: what the device has been told to poll in it.
+        :param session: it is open. :param plan: what the device has been ordered to poll in it.
         :raises LinkError: the session has to end.
         """
         backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, self._random)
@@ -190,7 +190,7 @@ class Backfill:
 
     async def _plans(self, hostid: str, plan: str) -> Plans:
         """The plans of kept uploads that ask the same as what is ordered; and the empty one: nothing answers that, so
-        that there are no frames to be told apart.
+        that there are no frames to distinguish.
         """
         found = await self._buffer.plans(hostid)
         ordered = _parsed(plan)
@@ -294,7 +294,7 @@ def _parsed(plan: str) -> tuple[ReadRequest, ...] | str:
 
 
 def _sayer(connection: ServerConnection) -> Callable[[OrderAnswer], None]:
-    """Sends answers to orders while the connection stands: without it, the server draws its conclusion from that."""
+    """Sends answers to orders while the connection is open: without it, the server draws its conclusion from that."""
 
     def say(answer: OrderAnswer) -> None:
         try:

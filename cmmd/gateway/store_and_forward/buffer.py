@@ -236,7 +236,7 @@ class Buffer:
         return replace(kept, number=number)
 
     async def settled(self) -> None:
-        """Wait until all that it has been told to do is done."""
+        """Wait until all that was requested of it is done."""
         await self._do(lambda _: None)
 
     async def plans(self, hostid: str) -> dict[str, int]:

@@ -49,7 +49,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 class KeptRows(NamedTuple):
     """The rows of a moment in the buffer; None: nothing was kept, or the buffer refused it.
 
-    :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs were not as they were told last.
+    :ivar values: what was polled. :ivar inputs: of the device. :ivar news: the inputs differ from those reported last.
     """
 
     values: Kept | None
@@ -155,7 +155,7 @@ class Recorder:
     def arrived(self, moment: Moment, *, tells_inputs: bool) -> None:
         """The server has it: what comes after it is compared with it.
 
-        :param tells_inputs: the server has been told the inputs, too.
+        :param tells_inputs: the server has been sent the inputs, too.
         """
         self._bits.update(bits_of(moment.params))
         if moment.params:  # else a change of a coil is owed as before
@@ -187,7 +187,7 @@ class Recorder:
         """The server has it all the same.
 
         :param keeping: what :meth:`missed` has returned.
-        :param tells_inputs: the server has been told the inputs, too; else changes of them stay noted.
+        :param tells_inputs: the server has been sent the inputs, too; else changes of them stay noted.
         """
         if self._kept_at == moment.stamp.ticks_s:
             self._kept_at = None
@@ -235,7 +235,7 @@ class Recorder:
         finally:
             self._adds_under_way -= 1
         self.kept += 1
-        if not self._adds_under_way:  # else a disk that is slow would be told of again and again
+        if not self._adds_under_way:  # else a disk that is slow would be logged again and again
             if self.failing:
                 self._log.info("uploads are kept again")
             self.failing = False

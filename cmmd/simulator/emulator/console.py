@@ -142,7 +142,7 @@ def _help(_: World, __: None) -> dict[str, str]:
 
 
 WORDS: dict[str, Word] = {
-    "unplug": Word("takes the adapter away: device and link are gone", lambda world, _: world.line.unplug()),
+    "unplug": Word("unplugs the adapter: device and link are gone", lambda world, _: world.line.unplug()),
     "plug": Word("brings it back", lambda world, _: world.line.plug()),
     "mute": Word("requests are heard and obeyed, but no answer comes", lambda world, _: _mute(world, True)),
     "unmute": Word("answers come again", lambda world, _: _mute(world, False)),
@@ -150,7 +150,7 @@ WORDS: dict[str, Word] = {
     "noise": Word("this share of all bytes is noise, 0 to 0.5", _noise, "SHARE", _number(0, LOUDEST_NOISE)),
     "baud": Word("sets the controller to another speed", _baud, "BIT/S", _speed),
     "mains": Word("how the mains are from now on", _mains, "CONDITION", _one_of(MainsCondition)),
-    "fault": Word("something goes wrong", lambda world, fault: world.genset.inject(fault), "NAME", _one_of(Fault)),
+    "fault": Word("a fault of the genset", lambda world, fault: world.genset.inject(fault), "NAME", _one_of(Fault)),
     "heal": Word("it is repaired", lambda world, fault: world.genset.heal(fault), "NAME", _one_of(Fault)),
     "freeze": Word("stops the genset's time: all values stay as they are", lambda world, _: world.clock.stop()),
     "thaw": Word("lets it go on", lambda world, _: world.clock.go()),

@@ -28,7 +28,7 @@ class WorldClock:
 
     @property
     def stopped(self) -> bool:
-        """Tell whether it stands still."""
+        """Tell whether it is stopped."""
         return self._stopped_at is not None
 
     def stop(self) -> None:
@@ -36,12 +36,12 @@ class WorldClock:
         self._stopped_at = self.seconds()
 
     def go(self) -> None:
-        """Go on from where it stands."""
+        """Go on from where it is."""
         self._ahead = self.seconds() - self._wall()
         self._stopped_at = None
 
     def advance(self, seconds: float) -> None:
-        """Put it forward; a clock that stands goes on standing there."""
+        """Put it forward; a stopped clock stays stopped there."""
         if self._stopped_at is None:
             self._ahead += seconds
         else:
@@ -63,7 +63,7 @@ LONGEST_FRAME = 512  # bytes; Modbus has 256
 class Line:
     """Carries requests to a controller and its answers back.
 
-    What goes over it takes the time that it takes on a line. At another speed than the controller's neither side
+    What is sent over it takes the time that it takes on a line. At another speed than the controller's neither side
     understands the other: the controller hears no frame, and where an answer would be, the gateway gets random bytes.
 
     :param link: the path that a gateway opens.
@@ -116,7 +116,7 @@ class Line:
         self._port.plug()
 
     def unplug(self) -> None:
-        """Take the adapter away; what is under way is lost."""
+        """Unplug the adapter; what is under way is lost."""
         self._port.unplug()
         self._forget_frame()
         for answer in self._answers:

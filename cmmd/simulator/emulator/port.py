@@ -35,7 +35,7 @@ class PortError(Exception):
 class Port:
     """The far side of the adapter. Unplugged, its device is gone, and the gateway's descriptor of it is dead.
 
-    :param link: the path that the gateway opens. What stands there must be a link to a pseudo-terminal, or nothing.
+    :param link: the path that the gateway opens. What is there must be a link to a pseudo-terminal, or nothing.
     :param loop: reads it.
     :param received: takes what the gateway writes, as it comes.
     """
@@ -57,7 +57,7 @@ class Port:
     def speed(self) -> int | None:
         """Bit/s that the gateway has set; None: none of :data:`SPEEDS`, or unplugged.
 
-        Nothing else can be told: the kernel lets a pseudo-terminal have no parity, and 8 data bits only.
+        Nothing else can be seen: the kernel lets a pseudo-terminal have no parity, and 8 data bits only.
         """
         if not self.plugged:
             return None

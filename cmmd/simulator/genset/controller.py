@@ -33,7 +33,7 @@ START_DELAY_S = 2.0
 """In auto mode, from abnormal mains to the start of the engine."""
 
 STOP_DELAY_S = 5.0
-"""In auto mode, from normal mains to the cooling of the engine; the load goes back to the mains meanwhile."""
+"""In auto mode, from normal mains to the cooling of the engine; the load returns to the mains meanwhile."""
 
 TRANSFER_S = 2.0
 """From the opening of one breaker to the closing of the other."""

@@ -10,7 +10,7 @@ _SLOW, _FAST = 0.7, 0.3  # shares of the two sines; together 1
 
 
 class Wave:
-    """A value that wanders about its centre, never further away than ``reach``: a slow sine and a fast one.
+    """A value that wanders about its centre, never further from it than ``reach``: a slow sine and a fast one.
 
     :param random: decides the phases and, around ``period_s``, the periods.
     :param period_s: of the slow sine, about.

@@ -206,7 +206,7 @@ class RandomFaults:
 
     :param random: decides when, which, and how long.
     :param schedule: whether anything happens at all.
-    :ivar until: when a fault comes or goes; infinite: never.
+    :ivar until: when a fault begins or ends; infinite: never.
     :ivar present: the fault that there is; None: there is none.
     """
 

@@ -17,7 +17,7 @@ from cmmd.simulator.genset.powertrain import Powertrain
 __all__ = ["Genset"]
 
 LONGEST_PAUSE_S = 86_400.0
-"""What a genset lives through at once. After a longer pause it goes on as if the pause had been this long."""
+"""What a genset lives through at once. After a longer pause it continues as if the pause had been this long."""
 
 _SHARE_RUNNING = 0.15
 
@@ -141,7 +141,7 @@ class Genset:
         self._settle(self._now)
 
     def return_mains(self) -> None:
-        """Have the mains return; a schedule goes on from here."""
+        """Have the mains return; a schedule continues from here."""
         self._pass()
         self._mains.return_(self._now)
         self._settle(self._now)
@@ -198,7 +198,7 @@ class Genset:
         self._live(self._now)
 
     def _have_mishaps(self, now: float) -> None:
-        """Have a fault come; or the operator, who repairs it and resets the controller where it stands."""
+        """Have a fault come; or the operator, who repairs it and resets the controller at its panel."""
         before = self._mishaps.present
         self._mishaps.elapse(now, turning=self._controller.engine.state in TURNING)
         after = self._mishaps.present

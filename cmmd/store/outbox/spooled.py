@@ -261,7 +261,7 @@ class SpooledStore:
         self._why = str(why)
         if self._up:
             self._up = False
-            log.error("the store is away, rows wait in the spool: {error}", error=why)
+            log.error("the database is unavailable, rows are buffered in the spool: {error}", error=why)
         if isinstance(why, StoreTaken) and not self._taken_away:
             self._taken_away = True
             log.error(
@@ -347,6 +347,6 @@ class SpooledStore:
 
 def _log_obstacle(error: Exception) -> None:
     if isinstance(error, StoreError):
-        log.error("nothing goes from the spool to the store: {error}", error=error)
+        log.error("nothing is moved from the spool to the store: {error}", error=error)
     else:
         log.failure("while rows go from the spool to the store")

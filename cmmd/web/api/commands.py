@@ -200,7 +200,7 @@ async def _settled(around: ApiContext, number: int, wait_s: float, request: Any)
 async def _now(around: ApiContext, number: int) -> Command:
     """A command as it is now.
 
-    :raises NoSuchCommand: as its description says.
+    :raises NoSuchCommand: no command has this number.
     """
     found = around.desk.dispatch.under_way(number) or around.feed.latest(number)
     return found or await around.desk.command(number)

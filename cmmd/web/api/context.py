@@ -40,7 +40,7 @@ ABOUT: Mapping[str, str] = {
     "out_of_range": "frames",
     "bad_port": "port",
 }
-"""What a code is about, wherever in a request that stands. A ``bad_argument`` says so itself: ``name: what``."""
+"""What a code is about, wherever in a request that is. A ``bad_argument`` says so itself: ``name: what``."""
 
 
 def with_field(error: Exception, operation: Operation) -> Exception:

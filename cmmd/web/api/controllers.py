@@ -52,7 +52,7 @@ class SignalInfo(Struct, frozen=True, kw_only=True):
 
 
 class Controller(Struct, frozen=True, kw_only=True):
-    """A controller profile; see docs/controllers.md. ``plan``: the requests that devices are told to poll.
+    """A controller profile; see docs/controllers.md. ``plan``: the requests that devices are ordered to poll.
 
     ``commands``: of devices of ``command_models``, and of those whose profile an admin has set by hand.
     """

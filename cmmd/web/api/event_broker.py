@@ -31,7 +31,7 @@ TICK_S = 1.0
 """Seconds between two rows of one device."""
 
 FRESH_MS = 15_000
-"""When nothing but the time of the last upload has changed, a row is told after so long."""
+"""When nothing but the time of the last upload has changed, a row is sent after so long."""
 
 A_PIECE = 20
 """Rows that are made at once."""

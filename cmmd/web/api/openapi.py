@@ -76,7 +76,7 @@ def document() -> Mapping[str, Any]:
                     "type": "apiKey",
                     "in": "cookie",
                     "name": COOKIE,
-                    "description": "Of `POST /api/v1/session`. Its name goes on with `_` and the instance, and begins"
+                    "description": "Of `POST /api/v1/session`. Its name continues with `_` and the instance, and begins"
                     f" with `__Host-` over TLS. What writes needs the header {CSRF}, too.",
                 },
             },

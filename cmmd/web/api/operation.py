@@ -21,7 +21,7 @@ NOT_RECORDED = msgspec.Raw(b'{"recorded":false}')
 
 JSON_TYPE = "application/json"
 PATCH_TYPE = "application/merge-patch+json"
-"""RFC 7396: what is left out stays, null takes it away."""
+"""RFC 7396: what is left out stays, null removes it."""
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -44,7 +44,7 @@ class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Call(Struct, Generic[_Query, _Body], frozen=True, kw_only=True):
     """An operation is called.
 
-    :ivar path: what stands in the place of ``{hostid}`` and its like: a text, or a number where it is ``{number}``.
+    :ivar path: the value in the place of ``{hostid}`` and its like: a text, or a number where it is ``{number}``.
     :ivar accept: the media type that was chosen of those that the operation answers with.
     :ivar request: for what only few need: headers, cookies, who has gone.
     """

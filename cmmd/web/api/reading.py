@@ -35,7 +35,7 @@ _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?", re.ASCII)
 _TRUTH = {"true": True, "false": False}
 
 
-# --- what stands in the address ---------------------------------------------------------------------------------------
+# --- the parts of the address ---------------------------------------------------------------------------------------
 
 
 def path_value(name: str, text: bytes) -> Any:

@@ -116,7 +116,7 @@ class ApiResource(Resource):
         return await self._run(request, route, path)
 
     def _at(self, segments: list[bytes]) -> list[tuple[_Route, dict[str, bytes]]]:
-        """The operations at an address, of all methods, and what stands in the places of their paths."""
+        """The operations at an address, of all methods, and the values in the places of their paths."""
         fitting = []
         for route in self._routes.get(len(segments), ()):
             path: dict[str, bytes] = {}

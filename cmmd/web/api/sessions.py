@@ -1,4 +1,4 @@
-"""Operations on sessions: a browser signs in with a token, is told who it is, and signs out."""
+"""Operations on sessions: a browser signs in with a token, asks who it is, and signs out."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Events as they happen (server-sent events): nothing is missed or told twice, and who is too slow is told and cut off.
+"""Events as they happen (server-sent events): none is missed or sent twice; a slow reader is notified and cut off.
 
 Messages have a name and JSON: ``ready`` first, ``event``, and where they are requested ``live`` (rows of devices that
 have changed) and ``command``; then there are ``missed`` and ``slow``. What has a place in the order of events has it as
@@ -65,7 +65,7 @@ class Ready(Struct, frozen=True):
 
 
 class Missed(Struct, frozen=True):
-    """So many events, at least, are not told: ``/events`` has them, if they are kept. Or 0: where the reader was is no
+    """So many events, at least, are not sent: ``/events`` has them, if they are kept. Or 0: where the reader was is no
     event's place any more.
     """
 
@@ -134,7 +134,7 @@ class Stream:
         self._gathering = False
         self._closed = False
 
-    # --- what is told to it ------------------------------------------------------------------------------------------
+    # --- what is sent to it ------------------------------------------------------------------------------------------
 
     def event(self, _: Event) -> None:
         self._soon()
@@ -160,7 +160,7 @@ class Stream:
     # --- what is written ---------------------------------------------------------------------------------------------
 
     async def pour(self, outlet: StreamingBody, place: Cursor | None) -> None:
-        """Write until the reader goes, is too slow, or the daemon stops."""
+        """Write until the reader disconnects, is too slow, or the daemon stops."""
         feed = self._context.feed
         unwatch = feed.watch(self)
         outlet.when_gone(self._wake)
@@ -245,7 +245,7 @@ class Stream:
         return found or Cursor(at, 0)
 
     async def _stored(self, query: Wanted) -> Cursor | None:
-        """The place of the first event that the store finds; None: there is none, or the store is away."""
+        """The place of the first event that the store finds; None: there is none, or the store is unavailable."""
         try:
             found = list((await self._context.desk.events(query)).records)
         except StoreUnavailable:

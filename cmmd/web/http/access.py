@@ -123,7 +123,7 @@ class Access:
             return False
         if token.why_not(caller.address, self._now_ms()):
             return False
-        return caller.session is None or self.sign_ins.stands(caller.session)
+        return caller.session is None or self.sign_ins.is_open(caller.session)
 
     def of_token(self, shown: str, address: str, scope: Scope) -> Token:
         """The token that a caller shows.

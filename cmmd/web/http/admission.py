@@ -84,7 +84,7 @@ class Admission:
         self._standing[place] = None
 
     def gone(self, place: Place) -> None:
-        """Take out a connection that stands no more."""
+        """Take out a connection that has ended."""
         self._standing.pop(place, None)
 
     def known(self, place: Place, caller: str, *, admin: bool) -> None:

@@ -114,7 +114,7 @@ class BrowserSessions:
         self._sessions.move_to_end(cookie)
         return session
 
-    def stands(self, session: SignIn) -> bool:
+    def is_open(self, session: SignIn) -> bool:
         """Tell whether a session has not ended. This does not count as use."""
         return not self._is_over(session) and any(one is session for one in self._sessions.values())
 

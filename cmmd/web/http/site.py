@@ -114,7 +114,7 @@ class HealthNow(msgspec.Struct, frozen=True):
 
 class Health(Empty):
     """``/healthz``: for load balancers and systemd, wherever they are, tokens or none. The daemon is well while its
-    store is away.
+    store is unavailable.
     """
 
     def __init__(self, fleet: Fleet) -> None:

@@ -51,7 +51,7 @@ class StreamingBody:
     async def write(self, text: bytes) -> None:
         """Write, and wait until more is wanted.
 
-        :raises Gone: as its description says.
+        :raises Gone: the client has disconnected.
         """
         self.put(text)
         await self.ready()
@@ -59,7 +59,7 @@ class StreamingBody:
     def put(self, text: bytes) -> None:
         """Write without waiting: what is last, or short.
 
-        :raises Gone: as its description says.
+        :raises Gone: the client has disconnected.
         """
         if self.gone:
             raise Gone
@@ -68,7 +68,7 @@ class StreamingBody:
     async def ready(self) -> None:
         """Wait until more is wanted.
 
-        :raises Gone: as its description says.
+        :raises Gone: the client has disconnected.
         """
         if self.gone:
             raise Gone

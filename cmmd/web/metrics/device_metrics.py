@@ -34,7 +34,7 @@ class DeviceMetricsResource(Resource):
     :param fleet: has them.
     :param now: Unix time in seconds.
     :param monotonic: seconds that go on evenly. :param clock: for the time that a scrape may take.
-    :param max_age_s: how old, in seconds, the newest upload of a device may be for its values to be told.
+    :param max_age_s: how old, in seconds, the newest upload of a device may be for its values to be shown.
     """
 
     isLeaf = True

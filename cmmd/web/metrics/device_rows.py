@@ -44,7 +44,7 @@ class Rows:
 
     :param fleet: whose devices.
     :param now: Unix time in seconds.
-    :param max_age_s: how old, in seconds, the newest upload of a device may be for its values to be told.
+    :param max_age_s: how old, in seconds, the newest upload of a device may be for its values to be shown.
     """
 
     def __init__(self, fleet: Fleet, now: Callable[[], float], max_age_s: float) -> None:
@@ -102,5 +102,5 @@ def _state(profile: Profile, name: str, reader: Reader | None) -> bool | None:
 
 
 def escaped(value: str) -> str:
-    """The value of a label as it stands between its quotes."""
+    """The value of a label as it is between its quotes."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

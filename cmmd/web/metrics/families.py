@@ -55,7 +55,7 @@ class Family(Struct, frozen=True):
 
     @property
     def exposed(self) -> str:
-        """The name that queries use; a histogram's stands before its suffixes."""
+        """The name that queries use; a histogram's comes before its suffixes."""
         return self.name + {"counter": "_total", "info": "_info"}.get(self.kind, "")
 
 
@@ -168,17 +168,17 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "cmmd_history_refused",
         "counter",
-        "Uploads that should have been kept and could not; the devices were told so.",
+        "Uploads that should have been kept and could not; the devices were answered so.",
         lambda w: w.counters.not_kept,
     ),
     Family(
         "cmmd_history_backlog_rows",
         "gauge",
-        "Rows that wait for the store: in memory, and in the spool while it is away.",
+        "Rows that wait for the store: in memory, and in the spool while it is unavailable.",
         lambda w: w.fleet.store_health().backlog,
     ),
     Family(
-        "cmmd_store_up", "gauge", "1: the store takes rows; 0: it is away.", lambda w: int(w.fleet.store_health().up)
+        "cmmd_store_up", "gauge", "1: the store takes rows; 0: unavailable.", lambda w: int(w.fleet.store_health().up)
     ),
     Family(
         "cmmd_store_write_seconds",

@@ -60,9 +60,9 @@ Every metric has the labels `hostid`, `name` (what the device calls itself: its 
 """
 
 _VALUES = """
-**What is told, and for how long.** Values are those of the newest upload, and only what is certain and plausible. A
+**What is shown, and for how long.** Values are those of the newest upload, and only what is certain and plausible. A
 sensor without data, a value out of its range, registers of which the byte order is not decided and everything from
-before the last start are left out. Where a device goes silent or offline, its values stay for
+before the last start are left out. Where a device becomes silent or offline, its values stay for
 `[web] device_metrics_max_age` seconds (300) after its last upload and disappear then, so that a module which changes
 its connection leaves no gap; `genset_up` is 0 at once. Alarms stay until they are cleared.
 
@@ -92,7 +92,7 @@ Points of a profile of yours ([docs/controllers.md](controllers.md)) become metr
 2. A point that is called like one of the shipped profiles, and has a unit of that kind, shares its metric:
    `generator_voltage_l1` or `bus_frequency`, for example. Sides are `mains`, `generator`, `bus` and `load`; phases `l1`
    to `l3`, `l1_l2` and so on, and `n`.
-3. A point with one of the units below is `genset_NAME_UNIT`; `_voltage` at the end of NAME goes, and so do `_hours`,
+3. A point with one of the units below is `genset_NAME_UNIT`; `_voltage` at NAME's end is dropped, and so are `_hours`,
    `_minutes` and `_seconds`, whose values are added up: `warm_up_minutes` and `warm_up_seconds` are
    `genset_warm_up_seconds`.
 4. Everything else is in `genset_point`, with the labels `point` and, where it has one, `unit`. So is what would have
