@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import PointColumn, ProfileVersion, Reading
-from cmmd.web.http.cooperative import SLICE_S, CooperativeScheduler
+from cmmd.web.http.streaming_body import SLICE_S, CooperativeScheduler
 from tests.control_world import now
 from tests.uploads import HGM6120N_PLAN, full_upload
 from tests.web_world import WebWorld

@@ -15,9 +15,8 @@ from cmmd import __version__, config
 from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs, limit_tracebacks
-from cmmd.fleet.devices.background import BackgroundThreads, usable_cores
-from cmmd.fleet.devices.kept_policy import KeptPolicy
-from cmmd.fleet.devices.passwords import Passwords
+from cmmd.fleet.devices.enrolment import KeptPolicy
+from cmmd.fleet.devices.passwords import BackgroundThreads, Passwords, usable_cores
 from cmmd.fleet.devices.strangers import Strangers
 from cmmd.fleet.events import Kind
 from cmmd.fleet.fleet import CommandTerms, Fleet

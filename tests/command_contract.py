@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet.commands.interlocks import FRESH_S
 from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.commands.requests import Named, checked_frames
 from cmmd.fleet.commands.stop import STOP_WAITS_S
-from cmmd.fleet.commands.validation import checked_frames
 from cmmd.fleet.fleet import CommandTerms
 from cmmd.fleet.history.journal import LONGEST_RETRY_S
 from cmmd.fleet.roles import Role
-from cmmd.fleet.service import maintenance
+from cmmd.fleet.service import administration
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
 from cmmd.store.records import Command, Query
@@ -132,7 +132,9 @@ class Scene:
     def ask_before(self, name: str, count: int = 1) -> None:
         """Have another operator ask first."""
         for _ in range(count):
-            Deferred.fromCoroutine(self.fleet.dispatch.command(HOSTID, name, BOB, 300.0)).addErrback(lambda _: None)
+            Deferred.fromCoroutine(self.fleet.dispatch.submit(HOSTID, Named(name=name, timeout=300.0), BOB)).addErrback(
+                lambda _: None
+            )
             self.pass_time(1.0)
 
     def audit(self) -> list[Command]:
@@ -241,7 +243,7 @@ def _locked(scene: Scene) -> None:
     scene.comes()
     device = scene.fleet.registry.device(HOSTID)
     assert device is not None
-    locking = Deferred.fromCoroutine(maintenance.lock(scene.fleet, device, "belt off", BOB))
+    locking = Deferred.fromCoroutine(administration.lock(scene.fleet, device, "belt off", BOB))
     assert locking.called
 
 

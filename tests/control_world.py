@@ -28,7 +28,7 @@ from cmmd.control.listeners import Door
 from cmmd.control.responder import Responder
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
-from cmmd.fleet.commands.uids import Uids
+from cmmd.fleet.commands.queue import Uids
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.devices.inputs import Origin
 from cmmd.fleet.devices.presence import NotSent

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.fleet.commands.queue import Requester, Submitted
+from cmmd.fleet.commands.requests import Modbus, Named, Reset
 from cmmd.fleet.history.history import NamedReading
 from cmmd.gateway.bus import Bus, Line, Port, PortError, PortUser
 from cmmd.gateway.link.address import Address
@@ -371,16 +372,16 @@ class GatewayWorld:
 
     def send(self, name: str) -> "Sent":
         """Have the server command something."""
-        asked = Deferred.fromCoroutine(self.server.fleet.dispatch.command(HOSTID, name, BY))
+        asked = Deferred.fromCoroutine(self.server.fleet.dispatch.submit(HOSTID, Named(name=name), BY))
         return Sent(asked)
 
     def write(self, frames: str) -> "Sent":
         """Have the server write something."""
-        return Sent(Deferred.fromCoroutine(self.server.fleet.dispatch.write(HOSTID, frames, BY)))
+        return Sent(Deferred.fromCoroutine(self.server.fleet.dispatch.submit(HOSTID, Modbus(frames=frames), BY)))
 
     def reset(self) -> "Sent":
         """Have the server reset the gateway."""
-        return Sent(Deferred.fromCoroutine(self.server.fleet.dispatch.reset(HOSTID, BY)))
+        return Sent(Deferred.fromCoroutine(self.server.fleet.dispatch.submit(HOSTID, Reset(), BY)))
 
 
 class Sent:

@@ -5,8 +5,7 @@ import io
 from collections.abc import AsyncIterator
 
 from cmmd.cli.options import NEWEST
-from cmmd.cli.output import Output
-from cmmd.cli.read import write_csv
+from cmmd.cli.output import Output, write_readings_csv
 from cmmd.fleet.events import Kind
 from cmmd.fleet.service.records import ReadingRow
 from tests.cli_world import CmmctlTestCase, Terminal
@@ -151,7 +150,7 @@ class ReadingTests(CmmctlTestCase):
                 )
 
         out = io.StringIO()
-        await write_csv(Output(out, io.StringIO()), readings(), None, None)
+        await write_readings_csv(Output(out, io.StringIO()), readings(), None, None)
         self.assertEqual(
             out.getvalue().splitlines(),
             [

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from cmmd.cli.output import Output
 from cmmd.cli.watch import tell_json, tell_lines
-from cmmd.control.notifications import Notification
+from cmmd.control.link import Notification
 from cmmd.fleet.events import Kind
 from cmmd.wire.messages import WriteConfigAnswer
 from tests.cli_world import Called, CmmctlTestCase, Terminal

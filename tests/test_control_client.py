@@ -18,9 +18,8 @@ from zope.interface import implementer
 from cmmd.control import commands, errors
 from cmmd.control.client import ControlClient
 from cmmd.control.control_server import ControlServer
-from cmmd.control.link import ALIVE_S, ATTEMPT_S, LONGEST_RETRY_S, RETRY, Ask, Link
+from cmmd.control.link import ALIVE_S, ATTEMPT_S, LONGEST_RETRY_S, RETRY, Ask, Link, Notification
 from cmmd.control.listeners import unix_doors
-from cmmd.control.notifications import Notification
 from cmmd.fleet.events import Kind
 from cmmd.fleet.service.records import Changes
 from cmmd.wire.messages import WriteConfigAnswer

@@ -6,7 +6,7 @@ from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, errors
-from cmmd.control.commands import JSON
+from cmmd.control.boxes import JSON
 from cmmd.fleet.errors import NotAllowed, refusal
 from tests.support import REPOSITORY
 

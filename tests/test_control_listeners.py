@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from cmmd.control import control_server as programs_module
 from cmmd.control.client import ControlClient
 from cmmd.control.control_server import ControlServer, DoorError
-from cmmd.control.endpoints import client_endpoint
+from cmmd.control.link import client_endpoint
 from cmmd.control.listeners import SocketInUse, TLSSettings, clear_stale, requester, tls_doors, unix_doors
 from cmmd.tls.files import TLSFiles
 from tests.control_world import Authority, ControlWorld, folder, opened, until

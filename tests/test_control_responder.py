@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.control import commands, connection, errors
+from cmmd.control.boxes import PAGE_BYTES
 from cmmd.control.connection import MOST_BOX_BYTES
-from cmmd.control.paging import PAGE_BYTES
 from cmmd.control.watching import GATHER_S
 from cmmd.fleet.devices.registry import LoginRefused
 from cmmd.fleet.events import Kind

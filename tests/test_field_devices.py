@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.commands.requests import Named
 from cmmd.fleet.devices.places import KEPT_EVERY_S
 from cmmd.fleet.devices.relogin import CLOSES_AFTER_S
 from cmmd.modbus.frames import Function, ReadRequest, coils_response, registers_response
@@ -226,7 +227,9 @@ class OtherPlanTests(FieldTestCase):
     def test_a_command_under_way_is_not_cut_off(self) -> None:
         live = self.attached()
         self.upload(live, *self.frames(90, 43))
-        sent = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "stop", Requester("alice", "test")))
+        sent = Deferred.fromCoroutine(
+            self.world.fleet.dispatch.submit(HOSTID, Named(name="stop"), Requester("alice", "test"))
+        )
         run(self.world.clock, 1)
         self.upload(live, *self.frames(78, 43))
         run(self.world.clock, 10)

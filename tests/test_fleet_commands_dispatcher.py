@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet import errors
+from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.dispatcher import LONGEST_WAIT_S
 from cmmd.fleet.commands.interlocks import FRESH_S
 from cmmd.fleet.commands.queue import STARTS_A_TURN, Requester, Submitted
+from cmmd.fleet.commands.requests import Modbus, Named, Port
 from cmmd.fleet.commands.verification import LOGIN_WINDOW_S, UPLOAD_WINDOW_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.errors import NoSuchCommand, TooLate
@@ -122,7 +124,7 @@ class DispatchTestCase(SynchronousTestCase):
 
     def submit(self, name: str = "auto", hostid: str = HOSTID) -> Submitted:
         self.world.clock.advance(0)  # a turn of the reactor
-        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(hostid, name, ALICE)))
+        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(hostid, Named(name=name), ALICE)))
 
     def ended(self, submitted: Submitted) -> Command:
         return self.successResultOf(submitted.ended)
@@ -134,7 +136,7 @@ class DispatchTestCase(SynchronousTestCase):
     def assert_not_allowed(self, kind: type[errors.NotAllowed], asked: Any = None, hostid: str = HOSTID) -> None:
         before = len(self.carrier.asked)
         failure = self.failureResultOf(
-            Deferred.fromCoroutine(asked or self.dispatch.command(hostid, "auto", ALICE)), errors.NotAllowed
+            Deferred.fromCoroutine(asked or self.dispatch.submit(hostid, Named(name="auto"), ALICE)), errors.NotAllowed
         )
         self.assertIs(failure.type, kind)
         self.assertEqual(len(self.carrier.asked), before)
@@ -200,7 +202,7 @@ class OutcomeTests(DispatchTestCase):
             ("0006 0001 0002;00050003FF007DEB;", f"000600010002581A;{AUTO}"),
             ("0110000000010200050", None),
         ):
-            asked = self.dispatch.write(HOSTID, given, ALICE)
+            asked = self.dispatch.submit(HOSTID, Modbus(frames=given), ALICE)
             if sent is None:
                 self.assert_not_allowed(errors.BadFrame, asked)
                 continue
@@ -210,24 +212,26 @@ class OutcomeTests(DispatchTestCase):
             self.assertEqual(self.ended(submitted).outcome, "done")
 
     def written(self, frames: str) -> Submitted:
-        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.write(HOSTID, frames, ALICE)))
+        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Modbus(frames=frames), ALICE)))
 
     def test_some_frames_done_and_some_not(self) -> None:
         first, second = "000600010002581A", AUTO
         submitted = self.successResultOf(
-            Deferred.fromCoroutine(self.dispatch.write(HOSTID, f"{first};{second}", ALICE))
+            Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Modbus(frames=f"{first};{second}"), ALICE))
         )
         self.carrier.answer(f"{first},1;{second},0")
         self.assertEqual(self.ended(submitted).outcome, "refused")
         submitted = self.successResultOf(
-            Deferred.fromCoroutine(self.dispatch.write(HOSTID, f"{first};{second}", ALICE))
+            Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Modbus(frames=f"{first};{second}"), ALICE))
         )
         self.carrier.answer(f"{first},1")
         self.assertEqual(self.ended(submitted).outcome, "lost", "of the second one nobody knows")
 
     def test_port(self) -> None:
         for port, outcome in ((2, "done"), (3, "lost")):
-            submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.port(HOSTID, 2, 1, ALICE)))
+            submitted = self.successResultOf(
+                Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Port(port=2, baud=1), ALICE))
+            )
             message = self.carrier.asked[-1]
             assert isinstance(message, WriteConfig)
             self.assertEqual((message.modulePort, message.moduleBaud), (2, 1))
@@ -235,12 +239,14 @@ class OutcomeTests(DispatchTestCase):
             self.assertEqual(self.ended(submitted).outcome, outcome)
 
     def test_timeout_of_the_asker(self) -> None:
-        self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", ALICE, 2.5)))
+        self.successResultOf(
+            Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="auto", timeout=2.5), ALICE))
+        )
         self.assertEqual(self.carrier.timeouts, [2.5])
 
     def test_names_of_askers_are_printable(self) -> None:
         by = Requester("a\nb\x1b[31m" + "x" * 200, "amp")
-        submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", by)))
+        submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="auto"), by)))
         self.assertEqual(submitted.command.requester[:8], "a b [31m")
         self.assertEqual(len(submitted.command.requester), 100)
 
@@ -254,7 +260,9 @@ class ManyAtOnceTests(DispatchTestCase):
             self.world.presence.attach(f"MANY{number}", carrier)
         self.world.clock.advance(0)
         for number in range(len(carriers)):
-            self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(f"MANY{number}", "auto", ALICE)))
+            self.successResultOf(
+                Deferred.fromCoroutine(self.dispatch.submit(f"MANY{number}", Named(name="auto"), ALICE))
+            )
         sent = [bool(carrier.asked) for carrier in carriers]
         self.assertEqual(sent, [number < STARTS_A_TURN for number in range(len(carriers))])
         self.world.clock.advance(0)
@@ -272,7 +280,7 @@ class TakenBackTests(DispatchTestCase):
             self.world.presence.attach(f"MANY{number}", carrier)
         self.world.clock.advance(0)
         for number in range(len(carriers)):
-            asking = Deferred.fromCoroutine(self.dispatch.command(f"MANY{number}", "auto", ALICE))
+            asking = Deferred.fromCoroutine(self.dispatch.submit(f"MANY{number}", Named(name="auto"), ALICE))
             submitted.append(self.successResultOf(asking))
         for one in submitted[STARTS_A_TURN : 2 * STARTS_A_TURN]:
             self.dispatch.cancel(one.command.number, "bob")
@@ -305,7 +313,7 @@ class TakenBackTests(DispatchTestCase):
         registering = self.world.register
         registering()
         self.prepare(self.world)
-        asking = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
+        asking = Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="start"), ALICE))
         self.assertNoResult(asking)
         self.world.clock.advance(LONGEST_WAIT_S)
         self.failureResultOf(asking, errors.NotAudited)
@@ -341,7 +349,7 @@ class TakenBackTests(DispatchTestCase):
         self.assertIn("another controller profile", command.reply or "")
 
     def test_behind_a_reset(self) -> None:
-        reset = self.successResultOf(Deferred.fromCoroutine(self.dispatch.reset(HOSTID, ALICE)))
+        reset = self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(HOSTID, requests.Reset(), ALICE)))
         second = self.submit("start")
         self.carrier.answer()
         self.assertEqual(self.ended(reset).outcome, "done")
@@ -356,7 +364,7 @@ class TakenBackTests(DispatchTestCase):
     def test_a_burst_before_the_store_has_answered(self) -> None:
         store = Held()
         self.prepare(World(store=store))
-        asking = [Deferred.fromCoroutine(self.dispatch.command(HOSTID, "auto", ALICE)) for _ in range(20)]
+        asking = [Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="auto"), ALICE)) for _ in range(20)]
         refused = [one for one in asking if one.called]
         self.assertEqual(len(refused), 20 - 6)
         for one in refused:
@@ -391,17 +399,19 @@ class LockedTests(DispatchTestCase):
 class AllowedTests(DispatchTestCase):
     def test_interlocks(self) -> None:
         self.assert_not_allowed(errors.UnknownDevice, hostid="nobody")
-        self.assert_not_allowed(errors.UnknownCommand, self.dispatch.command(HOSTID, "explode", ALICE))
-        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "01030000002D85D7", ALICE))
-        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "00050003FF007DEC", ALICE))
-        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, ";".join([AUTO] * 17), ALICE))
-        self.assert_not_allowed(errors.BadFrame, self.dispatch.write(HOSTID, "", ALICE))
-        self.assert_not_allowed(errors.BadPort, self.dispatch.port(HOSTID, 5, 0, ALICE))
-        self.assert_not_allowed(errors.BadPort, self.dispatch.port(HOSTID, 0, 3, ALICE))
+        self.assert_not_allowed(errors.UnknownCommand, self.dispatch.submit(HOSTID, Named(name="explode"), ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.submit(HOSTID, Modbus(frames="01030000002D85D7"), ALICE))
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.submit(HOSTID, Modbus(frames="00050003FF007DEC"), ALICE))
+        self.assert_not_allowed(
+            errors.BadFrame, self.dispatch.submit(HOSTID, Modbus(frames=";".join([AUTO] * 17)), ALICE)
+        )
+        self.assert_not_allowed(errors.BadFrame, self.dispatch.submit(HOSTID, Modbus(frames=""), ALICE))
+        self.assert_not_allowed(errors.BadPort, self.dispatch.submit(HOSTID, Port(port=5, baud=0), ALICE))
+        self.assert_not_allowed(errors.BadPort, self.dispatch.submit(HOSTID, Port(port=0, baud=3), ALICE))
         uploads = self.world.fleet.uploads
         uploads.change(change_upload(InhbitRemote=1), historic=False)
         self.assert_not_allowed(errors.RemoteInhibited)
-        self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.reset(HOSTID, ALICE))
+        self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.submit(HOSTID, requests.Reset(), ALICE))
         uploads.change(change_upload({}, {0: 1 << 4}, InhbitRemote=0), historic=False)
         self.assert_not_allowed(errors.RemoteLocked)
         uploads.change(change_upload({}, {0: 0}), historic=False)
@@ -594,7 +604,9 @@ class ConfirmationTests(DispatchTestCase):
 
     def test_nobody_knows_how_it_was_before(self) -> None:
         admin = Requester("carol", "amp", "admin")
-        submitting = self.dispatch.command(HOSTID, "mains_breaker_toggle", admin, None, "stale")
+        submitting = self.dispatch.submit(
+            HOSTID, Named(name="mains_breaker_toggle", timeout=None, override="stale"), admin
+        )
         submitted = self.successResultOf(Deferred.fromCoroutine(submitting))
         self.carrier.answer()
         self.upload({}, {6})
@@ -605,7 +617,7 @@ class ConfirmationTests(DispatchTestCase):
         """Unknown, from before a restart, or older than a minute: what a toggle would do nobody knows."""
 
         def toggle() -> Any:
-            return self.dispatch.command(HOSTID, "generator_breaker_toggle", ALICE)
+            return self.dispatch.submit(HOSTID, Named(name="generator_breaker_toggle"), ALICE)
 
         self.assert_not_allowed(errors.Stale, toggle())
         self.upload({}, set(AT_REST))
@@ -648,7 +660,9 @@ class ConfirmationTests(DispatchTestCase):
 
     def test_a_reset_is_confirmed_by_the_next_login(self) -> None:
         for logs_in in (True, False):
-            submitted = self.successResultOf(Deferred.fromCoroutine(self.dispatch.reset(HOSTID, ALICE)))
+            submitted = self.successResultOf(
+                Deferred.fromCoroutine(self.dispatch.submit(HOSTID, requests.Reset(), ALICE))
+            )
             self.carrier.answer()
             self.assertEqual(self.ended(submitted).outcome, "done")
             self.world.clock.advance(LOGIN_WINDOW_S - 1)
@@ -730,7 +744,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["auto", "start", "manual", "stop"]))
     def submit(self, name: str) -> None:
-        submitting = Deferred.fromCoroutine(self.dispatch.command(HOSTID, name, ALICE))
+        submitting = Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name=name), ALICE))
         submitting.addCallbacks(self.was_accepted, self.was_refused)
 
     def was_accepted(self, submitted: Submitted) -> None:

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet import errors
 from cmmd.fleet.alarms.alarms import SESSION_TAKEN_OVER
 from cmmd.fleet.commands.queue import Requester, Submitted
+from cmmd.fleet.commands.requests import Named
 from cmmd.fleet.commands.stop import STOP_WAITS_S
 from cmmd.fleet.devices.presence import REATTACH_S
 from cmmd.server.receiver import Limits
@@ -59,7 +60,7 @@ class DoubtTestCase(SynchronousTestCase):
     def send(self, name: str) -> str:
         """Have a command sent; the code of its refusal, or empty."""
         self.world.clock.advance(1)
-        asked = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, name, ALICE))
+        asked = Deferred.fromCoroutine(self.world.fleet.dispatch.submit(HOSTID, Named(name=name), ALICE))
         codes: list[str] = []
 
         def refused(failure: Failure) -> None:
@@ -224,7 +225,7 @@ class TwoAddressesTests(DoubtTestCase):
     def test_a_stop_that_only_a_stranger_answers(self) -> None:
         self.came(HOME).hang_up()
         stranger = self.attach(ELSEWHERE)
-        stopping = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "stop", ALICE))
+        stopping = Deferred.fromCoroutine(self.world.fleet.dispatch.submit(HOSTID, Named(name="stop"), ALICE))
         self.world.clock.advance(1)
         self.got(stranger)
         uid = json.loads(stranger.segments[-1])["uid"]
@@ -240,7 +241,7 @@ class LeavingTests(DoubtTestCase):
         self.world = World()  # with its pause
         device = self.came(HOME)
         self.say(device, UPLOAD)
-        starting = Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "start", ALICE))
+        starting = Deferred.fromCoroutine(self.world.fleet.dispatch.submit(HOSTID, Named(name="start"), ALICE))
         self.world.clock.advance(0.05)
         device.turns()
         self.assertEqual(sum(b"uid" in one for one in device.segments), 0, "it waits")
@@ -294,7 +295,7 @@ class HangingTests(DoubtTestCase):
             logging_in.turns()
         device = self.attach(HOME)
         device.deliver(UPLOAD)
-        Deferred.fromCoroutine(self.world.fleet.dispatch.command(HOSTID, "stop", ALICE))
+        Deferred.fromCoroutine(self.world.fleet.dispatch.submit(HOSTID, Named(name="stop"), ALICE))
         for _ in range(40):
             self.world.clock.advance(0.1)
             device.turns()

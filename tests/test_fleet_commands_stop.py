@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred, fail
 
 from cmmd.fleet import errors
 from cmmd.fleet.commands.queue import STARTS_A_TURN, Requester, Submitted
+from cmmd.fleet.commands.requests import Modbus, Named, Reset
 from cmmd.fleet.commands.stop import OVERTAKEN, STOP_AUDIT_S, STOP_WAITS_S
 from cmmd.fleet.devices.presence import Lost, NoAnswer, NotSent
 from cmmd.fleet.errors import TooLate
@@ -27,7 +28,7 @@ class StopTestCase(DispatchTestCase):
         return command.outcome, command.reply
 
     def stop(self) -> Submitted:
-        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(HOSTID, "stop", ALICE)))
+        return self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="stop"), ALICE)))
 
 
 class FirstTests(StopTestCase):
@@ -93,15 +94,17 @@ class FirstTests(StopTestCase):
     def test_the_very_frame_of_stop_is_a_stop(self) -> None:
         self.world.fleet.uploads.change(change_upload(InhbitRemote=1), historic=False)
         for frames in (STOP, "00050001FF00", "0005 0001 ff00"):
-            written = self.successResultOf(Deferred.fromCoroutine(self.dispatch.write(HOSTID, frames, ALICE)))
+            written = self.successResultOf(
+                Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Modbus(frames=frames), ALICE))
+            )
             self.assertEqual(written.command.name, "stop")
             self.carrier.answer()
         for frames in (f"{STOP};{STOP}", "00050000FF00"):
-            self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.write(HOSTID, frames, ALICE))
+            self.assert_not_allowed(errors.RemoteInhibited, self.dispatch.submit(HOSTID, Modbus(frames=frames), ALICE))
 
     def test_after_a_reset(self) -> None:
         """A stop that waits for the answer to a reset is sent all the same; whether it arrives is another matter."""
-        self.successResultOf(Deferred.fromCoroutine(self.dispatch.reset(HOSTID, ALICE)))
+        self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Reset(), ALICE)))
         self.carrier.send()
         stop = self.stop()
         self.carrier.answer()
@@ -180,7 +183,7 @@ class ManyTests(StopTestCase):
         self.world.write_batch()
         for _ in range(6):
             for hostid in hostids:
-                self.successResultOf(Deferred.fromCoroutine(self.dispatch.command(hostid, "auto", BOB)))
+                self.successResultOf(Deferred.fromCoroutine(self.dispatch.submit(hostid, Named(name="auto"), BOB)))
         self.assertGreater(len(hostids), STARTS_A_TURN)
         self.stop()
         self.assertEqual(self.frames(), [STOP], "in the very turn of the reactor")
@@ -225,10 +228,10 @@ class UnhinderedTests(StopTestCase):
 
     def test_what_makes_it_impossible(self) -> None:
         self.world.presence.detach(HOSTID, self.carrier)
-        self.assert_not_allowed(errors.DeviceOffline, self.dispatch.command(HOSTID, "stop", ALICE))
+        self.assert_not_allowed(errors.DeviceOffline, self.dispatch.submit(HOSTID, Named(name="stop"), ALICE))
         self.prepare(World(commands=CommandTerms(enabled=False)))
-        self.assert_not_allowed(errors.CommandsDisabled, self.dispatch.command(HOSTID, "stop", ALICE))
-        self.assert_not_allowed(errors.UnknownDevice, self.dispatch.command("X", "stop", ALICE), "X")
+        self.assert_not_allowed(errors.CommandsDisabled, self.dispatch.submit(HOSTID, Named(name="stop"), ALICE))
+        self.assert_not_allowed(errors.UnknownDevice, self.dispatch.submit("X", Named(name="stop"), ALICE), "X")
 
 
 class UnrecordedTests(StopTestCase):
@@ -243,7 +246,7 @@ class UnrecordedTests(StopTestCase):
             one.errback(StoreUnavailable("disk full")) if error else one.callback(None)
 
     def begin(self) -> Deferred[Submitted]:
-        return Deferred.fromCoroutine(self.dispatch.command(HOSTID, "stop", ALICE))
+        return Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="stop"), ALICE))
 
     def test_a_store_that_does_not_answer(self) -> None:
         stopping = self.begin()
@@ -272,7 +275,7 @@ class UnrecordedTests(StopTestCase):
         self.assertEqual((command.number, command.outcome), (stopped.command.number, "done"))
 
     def test_others_are_not_sent_without_a_record(self) -> None:
-        starting = Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", ALICE))
+        starting = Deferred.fromCoroutine(self.dispatch.submit(HOSTID, Named(name="start"), ALICE))
         self.confirm(error=True)
         self.failureResultOf(starting, errors.NotAudited)
         self.assertEqual(self.frames(), [])
@@ -296,9 +299,12 @@ class OverrideTests(StopTestCase):
             (admin, "locked", errors.NotAllowed),
             (admin, None, errors.RemoteInhibited),
         ):
-            self.assert_not_allowed(kind, self.dispatch.command(HOSTID, "start", by, None, override))
+            start = Named(name="start", override=override)  # type: ignore[arg-type]  # one is no override
+            self.assert_not_allowed(kind, self.dispatch.submit(HOSTID, start, by))
         overridden = self.successResultOf(
-            Deferred.fromCoroutine(self.dispatch.command(HOSTID, "start", admin, None, "remote_inhibited"))
+            Deferred.fromCoroutine(
+                self.dispatch.submit(HOSTID, Named(name="start", override="remote_inhibited"), admin)
+            )
         )
         self.carrier.answer()
         self.assertEqual(self.ended(overridden).outcome, "done")

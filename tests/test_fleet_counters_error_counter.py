@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from cmmd.control import commands
 from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.commands.requests import Reset
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.events import Kind
@@ -67,7 +68,7 @@ class BugTests(WebTestCase):
 
     def test_on_the_way_of_a_command(self) -> None:
         self.patch(self.world.session, "round_trip", bug)
-        asked = Deferred.fromCoroutine(self.world.dispatch.reset(HOSTID, Requester("me", "amp")))
+        asked = Deferred.fromCoroutine(self.world.dispatch.submit(HOSTID, Reset(), Requester("me", "amp")))
         self.world.world.write_batch()
         self.assertEqual(self.successResultOf(self.successResultOf(asked).ended).outcome, "lost")
         self.assert_counted()

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet.alarms.alarms import PASSWORD_GUESSED
 from cmmd.fleet.devices import passwords
 from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
-from cmmd.fleet.devices.guessing import ELSEWHERE_BURST, PAIR_BURST, QUIET_S
 from cmmd.fleet.devices.networks import Networks
+from cmmd.fleet.devices.password_check import ELSEWHERE_BURST, PAIR_BURST, QUIET_S
 from cmmd.fleet.devices.registry import LoginImpossible, LoginRefused
 from cmmd.fleet.devices.strangers import ANSWER_AFTER_S
 from cmmd.fleet.errors import BadArgument

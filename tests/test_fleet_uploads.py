@@ -11,7 +11,8 @@ from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
 from cmmd.fleet.history.history import NamedReading
 from cmmd.fleet.history.journal import BATCH_S
-from cmmd.fleet.uploads import HISTORIC_GAP_S, LOOK_AGAIN_S, WrongTime
+from cmmd.fleet.late_uploads import HISTORIC_GAP_S, WrongTime
+from cmmd.fleet.uploads import LOOK_AGAIN_S
 from cmmd.modbus.frames import ExceptionResponse, Function
 from cmmd.modbus.image import RegisterImage
 from cmmd.store.interface import StoreUnavailable

@@ -1,10 +1,9 @@
-"""``cmmd.gateway.bus.late_responses``: what may still come, and what that keeps waiting."""
+"""``cmmd.gateway.bus.response_matcher``: late responses, what may still come, and the waiting for it."""
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.gateway.bus.late_responses import LateResponses, Sending
-from cmmd.gateway.bus.response_matcher import ResponseMatcher
+from cmmd.gateway.bus.response_matcher import LateResponses, ResponseMatcher, Sending
 from cmmd.modbus.frames import (
     ExceptionResponse,
     Function,

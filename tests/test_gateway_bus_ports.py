@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from cmmd.gateway.bus import Bus, Direction, ExceptionAnswer, Line, NoAnswer, NotSent, PortError, port_opener
-from cmmd.gateway.bus import tty as tty_module
+from cmmd.gateway.bus import serial_ports as tty_module
 from cmmd.modbus.frames import (
     Function,
     ReadRequest,

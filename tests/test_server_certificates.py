@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from cmmd.config import ConfigError, DeviceTLS, Server
-from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.fleet.late_uploads import HISTORIC_GAP_S
 from cmmd.parts import device_listeners
 from cmmd.server.listeners import DeviceListeners
 from cmmd.store.records import Query

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.devices.history_rights import QUIET_S
-from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.fleet.late_uploads import HISTORIC_GAP_S
 from cmmd.store.records import Query, Reading
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import Login, LongCon, encode

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.fleet.counters.counters import FrameOutcome
 from cmmd.fleet.counters.error_counter import count_bugs
 from cmmd.fleet.devices.presence import MOST_STANDING
-from cmmd.fleet.uploads import HISTORIC_GAP_S
+from cmmd.fleet.late_uploads import HISTORIC_GAP_S
 from cmmd.server.connection import LINGER_S
 from cmmd.server.login import Advertised, UploadTerms
 from cmmd.server.receiver import Limits

@@ -15,7 +15,7 @@ from fastcrc.crc16 import modbus as crc16
 from pymodbus.client import ModbusSerialClient
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator.port import PortError
+from cmmd.simulator.emulator.line import PortError
 from cmmd.simulator.emulator.service import make_world, serve
 from tests.daemon import DEADLINE_S, environment, until
 from tests.emulator_process import EmulatorProcess, RawPort

@@ -15,8 +15,7 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.simulator.emulator.line import SILENT_CHARACTERS, Line
-from cmmd.simulator.emulator.port import PortError
+from cmmd.simulator.emulator.line import SILENT_CHARACTERS, Line, PortError
 from tests.daemon import DEADLINE_S
 from tests.emulator_process import RawPort
 

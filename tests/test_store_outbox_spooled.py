@@ -722,7 +722,7 @@ class AbsentTests(_Away):
         self.assertEqual(self.shaky.writes, [])
         self.assertFalse(self.shaky.is_open)
         self.assert_health(False, 1)
-        lines = [line for line in self.said() if "nothing goes from the spool" in line]
+        lines = [line for line in self.said() if "nothing is moved from the spool" in line]
         self.assertEqual(len(lines), 1)
         self.assertIn(why, lines[0])
         self.assert_unavailable(self.start.store.add_device(replace(PLAIN, hostid="B")))

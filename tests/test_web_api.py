@@ -20,10 +20,9 @@ from cmmd.fleet.roles import Role
 from cmmd.fleet.service import operations
 from cmmd.fleet.service.device_rows import COLUMNS
 from cmmd.store.interface import StoreUnavailable
+from cmmd.web.api import context as keys_module
 from cmmd.web.api import devices, records
-from cmmd.web.api import keys as keys_module
-from cmmd.web.api.context import ABOUT
-from cmmd.web.api.keys import KEPT_S, Keys
+from cmmd.web.api.context import ABOUT, KEPT_S, Keys
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.http.problems import STATUS, Refused
 from cmmd.web.http.site import Empty, site

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cmmd.controllers.catalog import load_catalog
 from cmmd.fleet.alarms.alarms import CONTROLLER_SILENT, HISTORY_REFUSED, SESSION_TAKEN_OVER, VALUES_IMPLAUSIBLE
 from cmmd.fleet.devices.inputs import INPUTS
-from cmmd.fleet.devices.throttle import LONGEST_DELAY_S
+from cmmd.fleet.devices.password_check import LONGEST_DELAY_S
 from cmmd.web import console
 from cmmd.web.api.table import OPERATIONS
 from cmmd.web.console import BadTiles, Console, Tiles

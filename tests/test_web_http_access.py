@@ -9,9 +9,9 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from cmmd.fleet.devices.throttle import FORGET_AFTER_S
+from cmmd.fleet.devices.password_check import FORGET_AFTER_S
 from cmmd.fleet.service.sign_in_links import LINK_S, SignInLinks
-from cmmd.fleet.service.token_uses import read_uses
+from cmmd.fleet.service.tokens import read_uses
 from cmmd.web.api.operation import Operation
 from cmmd.web.api.table import OPERATIONS, PREFIX
 from cmmd.web.http.browser_sessions import IDLE_S, LONGEST_S, MOST_OF_TOKEN, MOST_SESSIONS, BrowserSessions, Cookies

@@ -6,7 +6,7 @@ from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.interlocks import OVERRIDABLE
 from cmmd.fleet.devices.inputs import FRESH_S
 from cmmd.fleet.roles import Role
-from cmmd.web.api import keys as keys_module
+from cmmd.web.api import context as keys_module
 from tests.web_world import Answered, WebTestCase
 from tests.world import HOSTID
 

@@ -18,7 +18,7 @@ from cmmd.cli.formatting import moment, plain
 from cmmd.cli.session import CliSession, Where, run_reactor
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
-from cmmd.control.notifications import Notification
+from cmmd.control.link import Notification
 from cmmd.fleet.service.records import Ended
 
 __all__ = [

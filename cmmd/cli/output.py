@@ -1,9 +1,12 @@
-"""Write to the terminal or as JSON, show the progress of a copy, and ask the operator."""
+"""Write to the terminal, as JSON or as CSV, show the progress of a copy, and ask the operator."""
 
+import csv
+import io
 import os
 import termios
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 import msgspec
@@ -17,10 +20,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from cmmd.cli.exit_status import Ends, ExitStatus
-from cmmd.cli.formatting import Columns, duration, plain, table, text_lines
+from cmmd.cli.formatting import Columns, duration, plain, table, text_lines, utc_text
+from cmmd.fleet.service.records import ReadingRow
 from cmmd.store.tools.copying import Step
 
-__all__ = ["CopyProgress", "Output", "ask", "can_ask"]
+__all__ = ["CopyProgress", "Output", "ask", "can_ask", "write_readings_csv"]
 
 
 WIDEST = 10_000
@@ -337,3 +341,35 @@ class _Line:
 
     def logPrefix(self) -> str:
         return "terminal"
+
+
+_CSV_HEADINGS = ("at", "reason", "suppressed")
+
+
+async def write_readings_csv(
+    output: Output, found: AsyncIterator[ReadingRow], names: list[str] | None, limit: int | None
+) -> None:
+    """Write readings as CSV. Without names the columns are known at the end only: until then they wait in a file."""
+    columns = dict.fromkeys(names or ())
+    with TemporaryFile() as waiting:
+        left = limit
+        async for reading in found:
+            if names is None:
+                columns.update(dict.fromkeys(reading.points))
+            waiting.write(msgspec.json.encode(reading) + b"\n")
+            left = None if left is None else left - 1
+            if left == 0:
+                break
+        output.raw(_csv_line([*_CSV_HEADINGS, *columns]))
+        waiting.seek(0)
+        decoder = msgspec.json.Decoder(ReadingRow)
+        for line in waiting:
+            reading = decoder.decode(line)
+            values = (reading.points.get(name) for name in columns)
+            output.raw(_csv_line([utc_text(reading.at), reading.reason, reading.suppressed, *values]))
+
+
+def _csv_line(cells: list[Any]) -> str:
+    made = io.StringIO()
+    csv.writer(made, lineterminator="\n").writerow(cells)
+    return made.getvalue()

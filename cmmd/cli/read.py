@@ -1,13 +1,8 @@
 """Read: cmmctl status, devices, show, monitor, history, commands, events, alarms, security."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Sequence
-from tempfile import TemporaryFile
-from typing import Any
+from collections.abc import Sequence
 
 import click
-import msgspec
 from msgspec import Struct
 from rich.columns import Columns as SideBySide
 from rich.console import Group, RenderableType
@@ -28,14 +23,13 @@ from cmmd.cli.formatting import (
     read_as,
     style_of,
     table,
-    utc_text,
 )
 from cmmd.cli.options import Span, command, hostid_argument, maybe_hostid, span_options
-from cmmd.cli.output import Output
+from cmmd.cli.output import write_readings_csv
 from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.controllers.entries import Severity
-from cmmd.fleet.service.records import Blocked, DeviceDetails, DeviceRow, LiveNow, Lock, ReadingRow, StatusNow
+from cmmd.fleet.service.records import Blocked, DeviceDetails, DeviceRow, LiveNow, Lock, StatusNow
 from cmmd.fleet.telemetry.view import InputReportNow, PointNow
 
 __all__ = [
@@ -48,11 +42,8 @@ __all__ = [
     "lock_text",
     "said_text",
     "show_device",
-    "write_csv",
+    "show_status",
 ]
-
-
-__all__ += ["show_status"]
 
 
 def show_status(status: StatusNow) -> RenderableType:
@@ -246,9 +237,6 @@ def show_device(device: DeviceDetails, live: LiveNow) -> RenderableType:
     return Group(*shown)
 
 
-CSV_HEADINGS = ("at", "reason", "suppressed")
-
-
 class Shown(Struct, frozen=True):
     """The answer of ``cmmctl --json show``."""
 
@@ -322,7 +310,7 @@ def add_to(group: click.Group) -> None:
                 hostid, points=names, since=span.since, until=span.until, newest_first=span.newest_first
             )
             if as_csv:
-                await write_csv(session.output, found, names, span.limit)
+                await write_readings_csv(session.output, found, names, span.limit)
                 return ExitStatus.DONE
             columns = formatting.READINGS if names is None else formatting.reading_columns(names)
             await session.output.records(found, columns, limit=span.limit, lines=True)
@@ -386,32 +374,3 @@ def add_to(group: click.Group) -> None:
             return ExitStatus.DONE
 
         return session.carry_out(work)
-
-
-async def write_csv(
-    output: Output, found: AsyncIterator[ReadingRow], names: list[str] | None, limit: int | None
-) -> None:
-    """Readings as CSV. Without names the columns are known at the end only: until then they wait in a file."""
-    columns = dict.fromkeys(names or ())
-    with TemporaryFile() as waiting:
-        left = limit
-        async for reading in found:
-            if names is None:
-                columns.update(dict.fromkeys(reading.points))
-            waiting.write(msgspec.json.encode(reading) + b"\n")
-            left = None if left is None else left - 1
-            if left == 0:
-                break
-        output.raw(_csv_line([*CSV_HEADINGS, *columns]))
-        waiting.seek(0)
-        decoder = msgspec.json.Decoder(ReadingRow)
-        for line in waiting:
-            reading = decoder.decode(line)
-            values = (reading.points.get(name) for name in columns)
-            output.raw(_csv_line([utc_text(reading.at), reading.reason, reading.suppressed, *values]))
-
-
-def _csv_line(cells: list[Any]) -> str:
-    made = io.StringIO()
-    csv.writer(made, lineterminator="\n").writerow(cells)
-    return made.getvalue()

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from cmmd.cli.exit_status import Ends, ExitStatus, ending
 from cmmd.cli.output import Output
 from cmmd.control.client import ControlClient
-from cmmd.control.endpoints import SOCKET
+from cmmd.control.link import SOCKET
 from cmmd.endpoints import split_endpoint
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from cmmd.cli.options import command
 from cmmd.cli.session import CliSession
 from cmmd.fleet.roles import ROLES, Role
 from cmmd.fleet.service.sign_in_links import SignInLinks, link_of
-from cmmd.fleet.service.token_uses import read_uses
-from cmmd.fleet.service.tokens import SCOPES, BadTokenName, NoSuchToken, Scope, Tokens, TokensUnusable
+from cmmd.fleet.service.tokens import SCOPES, BadTokenName, NoSuchToken, Scope, Tokens, TokensUnusable, read_uses
 
 __all__ = ["TokenMade", "TokenRow", "add_to"]
 

@@ -20,7 +20,7 @@ from cmmd.cli.read import doubt_text, live_parts
 from cmmd.cli.session import CliSession
 from cmmd.control.client import ControlClient
 from cmmd.control.errors import ControlError
-from cmmd.control.notifications import Notification
+from cmmd.control.link import Notification
 from cmmd.fleet.service.records import DeviceRow
 
 __all__ = ["DeviceView", "FleetView", "Upload", "View", "add_to", "show_view", "tell_json", "tell_lines"]

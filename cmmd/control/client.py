@@ -8,11 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.protocols import amp
 
 from cmmd.control import commands
-from cmmd.control.endpoints import client_endpoint
 from cmmd.control.enrolment import EnrolmentCalls
 from cmmd.control.errors import CannotConnect
-from cmmd.control.link import Ask, Link
-from cmmd.control.notifications import Notification
+from cmmd.control.link import Ask, Link, Notification, client_endpoint
 from cmmd.fleet.service.records import Changes, DeviceDetails, DeviceRow, Ended, LiveNow, ReadingRow, StatusNow
 from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store.records import Alarm, Command, Event

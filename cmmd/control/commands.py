@@ -3,19 +3,18 @@
 ``requester`` is what the client says who asks; the audit has it together with what the door knows.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 from twisted.protocols import amp
 
+from cmmd.control.boxes import JSON
 from cmmd.control.errors import BY_CODE, BadArgument
 from cmmd.fleet.service import records
 from cmmd.fleet.telemetry.live import Monitor
 from cmmd.store import records as kept
 
 __all__ = [
-    "JSON",
     "AcknowledgeAlarm",
     "ApproveDevice",
     "CancelCommand",
@@ -50,44 +49,6 @@ __all__ = [
 ]
 
 _Arguments = list[tuple[bytes, amp.Argument]]
-
-
-class JSON(amp.Argument):
-    """A value as JSON. What is longer than AMP's 65,535 bytes continues in ``<name>2``, ``<name>3`` and so on.
-
-    :param kind: what it is decoded to.
-    """
-
-    def __init__(self, kind: Any, optional: bool = False) -> None:
-        super().__init__(optional)
-        self._decoder = msgspec.json.Decoder(kind)
-
-    def toBox(self, name: bytes, strings: dict[bytes, bytes], objects: dict[str, Any], _: object) -> None:
-        """Encode the value into the box."""
-        value = objects.get(name.decode())
-        if value is None and self.optional:
-            return
-        text = msgspec.json.encode(value)
-        for part, start in enumerate(range(0, len(text), amp.MAX_VALUE_LENGTH), 1):
-            strings[_part_name(name, part)] = text[start : start + amp.MAX_VALUE_LENGTH]
-
-    def fromBox(self, name: bytes, strings: Mapping[bytes, bytes], objects: dict[str, Any], _: object) -> None:
-        """Decode the value from the box.
-
-        :raises msgspec.MsgspecError: it is something else. :raises KeyError: it is missing.
-        """
-        if self.optional and name not in strings:
-            objects[name.decode()] = None
-            return
-        parts, number = [strings[name]], 2
-        while (further := strings.get(_part_name(name, number))) is not None:
-            parts.append(further)
-            number += 1
-        objects[name.decode()] = self._decoder.decode(b"".join(parts))
-
-
-def _part_name(name: bytes, part: int) -> bytes:
-    return name if part == 1 else b"%s%d" % (name, part)
 
 
 class _Command(amp.Command):
@@ -402,7 +363,7 @@ class Unwatch(_Command):
 
 
 class Event(amp.Command):
-    """Notify a watcher. The next one is not sent before this one is answered (:mod:`cmmd.control.notifications`)."""
+    """Notify a watcher. The next one is not sent before this one is answered (:mod:`cmmd.control.link`)."""
 
     arguments: ClassVar[_Arguments] = [
         (b"events", JSON(list[kept.Event])),

@@ -1,4 +1,4 @@
-"""Keep the client's connection to the daemon: made, checked, and made again when it is lost.
+"""The client's connection to the daemon: where it is, how it is made again when it is lost, what it brings unasked.
 
 Nothing is sent twice, and no request waits for a connection: without one it fails at once. A request that waited could
 start an engine when the daemon comes back, long after the operator has gone to the machine.
@@ -6,13 +6,16 @@ start an engine when the daemon comes back, long after the operator has gone to 
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from msgspec import Struct
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet import protocol as twisted_protocol
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as NotInTime
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -22,12 +25,90 @@ from zope.interface import implementer
 
 from cmmd.control import commands
 from cmmd.control.errors import BadArgument, CannotConnect, NotUnderstood, OutcomeUnknown
-from cmmd.control.notifications import Notification
+from cmmd.endpoints import split_endpoint
+from cmmd.store.records import Command, Event
 from cmmd.tls.reasons import why
 
-__all__ = ["ALIVE_S", "ATTEMPT_S", "FIRST_RETRY_S", "LONGEST_RETRY_S", "RETRY", "Ask", "Link"]
+if TYPE_CHECKING:
+    from cmmd.tls.files import TLSFiles
+
+__all__ = [
+    "ALIVE_S",
+    "ATTEMPT_S",
+    "FIRST_RETRY_S",
+    "LONGEST_RETRY_S",
+    "RETRY",
+    "SOCKET",
+    "Ask",
+    "Link",
+    "Notification",
+    "client_endpoint",
+]
 
 log = Logger()
+
+# --- where the daemon is ---------------------------------------------------------------------------------------------
+
+
+SOCKET = "control.sock"
+"""Of a daemon, in its state directory, where the configuration says nothing else."""
+
+_FILES = ("certificate", "key", "ca")
+
+
+def client_endpoint(where: Path | str, reactor: Any, tls: "TLSFiles | None" = None) -> IStreamClientEndpoint:
+    """The way to a daemon.
+
+    :param where: its state directory; or ``unix:PATH``; or ``tls:HOST:PORT:ca=FILE:certificate=FILE:key=FILE``, with
+        ``:name=NAME`` where the certificate of the daemon is for another name than HOST.
+    :param tls: the files, where the string does not name them.
+    :raises ValueError: something else, or files that cannot be used.
+    """
+    if isinstance(where, Path):
+        return UNIXClientEndpoint(reactor, str(where / SOCKET))
+    scheme, places, named = split_endpoint(where)
+    if scheme == "unix" and len(places) == 1 and not named:
+        return UNIXClientEndpoint(reactor, places[0])
+    if scheme == "tls" and len(places) == 2 and places[1].isdecimal() and named.keys() <= {*_FILES, "name"}:
+        return _tls_endpoint(places[0], int(places[1]), named, reactor, tls)
+    raise ValueError(f"{where!r}: unix:PATH or tls:HOST:PORT:ca=FILE:certificate=FILE:key=FILE expected")
+
+
+def _tls_endpoint(
+    host: str, port: int, named: dict[str, str], reactor: Any, tls: "TLSFiles | None"
+) -> IStreamClientEndpoint:
+    from cmmd.tls.files import TLSFiles, client_options  # slow to import, and not needed on a UNIX socket
+
+    if tls is None:
+        missing = [name for name in _FILES if name not in named]
+        if missing:
+            raise ValueError(f"tls:{host}:{port}: {', '.join(missing)} missing")
+        tls = TLSFiles(**{name: Path(named[name]) for name in _FILES})
+    return wrapClientTLS(client_options(named.get("name", host), tls.ca, tls), HostnameEndpoint(reactor, host, port))
+
+
+# --- notifications ---------------------------------------------------------------------------------------------------
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """Everything that has happened since the last notification.
+
+    :ivar events: in the order of their numbers.
+    :ivar live: devices with a new upload, and its number.
+    :ivar commands: those that have changed, as they are now.
+    :ivar missed: events and changed commands that came before these and were left out: the watcher was slow.
+    :ivar interrupted: the connection was lost before: there may have been any number of events in between.
+    """
+
+    events: list[Event]
+    live: dict[str, int]
+    commands: list[Command]
+    missed: int
+    interrupted: bool = False
+
+
+# --- the connection --------------------------------------------------------------------------------------------------
+
 
 ATTEMPT_S = 10.0
 """Seconds that a connection may take, and then the first answer."""

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from cmmd.control import commands
+from cmmd.control.boxes import page_of
 from cmmd.control.connection import Connection
-from cmmd.control.paging import page_of
 from cmmd.control.watching import Watcher
 from cmmd.fleet.commands import requests
 from cmmd.fleet.commands.queue import DATATYPE_MODBUS, Requester, Submitted

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from cmmd.control.paging import PAGE_BYTES, fill
+from cmmd.control.boxes import PAGE_BYTES, fill
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Event
 

@@ -10,8 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from cmmd.controllers.definition import Tables, parse_definition, read_tables
-from cmmd.controllers.entries import Name, ProfileError
-from cmmd.controllers.models import beginning_of, exactness, full_name, spelled
+from cmmd.controllers.entries import Name, ProfileError, beginning_of, exactness, full_name, spelled
 from cmmd.controllers.profile import Profile
 
 __all__ = ["GENERIC", "Catalog", "Match", "load_catalog"]

@@ -1,5 +1,6 @@
 """Entries of a profile file: their common base and constraints, and signals, polls and commands."""
 
+import re
 from struct import pack
 from typing import Annotated, Literal
 
@@ -17,7 +18,9 @@ __all__ = [
     "Confirmation",
     "Engine",
     "Entry",
+    "FullModel",
     "Mode",
+    "Model",
     "Name",
     "PointLeaves",
     "Poll",
@@ -30,6 +33,10 @@ __all__ = [
     "SignalSet",
     "Title",
     "Unit",
+    "beginning_of",
+    "exactness",
+    "full_name",
+    "spelled",
 ]
 
 
@@ -187,3 +194,33 @@ class Command(Entry, frozen=True, kw_only=True):
     def frame(self) -> str:
         """The Modbus request: function 05, write coil on; upper-case hex with CRC."""
         return build_frame(pack(">BBHH", self.unit, _WRITE_COIL, self.coil, _ON))
+
+
+Model = Annotated[str, Meta(pattern=r"\A[A-Z0-9](x|[A-Z0-9-])*\Z", max_length=30)]
+"""The beginning of a ``moduletype``: capitals, digits and hyphens; a small x stands for any digit."""
+
+FullModel = Annotated[str, Meta(pattern=r"\A[A-Z0-9][A-Z0-9-]*\Z", max_length=30)]
+"""A whole ``moduletype``, suffix included: capitals, digits and hyphens."""
+
+
+def spelled(moduletype: str) -> str:
+    """Give a ``moduletype`` in capitals and without blanks."""
+    return "".join(moduletype.split()).upper()
+
+
+def beginning_of(model: str) -> re.Pattern[str]:
+    """Make the pattern that matches every spelled ``moduletype`` of a model's family."""
+    return re.compile(re.escape(model).replace("x", "[0-9X]") + "(?![0-9])")
+
+
+def exactness(model: str) -> int:
+    """Count the characters that a model settles: of two families that fit, the one with more of them counts."""
+    return len(model) - model.count("x")
+
+
+def full_name(moduletype: str) -> str:
+    """Give what two spellings of one model have in common: letter case, blanks, hyphens and underscores do not count.
+
+    Everything else counts, to the last character: a suffix that is not known may stand for another wiring of the coils.
+    """
+    return re.sub("[-_]", "", spelled(moduletype))

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from cmmd.controllers.definition import Definition
-from cmmd.controllers.entries import REGISTER_VALUES, Command, PointLeaves, ProfileError
+from cmmd.controllers.entries import REGISTER_VALUES, Command, PointLeaves, ProfileError, beginning_of, full_name
 from cmmd.controllers.evidence.relations import variants_fit
-from cmmd.controllers.models import beginning_of, full_name
 
 __all__ = ["check_relations"]
 

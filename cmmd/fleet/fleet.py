@@ -17,19 +17,17 @@ from cmmd.controllers.evidence.weighing import reopenings
 from cmmd.fleet.alarms.alarms import HISTORY_REFUSED, PASSWORD_GUESSED, SESSION_TAKEN_OVER, Alarms
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.dispatcher import Dispatcher
-from cmmd.fleet.commands.uids import Uids
+from cmmd.fleet.commands.queue import Uids
 from cmmd.fleet.counters.counters import Counters
-from cmmd.fleet.devices.candidates import Candidate
-from cmmd.fleet.devices.enrolment import AcceptRules, Policy
-from cmmd.fleet.devices.guessing import Guessing
+from cmmd.fleet.devices.enrolment import AcceptRules, Candidate, Policy
 from cmmd.fleet.devices.history_rights import HistoryRights
 from cmmd.fleet.devices.inputs import REMOTE_INHIBITED
+from cmmd.fleet.devices.password_check import Guessing, Throttle
 from cmmd.fleet.devices.passwords import Passwords
 from cmmd.fleet.devices.presence import Presence
 from cmmd.fleet.devices.registry import Registry
 from cmmd.fleet.devices.relogin import Relogin
 from cmmd.fleet.devices.strangers import Strangers
-from cmmd.fleet.devices.throttle import Throttle
 from cmmd.fleet.errors import UnderWay
 from cmmd.fleet.events import EventLog, Events, Kind
 from cmmd.fleet.history.history import History
@@ -235,7 +233,7 @@ class Fleet:
             raise StoreUnavailable("the store does not take anything now")
 
         async def leave() -> None:
-            if self.dispatch.has_any(hostid):  # accepted while another change of the device was kept
+            if self.dispatch.busy(hostid):  # accepted while another change of the device was kept
                 raise UnderWay("commands of this device wait or are under way")
             for session in self.presence.sessions(hostid):
                 session.close()

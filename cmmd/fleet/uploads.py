@@ -1,12 +1,10 @@
 """The way of an upload through the fleet: image, live record, alarms and events, history."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sized
 from functools import partial
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from cmmd.controllers.evidence.weighing import is_fixed
@@ -14,6 +12,7 @@ from cmmd.fleet.alarms.alarms import VALUES_IMPLAUSIBLE, Alarms
 from cmmd.fleet.devices.inputs import Input, Origin, Reports
 from cmmd.fleet.events import Events, Kind
 from cmmd.fleet.history.history import History
+from cmmd.fleet.late_uploads import WITH_VALUES, LateUploads, WrongTime
 from cmmd.fleet.telemetry.evidence import Evidence, is_evidence, mostly_implausible
 from cmmd.fleet.telemetry.genset_state import differs, merged_state
 from cmmd.fleet.telemetry.live import Live, LiveRecord
@@ -23,17 +22,7 @@ from cmmd.store.interface import StoreUnavailable
 from cmmd.store.records import ByteOrder, Device
 from cmmd.wire.messages import ReqData, ReqDataChange
 
-__all__ = ["HISTORIC_GAP_S", "MOST_AHEAD_S", "MOST_HISTORIC", "SILENT_AFTER", "Uploads", "WrongTime"]
-
-HISTORIC_GAP_S = 0.1
-"""A device that uploads history is answered no sooner than this after its last one: all of it is kept, so it may come
-only as fast as a disk tolerates from every device."""
-
-MOST_HISTORIC = 1000
-"""Devices whose history uploads are put together at once; the one not heard of longest begins anew."""
-
-MOST_AHEAD_S = 60.0
-"""How far ahead of the server's a clock can be that an upload of the past was dated by."""
+__all__ = ["SILENT_AFTER", "Uploads", "WrongTime"]
 
 SILENT_AFTER = 3
 """Uploads in a row of which nothing can be taken, before the controller counts as silent."""
@@ -41,12 +30,7 @@ SILENT_AFTER = 3
 LOOK_AGAIN_S = 1.0
 """When to look again at devices that have something left to tell or to keep, and may be silent meanwhile."""
 
-_DAY_MS = 86_400_000
-_VALUES, _CHANGES = _WITH_VALUES = (UploadResult.VALUES, UploadResult.CHANGES)
-
-
-class WrongTime(ValueError):
-    """An upload says of itself that it is from a time that it cannot be from. The text is fit for an answer."""
+_VALUES, _CHANGES = UploadResult.VALUES, UploadResult.CHANGES
 
 
 class Uploads:
@@ -85,8 +69,9 @@ class Uploads:
         self._history = history
         self._now = now
         self._clock = clock
-        self._retention_ms = retention_days * _DAY_MS
-        self._historic: OrderedDict[str, LiveRecord] = OrderedDict()
+        self._late = LateUploads(
+            live=live, evidence=evidence, history=history, now=now, clock=clock, retention_days=retention_days
+        )
         self._unfinished: dict[str, LiveRecord] = {}
         self._hooks: tuple[Callable[[LiveRecord], None], ...] = ()
         self._value_hooks: tuple[tuple[Sized, Callable[[LiveRecord], None]], ...] = ()
@@ -111,7 +96,7 @@ class Uploads:
         """
         if historic or message.itime is not None:
             take = partial(self._telemetry.full, params=message.params, plan=plan)
-            return self._to_history(message, take, trusted=trusted, source=source)
+            return self._late.keep(message, take, trusted=trusted, source=source)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if trusted and not doubted:  # as nearly always
@@ -119,7 +104,7 @@ class Uploads:
         if not trusted:
             record.doubt()
         taken = self._telemetry.full(record, message.params, plan)
-        if taken not in _WITH_VALUES:
+        if taken not in WITH_VALUES:
             record.doubted = doubted
         elif record.doubted and trusted:
             record.believe_again()
@@ -140,7 +125,7 @@ class Uploads:
         """
         if historic or message.itime is not None:
             take = partial(self._change_of_the_past, message=message, origin=origin)
-            return self._to_history(message, take, trusted=trusted, source=source)
+            return self._late.keep(message, take, trusted=trusted, source=source)
         record = self._live.made(message.hostid) or self._live[message.hostid]
         doubted = record.doubted
         if not trusted:
@@ -152,7 +137,7 @@ class Uploads:
         if not (message.AccessAlarm is message.FireAlarm is message.AlarmInput is message.InhbitRemote is None):
             differs = self._take_inputs(record, message, origin)
         taken = self._telemetry.change(record, message, inputs_changed=differs)
-        if taken not in _WITH_VALUES:
+        if taken not in WITH_VALUES:
             record.doubted = doubted  # inputs have a rule of their own
         durable = self._taken(record, taken, message)
         return durable if record.reports is None or not record.reports.unsaved else self._and_inputs(record, durable)
@@ -208,7 +193,7 @@ class Uploads:
 
         :return: whether it has another profile.
         """
-        self._historic.pop(device.hostid, None)
+        self._late.forget(device.hostid)
         profiles = self._live.registered(device)
         self._look_if_read_anew(self._live.made(device.hostid))
         if profiles is not None:
@@ -218,7 +203,7 @@ class Uploads:
 
     def forget(self, hostid: str) -> None:
         """Drop what waits of a device that is forgotten."""
-        self._historic.pop(hostid, None)
+        self._late.forget(hostid)
         unfinished = self._unfinished.pop(hostid, None)
         if unfinished is not None:
             self._history.flush_pending(unfinished, None)
@@ -226,7 +211,7 @@ class Uploads:
     def byte_order_decided(self, hostid: str, byte_order: ByteOrder | None) -> None:
         """The byte order of a device's change uploads is decided, by its live or its history uploads, or open again."""
         live = self._live.get(hostid)
-        for record in (live, self._historic.get(hostid)):
+        for record in (live, self._late.get(hostid)):
             if record is not None and record.known.byte_order != byte_order:
                 if is_fixed(record.known.byte_order_state):
                     continue
@@ -366,65 +351,6 @@ class Uploads:
                 self._and_inputs(record, None).addErrback(lambda failure: failure.trap(StoreUnavailable))
             if _is_unfinished(record):
                 self._look_again(record)
-
-    # --- history uploads ---------------------------------------------------------------------------------------------
-
-    def _to_history(
-        self,
-        message: ReqData | ReqDataChange,
-        take: Callable[[LiveRecord], UploadResult],
-        *,
-        trusted: bool,
-        source: str,
-    ) -> Deferred[None] | None:
-        """Take an upload in that is about some time in the past; where it does not say which, it is kept as of now."""
-        hostid = message.hostid
-        at = self._time_of(message)
-        record = self._historic.get(hostid)
-        if record is None:
-            live = self._live[hostid]
-            record = self._historic[hostid] = self._live.new_record(live.device)
-            record.known.byte_order = live.known.byte_order
-            record.known.byte_order_state = live.known.byte_order_state
-            if len(self._historic) > MOST_HISTORIC:
-                self._historic.popitem(last=False)
-        self._historic.move_to_end(hostid)
-        record.profile, record.states = self._live[hostid].profile, self._live[hostid].states
-        record.source = source
-        doubted = record.doubted
-        if not trusted:
-            record.doubt()
-        taken = take(record)
-        if taken not in _WITH_VALUES:
-            record.doubted = doubted
-        elif trusted and doubted and isinstance(message, ReqData):
-            record.believe_again()
-        if taken is UploadResult.NOTHING or taken is UploadResult.EMPTY:
-            return None
-        if taken is UploadResult.INPUTS:
-            durable = self._history.take_inputs(record, at, "historic")
-        else:
-            record.upload += 1
-            record.at = at
-            record.owed = "historic"
-            self._evidence.hide_jumps(record)
-            durable = self._history.take(record, changed=False)
-        assert durable is not None, "what is owed is due"
-        return durable.addCallback(lambda _: deferLater(self._clock, HISTORIC_GAP_S))
-
-    def _time_of(self, message: ReqData | ReqDataChange) -> int:
-        """Date an upload, in milliseconds.
-
-        :raises WrongTime: the time is in the future, or before all that is kept.
-        """
-        now_ms = int(self._now() * 1000)
-        if message.itime is None:
-            return now_ms
-        if message.itime > now_ms + MOST_AHEAD_S * 1000:
-            raise WrongTime("itime: it is in the future")
-        if message.itime < now_ms - self._retention_ms:
-            raise WrongTime("itime: it is longer ago than anything is kept")
-        return message.itime
 
 
 def _first_failure(failure: Failure) -> Failure:

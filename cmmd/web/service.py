@@ -14,11 +14,9 @@ from twisted.logger import Logger
 from cmmd.controllers.catalog import Catalog
 from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.sign_in_links import SignInLinks, is_of_link, link_of
-from cmmd.fleet.service.token_uses import TokenUses
-from cmmd.fleet.service.tokens import Token, Tokens, TokensUnusable
-from cmmd.web.api.context import ApiContext
+from cmmd.fleet.service.tokens import Token, Tokens, TokensUnusable, TokenUses
+from cmmd.web.api.context import ApiContext, Keys
 from cmmd.web.api.event_broker import EventBroker
-from cmmd.web.api.keys import Keys
 from cmmd.web.api.openapi import document
 from cmmd.web.api.operation import Encoded
 from cmmd.web.api.resource import ApiResource
@@ -27,8 +25,8 @@ from cmmd.web.console import Console, Tiles
 from cmmd.web.http.access import Access, is_loopback
 from cmmd.web.http.browser_sessions import BrowserSessions, Cookies
 from cmmd.web.http.connections import LimitedSite
-from cmmd.web.http.cooperative import CooperativeScheduler
 from cmmd.web.http.site import site
+from cmmd.web.http.streaming_body import CooperativeScheduler
 from cmmd.web.metrics.metrics import Monitoring
 
 __all__ = ["LONGEST_CLOSE_S", "Web", "WebDoor", "WebError"]

@@ -10,7 +10,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from cmmd.fleet import errors
-from cmmd.fleet.commands.acceptance import Acceptance
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.interlocks import Interlocks
 from cmmd.fleet.commands.queue import (
@@ -22,13 +21,13 @@ from cmmd.fleet.commands.queue import (
     SendRateLimit,
     Sort,
     Submitted,
+    Uids,
     outcome_of,
     reply_text,
     who_text,
 )
-from cmmd.fleet.commands.requests import Modbus, Named, Port, Request, Reset
+from cmmd.fleet.commands.requests import Acceptance, Request
 from cmmd.fleet.commands.stop import StopWay
-from cmmd.fleet.commands.uids import Uids
 from cmmd.fleet.commands.verification import Shown, Verifications, shown_by
 from cmmd.fleet.devices.presence import Attached, Presence
 from cmmd.fleet.errors import NoSuchCommand, TooLate
@@ -107,70 +106,22 @@ class Dispatcher:
         )
         self.confirmations = Verifications(clock)
 
-    def has_any(self, hostid: str) -> bool:
-        """Tell whether commands of a device wait or are under way."""
-        return hostid in self._lines
-
     # --- to ask ------------------------------------------------------------------------------------------------------
 
     async def submit(self, hostid: str, request: Request, by: Requester) -> Submitted:
-        """Have a device do what a caller requests.
+        """Have a device do what a caller requests, at most once.
 
+        A request without a timeout waits for its answer as long as configured.
+
+        :return: when it is accepted, and its record is durable; a stop does not wait for that for long.
         :raises NotAllowed: one of its kinds; nothing was sent.
         """
-        match request:
-            case Named():
-                return await self.command(hostid, request.name, by, request.timeout, request.override)
-            case Modbus():
-                return await self.write(hostid, request.frames, by, request.timeout, request.override)
-            case Port():
-                return await self.port(hostid, request.port, request.baud, by, request.timeout, request.override)
-            case Reset():
-                return await self.reset(hostid, by, request.timeout, request.override)
-
-    async def command(
-        self, hostid: str, name: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
-    ) -> Submitted:
-        """Have a command of the device's profile carried out.
-
-        :param timeout_s: seconds to wait for the answer; None: as configured. The same for all below.
-        :param overridden: the code of a refusal that does not count for this command, see Interlocks; of a stop, which
-            needs none, it is not even recorded. The same for all below.
-        :raises NotAllowed: one of its kinds; nothing was sent. The same for all below.
-        """
-        return await self._submit(hostid, self._acceptance.command(hostid, name, by, overridden), by, timeout_s)
-
-    async def write(
-        self, hostid: str, frames: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
-    ) -> Submitted:
-        """Have Modbus writes carried out. The very frame of the profile's stop is a stop, that of a toggle a toggle.
-
-        :param frames: in hex, separated by ``;``; a CRC is added where there is none.
-        """
-        return await self._submit(hostid, self._acceptance.write(hostid, frames, by, overridden), by, timeout_s)
+        asked = self._acceptance.accept(hostid, request, by)
+        return await self._submit(hostid, asked, by, request.timeout)
 
     def is_stop(self, hostid: str, frames: str) -> bool:
         """Tell whether frames are the very frame of the device's stop."""
         return self._acceptance.is_stop(hostid, frames)
-
-    async def port(
-        self,
-        hostid: str,
-        module_port: int,
-        module_baud: int,
-        by: Requester,
-        timeout_s: float | None = None,
-        overridden: str | None = None,
-    ) -> Submitted:
-        """Change the module's wiring to the controller, in the codes of protocol section 4.1."""
-        asked = self._acceptance.port(hostid, module_port, module_baud, by, overridden)
-        return await self._submit(hostid, asked, by, timeout_s)
-
-    async def reset(
-        self, hostid: str, by: Requester, timeout_s: float | None = None, overridden: str | None = None
-    ) -> Submitted:
-        """Restart the module; it is confirmed when it has logged in again."""
-        return await self._submit(hostid, self._acceptance.reset(hostid, by, overridden), by, timeout_s)
 
     def blocked(self, hostid: str, sort: Sort = "command") -> errors.NotAllowed | None:
         """Find the reason against sending this sort of command to a device now; None: there is none."""
@@ -246,6 +197,8 @@ class Dispatcher:
         if len(line) > self._most_waiting:
             raise errors.QueueFull(f"{len(line.waiting)} commands wait for {hostid} already")
         order = self._accept(hostid, asked, by, timeout_s)
+        # It gets its place before its record is written, not when that is done: the store answers in any order, and
+        # commands are sent in the order in which callers made them.
         line.waiting.append(order)
         order.patience = self._clock.callLater(LONGEST_WAIT_S, self._waited_too_long, order)
         submitted = order.follow()
@@ -255,6 +208,7 @@ class Dispatcher:
             if order.command.number in self._orders:
                 self._call_back(order, "it could not be audited")  # it may be in the store all the same
                 self._advance(hostid)
+            # Without a record nothing would say afterwards who started an engine: so it is refused, not sent without.
             raise errors.NotAudited(str(error) or "the store does not answer") from None
         self._audited(order)
         return submitted
@@ -278,7 +232,11 @@ class Dispatcher:
         self._tidy(order.command.hostid)
 
     def _advance(self, hostid: str) -> None:
-        """Send what is next, if nothing is in flight. Orders overtake none whose record is being written."""
+        """Send what is next, if nothing is in flight. Orders overtake none whose record is being written.
+
+        One at a time although answers have uids: behind the module is a serial bus, which would do them in an order
+        that no uid tells, and the commands of a module that answers late would run into each other.
+        """
         line = self._lines.get(hostid)
         if line is None:
             return
@@ -303,6 +261,8 @@ class Dispatcher:
         line.in_flight.append(order)
         try:
             carrier = order.carrier = self._check_again(order)
+            # The session sends only after a pause on the line. What is true now can have changed by then, so it asks
+            # _leaves in the turn in which the bytes are handed to the transport, and not earlier.
             sending = carrier.round_trip(order.message, order.timeout_s, lambda: self._leaves(order))
         except errors.NotAllowed as error:
             self._ended(order, "not sent", str(error))
@@ -335,6 +295,8 @@ class Dispatcher:
                 order.why_not = str(error)
             return False
         assert order.carrier is not None, "it is on its way"
+        # Noted before the bytes leave: after a crash in between, a command that was never sent counts as sent, which
+        # makes its outcome unknown. The other way round a command that was sent could be called "not sent".
         self._watch(order)
         order.command = replace(order.command, sent_at=self.audit.now_ms(), address=order.carrier.peer)
         self.audit.sent(order.command)
@@ -370,7 +332,7 @@ class Dispatcher:
         self._ended(order, UNANSWERED[kind], order.why_not or str(failure.value) or None)
 
     def _our_bug(self, failure: Failure, order: PendingCommand) -> None:
-        """End a command after a bug: nothing says whether it was sent."""
+        """End a command after a bug as ``lost``: nothing says whether it was sent, so it is not called "not sent"."""
         log.failure("command {number}", failure=failure, number=order.command.number)
         if order.command.number in self._orders:
             self._ended(order, "lost", "internal error")

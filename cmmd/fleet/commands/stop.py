@@ -63,12 +63,15 @@ class StopWay:
             self.reroute(line)
             return unsent.follow()
         order = self._accept(hostid, asked, by, timeout_s)
+        # Beside the queue, not at its head: what waits ends now, so that no start that was asked before this stop is
+        # done after it, and a stop waits for the record of no other command.
         line.stop = order
         self.call_back_waiting(line, OVERTAKEN)
         for one in tuple(line.in_flight):
             self._call_back(one, OVERTAKEN)  # which does nothing where it has been sent
         order.patience = self._clock.callLater(STOP_WAITS_S, self._is_due, order)
         submitted = order.follow()
+        # Recorded first, as everything, but only for a second: an engine that has to stop does not wait for a database.
         try:
             await self._audit.open(order.command, stays=True).addTimeout(STOP_AUDIT_S, self._clock)
         except (StoreUnavailable, TimedOut) as error:

@@ -1,23 +1,184 @@
-"""The records of all devices, in memory and in the store: each change is kept before it is used."""
+"""The records of all devices, in memory and in the store: each change is kept before it is used.
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+Changes of one device are written one at a time. A maintenance lock alone counts at once, and is written until the store
+takes it.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from msgspec.structs import replace
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from cmmd.controllers.catalog import Catalog
+from cmmd.controllers.evidence.memory import only_byte_order
 from cmmd.fleet.counters.log_throttle import LogLimit
-from cmmd.fleet.devices.keyed_lock import KeyedLock
-from cmmd.fleet.devices.locks import UnsavedLocks
-from cmmd.fleet.devices.places import Places
+from cmmd.fleet.devices.places import Places, told_at_login
 from cmmd.fleet.devices.strangers import Homes
 from cmmd.fleet.errors import Locked, NoSuchDevice, TooManyWaiting
 from cmmd.store.interface import IStore, StoreUnavailable
 from cmmd.store.records import Device
+from cmmd.wire.messages import LoginParams
+from cmmd.wire.quoting import printable
 
-__all__ = ["MOST_WAITING_A_DEVICE", "DeviceRecords"]
+__all__ = ["MOST_WAITING_A_DEVICE", "WRITE_AGAIN_S", "DeviceRecords", "KeyedLock", "UnsavedLocks", "after_login"]
 
 log = Logger()
+
+# --- one at a time for each device -----------------------------------------------------------------------------------
+
+
+class KeyedLock:
+    """One lock for each hostid.
+
+    :param most_waiting: how many may wait for one of them.
+    """
+
+    def __init__(self, most_waiting: int) -> None:
+        self._most_waiting = most_waiting
+        self._locks: dict[str, DeferredLock] = {}
+
+    def __contains__(self, hostid: str) -> bool:
+        """Tell whether a caller holds the lock."""
+        return hostid in self._locks
+
+    @asynccontextmanager
+    async def take(self, hostid: str) -> AsyncIterator[None]:
+        """Wait for the turn, and have it.
+
+        :raises TooManyWaiting: as many wait as can.
+        """
+        lock = self._locks.setdefault(hostid, DeferredLock())
+        if len(lock.waiting) >= self._most_waiting:
+            raise TooManyWaiting("too much waits for this device")
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()  # the next one may run, and end, in here
+            if not lock.locked and self._locks.get(hostid) is lock:
+                del self._locks[hostid]
+
+
+# --- maintenance locks -----------------------------------------------------------------------------------------------
+
+
+WRITE_AGAIN_S = 1.0
+"""Seconds after which locks are written again that the store has refused."""
+
+
+class UnsavedLocks:
+    """The maintenance locks of devices whose record in the store does not have them yet.
+
+    A lock that the operator relies on has to survive a kill of this process. So a refused write is repeated, without
+    the operator and without waiting for another change of that device.
+
+    :param write: writes the given fields of a device's record, by hostid; raises StoreUnavailable or TooManyWaiting.
+    :param clock: for the repetition.
+    """
+
+    def __init__(self, write: Callable[..., Awaitable[Device]], clock: IReactorTime) -> None:
+        self._write = write
+        self._clock = clock
+        self._unsaved: dict[str, dict[str, Any]] = {}
+        self._refused: set[str] = set()  # a write under way is not repeated: it would wait behind itself
+        self._timer: IDelayedCall | None = None
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._unsaved))
+
+    def on(self, device: Device) -> Device:
+        """Put the unsaved lock of a device, if there is one, on a record of it."""
+        lock = self._unsaved.get(device.hostid)
+        return device if lock is None else replace(device, **lock)
+
+    def put(self, hostid: str, lock: dict[str, Any]) -> None:
+        """Have a lock count from now on; :meth:`save` follows."""
+        self._unsaved[hostid] = lock
+
+    async def save(self, hostid: str) -> Device:
+        """Write the lock of a device; a refused write is repeated later.
+
+        :raises StoreUnavailable: the store does not take it now. :raises TooManyWaiting: neither does its queue.
+        """
+        lock = self._unsaved[hostid]
+        try:
+            device = await self._write(hostid, **lock)
+        except (StoreUnavailable, TooManyWaiting):
+            self._write_again(hostid)
+            raise
+        if self._unsaved.get(hostid) is lock:  # else an unlock, or another lock, came meanwhile
+            del self._unsaved[hostid]
+        return device
+
+    async def remove(self, hostid: str) -> Device:
+        """Write that a device is unlocked.
+
+        :raises StoreUnavailable: the device stays locked. :raises TooManyWaiting: the same.
+        """
+        lock = self._unsaved.pop(hostid, None)
+        try:
+            return await self._write(hostid, locked_by=None, locked_at=None, lock_reason=None)
+        except (StoreUnavailable, TooManyWaiting):
+            if lock is not None and hostid not in self._unsaved:
+                self._unsaved[hostid] = lock
+                self._write_again(hostid)
+            raise
+
+    def stop(self) -> None:
+        """End the repetition; what is left is in the iteration."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _write_again(self, hostid: str) -> None:
+        self._refused.add(hostid)
+        if self._timer is None and not self._stopped:
+            self._timer = self._clock.callLater(WRITE_AGAIN_S, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        refused, self._refused = self._refused, set()
+        for hostid in refused & self._unsaved.keys():
+            Deferred.fromCoroutine(self.save(hostid)).addCallbacks(
+                lambda device: log.info("the lock of {hostid} is saved now", hostid=device.hostid),
+                lambda failure: failure.trap(StoreUnavailable, TooManyWaiting),
+            ).addErrback(lambda failure: log.failure("while saving a lock", failure=failure))
+
+
+# --- logins ----------------------------------------------------------------------------------------------------------
+
+
+def after_login(device: Device, params: LoginParams, address: str, at_ms: int, catalog: Catalog) -> Device:
+    """Give the record with what the device says now; what it leaves out stays as it was.
+
+    :param address: the host that it logs in from. :param at_ms: when, milliseconds UTC.
+    """
+    said = {"module_port": params.modulePort, "module_baud": params.moduleBaud}
+    moduletype = printable(params.moduletype).strip()
+    profile = catalog.of(moduletype, device.profile)
+    same_profile = profile.root is catalog.of(device.moduletype, device.profile).root
+    return replace(
+        device,
+        hostname=printable(params.hostname).strip(),
+        moduletype=moduletype,
+        para_command=profile.plan,
+        evidence=device.evidence if same_profile else only_byte_order(device.evidence),
+        oldest_undecided_at=device.oldest_undecided_at if same_profile else None,
+        last_login_at=at_ms,
+        last_login_address=address,
+        **{name: value for name, value in said.items() if value is not None},
+        **told_at_login(device, params),
+    )
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
 
 MOST_WAITING_A_DEVICE = 4
 """Changes of one device that may wait for the one being kept; logins of one device that may wait for another one."""

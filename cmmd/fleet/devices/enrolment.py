@@ -1,25 +1,128 @@
-"""Enrolment of unknown devices: the policy, the rules that let devices in at once, and the devices that wait."""
+"""Enrolment of unknown devices: the policy, the rules that let devices in at once, and the devices that wait.
 
+Devices that wait are in memory only, so that strangers fill no disk: modules log in again and again, and are back soon
+after a restart. The policy that an operator has set while the daemon runs is a file of the state directory.
+"""
+
+import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from hmac import compare_digest
+from pathlib import Path
 from typing import Literal
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
-from cmmd.fleet.devices.candidates import Candidate, Candidates
-from cmmd.fleet.devices.networks import BadNetwork, Networks, is_own_host
-from cmmd.fleet.devices.password_check import PasswordCheck
+from cmmd.fleet.devices.networks import BadNetwork, Networks, is_own_host, subscriber
+from cmmd.fleet.devices.password_check import LoginRefused, PasswordCheck, Throttled
 from cmmd.fleet.devices.passwords import Passwords
-from cmmd.fleet.devices.refused_logins import LoginRefused
 from cmmd.fleet.devices.strangers import Strangers
-from cmmd.fleet.devices.throttle import Throttled
 from cmmd.store.interface import StoreUnavailable
 from cmmd.wire.errors import Reason
 from cmmd.wire.messages import LoginParams
+from cmmd.wire.quoting import printable
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["POLICIES", "AcceptRules", "Enrolment", "Policy"]
+__all__ = ["MOST_WAITING", "POLICIES", "AcceptRules", "Candidate", "Candidates", "Enrolment", "KeptPolicy", "Policy"]
+
+log = Logger()
+
+# --- devices that wait -----------------------------------------------------------------------------------------------
+
+
+MOST_WAITING = 1000
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A device that waits to be let in.
+
+    ``first_at``, ``last_at``: its first and latest login, milliseconds UTC. ``attempts``: its logins. ``contested``: a
+    login came with another password, or from another address: two claim to be this device. ``password_hash``: of the
+    password of its first login, which it has to show when it is let in; ``fingerprint``: see ``Passwords``.
+    """
+
+    hostid: str
+    hostname: str
+    moduletype: str
+    address: str
+    first_at: int
+    last_at: int
+    attempts: int = 1
+    contested: bool = False
+    password_hash: str
+    fingerprint: bytes
+
+
+class Candidates:
+    """The devices that wait, the longest waiting first.
+
+    When there are as many as there can be, the subscriber with the most of them loses its newest one; a newcomer of
+    that subscriber is not taken.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, Candidate] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def get(self, hostid: str) -> Candidate | None:
+        """Give the candidate of a hostid; None: none waits."""
+        return self._waiting.get(hostid)
+
+    def all(self) -> list[Candidate]:
+        """List all that wait, the longest waiting first."""
+        return list(self._waiting.values())
+
+    def add(self, params: LoginParams, address: str, password_hash: str, fingerprint: bytes, at_ms: int) -> bool:
+        """Have a device wait.
+
+        :return: whether there is room for it.
+        """
+        if len(self._waiting) >= MOST_WAITING and not self._make_room(address):
+            return False
+        self._waiting[params.hostid] = Candidate(
+            hostid=params.hostid,
+            hostname=printable(params.hostname).strip(),
+            moduletype=printable(params.moduletype).strip(),
+            address=address,
+            first_at=at_ms,
+            last_at=at_ms,
+            password_hash=password_hash,
+            fingerprint=fingerprint,
+        )
+        return True
+
+    def came_again(self, hostid: str, address: str, at_ms: int, *, same_password: bool) -> None:
+        """Count a further login of a device that waits."""
+        one = self._waiting[hostid]
+        same = same_password and subscriber(one.address) == subscriber(address)
+        self._waiting[hostid] = replace(
+            one, last_at=at_ms, attempts=one.attempts + 1, contested=one.contested or not same
+        )
+
+    def remove(self, hostid: str) -> None:
+        """Let a device wait no more."""
+        self._waiting.pop(hostid, None)
+
+    def _make_room(self, address: str) -> bool:
+        lanes: dict[str, list[str]] = {}
+        for one in self._waiting.values():
+            lanes.setdefault(subscriber(one.address), []).append(one.hostid)
+        longest = max(lanes.values(), key=len)
+        if len(lanes.get(subscriber(address), ())) + 1 >= len(longest):
+            return False
+        del self._waiting[longest[-1]]
+        return True
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
 
 Policy = Literal["open", "approve", "known"]
 """``open``: an unknown device is registered at its first login; ``approve``: it waits for an operator; ``known``: it is
@@ -156,3 +259,47 @@ class Enrolment:
 
 def _refused(text: str) -> LoginRefused:
     return LoginRefused(Reason.NOT_ENROLLED, text, Retcode.NOT_ENROLLED)
+
+
+# --- the policy that an operator has set -----------------------------------------------------------------------------
+
+
+class _File(Struct, frozen=True):
+    policy: Policy
+    configured: Policy
+
+
+class KeptPolicy:
+    """Remembers the policy that was set, until the configuration says another one than it did then.
+
+    :param path: the file.
+    :param configured: the policy of the configuration.
+    """
+
+    def __init__(self, path: Path, configured: Policy) -> None:
+        self._path = path
+        self._configured = configured
+
+    def read(self) -> Policy:
+        """Give the policy to begin with."""
+        try:
+            kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
+        except FileNotFoundError:
+            return self._configured
+        except (OSError, msgspec.MsgspecError) as error:
+            # Closed at the worst: what an operator has closed must not be open because a file is damaged.
+            log.error("{path}: {error}; enrolment is `approve` until it is set again", path=self._path, error=error)
+            return "known" if self._configured == "known" else "approve"
+        return kept.policy if kept.configured == self._configured else self._configured
+
+    def write(self, policy: Policy) -> None:
+        """Keep a policy for the next start.
+
+        :raises OSError: it cannot be kept.
+        """
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(_File(policy, self._configured)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)

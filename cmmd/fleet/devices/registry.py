@@ -10,18 +10,12 @@ from twisted.logger import Logger
 
 from cmmd.controllers.catalog import Catalog
 from cmmd.controllers.evidence.memory import only_byte_order
-from cmmd.fleet.devices.candidates import Candidate
-from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE, DeviceRecords
-from cmmd.fleet.devices.enrolment import AcceptRules, Enrolment, Policy
-from cmmd.fleet.devices.guessing import Guessing
-from cmmd.fleet.devices.keyed_lock import KeyedLock
-from cmmd.fleet.devices.login_record import after_login
-from cmmd.fleet.devices.password_check import PasswordCheck
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE, DeviceRecords, KeyedLock, after_login
+from cmmd.fleet.devices.enrolment import AcceptRules, Candidate, Enrolment, Policy
+from cmmd.fleet.devices.password_check import Guessing, LoginImpossible, LoginRefused, PasswordCheck, Throttled
 from cmmd.fleet.devices.passwords import Abandoned, Passwords
-from cmmd.fleet.devices.refused_logins import LoginImpossible, LoginRefused
 from cmmd.fleet.devices.settings import check_lock, check_read_as, check_setting
 from cmmd.fleet.devices.strangers import Strangers
-from cmmd.fleet.devices.throttle import Throttled
 from cmmd.fleet.errors import (
     AlreadyEnrolled,
     BadArgument,

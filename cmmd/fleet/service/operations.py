@@ -15,7 +15,7 @@ from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.errors import BadArgument, NoSuchCommand, NoSuchDevice
 from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.history.told import UnrecordedCommand
-from cmmd.fleet.service import enrolment, maintenance
+from cmmd.fleet.service import administration
 from cmmd.fleet.service.device_rows import details_of, lock_of, raw_of, row_of, status_of
 from cmmd.fleet.service.records import (
     Blocked,
@@ -247,46 +247,46 @@ class ControlService:
 
     def enrolment(self) -> EnrolmentNow:
         """Give the enrolment policy and the devices that wait for approval."""
-        return enrolment.enrolment_of(self.fleet)
+        return administration.enrolment_of(self.fleet)
 
     def set_enrolment(self, policy: str, by: Requester) -> EnrolmentNow:
-        """Set the enrolment policy, see :func:`cmmd.fleet.service.enrolment.set_policy`."""
-        enrolment.set_policy(self.fleet, policy, by)
+        """Set the enrolment policy, see :func:`cmmd.fleet.service.administration.set_policy`."""
+        administration.set_policy(self.fleet, policy, by)
         return self.enrolment()
 
     async def approve(self, hostid: str, by: Requester) -> DeviceDetails:
-        """Let a device in that waits, see :func:`cmmd.fleet.service.enrolment.approve`."""
-        await enrolment.approve(self.fleet, hostid, by)
+        """Let a device in that waits, see :func:`cmmd.fleet.service.administration.approve`."""
+        await administration.approve(self.fleet, hostid, by)
         return self.device(hostid)
 
     def reject(self, hostid: str, by: Requester) -> None:
-        """Let a device wait no more, see :func:`cmmd.fleet.service.enrolment.reject`."""
-        enrolment.reject(self.fleet, hostid, by)
+        """Let a device wait no more, see :func:`cmmd.fleet.service.administration.reject`."""
+        administration.reject(self.fleet, hostid, by)
 
     async def forget(self, hostid: str, by: Requester) -> None:
-        """Let a device be unknown, see :func:`cmmd.fleet.service.enrolment.forget`."""
-        await enrolment.forget(self.fleet, self._device(hostid), by)
+        """Let a device be unknown, see :func:`cmmd.fleet.service.administration.forget`."""
+        await administration.forget(self.fleet, self._device(hostid), by)
 
     async def reset_password(self, hostid: str, password: str | None, by: Requester) -> DeviceDetails:
-        """Forget the password of a device, see :func:`cmmd.fleet.service.enrolment.reset_password`."""
-        await enrolment.reset_password(self.fleet, self._device(hostid), password, by)
+        """Forget the password of a device, see :func:`cmmd.fleet.service.administration.reset_password`."""
+        await administration.reset_password(self.fleet, self._device(hostid), password, by)
         return self.device(hostid)
 
     # --- people beside the machine -----------------------------------------------------------------------------------
 
     async def lock(self, hostid: str, reason: str, by: Requester) -> DeviceDetails:
-        """Lock a device for maintenance, see :func:`cmmd.fleet.service.maintenance.lock`."""
-        await maintenance.lock(self.fleet, self._device(hostid), reason, by)
+        """Lock a device for maintenance, see :func:`cmmd.fleet.service.administration.lock`."""
+        await administration.lock(self.fleet, self._device(hostid), reason, by)
         return self.device(hostid)
 
     async def unlock(self, hostid: str, by: Requester) -> DeviceDetails:
-        """Remove a maintenance lock, see :func:`cmmd.fleet.service.maintenance.unlock`."""
-        await maintenance.unlock(self.fleet, self._device(hostid), by)
+        """Remove a maintenance lock, see :func:`cmmd.fleet.service.administration.unlock`."""
+        await administration.unlock(self.fleet, self._device(hostid), by)
         return self.device(hostid)
 
     async def clear_input(self, hostid: str, name: str, by: Requester) -> DeviceDetails:
-        """Forget a report of one of a device's inputs, see :func:`cmmd.fleet.service.maintenance.clear_input`."""
-        await maintenance.clear_input(self.fleet, self._device(hostid), name, by)
+        """Forget a report of one of a device's inputs, see :func:`cmmd.fleet.service.administration.clear_input`."""
+        await administration.clear_input(self.fleet, self._device(hostid), name, by)
         return self.device(hostid)
 
     # --- to a device -------------------------------------------------------------------------------------------------

@@ -24,10 +24,22 @@ from twisted.logger import Logger
 from cmmd.fleet.errors import Unavailable
 from cmmd.fleet.roles import Role
 
-__all__ = ["SCOPES", "BadTokenName", "NoSuchToken", "Scope", "Token", "Tokens", "TokensUnusable", "checked_networks"]
-__all__ += ["write_private"]
+__all__ = [
+    "SCOPES",
+    "BadTokenName",
+    "NoSuchToken",
+    "Scope",
+    "Token",
+    "TokenUses",
+    "Tokens",
+    "TokensUnusable",
+    "checked_networks",
+    "read_uses",
+]
 
 log = Logger()
+
+__all__ += ["write_private"]
 
 FILE = "tokens.json"
 
@@ -248,7 +260,8 @@ class Tokens:
     def revoke(self, name: str) -> None:
         """Let a token count no more.
 
-        :raises NoSuchToken: no token has this name. :raises TokensUnusable: the file of tokens cannot be read or written.
+        :raises NoSuchToken: no token has this name.
+        :raises TokensUnusable: the file of tokens cannot be read or written.
         """
         with self.editing():
             tokens = self.read()
@@ -298,3 +311,53 @@ def write_private(path: Path, content: Struct, *, durable: bool = True) -> None:
         fresh.replace(path)
     except OSError as error:
         raise TokensUnusable(f"{fresh}: {error.strerror}") from None
+
+
+_USES_FILE = "token_uses.json"
+
+WRITE_MS = 60_000
+"""A use is on disk after so long, at most, where the token is used all the time; or at an orderly end."""
+
+
+class _Uses(msgspec.Struct, frozen=True):
+    uses: dict[str, int]
+
+
+def read_uses(state: Path) -> dict[str, int]:
+    """Read when tokens were used last, in milliseconds since 1970, by their names; none where that is not known."""
+    try:
+        return msgspec.json.decode((state / _USES_FILE).read_bytes(), type=_Uses).uses
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+class TokenUses:
+    """The last uses, as the daemon sees them.
+
+    :param state: the directory of the tokens.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / _USES_FILE
+        self._uses = read_uses(state)
+        self._written_ms = 0
+        self._changed = False
+
+    def used(self, name: str, now_ms: int) -> None:
+        """Note that a token is used now."""
+        if now_ms - self._uses.get(name, -WRITE_MS) < 1000:
+            return  # a file each minute, and no work for each request
+        self._uses[name] = now_ms
+        self._changed = True
+        if now_ms - self._written_ms >= WRITE_MS:
+            self.write(now_ms)
+
+    def write(self, now_ms: int) -> None:
+        """Put the last uses on disk, where there are new ones."""
+        if not self._changed:
+            return
+        self._written_ms, self._changed = now_ms, False
+        try:
+            write_private(self._path, _Uses(self._uses), durable=False)
+        except TokensUnusable as error:
+            log.warn("web: last uses of tokens are not kept: {error}", error=error)

@@ -1,9 +1,8 @@
 """A Modbus RTU client on a serial line: ``Bus``, its ``Line``, and how exchanges end."""
 
 from cmmd.gateway.bus.bus import Bus
-from cmmd.gateway.bus.line import Direction, Line
+from cmmd.gateway.bus.line import Direction, Line, Port, PortOpener, PortUser
 from cmmd.gateway.bus.outcomes import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError, Statistics
-from cmmd.gateway.bus.port import Port, PortOpener, PortUser
 from cmmd.gateway.bus.ports import port_opener
 
 __all__ = [

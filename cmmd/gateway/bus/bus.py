@@ -9,11 +9,10 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from cmmd.backoff import Backoff
-from cmmd.gateway.bus.late_responses import LateResponses
-from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.line import Line, Port, PortOpener
 from cmmd.gateway.bus.outcomes import BusError, ExceptionAnswer, NoAnswer, NotSent, PortError, Statistics
-from cmmd.gateway.bus.port import Port, PortOpener
 from cmmd.gateway.bus.request_queue import Exchange, RequestQueue
+from cmmd.gateway.bus.response_matcher import LateResponses
 from cmmd.gateway.bus.transaction import Transactions, find_out_echo, needs_echo_known
 from cmmd.gateway.link.source import Precondition, unopposed
 from cmmd.modbus.frames import ReadRequest, WriteRequest
@@ -39,7 +38,7 @@ class Bus:
 
     The port is opened at :meth:`start` and again whenever it is lost, with a growing wait between attempts; new trouble
     is logged once. No request is sent while an answer to another one is owed that would pass for its own, and others go
-    before it meanwhile: :class:`cmmd.gateway.bus.late_responses.LateResponses`. What else may be relied on is written
+    before it meanwhile: :class:`cmmd.gateway.bus.response_matcher.LateResponses`. What else may be relied on is written
     at :class:`cmmd.gateway.bus.transaction.Transactions` (silence) and
     :class:`cmmd.gateway.bus.response_matcher.ResponseMatcher` (noise, echoes).
 

@@ -1,12 +1,17 @@
-"""The line to a controller: where it is, how characters are framed on it, and the times that follow from that."""
+"""A serial line: its settings, and the seam between a bus and the port that carries its bytes."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 from msgspec import Struct
+from twisted.internet.defer import Deferred
 
 from cmmd.gateway.link.address import Address, parse_address
 
-__all__ = ["Direction", "Line"]
+__all__ = ["Direction", "Line", "Port", "PortOpener", "PortUser"]
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
 
 _CHARACTER_BITS = 11
 """Bits of a character as the Modbus serial line specification counts them (2.5.1), whatever the framing."""
@@ -131,3 +136,36 @@ class Line(Struct, frozen=True, forbid_unknown_fields=True):
 def _check(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
         raise ValueError(f"{name} {value} is not within {lowest}..{highest}")
+
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+
+class PortUser(Protocol):
+    """Takes what a port brings."""
+
+    def received(self, chunk: bytes) -> None:
+        """Bytes came, cut anywhere."""
+
+    def lost(self, reason: str) -> None:
+        """The port can no longer be used; closing it is still due. Called once at most, and not after closing."""
+
+
+class Port(Protocol):
+    """A port while it is open."""
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame. Whether it left is not reported; that it cannot, ``lost`` says."""
+
+    def drop_unsent(self) -> None:
+        """Forget what was written and has not left, as far as that can be done."""
+
+    def close(self) -> Deferred[None]:
+        """Close it, at once and without sending what is unsent; fires when it is closed. Twice is once."""
+
+
+PortOpener = Callable[[Line, PortUser], Deferred[Port]]
+"""Opens the port of a line for its user, or fails with a :exc:`cmmd.gateway.bus.outcomes.PortError`.
+
+Cancelled, it leaves nothing open.
+"""

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from cmmd.gateway.bus.late_responses import LateResponses, Sending
-from cmmd.gateway.bus.line import Line
+from cmmd.gateway.bus.line import Line, Port
 from cmmd.gateway.bus.outcomes import ExceptionAnswer, NoAnswer, NotSent, Statistics
-from cmmd.gateway.bus.port import Port
-from cmmd.gateway.bus.response_matcher import ResponseMatcher, answer_shape, is_its_own_answer
+from cmmd.gateway.bus.response_matcher import LateResponses, ResponseMatcher, Sending, answer_shape, is_its_own_answer
 from cmmd.modbus.frames import ExceptionResponse, Function, ReadRequest, Request, parse_response
 
 __all__ = ["Transactions", "find_out_echo", "needs_echo_known"]
@@ -31,7 +29,7 @@ class Transactions:
       comes what the kernel had in hand while this process was held up.
     - What comes meanwhile is dropped.
     - What was not answered is owed, and so is one more answer where one was taken that may have been owed: see
-      :class:`cmmd.gateway.bus.late_responses.LateResponses`. Who asks here sees to it that nothing is owed that would
+      :class:`cmmd.gateway.bus.response_matcher.LateResponses`. Who asks here sees to it that nothing is owed that would
       fit. What waiting does not tell is not believed: an exception to a write that may be the one to another; and that
       the line has no echo, where what came before an echo could may be late.
     - Over a network a request without an answer ends the connection, and with it what is on its way either way.

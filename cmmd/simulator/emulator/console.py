@@ -7,8 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from cmmd.simulator.emulator.controller import EmulatedController
-from cmmd.simulator.emulator.line import Line, WorldClock
-from cmmd.simulator.emulator.port import SPEEDS, PortError
+from cmmd.simulator.emulator.line import SPEEDS, Line, PortError, WorldClock
 from cmmd.simulator.genset.faults import Fault
 from cmmd.simulator.genset.genset import LONGEST_PAUSE_S, Genset
 from cmmd.simulator.genset.mains import MainsCondition

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cmmd.simulator.emulator.port import SPEEDS, PortError
+from cmmd.simulator.emulator.line import SPEEDS, PortError
 from cmmd.simulator.genset.panel import DEFAULT_MODEL
 
 __all__ = ["main"]

@@ -50,7 +50,7 @@ async def serve(world: World, *, words: int, answers: int, ended: asyncio.Event)
         such as ``/dev/null``, nothing is read.
     :param answers: the descriptor that gets a line for each.
     :param ended: ends it.
-    :raises cmmd.simulator.emulator.port.PortError: the link cannot be made.
+    :raises cmmd.simulator.emulator.line.PortError: the link cannot be made.
     """
     loop = asyncio.get_running_loop()
     said = bytearray()

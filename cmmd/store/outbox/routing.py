@@ -106,6 +106,8 @@ class Router:
 
     async def _to_store(self, rows: list[Row]) -> None:
         copied = self._follow(rows)
+        # Several writes can be on their way at once. The route changes only when the last of them has ended: else a
+        # newer row could reach the store by the spool before an older one that is still on its way there.
         self._flying += 1
         try:
             left = await self._left_by_the_store(rows)
@@ -133,7 +135,11 @@ class Router:
         return []
 
     def _answer(self, writing: Deferred[None]) -> Deferred[None]:
-        """Return the store's answer, or report its silence; the store can still carry the write out."""
+        """Return the store's answer, or report its silence; the store can still carry the write out.
+
+        A write that is given up is not cancelled: because it can be done later, rows have numbers, and the spool writes
+        them once more.
+        """
         answer: Deferred[None] = Deferred()
 
         def settle(outcome: object) -> None:

@@ -12,8 +12,7 @@ from cmmd.fleet.errors import NoSuchCommand, TooLate
 from cmmd.fleet.history.journal import RECORD_S
 from cmmd.fleet.service.records import cursor_text
 from cmmd.store.records import Command
-from cmmd.web.api.context import ApiContext
-from cmmd.web.api.keys import Unkeyed
+from cmmd.web.api.context import ApiContext, Unkeyed
 from cmmd.web.api.operation import Answer, Call, NoQuery, Query
 from cmmd.web.api.records import RecordList, wanted_of
 from cmmd.web.http.problems import Refused, WrongField

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from cmmd.controllers.entries import Mode
 from cmmd.fleet.errors import BadSetting
-from cmmd.fleet.service.maintenance import LONGEST_REASON
+from cmmd.fleet.service.administration import LONGEST_REASON
 from cmmd.fleet.service.records import Blocked, Changes, Lock, RawRun
 from cmmd.fleet.telemetry.view import HypothesisNow, InputReportNow, PointNow, SignalNow
 from cmmd.store.records import ByteOrder

@@ -15,7 +15,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.fleet.service.device_rows import FleetRow, row_of_fleet
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.store.records import Command, Cursor, Event
-from cmmd.web.http.cooperative import CooperativeScheduler
+from cmmd.web.http.streaming_body import CooperativeScheduler
 
 __all__ = ["MOST_EVENTS", "TICK_S", "EventBroker", "Watching"]
 

@@ -9,10 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from cmmd.fleet.commands.queue import Requester
-from cmmd.fleet.devices.throttle import Throttle, Throttled
+from cmmd.fleet.devices.password_check import Throttle, Throttled
 from cmmd.fleet.roles import Role, may
-from cmmd.fleet.service.token_uses import TokenUses
-from cmmd.fleet.service.tokens import Scope, Token, Tokens
+from cmmd.fleet.service.tokens import Scope, Token, Tokens, TokenUses
 from cmmd.web.http.browser_sessions import COOKIE, BrowserSessions, SignIn
 from cmmd.web.http.problems import Forbidden, Refused, Unauthorized, refuse
 

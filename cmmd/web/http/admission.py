@@ -1,22 +1,103 @@
-"""Admit connections: strangers are limited by their address, known callers by their identity.
+"""Admit connections of HTTP, and share the time of a turn of the reactor between them.
 
-Behind a reverse proxy all come from one address, so an address says nothing of a caller that has shown a token. What
-comes when no place is left is let in to be answered: health checks and administrators always are, others get 503 and
-the reason.
+Strangers are limited by their address, known callers by their identity: behind a reverse proxy all come from one
+address, so an address says nothing of a caller that has shown a token. What comes when no place is left is let in to be
+answered: health checks and administrators always are, others get 503 and the reason.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.web.http.problems import Refused
 
-__all__ = ["MOST_CONNECTIONS", "MOST_OF_CALLER", "MOST_STRANGERS", "RESERVED", "Admission", "Place"]
+__all__ = [
+    "MOST_CONNECTIONS",
+    "MOST_OF_CALLER",
+    "MOST_STRANGERS",
+    "RESERVED",
+    "TURN_S",
+    "Admission",
+    "Place",
+    "Reader",
+    "ReadingBudget",
+]
 
 log = Logger()
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+TURN_S = 0.005
+"""Seconds of reading and answering in one turn, all connections together; the request that exceeds them is finished."""
+
+
+class Reader(Protocol):
+    """A connection that holds bytes it has received."""
+
+    def read_held(self) -> None:
+        """Read the bytes, and begin to answer; must not raise."""
+
+    def wait(self) -> None:
+        """Receive no more bytes until ``read_on``."""
+
+    def read_on(self) -> None:
+        """Continue to receive bytes."""
+
+
+class ReadingBudget:
+    """Lets connections read at once while the turn's budget lasts, the others one after the other in later turns.
+
+    :param clock: measures the time, and calls at the next turn.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._spent_s = 0.0
+        self._waiting: deque[Reader] = deque()
+        self._next_turn: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """Count the connections that wait."""
+        return len(self._waiting)
+
+    def read(self, reader: Reader) -> None:
+        """Let a connection read the bytes that it holds: now, or behind those that wait."""
+        if self._spent_s < TURN_S and not self._waiting:
+            self._spend(reader)
+        elif reader not in self._waiting:
+            reader.wait()
+            self._waiting.append(reader)
+        if self._next_turn is None:
+            self._next_turn = self._clock.callLater(0, self._turn)
+
+    def forget(self, reader: Reader) -> None:
+        """Let a connection that is lost wait no longer."""
+        if reader in self._waiting:
+            self._waiting.remove(reader)
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._spent_s = 0.0
+        while self._waiting and self._spent_s < TURN_S:
+            reader = self._waiting.popleft()
+            self._spend(reader)
+            reader.read_on()
+        if self._waiting or self._spent_s:
+            self._next_turn = self._clock.callLater(0, self._turn)
+
+    def _spend(self, reader: Reader) -> None:
+        began = self._clock.seconds()
+        reader.read_held()
+        self._spent_s += self._clock.seconds() - began
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
 
 MOST_CONNECTIONS = 300
 """Of more the oldest stranger makes room, or else the oldest idle one, or else there is no room."""

@@ -11,9 +11,8 @@ from twisted.web.server import Site
 
 from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.web.http.access import is_loopback
-from cmmd.web.http.admission import Admission
+from cmmd.web.http.admission import Admission, ReadingBudget
 from cmmd.web.http.browser_sessions import Cookies
-from cmmd.web.http.budget import ReadingBudget
 from cmmd.web.http.channel import Channel
 from cmmd.web.http.problems import MEDIA_TYPE, Refused, encoded, problem_of
 from cmmd.web.http.request import HEADERS, LimitedRequest

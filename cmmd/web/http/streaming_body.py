@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
-__all__ = ["LONGEST_S", "SLICE_S", "STALLED_S", "Gone", "SlicedBody", "StreamingBody"]
+__all__ = ["LONGEST_S", "SLICE_S", "STALLED_S", "CooperativeScheduler", "Gone", "SlicedBody", "StreamingBody"]
 
+log = Logger()
 
 STALLED_S = 60.0
 """Seconds without progress, after which the reader counts as gone."""
@@ -139,8 +141,6 @@ class StreamingBody:
             channel.forceAbortClient()
 
 
-log = Logger()
-
 SLICE_S = 0.002
 """Seconds after which everybody else has a turn."""
 
@@ -257,3 +257,21 @@ class SlicedBody:
         if self._patience.active():
             self._patience.cancel()
         self._ended()
+
+
+class CooperativeScheduler:
+    """Gives turns to long work, which waits for one before each piece of it; a piece takes a millisecond or two.
+
+    :param clock: for the turns.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        def slice_over() -> Callable[[], bool]:
+            until = clock.seconds() + SLICE_S
+            return lambda: clock.seconds() > until
+
+        self._cooperator = Cooperator(slice_over, lambda step: clock.callLater(0, step))
+
+    def turn(self) -> Deferred[None]:
+        """Fires when the next piece may be done, which has to begin at once."""
+        return self._cooperator.coiterate(iter(())).addCallback(lambda _: None)

@@ -11,8 +11,7 @@ from cmmd.fleet.fleet import Fleet
 from cmmd.web.http.problems import Refused, refuse
 from cmmd.web.http.request import accept_of, wants_gzip
 from cmmd.web.http.streaming_body import SlicedBody
-from cmmd.web.metrics.device_families import Families
-from cmmd.web.metrics.device_rows import Row, Rows
+from cmmd.web.metrics.device_families import Families, Row, Rows
 
 __all__ = ["MOST_AT_ONCE", "DeviceMetricsResource"]
 

@@ -1,4 +1,4 @@
-"""The maintenance lock beside commands: settings that it holds, the answer to a login, and a store that refuses it."""
+"""Records of devices, one change at a time; maintenance locks beside settings, logins, and a store that refuses."""
 
 import json
 from collections.abc import Callable
@@ -6,8 +6,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE
-from cmmd.fleet.devices.locks import WRITE_AGAIN_S
+from cmmd.fleet.devices.device_records import MOST_WAITING_A_DEVICE, WRITE_AGAIN_S, KeyedLock
 from cmmd.fleet.errors import Locked, TooManyWaiting
 from cmmd.store.interface import StoreUnavailable
 from cmmd.store.memory import MemoryStore
@@ -16,6 +15,51 @@ from tests.plain_device import login, message
 from tests.test_fleet_devices_registry import BrokenStore, HeldStore
 from tests.uploads import AT_REST, STANDBY, full_upload
 from tests.world import HOSTID, World
+
+
+class TurnsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.turns = KeyedLock(2)
+        self.running: list[str] = []
+
+    def begin(self, hostid: str, name: str) -> tuple[Deferred[None], Deferred[None]]:
+        """Work that ends when the second Deferred is fired."""
+        finish: Deferred[None] = Deferred()
+
+        async def work() -> None:
+            async with self.turns.take(hostid):
+                self.running.append(name)
+                await finish
+                self.running.remove(name)
+
+        return Deferred.fromCoroutine(work()), finish
+
+    def test_one_at_a_time_in_order_and_nothing_left(self) -> None:
+        works = [self.begin("A", name) for name in ("first", "second", "third")]
+        self.begin("B", "other")[1].callback(None)
+        self.assertNotIn("B", self.turns)
+        for name, (done, finish) in zip(("first", "second", "third"), works, strict=True):
+            self.assertEqual(self.running, [name])
+            self.assertIn("A", self.turns)
+            finish.callback(None)
+            self.successResultOf(done)
+        self.assertNotIn("A", self.turns)
+
+    def test_those_that_end_at_once(self) -> None:
+        works = [self.begin("A", f"{number}") for number in range(3)]
+        for _, finish in reversed(works):
+            finish.callback(None)
+        for done, _ in works:
+            self.successResultOf(done)
+        self.assertNotIn("A", self.turns)
+
+    def test_too_many_waiting(self) -> None:
+        works = [self.begin("A", f"{number}") for number in range(3)]
+        self.failureResultOf(self.begin("A", "one more")[0], TooManyWaiting)
+        for done, finish in works:
+            finish.callback(None)
+            self.successResultOf(done)
+
 
 ELSEWHERE = "198.51.100.9"
 

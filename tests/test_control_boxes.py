@@ -9,7 +9,7 @@ from msgspec import Struct
 from twisted.protocols.amp import MAX_VALUE_LENGTH
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.control.paging import PAGE_BYTES, fill
+from cmmd.control.boxes import PAGE_BYTES, fill
 from tests import support  # noqa: F401 - hypothesis' settings
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices.coordinates import bd09_of_gcj02, gcj02_of_wgs84, wgs84
+from cmmd.fleet.devices.places import bd09_of_gcj02, gcj02_of_wgs84, wgs84
 
 BD09, GPS = 0, 1
 

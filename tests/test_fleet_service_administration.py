@@ -6,14 +6,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.commands.queue import Requester
-from cmmd.fleet.devices import candidates
-from cmmd.fleet.devices.enrolment import AcceptRules
-from cmmd.fleet.devices.kept_policy import KeptPolicy
+from cmmd.fleet.commands.requests import Reset
+from cmmd.fleet.devices import enrolment as candidates
+from cmmd.fleet.devices.enrolment import AcceptRules, KeptPolicy
 from cmmd.fleet.devices.networks import BadNetwork
 from cmmd.fleet.devices.registry import LoginRefused
 from cmmd.fleet.errors import AdminOnly, BadArgument, Locked, NoSuchDevice, UnderWay, UnknownDevice
-from cmmd.fleet.service import enrolment
-from cmmd.fleet.service.maintenance import lock
+from cmmd.fleet.service import administration
+from cmmd.fleet.service.administration import lock
 from cmmd.store.records import Device
 from cmmd.wire.messages import LongCon, encode
 from cmmd.wire.retcodes import Retcode
@@ -50,17 +50,17 @@ class EnrolmentTestCase(SynchronousTestCase):
 class QueueTests(EnrolmentTestCase):
     def test_an_unknown_device_waits_until_it_is_let_in(self) -> None:
         self.assertEqual(self.refused(), "waits for approval")
-        now = enrolment.enrolment_of(self.fleet)
+        now = administration.enrolment_of(self.fleet)
         waiting = [(one.hostid, one.hostname, one.address) for one in now.waiting]
         self.assertEqual(waiting, [(HOSTID, "Genset 1", "192.0.2.7")])
         self.assertEqual(self.kinds(), ["enrolment_waiting"])
-        self.successResultOf(Deferred.fromCoroutine(enrolment.approve(self.fleet, HOSTID, ADMIN)))
+        self.successResultOf(Deferred.fromCoroutine(administration.approve(self.fleet, HOSTID, ADMIN)))
         self.assertEqual(len(self.queue), 0)
         self.assertEqual(self.successResultOf(self.login()).hostname, "Genset 1")
 
     def test_it_has_to_show_the_password_that_it_waited_with(self) -> None:
         self.refused()
-        self.successResultOf(Deferred.fromCoroutine(enrolment.approve(self.fleet, HOSTID, ADMIN)))
+        self.successResultOf(Deferred.fromCoroutine(administration.approve(self.fleet, HOSTID, ADMIN)))
         self.assertEqual(self.refused(password="squatter", address=SQUATTER), "wrong password")
         self.successResultOf(self.login())
 
@@ -73,10 +73,10 @@ class QueueTests(EnrolmentTestCase):
 
     def test_rejected(self) -> None:
         self.refused()
-        enrolment.reject(self.fleet, HOSTID, ADMIN)
+        administration.reject(self.fleet, HOSTID, ADMIN)
         self.assertEqual(len(self.queue), 0)
-        self.assertRaises(UnknownDevice, enrolment.reject, self.fleet, HOSTID, ADMIN)
-        approving = Deferred.fromCoroutine(enrolment.approve(self.fleet, HOSTID, ADMIN))
+        self.assertRaises(UnknownDevice, administration.reject, self.fleet, HOSTID, ADMIN)
+        approving = Deferred.fromCoroutine(administration.approve(self.fleet, HOSTID, ADMIN))
         self.failureResultOf(approving, UnknownDevice)
 
     def test_it_is_bounded_and_the_loudest_address_loses(self) -> None:
@@ -127,16 +127,16 @@ class PolicyTests(EnrolmentTestCase):
 
     def test_one_call_closes_it(self) -> None:
         self.successResultOf(self.login("FIRST"))
-        enrolment.set_policy(self.fleet, "approve", ADMIN)
+        administration.set_policy(self.fleet, "approve", ADMIN)
         self.assertEqual(self.refused(), "waits for approval")
         self.successResultOf(self.login("FIRST"))
-        enrolment.set_policy(self.fleet, "known", ADMIN)
+        administration.set_policy(self.fleet, "known", ADMIN)
         self.assertEqual(self.refused(), "enrolment is closed")
         self.assertEqual(self.kinds().count("enrolment_changed"), 2)
 
     def test_by_an_administrator_only(self) -> None:
-        self.assertRaises(AdminOnly, enrolment.set_policy, self.fleet, "known", OPERATOR)
-        self.assertRaises(BadArgument, enrolment.set_policy, self.fleet, "closed", ADMIN)
+        self.assertRaises(AdminOnly, administration.set_policy, self.fleet, "known", OPERATOR)
+        self.assertRaises(BadArgument, administration.set_policy, self.fleet, "closed", ADMIN)
 
     def test_kept_until_the_configuration_says_another_one(self) -> None:
         path = Path(self.mktemp())
@@ -165,7 +165,7 @@ class RepairTests(EnrolmentTestCase):
         return device
 
     def forget(self) -> Deferred[None]:
-        forgotten = Deferred.fromCoroutine(enrolment.forget(self.fleet, self.device(), ADMIN))
+        forgotten = Deferred.fromCoroutine(administration.forget(self.fleet, self.device(), ADMIN))
         self.world.write_batch()
         return forgotten
 
@@ -173,7 +173,7 @@ class RepairTests(EnrolmentTestCase):
         session = self.world.connect(peer=SQUATTER)
         session.deliver(encode(LongCon(hostid=HOSTID)))
         self.assertEqual(self.refused(), "wrong password")
-        resetting = Deferred.fromCoroutine(enrolment.reset_password(self.fleet, self.device(), None, ADMIN))
+        resetting = Deferred.fromCoroutine(administration.reset_password(self.fleet, self.device(), None, ADMIN))
         self.successResultOf(resetting)
         self.assertEqual(self.world.presence.sessions(HOSTID), ())
         again = self.world.connect(peer=SQUATTER)
@@ -184,7 +184,7 @@ class RepairTests(EnrolmentTestCase):
         self.assertIn("password_reset", self.kinds())
 
     def test_a_reset_with_the_new_password(self) -> None:
-        resetting = enrolment.reset_password(self.fleet, self.device(), "654321", ADMIN)
+        resetting = administration.reset_password(self.fleet, self.device(), "654321", ADMIN)
         self.successResultOf(Deferred.fromCoroutine(resetting))
         self.refused(address=SQUATTER, password="squatter")
         self.successResultOf(self.login(password="654321"))
@@ -217,11 +217,11 @@ class RepairTests(EnrolmentTestCase):
     def test_not_while_commands_are_under_way(self) -> None:
         session = self.world.connect(peer=SQUATTER)
         session.deliver(encode(LongCon(hostid=HOSTID)))
-        asking = Deferred.fromCoroutine(self.fleet.dispatch.reset(HOSTID, ADMIN))
+        asking = Deferred.fromCoroutine(self.fleet.dispatch.submit(HOSTID, Reset(), ADMIN))
         self.world.write_batch()
         self.successResultOf(asking)
         self.failureResultOf(self.forget(), UnderWay)
-        resetting = Deferred.fromCoroutine(enrolment.reset_password(self.fleet, self.device(), None, ADMIN))
+        resetting = Deferred.fromCoroutine(administration.reset_password(self.fleet, self.device(), None, ADMIN))
         self.failureResultOf(resetting, UnderWay)
         self.assertIsNotNone(self.world.registry.device(HOSTID))
 
@@ -231,13 +231,13 @@ class RepairTests(EnrolmentTestCase):
 
     def test_by_an_administrator_only(self) -> None:
         for change in (
-            enrolment.forget(self.fleet, self.device(), OPERATOR),
-            enrolment.reset_password(self.fleet, self.device(), None, OPERATOR),
-            enrolment.approve(self.fleet, HOSTID, OPERATOR),
+            administration.forget(self.fleet, self.device(), OPERATOR),
+            administration.reset_password(self.fleet, self.device(), None, OPERATOR),
+            administration.approve(self.fleet, HOSTID, OPERATOR),
         ):
             self.failureResultOf(Deferred.fromCoroutine(change), AdminOnly)
 
     def test_twice(self) -> None:
         device = self.device()
         self.successResultOf(self.forget())
-        self.failureResultOf(Deferred.fromCoroutine(enrolment.forget(self.fleet, device, ADMIN)), NoSuchDevice)
+        self.failureResultOf(Deferred.fromCoroutine(administration.forget(self.fleet, device, ADMIN)), NoSuchDevice)

@@ -3,7 +3,7 @@
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.web.http.budget import TURN_S, ReadingBudget
+from cmmd.web.http.admission import TURN_S, ReadingBudget
 
 
 class Turns(Clock):

@@ -4,8 +4,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cmmd.fleet.devices import throttle
-from cmmd.fleet.devices.throttle import LONGEST_DELAY_S, Throttle, Throttled
+from cmmd.fleet.devices import password_check
+from cmmd.fleet.devices.password_check import LONGEST_DELAY_S, Throttle, Throttled
 
 
 class ThrottleTests(SynchronousTestCase):
@@ -50,7 +50,7 @@ class ThrottleTests(SynchronousTestCase):
         self.successResultOf(self.attempt())
 
     def test_held_attempts_are_bounded(self) -> None:
-        self.patch(throttle, "MOST_HELD", 2)
+        self.patch(password_check, "MOST_HELD", 2)
         for hostid in "ABC":
             self.throttle.failed(hostid, "192.0.2.1")
         held = [self.attempt("A"), self.attempt("B")]
@@ -62,14 +62,14 @@ class ThrottleTests(SynchronousTestCase):
     def test_forgotten_after_a_while(self) -> None:
         for _ in range(5):
             self.throttle.failed("A", "192.0.2.1")
-        self.clock.advance(throttle.FORGET_AFTER_S + 1)
+        self.clock.advance(password_check.FORGET_AFTER_S + 1)
         self.throttle.failed("A", "192.0.2.1")
         attempt = self.attempt()
         self.clock.advance(1)
         self.successResultOf(attempt)
 
     def test_memory_is_bounded(self) -> None:
-        self.patch(throttle, "MOST_REMEMBERED", 100)
+        self.patch(password_check, "MOST_REMEMBERED", 100)
         for number in range(1000):
             self.throttle.failed(f"{number}", "192.0.2.1")
         self.assertEqual(len(self.throttle._failures), 100)
