@@ -8,7 +8,6 @@ import gc
 import os
 import sys
 import traceback
-from collections import deque
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn
@@ -42,7 +41,6 @@ class _Run:
         self._target: Target | None = None
         self._since: list[bytes] = []  # the inputs of this target, which what follows may depend on
         self._slow: list[tuple[float, list[bytes]]] = []
-        self._blocks: deque[tuple[float, int, int]] = deque()
         self._began = monotonic()
 
     def take(self, script: bytes) -> None:
@@ -80,7 +78,11 @@ class _Run:
         self._target = None
         self._since.clear()
         gc.collect()
-        self._blocks.append((monotonic() - self._began, sys.getallocatedblocks(), resident_kib()))
+        if monotonic() - self._began >= WARM_SHARE * self._seconds:
+            report = self._report
+            report.last_blocks, report.last_kib = sys.getallocatedblocks(), resident_kib()
+            if not report.first_blocks:
+                report.first_blocks, report.first_kib = report.last_blocks, report.last_kib
 
     def _end(self, status: int) -> NoReturn:
         report = self._report
@@ -88,10 +90,6 @@ class _Run:
             self._target.close()
         report.seconds = monotonic() - self._began
         report.steps = self._steps.count
-        warm = [one for one in self._blocks if one[0] >= WARM_SHARE * self._seconds]
-        if len(warm) > 1:
-            _, report.first_blocks, report.first_kib = warm[0]
-            _, report.last_blocks, report.last_kib = warm[-1]
         for number, (_, scripts) in enumerate(self._slow):
             save_scripts(self._folder / slow_file(number), scripts)
         (self._folder / REPORT).write_bytes(msgspec.json.encode(report))
@@ -103,11 +101,11 @@ def main(name: str, seconds: str, folder: str) -> None:
     work = Path(folder)
     begins_with = work / "corpus"
     begins_with.mkdir()
-    for number, script in enumerate(load_scripts(corpus_file(name))):
-        (begins_with / f"{number:04}").write_bytes(script)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     with atheris.instrument_imports(include=["cmmd"]):
         kind = target_kind(name)
+    for number, script in enumerate([*load_scripts(corpus_file(name)), *kind.LARGE]):
+        (begins_with / f"{number:04}").write_bytes(script)
     words = work / "words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in kind.WORDS), encoding="ascii")
     run = _Run(name, kind, float(seconds), work)

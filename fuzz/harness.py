@@ -124,11 +124,13 @@ class Target(ABC):
     :param steps: runs each step of the unit. :param log: the process's.
     :cvar INPUTS: how many inputs one target takes. :cvar LONGEST: bytes of the longest input.
     :cvar WORDS: what the engine puts into inputs, besides what it finds out.
+    :cvar LARGE: inputs to begin with that are too long for the files of the corpus.
     """
 
     INPUTS: ClassVar[int] = 200
     LONGEST: ClassVar[int] = 16 * 1024
     WORDS: ClassVar[Sequence[bytes]] = ()
+    LARGE: ClassVar[Sequence[bytes]] = ()
 
     def __init__(self, steps: Steps, log: WatchedLog) -> None:
         self.steps = steps

@@ -7,7 +7,7 @@ from cmmd.wire.errors import PeerError
 from cmmd.wire.reading import read_from_device, read_from_server, read_segment
 from cmmd.wire.splitter import MAX_FRAME
 from fuzz.harness import Escape, Target
-from fuzz.words import JSON_WORDS, MESSAGE_WORDS
+from fuzz.words import JSON_WORDS, LARGE_DOCUMENTS, MESSAGE_WORDS
 
 __all__ = ["TARGET"]
 
@@ -18,6 +18,7 @@ class LenientTarget(Target):
     INPUTS = 5000
     LONGEST = MAX_FRAME
     WORDS = (*JSON_WORDS, *MESSAGE_WORDS)
+    LARGE = LARGE_DOCUMENTS
 
     def run(self, script: bytes) -> None:
         for read in (read_from_device, read_from_server, read_segment):

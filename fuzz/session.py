@@ -17,7 +17,7 @@ from cmmd.server.connection import BYTES_A_RECEIVE
 from cmmd.server.session import Session
 from cmmd.wire.messages import WriteConfig
 from fuzz.harness import MOST_TURNS, RECORD, Escape, Peer, Steps, Target, WatchedLog, records, time_passes, turn
-from fuzz.words import JSON_WORDS, MESSAGE_WORDS
+from fuzz.words import HOSTID, JSON_WORDS, LARGE_DOCUMENTS, MESSAGE_WORDS
 from tests.transports import DirectTransport, SegmentTransport
 from tests.world import World
 
@@ -27,6 +27,7 @@ TIME, HALF_CLOSE, ORDER, DIRECT, BUFFERED, READS = 1, 2, 3, 4, 5, 6
 ORDER_TIMEOUT_S = 30.0
 FRAME = "00050003FF007DEB"
 MOST_CONNECTIONS = 8
+ATTACH = b'{"method":"LongCon","hostid":"%s"}' % HOSTID
 
 
 def cheap_passwords() -> None:
@@ -37,7 +38,9 @@ def cheap_passwords() -> None:
 class SessionTarget(Target):
     """Takes a script of some connections of devices to one daemon."""
 
+    LONGEST = 96 * 1024
     WORDS = (RECORD, *(RECORD + bytes([one]) for one in range(1, 7)), *JSON_WORDS, *MESSAGE_WORDS)
+    LARGE = tuple(ATTACH + RECORD + one for one in LARGE_DOCUMENTS)
 
     def __init__(self, steps: Steps, log: WatchedLog) -> None:
         super().__init__(steps, log)

@@ -3,6 +3,7 @@
 from cmmd.wire.errors import FrameError
 from cmmd.wire.splitter import MAX_FRAME, Splitter
 from fuzz.harness import Escape, Target
+from fuzz.words import LARGE_DOCUMENTS
 
 __all__ = ["TARGET"]
 
@@ -28,6 +29,13 @@ class SplitterTarget(Target):
         b"\xef\xbb\xbf",
         b"\x81\\",
         b"\xe4\xb8",
+    )
+    LARGE = (
+        *LARGE_DOCUMENTS,
+        b"".join(LARGE_DOCUMENTS[:3]),
+        b"[" * MAX_FRAME,
+        b"x" * MAX_FRAME,
+        b'{"' * (MAX_FRAME // 2),
     )
 
     def run(self, script: bytes) -> None:

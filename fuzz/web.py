@@ -22,11 +22,28 @@ __all__ = ["TARGET"]
 MOST_VISITORS = 8
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 
+_BODIES = (
+    b"[" * 65_000,
+    b'{"token":"' + b"\\u0041" * 10_000 + b'"}',
+    b"{%s}" % b",".join(b'"k%d":%d' % (number, number) for number in range(3000)),
+    b'{"hostid":"a","x":[' + b"1e9," * 16_000 + b"]",
+)
+_HEAD = b"%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer $ADMIN\r\n"
+_JSON = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+LARGE_REQUESTS = (
+    *(_HEAD % b"POST /api/v1/devices" + _JSON % len(body) + body for body in _BODIES),
+    _HEAD % b"GET /metrics" + b"".join(b"X-%d: %s\r\n" % (number, b"v" * 120) for number in range(90)) + b"\r\n",
+    _HEAD % (b"GET /api/v1/devices?" + b"&".join(b"p%d=%%41" % number for number in range(100))) + b"\r\n",
+    _HEAD % b"POST /api/v1/session" + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1100,
+)
+
 
 class WebTarget(Target):
     """Takes a script of some connections of clients."""
 
     INPUTS = 100
+    LONGEST = 96 * 1024
+    LARGE = LARGE_REQUESTS
     WORDS = (
         *(RECORD, RECORD + b"\x01", RECORD + b"\x02", RECORD + b"\x04", RECORD + b"\x06", b"\r\n", b"\r\n\r\n"),
         *(b"GET ", b"POST ", b"PATCH ", b"PUT ", b"DELETE ", b"HEAD ", b"OPTIONS ", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"),

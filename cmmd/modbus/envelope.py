@@ -86,7 +86,7 @@ class Function(IntEnum):
     @property
     def reads_bits(self) -> bool:
         """Tell whether the function reads coils or inputs (packed bits) and not registers."""
-        return self <= Function.READ_DISCRETE_INPUTS
+        return self <= 2  # READ_DISCRETE_INPUTS, not looked up: for each item of an upload
 
 
 _FUNCTIONS = {function.value: function for function in Function}

@@ -177,6 +177,13 @@ class RegisterImage:
                 if width == BIT:
                     return update_bits(area, place, count, payload)
                 return update_registers(area, place, payload)
+            is_last = index + 1 == len(self._starts) or self._starts[index + 1] > place + count
+            if place == area.end and is_last and width == REGISTER:
+                # Registers one behind the other, as change uploads have them: no work for those that are there.
+                self._check_room(0, len(payload))
+                area.values += payload
+                area.count += count
+                return ChangedAddresses(place & ADDRESS_MASK, width, (1 << count * width) - 1)
         return self._extend(place, count, payload, width)
 
     def _extend(self, place: int, count: int, payload: bytes, width: int) -> ChangedAddresses:

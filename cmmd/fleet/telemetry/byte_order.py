@@ -27,6 +27,9 @@ NEARER = 8
 SEVERAL = 2
 """Registers of one upload that must be near to what was known before: one alone may be so by chance."""
 
+MOST_WEIGHED = 256
+"""Items of one upload that are weighed: more say no more, and a change upload can have a thousand."""
+
 _HOLDING_REGISTERS = Function.READ_HOLDING_REGISTERS
 
 
@@ -75,6 +78,8 @@ class Judge:
         if len(values) > MAX_VALUE_BYTES:
             raise ImageFullError(f"more than {MAX_VALUE_BYTES} bytes of values")
         self._items.append((function, address, values))
+        if len(self._items) > MOST_WEIGHED:
+            return
         for place in range(0, len(values), 2):
             self._weigh(function, address + place // 2, values[place : place + 2])
 

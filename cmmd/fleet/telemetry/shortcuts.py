@@ -15,14 +15,14 @@ from cmmd.modbus.frames import Function, UploadLayout
 from cmmd.modbus.image import Area, place_of
 from cmmd.wire.messages import Changes
 
-__all__ = ["MOST_CHANGES", "overwrite", "overwrite_changes"]
+__all__ = ["ADDRESSES", "MOST_CHANGES", "overwrite", "overwrite_changes"]
 
 MOST_CHANGES = 1024
 """Items of one change upload that are looked at: a controller has not nearly as many registers."""
 
 _FIRST_COIL: Final = place_of(Function.READ_COILS, 0)
 _FIRST_REGISTER: Final = place_of(Function.READ_HOLDING_REGISTERS, 0)
-_ADDRESSES: Final = {f"{address:04X}": address for address in range(2048)}
+ADDRESSES: Final = {f"{address:04X}": address for address in range(2048)}
 """The addresses that controllers have, as modules write them: looking one up takes a third of reading it."""
 
 _from_hex, _from_bytes, _items = bytes.fromhex, int.from_bytes, dict.items  # not looked up for each item
@@ -143,7 +143,7 @@ def _overwrite_areas(
     try:
         start = behind = 0
         for place, text in chain.from_iterable(map(_items, coils)):
-            address, bits = _ADDRESSES[place], _from_hex(text)
+            address, bits = ADDRESSES[place], _from_hex(text)
             if not start <= address < behind:
                 area = area_of(_FIRST_COIL + address)
                 if area is None or area.start in written:
@@ -165,7 +165,7 @@ def _overwrite_areas(
             count += 1
         start = behind = 0
         for place, text in chain.from_iterable(map(_items, registers)):
-            address = _ADDRESSES[place]
+            address = ADDRESSES[place]
             one, other = _from_hex(text)  # raises ValueError where these are not two bytes
             if not start <= address < behind:
                 area = area_of(_FIRST_REGISTER + address)

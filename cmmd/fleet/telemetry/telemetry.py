@@ -16,7 +16,7 @@ from cmmd.fleet.counters.log_throttle import LogLimit
 from cmmd.fleet.telemetry.byte_order import Judge
 from cmmd.fleet.telemetry.live import LiveRecord
 from cmmd.fleet.telemetry.plan import Plan
-from cmmd.fleet.telemetry.shortcuts import MOST_CHANGES, overwrite, overwrite_changes
+from cmmd.fleet.telemetry.shortcuts import ADDRESSES, MOST_CHANGES, overwrite, overwrite_changes
 from cmmd.modbus.frames import (
     MAX_PLAN,
     BadCRCError,
@@ -359,6 +359,9 @@ def _address(place: str) -> int:
 
     :raises ValueError: it has not four hex digits.
     """
+    known = ADDRESSES.get(place)
+    if known is not None:
+        return known
     address = bytes.fromhex(place)
     if len(address) != _ADDRESS_LENGTH:
         raise ValueError("an address has four hex digits")
