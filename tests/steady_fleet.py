@@ -169,9 +169,10 @@ class _SteadyDevice:
 async def _main(port: int, count: int) -> None:
     record = _Record()
     devices = [_SteadyDevice(port, f"STEADY{number}", record) for number in range(count)]
+    lives = []
     for device in devices:
         await device.attach()
-    lives = [asyncio.create_task(device.live()) for device in devices]
+        lives.append(asyncio.create_task(device.live()))  # at once: before its idle timeout
     print("ready", flush=True)
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

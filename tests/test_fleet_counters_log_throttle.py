@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.counters import log_throttle
-from cmmd.fleet.counters.log_throttle import BURST, REFILL_S, Allowance, LogLimit
+from cmmd.fleet.counters.log_throttle import ALL_BURST, ALL_REFILL_S, BURST, REFILL_S, Allowance, LogLimit
 
 
 class LogLimitTests(SynchronousTestCase):
@@ -22,6 +22,16 @@ class LogLimitTests(SynchronousTestCase):
         self.clock.advance(100 * REFILL_S)
         self.assertEqual(self.limit.allows("A"), " (1 more not logged)")
         self.assertEqual([self.limit.allows("A") for _ in range(BURST)], [""] * (BURST - 1) + [None])
+
+    def test_of_all_together(self) -> None:
+        """As many addresses as there are IPv6 ones must not fill a disk either; what is left out is told."""
+        said = [self.limit.left_out(number) for number in range(ALL_BURST + 50)]
+        self.assertEqual(said, [0] * ALL_BURST + [None] * 50)
+        self.clock.advance(10 * ALL_REFILL_S)
+        said = [self.limit.left_out(f"{number}") for number in range(20)]
+        self.assertEqual(said, [50] + [0] * 9 + [None] * 10)
+        self.clock.advance(REFILL_S)
+        self.assertEqual(self.limit.allows("19"), " (10 more not logged)", "its own five were not used up by that")
 
     def test_as_a_number(self) -> None:
         limit = LogLimit(self.clock, burst=2, refill_s=3.0)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import abuse
 from tests import test_abuse as short
+from tests.abuse_of_doors import DOOR_ABUSES
 from tests.daemon import Daemon, until
 from tests.plain_device import PlainDevice, message, register
 
@@ -88,6 +89,10 @@ class HeavyTests(FloodTestCase):
 
     def test_strangers(self) -> None:
         abuse.strangers(self.port)
+
+    def test_who_knows_a_hostid(self) -> None:
+        for one in DOOR_ABUSES:
+            one(self.port)
 
     def test_new_devices(self) -> None:
         abuse.new_devices(self.port)

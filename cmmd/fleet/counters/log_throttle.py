@@ -8,6 +8,8 @@ __all__ = ["Allowance", "LogLimit"]
 
 BURST = 5
 REFILL_S = 10.0
+ALL_BURST, ALL_REFILL_S = 300, 0.1
+"""Lines of one limit at once, about all together, and seconds for one more: a thousand addresses have five each."""
 MOST_REMEMBERED = 10_000
 _ROUNDING_S = 1e-6
 
@@ -42,7 +44,8 @@ class Allowance:
 
 
 class LogLimit:
-    """Allows five lines at once and one every ten seconds, for each of whom they are about.
+    """Allows five lines at once and one every ten seconds, for each of whom they are about; of all together 300 at once
+    and ten a second.
 
     Thousands of devices are remembered here: of each no more than the time at which its allowance is full again, and
     nothing when it has been full for as long as that takes. Of those that more than 10,000 were about, the ones not
@@ -61,6 +64,8 @@ class LogLimit:
         self._earlier: dict[Hashable, float] = {}  # whom nothing was about since some time
         self._since = clock.seconds()
         self._left_out: dict[Hashable, int] = {}
+        self._all = Allowance(self._since, ALL_BURST, ALL_REFILL_S)
+        self._left_out_of_all = 0
 
     def __len__(self) -> int:
         """Count those who are remembered."""
@@ -70,7 +75,7 @@ class LogLimit:
         """Tell whether it may be logged now.
 
         :param about: whom it is about.
-        :return: how many were left out before this one; None: leave this one out, too.
+        :return: how many were left out before this one, because of it or of all; None: leave this one out, too.
         """
         now = self._clock.seconds()
         if len(self._full_at) >= MOST_REMEMBERED // 2 or now - self._since > self._span_s:
@@ -80,9 +85,14 @@ class LogLimit:
             full_at = self._earlier.pop(about, now)
         full_at = max(now, min(full_at, now + self._span_s))  # also where the clock was set back
         allowed = full_at + self._refill_s <= now + self._span_s + _ROUNDING_S
+        if allowed and not self._all.take(now):
+            self._full_at[about] = full_at
+            self._left_out_of_all += 1
+            return None
         self._full_at[about] = full_at + self._refill_s if allowed else full_at
         if allowed:
-            return self._left_out.pop(about, 0)
+            of_all, self._left_out_of_all = self._left_out_of_all, 0
+            return of_all + self._left_out.pop(about, 0)
         if len(self._left_out) >= MOST_REMEMBERED and about not in self._left_out:
             self._left_out.clear()
         self._left_out[about] = self._left_out.get(about, 0) + 1

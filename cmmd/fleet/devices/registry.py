@@ -178,11 +178,15 @@ class Registry(DeviceRecords):
                     raise LoginImpossible("its password was reset just now")
         finally:
             self._registering -= is_new
-        log.info(
-            "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at {address}",
-            device=device,
-            address=address,
-        )
+        more = self._limit.allows(params.hostid)
+        if more is not None:
+            log.info(
+                "registered number {device.number}: {device.hostid} ({device.hostname}, {device.moduletype}) at"
+                " {address}{more}",
+                device=device,
+                address=address,
+                more=more,
+            )
         self._events.emit(
             Kind.DEVICE_REGISTERED,
             device.hostid,
