@@ -11,7 +11,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from cmmd import __version__, config
+from cmmd import __version__, config, parts, process
 from cmmd.control.control_server import ControlServer, DoorError
 from cmmd.fleet.counters.counters import Counters
 from cmmd.fleet.counters.error_counter import count_bugs, limit_tracebacks
@@ -23,30 +23,6 @@ from cmmd.fleet.fleet import CommandTerms, Fleet
 from cmmd.fleet.history.retention import Retention
 from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.security import SecurityLog
-from cmmd.parts import (
-    accept_rules_of,
-    catalog_of,
-    control_doors,
-    device_listeners,
-    networks_of,
-    store_of,
-    tiles_of,
-    web_doors,
-)
-from cmmd.process import (
-    CommandLine,
-    StartFailed,
-    StateInUse,
-    calm_collector,
-    connections_that_fit,
-    end_orderly_on_signals,
-    end_start,
-    instance_of,
-    lock_state,
-    on_hangup,
-    prepare_foreground,
-    steady_timers,
-)
 from cmmd.server.context import Context
 from cmmd.server.direct_reads import read_directly
 from cmmd.server.door import DeviceDoor, DeviceDoorTerms
@@ -70,7 +46,7 @@ __all__ = ["Options", "Server", "makeService"]
 log = Logger()
 
 
-class Options(CommandLine):
+class Options(process.CommandLine):
     """Command line of ``twistd cmmd``. What is wrong ends the process with one line and exit status 1.
 
     :ivar settings: the configuration.
@@ -99,7 +75,7 @@ class Options(CommandLine):
 
     def postOptions(self) -> None:
         """Read the configuration and look at all of it before anything is begun."""
-        prepare_foreground(self.parent)
+        process.prepare_foreground(self.parent)
         self.state = Path(self["state"]).absolute()
         try:
             self.settings = config.load(None if self["config"] is None else Path(self["config"]))
@@ -142,16 +118,16 @@ class Server(Service):
         self._state = state
         self._reactor = reactor
         self._lock: IO[str] | None = None
-        self._listeners = device_listeners(settings.server, state, reactor)
-        self._accept = accept_rules_of(settings.enrolment.accept)
-        self._exempt = networks_of("server.exempt", settings.server.exempt)
-        self._catalog = catalog_of(settings.controllers.path, state)
-        self._store = store_of(settings.store, state, reactor)
+        self._listeners = parts.device_listeners(settings.server, state, reactor)
+        self._accept = parts.accept_rules_of(settings.enrolment.accept)
+        self._exempt = parts.networks_of("server.exempt", settings.server.exempt)
+        self._catalog = parts.catalog_of(settings.controllers.path, state)
+        self._store = parts.store_of(settings.store, state, reactor)
         self._threads: BackgroundThreads | None = None
-        self._doors = control_doors(settings.control, state, reactor)
+        self._doors = parts.control_doors(settings.control, state, reactor)
         self._programs: ControlServer | None = None
-        self._web_doors = web_doors(settings.web, state, reactor)
-        self._tiles = tiles_of(settings.web)
+        self._web_doors = parts.web_doors(settings.web, state, reactor)
+        self._tiles = parts.tiles_of(settings.web)
         self._web: Web | None = None
         self._unhook: Callable[[], None] = lambda: None
         self._count_no_more: Callable[[], None] = lambda: None
@@ -175,24 +151,28 @@ class Server(Service):
         outcome: list[object] = []
         # Nothing in here waits: what cannot be had is known before the reactor runs, and twistd says so.
         Deferred.fromCoroutine(self._start()).addBoth(outcome.append)
-        failure = outcome[0] if outcome else Failure(StartFailed("an endpoint or the store cannot be had at once"))
+        failure = (
+            outcome[0] if outcome else Failure(process.StartFailed("an endpoint or the store cannot be had at once"))
+        )
         if not isinstance(failure, Failure):
             return
         for listening in (self._sessions, self._programs, self._web):
             if listening is not None:
                 Deferred.fromCoroutine(listening.stop())
         self._let_go()
-        if not failure.check(StartFailed, StoreError, StateInUse, ListenError, DoorError, WebError, OSError):
+        if not failure.check(
+            process.StartFailed, StoreError, process.StateInUse, ListenError, DoorError, WebError, OSError
+        ):
             failure.raiseException()
-        end_start("cmmd", failure.value, foreground=self._foreground)
+        process.end_start("cmmd", failure.value, foreground=self._foreground)
 
     async def _start(self) -> None:
         settings = self._settings
-        most_connections = connections_that_fit(settings.server.max_connections)
-        self._lock = lock_state(self._state)
+        most_connections = process.connections_that_fit(settings.server.max_connections)
+        self._lock = process.lock_state(self._state)
         kept = await self._served.open(self._store, accept_new=self._accept_new_store)
         if source_of(kept.writer) is not None:
-            raise StartFailed(
+            raise process.StartFailed(
                 "the store is an unfinished copy: do the same `cmmctl store copy` again, until it is done"
             )
         cores = usable_cores()
@@ -310,13 +290,13 @@ class Server(Service):
                 now=time.time,
                 reactor=self._reactor,
                 tiles=self._tiles,
-                instance=instance_of(self._state),
+                instance=process.instance_of(self._state),
             )
             await self._web.listen()
             link = self._web.first_link(self._state) if self._print_link else None
             if link is not None:
                 log.info("sign in as administrator, once, within 24 hours: {link}", link=link)
-        self._unhook = on_hangup(self._reactor, self._reload)
+        self._unhook = process.on_hangup(self._reactor, self._reload)
         self._retention = Retention(
             self._store,
             days=settings.history.retention_days,
@@ -396,7 +376,7 @@ def makeService(options: Options) -> Server:
     """
     from twisted.internet import reactor
 
-    steady_timers(reactor)
+    process.steady_timers(reactor)
     read_directly(reactor)
     try:
         server = Server(
@@ -411,7 +391,7 @@ def makeService(options: Options) -> Server:
     except config.ConfigError as error:
         where = f"{options['config']}: " if options["config"] else ""
         raise SystemExit(f"cmmd: {where}{error}") from None
-    end_orderly_on_signals(reactor)
+    process.end_orderly_on_signals(reactor)
     tell_service_manager(reactor)
-    calm_collector()
+    process.calm_collector()
     return server

@@ -60,8 +60,6 @@ AT_HOME = {"prometheus_client": "web"}
 MOST_LINES = 400
 """Of a module of cmmd."""
 
-LONGER_FOR_NOW = {Path("cmmd/tap.py")}
-
 PURE = ("wire", "modbus", "controllers")
 IMPURE_MODULES = {
     *("twisted", "asyncio", "threading", "multiprocessing", "concurrent", "subprocess", "signal"),
@@ -213,7 +211,7 @@ def _is_empty_container(value: ast.expr | None) -> bool:
 def too_long(module: Module) -> Iterator[str]:
     """A module is one thought: think again at 350 lines."""
     lines = module.tree.body[-1].end_lineno or 0 if module.tree.body else 0
-    if lines > MOST_LINES and module.path not in LONGER_FOR_NOW:
+    if lines > MOST_LINES:
         yield f"{module.path}: {lines} lines, more than {MOST_LINES}: it is more than one thought"
 
 

@@ -279,10 +279,10 @@ class WiringTests(TestCase):
         options = Options()
         options.parseOptions([])
         done: list[str] = []
-        self.patch(tap, "steady_timers", lambda _: done.append("timers"))
+        self.patch(process, "steady_timers", lambda _: done.append("timers"))
         self.patch(tap, "read_directly", lambda _: done.append("reads"))
-        self.patch(tap, "end_orderly_on_signals", lambda _: done.append("signals"))
-        self.patch(tap, "calm_collector", lambda: done.append("collector"))
+        self.patch(process, "end_orderly_on_signals", lambda _: done.append("signals"))
+        self.patch(process, "calm_collector", lambda: done.append("collector"))
         self.assertIsInstance(tap.makeService(options), tap.Server)
         self.assertEqual(done, ["timers", "reads", "signals", "collector"])
         options.settings = Config(server=Server(login=["tcp"]))
