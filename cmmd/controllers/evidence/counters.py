@@ -6,6 +6,7 @@ glitch of the bus, or another controller. When the same has been said by :data:`
 
 from collections.abc import Sequence
 from struct import Struct as Layout
+from struct import pack, unpack
 
 from msgspec import Struct
 
@@ -66,19 +67,21 @@ class Baseline(Struct, frozen=True, gc=False):
     def of(cls, at: int, words: Sequence[int], times: Sequence[int]) -> "Baseline":
         """Pack the words of all of them, and when each was believed."""
         total = len(words)
-        packed = Layout(f">{total}I").pack(*words)
-        same = all(time == at for word, time in zip(words, times, strict=True) if word != _UNKNOWN)
-        return cls(at, packed if same else packed + Layout(f">{total}q").pack(*times))
+        packed = pack(f">{total}I", *words)
+        if times.count(at) == total or all(
+            at == time for word, time in zip(words, times, strict=True) if word != _UNKNOWN
+        ):
+            return cls(at, packed)
+        return cls(at, packed + pack(f">{total}q", *times))
 
     def unpack(self, total: int) -> tuple[list[int], list[int]] | None:
         """Give the words of all of them, and when each was believed (ms); None: they are of another profile."""
-        words = Layout(f">{total}I")
-        if len(self.packed) == words.size:
-            return list(words.unpack(self.packed)), [self.at] * total
-        times = Layout(f">{total}q")
-        if len(self.packed) != words.size + times.size:
+        size = 4 * total
+        if len(self.packed) == size:
+            return list(unpack(f">{total}I", self.packed)), [self.at] * total
+        if len(self.packed) != 3 * size:
             return None
-        return list(words.unpack_from(self.packed)), list(times.unpack_from(self.packed, words.size))
+        return list(unpack(f">{total}I", self.packed[:size])), list(unpack(f">{total}q", self.packed[size:]))
 
 
 class CounterFinding(Struct, frozen=True):
