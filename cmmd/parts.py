@@ -159,6 +159,8 @@ def web_doors(settings: config.Web, state: Path, reactor: Any) -> list[WebDoor]:
     doors: list[WebDoor] = []
     for string in settings.listen:
         try:
+            if string.startswith(PROXY_WRAPPER):  # else every peer could say that it is this machine
+                raise ValueError("haproxy: is for the ports of devices; let the proxy speak HTTP")
             doors.append(WebDoor(string, _endpoint(string, state, reactor, "web.listen")))
         except Exception as error:  # as above
             raise config.ConfigError(f"web.listen: endpoint {string!r}: {error}") from None

@@ -12,9 +12,9 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, server
 from twisted.internet.testing import AccumulatingProtocol, MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd.config import ConfigError, Server
+from cmmd.config import ConfigError, Server, Web
 from cmmd.fleet.devices.networks import Networks
-from cmmd.parts import device_listeners
+from cmmd.parts import device_listeners, web_doors
 from cmmd.server.door import DeviceDoorTerms
 from cmmd.server.listeners import DeviceListeners, Listener, Role
 from cmmd.server.proxy_gate import HEADER_S
@@ -250,6 +250,11 @@ class ConfiguredTests(SynchronousTestCase):
         ):
             with self.assertRaisesRegex(ConfigError, why):
                 device_listeners(Server(**settings), folder(self), MemoryReactorClock())  # type: ignore[arg-type]
+
+    def test_not_at_the_web_port(self) -> None:
+        """There a peer that says that it is 127.0.0.1 could read without a token."""
+        with self.assertRaisesRegex(ConfigError, "web.listen.*for the ports of devices"):
+            web_doors(Web(listen=["haproxy:tcp:1"]), folder(self), MemoryReactorClock())
 
     def test_a_port_of_each_kind(self) -> None:
         settings = Server(live=["haproxy:tcp:1"], trusted_proxies=["10.0.0.0/8"])
