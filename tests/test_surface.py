@@ -22,7 +22,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from cmmd import tap
+from cmmd import process, tap
 from cmmd.process import lock_state
 from tests.child import Child
 from tests.daemon import DEADLINE_S, Daemon, Sections, endpoint, environment, service_port, twistd_words
@@ -427,8 +427,9 @@ class WrongTests(Folders, TestCase):
     """
 
     def setUp(self) -> None:
-        for name in ("steady_timers", "end_orderly_on_signals", "calm_collector", "limit_tracebacks"):
-            self.patch(tap, name, lambda *_: None)  # they are for the whole process
+        for name in ("steady_timers", "end_orderly_on_signals", "calm_collector"):
+            self.patch(process, name, lambda *_: None)  # they are for the whole process
+        self.patch(tap, "limit_tracebacks", lambda *_: None)
 
     def said(self, *options: str | Path) -> str:
         """The line that a daemon ends with when it cannot start."""

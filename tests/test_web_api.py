@@ -664,7 +664,8 @@ class RequestTests(WebTestCase):
             ("POST", to_device, {"kind": "reset", "timeout": 9}, "key_used", "header.Idempotency-Key"),
         ):
             if code == "bad_port":  # the body's own limits come before it
-                self.patch(self.world.operations.dispatch, "port", Mock(side_effect=errors.BadPort("another")))
+                acceptance = self.world.operations.dispatch._acceptance
+                self.patch(acceptance, "port", Mock(side_effect=errors.BadPort("another")))
             key = {"Idempotency_Key": "k"} if code == "key_used" else {}
             self.assert_wrong(self.ask(method, path, body, "admin", **key), STATUS[code], code, field)
             told.add(code)
