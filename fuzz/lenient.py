@@ -15,7 +15,7 @@ __all__ = ["TARGET"]
 class LenientTarget(Target):
     """Takes a document, as a device's, as a server's, and as near-JSON alone."""
 
-    INPUTS = 5000
+    INPUTS = 300
     LONGEST = MAX_FRAME
     WORDS = (*JSON_WORDS, *MESSAGE_WORDS)
     LARGE = LARGE_DOCUMENTS

@@ -8,6 +8,8 @@ from fuzz.words import LARGE_DOCUMENTS
 __all__ = ["TARGET"]
 
 SMALL_FRAME, SMALL_DEPTH = 256, 4
+BYTES_A_RECEIVE = 4096
+"""As ``cmmd.server.connection`` has it."""
 CUT = b"\x1f"
 """Where the stream is cut. It is no part of the stream."""
 
@@ -15,8 +17,8 @@ CUT = b"\x1f"
 class SplitterTarget(Target):
     """Takes a stream, whole and cut, with the usual limits and with small ones."""
 
-    INPUTS = 5000
-    LONGEST = 3 * MAX_FRAME
+    INPUTS = 300
+    LONGEST = 96 * 1024
     WORDS = (
         CUT,
         b'{"',
@@ -44,8 +46,12 @@ class SplitterTarget(Target):
         for max_frame, max_depth, takes_strings in ((MAX_FRAME, 16, False), (SMALL_FRAME, SMALL_DEPTH, True)):
             cut = Splitter(max_frame, max_depth, take_strings=takes_strings)
             uncut = Splitter(max_frame, max_depth, take_strings=takes_strings)
-            documents = [one for segment in segments for one in self.steps(self._taken, cut, segment, max_frame)]
-            if documents != self.steps(self._taken, uncut, whole, max_frame):
+            documents = []
+            for segment in segments:
+                for start in range(0, len(segment), BYTES_A_RECEIVE):
+                    piece = segment[start : start + BYTES_A_RECEIVE]
+                    documents += self.steps(self._taken, cut, piece, max_frame)
+            if documents != self._taken(uncut, whole, max_frame):
                 raise Escape(f"other documents where the stream is cut: {documents}")
 
     def _taken(self, splitter: Splitter, segment: bytes, max_frame: int) -> list[bytes]:
