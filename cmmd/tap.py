@@ -328,7 +328,7 @@ class Server(Service):
             self._web.access.tokens.reload()
 
     def stopService(self) -> Deferred[None]:
-        """Take no more, close what stands, keep what was confirmed."""
+        """Take no more, close what is open, keep what was confirmed."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 

@@ -45,6 +45,10 @@ WORDS: dict[str, str] = {
     r"witness(?:es)?": "command log",
     r"obedience": "command executor",
     r"outlets?": "streaming body",
+    r"stands(?! for)": "is open, is set, is in, is at rest",
+    r"(?:is|was|are|were) away|turned away": "unavailable, refused",
+    r"goes (?:before|by|first|wrong)": "overtakes, decides by, fails",
+    r"as its description says": "the reason, in words",
 }
 """Words that are not used, as regular expressions, and what is written instead."""
 

@@ -62,7 +62,7 @@ class DeviceConnection(Protocol, ABC):
         self._counters = counters
         self._limits = limits
         self._flow = Flow(limits)
-        self._socket: socket.socket | None = None  # to send at once; None: everything goes by the transport
+        self._socket: socket.socket | None = None  # to send at once; None: everything is sent by the transport
         self._reading = True
         self._heard_at = 0.0  # when the last segment came
         self._quiet_since = -inf  # when the last message has left

@@ -221,7 +221,7 @@ def _named(port: IListeningPort) -> str:
 
 
 def roles_by_endpoint(listeners: Mapping[Role, Sequence[str]]) -> dict[str, frozenset[Role]]:
-    """Endpoint string -> the roles that it stands under: equal strings are one port."""
+    """Endpoint string -> the roles that it has: equal strings are one port."""
     found: dict[str, frozenset[Role]] = {}
     for role, strings in listeners.items():
         for string in strings:

@@ -25,7 +25,7 @@ TICK_S = 0.001
 
 
 class UnsolicitedMessage(Struct, eq=False):
-    """A message that waits for a pause. ``leaves`` is asked directly before it goes; False: it must not go any more."""
+    """A message that waits for a pause. ``leaves`` is asked directly before; False: it must not be sent any more."""
 
     message: bytes
     leaves: Callable[[], bool]
@@ -96,7 +96,7 @@ class SendGap:
         return self._may_go
 
     def take(self) -> UnsolicitedMessage | None:
-        """The one that goes now, once a pause; None: there is none. Those that must not go any more are left out."""
+        """The one that is sent now, once a pause; None: there is none. Those that must not go any more are left out."""
         if not self._may_go:
             return None
         self._may_go = False

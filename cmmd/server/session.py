@@ -52,7 +52,7 @@ class _Attached(Struct):
 class Session(JSONReceiver):
     """A connection from a device: short for a login, long once it is attached.
 
-    :param around: as its description says.
+    :param around: what all sessions share.
     :param carries_commands: False on a port that is for history only.
     :param gone: notified when the connection has ended.
     :param wheel: for its idle timeout, see DeviceConnection.
@@ -358,7 +358,7 @@ class Session(JSONReceiver):
         self.hostid = self._context.door.admit(method, hostid, self.peer)
         self._happened(Event.ATTACH)
 
-    # What goes wrong.
+    # Failures.
 
     def peer_error(self, error: PeerError) -> None:
         """Count it, log it, answer it."""

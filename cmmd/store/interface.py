@@ -99,16 +99,16 @@ class IStore(Interface):
     def open() -> Deferred[Snapshot]:
         """Open, bring the schema up to date, and read what is needed to go on.
 
-        :raises SchemaTooNew: as its description says.
-        :raises StoreUnavailable: as its description says.
+        :raises SchemaTooNew: a newer cmmd has written to the store.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def add_device(device: Device) -> Deferred[Device]:
         """Keep a new device.
 
         :return: the record with its number; numbers start at 1 and never come again.
-        :raises DuplicateDevice: as its description says.
-        :raises StoreUnavailable: as its description says.
+        :raises DuplicateDevice: a device with this hostid is there already.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def remove_device(device: Device) -> Deferred[None]:
@@ -126,37 +126,37 @@ class IStore(Interface):
         A device, an alarm or a command replaces the one with its number, a last upload the one of its device. Numbers
         are raised, never lowered.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def redecode(readings: Sequence[Redecoded]) -> Deferred[None]:
         """Give readings that are kept other points, all or none. What is not there any more is left out.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def readings(query: Query) -> Deferred[list[Reading]]:
         """Readings in the order of ``(at, number)``; at most :data:`MOST_A_PAGE`, the same below.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def alarms(query: Query) -> Deferred[list[Alarm]]:
         """Alarms, open or cleared, in the order of ``(raised_at, number)``.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def events(query: Query) -> Deferred[list[Event]]:
         """Events in the order of ``(at, number)``.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def commands(query: Query) -> Deferred[list[Command]]:
         """Commands in the order of ``(accepted_at, number)``.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def forget(before: int, limit: int) -> Deferred[int]:
@@ -165,14 +165,14 @@ class IStore(Interface):
         :param before: Unix time in milliseconds; an alarm counts from when it was cleared, a command from its end.
         :param limit: how many of each at most.
         :return: how many were deleted, of all four together.
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def claim(writer: str) -> Deferred[None]:
         """Note the writer from now on: rows that another one still holds can have numbers that are taken.
 
         :param writer: an identity, see Kept.
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def close() -> Deferred[None]:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 ByteOrder = Literal["little", "big"]
-"""How a register stands in a change upload (protocol section 4.5)."""
+"""How a register is written in a change upload (protocol section 4.5)."""
 
 Reason = Literal["first", "change", "interval", "historic"]
 """Why an upload was kept: the first one after a start; a signal or state changed; it was time; it came as history."""

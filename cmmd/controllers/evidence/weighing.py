@@ -112,7 +112,7 @@ def weigh(state: int, vote: int | None, weight: int = 1) -> int:
         return _on_trial(state, vote)
     votes = [votes_for(state, choice) for choice in range(MOST_CHOICES)]
     left = weight
-    for other in range(MOST_CHOICES):  # a vote first takes away one for another choice
+    for other in range(MOST_CHOICES):  # a vote first removes one for another choice
         if other != vote:
             taken = min(votes[other], left)
             votes[other] -= taken

@@ -69,7 +69,7 @@ class Judge:
     def add(self, function: Function, address: int, values: bytes) -> None:
         """Take an item in.
 
-        :param values: registers as they stand in the upload, two bytes each.
+        :param values: registers as they are in the upload, two bytes each.
         :raises ImageFullError: there are too many of them.
         :raises ImageError: they are none, or there are no such addresses.
         """

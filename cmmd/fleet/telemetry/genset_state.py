@@ -52,7 +52,7 @@ _SIGNALS = ("mains_on_load", "generator_on_load", "mains_normal")
 class StateDetector:
     """Finds state changes in the uploads of devices with one profile. Made once a profile.
 
-    :param profile: says where it stands.
+    :param profile: has the addresses.
     :ivar coil_mask: the coils that matter, bit *n* for coil *n*: of alarming signals, modes, breakers and mains.
     :ivar inhibits: the coils of signals that say that remote control is locked.
     :ivar register_masks: the bits of registers that matter, by address: all of the engine's state, on which depends

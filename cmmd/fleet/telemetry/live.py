@@ -24,7 +24,7 @@ __all__ = ["MONITOR", "Live", "LiveRecord", "Monitor"]
 log = Logger()
 
 MONITOR = "monitor_"
-"""What stands before the hostid in the name of a live record."""
+"""What precedes the hostid in the name of a live record."""
 
 
 class LiveRecord:
@@ -167,7 +167,7 @@ class LiveRecord:
         self.unsettled = False
 
     def read_by_settings(self) -> None:
-        """Read the device by what is decided; what an administrator has set goes before all evidence."""
+        """Read the device by what is decided; what an administrator has set overrides all evidence."""
         device, known = self.device, self.known
         self.weighing = True  # what an administrator no longer says, the next uploads say
         hypotheses = self.profile.hypotheses
@@ -351,7 +351,7 @@ class Live(Mapping[str, LiveRecord]):
         profile = self._catalog.of(device.moduletype, device.profile)
         record.device = device
         record.plan = self._plan(device, profile)
-        if record.doubted:  # it begins anew: what strangers said goes
+        if record.doubted:  # it begins anew: what strangers said is dropped
             record.forget(was_locked=record.remote_locked)
             record.doubted, record.unsettled = False, True
         if profile.root is record.profile.root:

@@ -124,7 +124,7 @@ class RegisterState:
         return changed
 
     def take_undecided(self, function: Function, address: int, register: bytes) -> None:
-        """Take one register over, as it stands in a change upload; the byte order is open.
+        """Take one register over, as it is in a change upload; the byte order is open.
 
         :raises ImageFullError: there is no room for it.
         """

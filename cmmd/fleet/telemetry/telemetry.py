@@ -57,7 +57,7 @@ class UploadResult(Enum):
     NOTHING = "nothing"
     """No values: nothing in it could be taken."""
     VALUES = "values"
-    """Values; what is watched stands as it stood."""
+    """Values; what is watched is unchanged."""
     CHANGES = "changes"
     """Values, and among what changed is something that is watched: alarms, mode, engine state, breakers, mains."""
     INPUTS = "inputs"

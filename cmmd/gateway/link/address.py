@@ -31,7 +31,7 @@ EndpointFactory = Callable[[Address], IStreamClientEndpoint]
 
 
 def parse_address(text: str) -> Address:
-    """Read ``HOST:PORT``; an IPv6 address stands in brackets. Blanks around it do not count.
+    """Read ``HOST:PORT``; an IPv6 address is in brackets. Blanks around it do not count.
 
     :raises ValueError: it is something else.
     """

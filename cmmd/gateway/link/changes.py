@@ -9,7 +9,7 @@ from cmmd.wire.messages import ChangeParams, Changes
 __all__ = ["ByteOrder", "change_params", "changed_items"]
 
 ByteOrder = Literal["little", "big"]
-"""How a register stands in a change upload."""
+"""How a register is written in a change upload."""
 
 _FORMATS: dict[ByteOrder, str] = {"little": "<H", "big": ">H"}
 
@@ -17,7 +17,7 @@ _FORMATS: dict[ByteOrder, str] = {"little": "<H", "big": ">H"}
 def changed_items(request: ReadRequest, before: bytes | None, now: bytes, byte_order: ByteOrder = "big") -> Changes:
     """One object for each register that differs, or for each byte of eight coils.
 
-    :param before: the values uploaded last, as they stand in a response frame; None: none, and all are told.
+    :param before: the values uploaded last, as they are in a response frame; None: none, and all are told.
     :param now: the values read now, the same.
     """
     if before == now:

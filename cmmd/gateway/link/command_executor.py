@@ -66,7 +66,7 @@ class _Order:
 class CommandExecutor:
     """Carries the orders of one session out, whichever of its connections they come on.
 
-    Orders are carried out one after the other, as they came. A stop goes before all orders that wait, and these are
+    Orders are carried out one after the other, as they came. A stop overtakes all orders that wait, and these are
     refused: nothing that was ordered before a stop is begun after it. A stop waits for the order under way, because the
     bus can carry one request at a time, but for :data:`cmmd.gateway.allowed_writes.STOP_WAITS_S` at most.
 

@@ -84,7 +84,7 @@ class LinkError(Exception):
 
 
 class NotAnswered(LinkError):
-    """The server has not answered a question in time. The connection stands."""
+    """The server has not answered a question in time. The connection stays open."""
 
 
 class ServerConnection(Protocol):

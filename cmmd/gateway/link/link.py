@@ -47,7 +47,7 @@ WORTH_TELLING_S = 1.0
 class Link(Service):
     """Keeps one device connected to a server for as long as the service runs.
 
-    Login on a short connection, then the long connection to the address of the login answer. Whatever goes wrong ends
+    Login on a short connection, then the long connection to the address of the login answer. Every failure ends
     with a wait and another login; a new reason is logged once, not again as long as it stays the same.
 
     :param source: what is uploaded, and what obeys.
@@ -69,7 +69,7 @@ class Link(Service):
     :param stood_still: see ServerConnection.
     :param follow_wiring: whether a port or baud rate in the login answer that differs from what was told is an order,
         as with cmmd; other servers only repeat what was told.
-    :ivar session: the session that stands, attached or about to be; None: there is none.
+    :ivar session: the session that is open, attached or about to be; None: there is none.
     :ivar clock_offset: the server's clock minus ours when it was last asked, in seconds; None: not known. A server that
         tells a time before 2024 does not know it either.
     :ivar outages: what is done about the times without a session; None: nothing.

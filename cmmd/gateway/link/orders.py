@@ -15,7 +15,7 @@ DEFAULT_PERIOD_S = 3.0
 """The period of the paper (4.1), for a server that says none."""
 
 SECONDS_BELOW = 100
-"""A rate below this is in seconds (4.10): no server means ten uploads a second, and 5 or 15 stands in login answers."""
+"""A rate below this is in seconds (4.10): no server means ten uploads a second, and login answers say 5 or 15."""
 
 SHORTEST_PERIOD_S = 0.1
 LONGEST_PERIOD_S = 3600.0
@@ -59,7 +59,7 @@ class Orders:
     def of(cls, result: LoginResult, data_mode: int | None = None) -> "Orders":
         """Read them off a login answer.
 
-        :param data_mode: goes before what the answer says; None: as the answer says, 1 where it says nothing.
+        :param data_mode: overrides what the answer says; None: as the answer says, 1 where it says nothing.
         """
         if data_mode is None:
             data_mode = 0 if result.data_mode == 0 else 1
@@ -91,7 +91,7 @@ class Step(NamedTuple):
 
 
 Answers = Callable[[OrderAnswer], Iterable[Step]]
-"""The steps that an answer goes out in, called once for each order; none at all: there is no answer."""
+"""The steps that an answer is sent in, called once for each order; none at all: there is no answer."""
 
 
 def at_once(answer: OrderAnswer) -> Iterable[Step]:

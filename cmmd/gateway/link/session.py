@@ -213,7 +213,7 @@ class Session:
     # --- what we say by ourselves ------------------------------------------------------------------------------------
 
     async def _ask_time(self) -> None:
-        """Learn the server's clock, now and then (4.7). Where it has none, or never answers, the session goes on."""
+        """Learn the server's clock, now and then (4.7). Where it has none, or never answers, the session continues."""
         while True:
             await self.ask_time()
             await self._sleep(TIMING_INTERVAL_S)

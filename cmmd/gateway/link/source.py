@@ -42,7 +42,7 @@ class Source(Protocol):
     """Feeds one :class:`cmmd.gateway.link.link.Link` and takes its orders. All frames are Modbus RTU in hex with CRC.
 
     What is awaited may be cancelled at any time: a session has ended. Of a write that has not been begun nothing is
-    done then. Only a stop goes on when its session ends.
+    done then. Only a stop is carried on when its session ends.
     """
 
     def identity(self) -> LoginParams:

@@ -40,7 +40,7 @@ def expected_name(address: Address, *, login: Address, configured: str) -> str:
     """Find the name that a server's certificate must have.
 
     :param address: where we connect to: ``login``, or what its answer said.
-    :param configured: goes before everything; empty: nothing is.
+    :param configured: overrides everything; empty: nothing is.
     :return: the host of the address. A server often hands out the bare address that it was reached at, for which hardly
         any certificate is: then the host of ``login``, which was known by then.
     """
@@ -111,7 +111,7 @@ class _Gates(Factory):
 
 @implementer(IHandshakeListener)
 class _Gate(Protocol):
-    """Lets the protocol inside have the connection once TLS stands.
+    """Lets the protocol inside have the connection once TLS is established.
 
     :ivar opened: fires with that protocol; cancelled: the connection is cut.
     """

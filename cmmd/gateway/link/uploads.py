@@ -23,7 +23,7 @@ server that parses one message per receive loses the second one of a segment."""
 
 INPUTS_REPEATED_S = 60.0
 """How often the device's inputs are told without having changed. A server can lose what it was told, and acts on how
-long ago it was: an inhibit of long ago keeps commands away until the device says that it is off."""
+long ago it was: an inhibit of long ago keeps commands back until the device says that it is off."""
 
 
 class Delivered(Protocol):

@@ -31,7 +31,7 @@ class Handover:
     """Hands what is in a spool over to a store, a handful at a time; what the store has is forgotten here.
 
     Where that is cut short, rows go there once more: to write one twice is to write it once. A row that the store
-    refuses, which is our bug, goes aside in the spool.
+    refuses, which is a bug of the daemon, is put aside in the spool.
 
     :param taken: notified of rows that the store has; they stay in the spool until what it gives has come.
     """
@@ -46,7 +46,7 @@ class Handover:
     async def run(self, *, to_the_end: bool) -> None:
         """Go on until nothing is left, or until less than a handful is.
 
-        :raises StoreUnavailable: the store takes nothing now. :raises SpoolFailed: as its description says.
+        :raises StoreUnavailable: the store takes nothing now. :raises SpoolFailed: the spool does not give its rows.
         """
         self._one_after_another = 0
         least = 1 if to_the_end else A_HANDFUL

@@ -62,7 +62,7 @@ class _File(SQLiteStore):
 class Known:
     """Follows what is written to a store: devices, profile versions, open alarms, unfinished commands, last uploads.
 
-    Where the file does not take something, the store goes on without it: the file is removed, and the log says so.
+    Where the file does not take something, the store does without it: the file is removed, and the log says so.
 
     :param path: the file; created where it is missing.
     :param reactor: where results are delivered.
@@ -85,7 +85,7 @@ class Known:
 
         :return: what the store had, as far as it was copied. Its numbers are those that were reserved, its ``writer``
             is the identity of that store.
-        :raises StoreUnavailable: see IStore. :raises SchemaTooNew: as its description says.
+        :raises StoreUnavailable: see IStore. :raises SchemaTooNew: a newer cmmd has written to the store.
         """
         self._removed = False
         return self._file.open().addCallback(self._opened)

@@ -59,7 +59,7 @@ class NumbersTaken(StoreError):
 
 
 class Absent(NamedTuple):
-    """A store that was away at the start.
+    """A store that was unavailable at the start.
 
     :ivar known: what the copy of it has.
     :ivar kept: what the daemon has begun with: that, and what waits for the store.
@@ -74,7 +74,7 @@ class Absent(NamedTuple):
         """Look at it when it is there.
 
         :raises StoreError: it is not the one that is known, or not as it was left.
-        :raises NumbersTaken: as its description says.
+        :raises NumbersTaken: the store has given the numbers of waiting rows to others.
         """
         if now.identity != self.known.writer:
             raise StoreError("it is not the store that is known here")

@@ -1,4 +1,4 @@
-"""The embedded store as a buffer: what another store does not take now waits here, bounded, and goes there later."""
+"""The embedded store as a buffer: what another store does not take now waits here, bounded, and is moved later."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ log = Logger()
 _PAGE_BYTES = 4096
 
 _ORDER: tuple[type[Row], ...] = (Device, ProfileVersion, Alarm, Command, Event, Reading, LastUpload)
-"""What goes first when the other store is back: readings have profile versions, and alarms matter most."""
+"""What is moved first when the other store is back: readings have profile versions, and alarms matter most."""
 
 _STATE: tuple[type[Row], ...] = (Device, ProfileVersion, Alarm, Command, LastUpload)
 """What the next start has to know."""

@@ -1,4 +1,4 @@
-"""A store that is never away for long: what it does not take now waits in a spool, and goes there when it is back."""
+"""A store that is never unavailable for long: what it does not take waits in a spool until it is back."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,16 +33,16 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 10.0
 
 @implementer(IStore)
 class SpooledStore:
-    """Another store, and what happens while it is away.
+    """Another store, and what happens while it is unavailable.
 
-    Rows are written to the store as long as it takes them. What it does not take goes to the spool, in order, and is
+    Rows are written to the store as long as it takes them. What it does not take is spooled, in order, and is
     durable there; so does all that comes after it, until the store is back and the spool has been emptied into it.
     Then rows go to the store again. All rows have numbers and can be written twice, so that nothing is lost or doubled
     where it is not known whether the store has taken something. Queries, and new devices, need the store itself.
 
-    :param store: may be away; where ``known`` has been filled before, also when it is opened.
+    :param store: can be unavailable; where ``known`` has been filled before, also when it is opened.
     :param spool: where its rows wait. It is bounded: what it does not take either fails with StoreUnavailable.
-    :param known: what is known of the store while it is away; None: it is opened at the start or not at all.
+    :param known: what is known of the store while it is unavailable; None: it is opened at the start or not at all.
     :param clock: for the pace of new attempts.
     """
 
@@ -127,7 +127,7 @@ class SpooledStore:
 
     def _refusal(self, why: str) -> StoreError:
         waiting = f"{self._spool}: {self._spool.backlog} rows wait here"
-        return StoreError(f"{waiting}, and {why}: start with the store they are for, or put the file away")
+        return StoreError(f"{waiting}, and {why}: start with the store they are for, or move the file elsewhere")
 
     def _begin(self) -> None:
         """Begin the work that needs a running reactor, before any other."""
@@ -181,7 +181,7 @@ class SpooledStore:
     def write(self, rows: Sequence[Row]) -> Deferred[None]:
         """Write rows, as ``IStore.write`` describes.
 
-        :raises StoreTaken: the store takes nothing from us any more. Nor does the spool then: as its description says.
+        :raises StoreTaken: the store takes nothing from this daemon any more; nor does the spool then.
         """
         self._begin()
         if self._taken_away:
@@ -255,7 +255,7 @@ class SpooledStore:
         """Ask the store, if it has been opened."""
         return call(*arguments) if self._absent is None else fail(StoreUnavailable(self._why))
 
-    # --- away and back -----------------------------------------------------------------------------------------------
+    # --- unavailable and back ----------------------------------------------------------------------------------------
 
     def _go_away(self, why: StoreUnavailable) -> None:
         self._why = str(why)
@@ -329,7 +329,7 @@ class SpooledStore:
             self._identity = identity
 
     async def _reach(self) -> None:
-        """Open the store where it was away at the start, and claim it."""
+        """Open the store where it was unavailable at the start, and claim it."""
         if self._absent is not None:
             now = await self._store.open()
             try:

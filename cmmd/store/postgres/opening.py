@@ -68,8 +68,8 @@ def connect(address: Address) -> Any:
 def open_database(address: Address) -> Opened:
     """Bring the schema up to date, make partitions, and read what is needed to go on.
 
-    :raises SchemaTooNew: as its description says.
-    :raises StoreUnavailable: as its description says.
+    :raises SchemaTooNew: a newer cmmd has written to the store.
+    :raises StoreUnavailable: the store cannot work now.
     :raises StoreError: it cannot be used as it is: another cmmd writes to it, or it is none for us.
     """
     connection = connect(address)

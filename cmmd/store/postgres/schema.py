@@ -146,7 +146,7 @@ def migrate(connection: Any, name: str) -> list[int]:
     """Apply the SQL files that are missing, each in a transaction of its own. Any number of programs may do so at once.
 
     :return: the numbers of those that were applied, here and now.
-    :raises SchemaTooNew: as its description says.
+    :raises SchemaTooNew: a newer cmmd has written to the store.
     """
     applied = []
     while missing_schemas(connection, name):

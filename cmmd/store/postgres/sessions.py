@@ -34,7 +34,7 @@ that the server notices within a minute when we are gone, and lets go of our loc
 _KEY = f"{LOCKS}, hashtext(current_schema())"
 
 TAKE_LOCK = f"SELECT pg_try_advisory_lock({_KEY})"
-"""Of all who would write to these tables one has this lock, as long as its session stands."""
+"""Of all who would write to these tables one has this lock, as long as its session is open."""
 
 WHO_HOLDS_IT = f"""
 SELECT pid, coalesce(host(client_addr), 'a Unix socket'),

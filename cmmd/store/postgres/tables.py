@@ -234,7 +234,7 @@ _LAST_YEAR = 294_275
 
 
 def moment(at: int) -> str:
-    """A time as a literal of SQL; further away than PostgreSQL's own last years: without end.
+    """A time as a literal of SQL; beyond PostgreSQL's own last years: without end.
 
     :param at: Unix time in milliseconds.
     """

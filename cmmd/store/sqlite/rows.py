@@ -56,7 +56,7 @@ _ADD_DEVICE = f"INSERT INTO device ({', '.join(_GIVEN)}) VALUES ({', '.join(':' 
 def add_device(connection: sqlite3.Connection, device: Device) -> Device:
     """Keep a new device, see IStore.
 
-    :raises DuplicateDevice: as its description says.
+    :raises DuplicateDevice: a device with this hostid is there already.
     """
     try:
         added = connection.execute(_ADD_DEVICE, asdict(device))

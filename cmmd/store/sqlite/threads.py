@@ -80,7 +80,7 @@ _OF_ITS_VALUES = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceEr
 class Writer:
     """Carries works out in a thread of its own, in the order in which they come.
 
-    What comes while one transaction runs goes into the next one together: a commit waits for the disk, whatever is in
+    What comes while one transaction runs is put into the next one together: a commit waits for the disk, whatever is in
     it. A work that fails by its own fault is rolled back, and only that; where the store fails, no work of the
     transaction is carried out, and each of them hears StoreUnavailable.
 

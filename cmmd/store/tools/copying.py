@@ -110,13 +110,13 @@ def source_of(writer: str) -> str | None:
 async def copy(source: IStore, target: IStore, tell: Tell) -> Copied:
     """Open both, bring everything over, compare, and close both.
 
-    Interrupted at any point, and done again, it goes on where it was. What tells how far it was is the target alone:
+    Interrupted at any point, and done again, it continues where it was. What tells how far it was is the target alone:
     its writer says that it is a copy, and of what, until both are the same. Its highest numbers come first: even who
     used it too early would not give a number twice.
 
     :param source: is not written to.
     :param tell: hears of each step, once it is done.
-    :raises CopyRefused: as its description says.
+    :raises CopyRefused: the target has something of its own.
     :raises StoreError: as open, and as what is read and written.
     """
     if source is target:

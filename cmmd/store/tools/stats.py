@@ -105,7 +105,7 @@ class Inspector(Protocol):
     def reach(self) -> None:
         """Look whether it is there.
 
-        :raises SchemaTooNew: as its description says.
+        :raises SchemaTooNew: a newer cmmd has written to the store.
         :raises StoreUnavailable: it cannot be reached, or is no store.
         """
 
@@ -118,14 +118,14 @@ class Inspector(Protocol):
     def facts(self) -> StoreStats:
         """Collect the properties and the content of the store.
 
-        :raises SchemaTooNew: as its description says.
+        :raises SchemaTooNew: a newer cmmd has written to the store.
         :raises StoreUnavailable: it cannot be reached, or is no store.
         """
 
     def damage(self) -> list[str]:
         """List the rows that an opening leaves out: no cmmd wrote them. The schema must be up to date.
 
-        :raises StoreUnavailable: as its description says.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def checks(self) -> Iterator[Check]:
@@ -135,8 +135,8 @@ class Inspector(Protocol):
         """Bring its schema up to date.
 
         :return: its version before and after.
-        :raises SchemaTooNew: as its description says.
-        :raises StoreUnavailable: as its description says.
+        :raises SchemaTooNew: a newer cmmd has written to the store.
+        :raises StoreUnavailable: the store cannot work now.
         """
 
     def holder(self, patience_s: float = 0.0) -> str | None:
