@@ -27,7 +27,9 @@ class EnrolmentTests(CmmctlTestCase):
     async def test_a_device_waits_and_is_let_in(self) -> None:
         await self.done("enrolment", "approve")
         self.assertFalse(await self.come())
-        self.assertIn(NEW, (await self.done("enrolment")).out)
+        shown = (await self.done("enrolment")).out
+        self.assertIn(NEW, shown)
+        self.assertIn("HGM6120N, profile hgm6120n", shown)
         self.assertEqual((await self.done("--json", "enrolment")).json["waiting"][0]["address"], "192.0.2.7")
         await self.done("approve", NEW)
         self.assertFalse(await self.come(password="squatter"))

@@ -58,6 +58,16 @@ class QueueTests(EnrolmentTestCase):
         self.assertEqual(len(self.queue), 0)
         self.assertEqual(self.successResultOf(self.login()).hostname, "Genset 1")
 
+    def test_what_its_model_suggests(self) -> None:
+        for model, profile, by in (
+            ("HGM6120N", "hgm6120n", "model"),
+            ("HGM6120XYZ", "hgm6120n", "family"),
+            ("", "", ""),
+        ):
+            self.refused(f"D{model}", moduletype=model)
+            row = administration.enrolment_of(self.fleet).waiting[-1]
+            self.assertEqual((row.profile, row.profile_by), (profile or "generic", by or "default"), model)
+
     def test_it_has_to_show_the_password_that_it_waited_with(self) -> None:
         self.refused()
         self.successResultOf(Deferred.fromCoroutine(administration.approve(self.fleet, HOSTID, ADMIN)))

@@ -71,14 +71,15 @@ class ConsoleWorld:
         shutil.rmtree(self.folder)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the API as an administrator; gives what JSON it answers."""
+        """Ask the API as an administrator; gives what JSON it answers, None for no content."""
         headers = {"Authorization": f"Bearer {self.tokens['admin']}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         said = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}/api/v1{path}", said, headers, method=method)
         with urlopen(request, timeout=DEADLINE_S) as answer:
-            return json.loads(answer.read())
+            text = answer.read()
+        return json.loads(text) if text else None
 
     def devices(self) -> list[dict[str, Any]]:
         """All devices in rows."""

@@ -145,4 +145,7 @@ def _waiting(one: CandidateRow) -> str:
     name = one.hostname or "without a name"
     contested = "; CONTESTED: two claim to be it" if one.contested else ""
     since = moment_text(one.first_at)
-    return f"{one.hostid}  {name} ({one.moduletype}) from {one.address} since {since}, {one.attempts} logins{contested}"
+    model = (
+        f"{one.moduletype}, no profile" if one.profile_by == "default" else f"{one.moduletype}, profile {one.profile}"
+    )
+    return f"{one.hostid}  {name} ({model}) from {one.address} since {since}, {one.attempts} logins{contested}"

@@ -98,6 +98,7 @@ class Fleet:
         accept: AcceptRules | None = None,
         keep_policy: Callable[[Policy], None] = lambda _: None,
     ) -> None:
+        self.catalog = catalog
         self._store_health = store_health
         self._now = now
         self.journal = Journal(store, clock)

@@ -6,7 +6,7 @@ People beside the machine rely on locks and inputs: each change of one is an eve
 from twisted.logger import Logger
 
 from cmmd.fleet.commands.queue import Requester, who_text
-from cmmd.fleet.devices.enrolment import POLICIES
+from cmmd.fleet.devices.enrolment import POLICIES, Candidate
 from cmmd.fleet.devices.inputs import INPUTS
 from cmmd.fleet.errors import AdminOnly, BadArgument, Locked, TooManyWaiting, Unavailable, UnderWay, UnknownDevice
 from cmmd.fleet.events import Kind
@@ -37,9 +37,23 @@ log = Logger()
 def enrolment_of(fleet: Fleet) -> EnrolmentNow:
     """Give the policy in force and the devices that wait, the longest waiting first."""
     enrolment = fleet.registry.enrolment
-    names = CandidateRow.__struct_fields__
-    waiting = [CandidateRow(**{name: getattr(one, name) for name in names}) for one in enrolment.candidates.all()]
-    return EnrolmentNow(policy=enrolment.policy, waiting=waiting)
+    return EnrolmentNow(policy=enrolment.policy, waiting=[_row(fleet, one) for one in enrolment.candidates.all()])
+
+
+def _row(fleet: Fleet, one: Candidate) -> CandidateRow:
+    match = fleet.catalog.match(one.moduletype)
+    return CandidateRow(
+        hostid=one.hostid,
+        hostname=one.hostname,
+        moduletype=one.moduletype,
+        profile=match.profile.name,
+        profile_by=match.by,
+        address=one.address,
+        first_at=one.first_at,
+        last_at=one.last_at,
+        attempts=one.attempts,
+        contested=one.contested,
+    )
 
 
 def set_policy(fleet: Fleet, policy: str, by: Requester) -> None:

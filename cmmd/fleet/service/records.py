@@ -90,11 +90,15 @@ class CandidateRow(Struct, frozen=True, kw_only=True):
     :ivar address: the host of its first login. :ivar first_at: when that was, milliseconds UTC; :ivar last_at: the
         latest login. :ivar attempts: its logins.
     :ivar contested: a login came with another password or from another address: two claim to be this device.
+    :ivar profile: the controller profile that its ``moduletype`` suggests; :ivar profile_by: how certain that is:
+        ``model``, ``family`` (the name begins like one of its models) or ``default`` (there is no profile for it).
     """
 
     hostid: str
     hostname: str
     moduletype: str
+    profile: str
+    profile_by: str
     address: str
     first_at: int
     last_at: int

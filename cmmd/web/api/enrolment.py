@@ -1,9 +1,12 @@
 """Operations on which devices there are: the enrolment policy, the devices that wait, and repairs."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from cmmd.fleet.commands.queue import Requester
+from cmmd.fleet.service.operations import ControlService
 from cmmd.fleet.service.records import DeviceDetails, EnrolmentNow
 from cmmd.web.api.context import ApiContext
 from cmmd.web.api.operation import Answer, Body, Call, NoQuery, Operation
@@ -12,10 +15,8 @@ __all__ = [
     "OPERATIONS",
     "PasswordBody",
     "PolicyBody",
-    "approve_device",
-    "forget_device",
+    "decided",
     "get_enrolment",
-    "reject_device",
     "reset_password",
     "set_enrolment",
 ]
@@ -43,23 +44,23 @@ def set_enrolment(around: ApiContext, call: Call[NoQuery, PolicyBody]) -> Answer
     return Answer(body=around.desk.set_enrolment(call.body.policy, call.caller.by))
 
 
-async def approve_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Let a device in that waits."""
-    device = await around.desk.approve(call.hostid, call.caller.by)
-    around.feed.touch(call.hostid)
-    return Answer(body=device)
+def decided(
+    decide: Callable[[ControlService, str, Requester], Awaitable[DeviceDetails | None] | None],
+) -> Callable[[ApiContext, Call[NoQuery, None]], Awaitable[Answer]]:
+    """Make an operation of a decision on one device, which needs nothing but its hostid.
 
+    :param decide: a method of the service; what it returns is the device as it is now, or nothing.
+    """
 
-def reject_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Let a device wait no more."""
-    around.desk.reject(call.hostid, call.caller.by)
-    return Answer(status=204)
+    async def run(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
+        deciding = decide(around.desk, call.hostid, call.caller.by)
+        device = None if deciding is None else await deciding
+        if device is None:
+            return Answer(status=204)
+        around.feed.touch(call.hostid)  # watchers get its row, which they have not seen yet
+        return Answer(body=device)
 
-
-async def forget_device(around: ApiContext, call: Call[NoQuery, None]) -> Answer:
-    """Let a device be unknown from now on."""
-    await around.desk.forget(call.hostid, call.caller.by)
-    return Answer(status=204)
+    return run
 
 
 async def reset_password(around: ApiContext, call: Call[NoQuery, PasswordBody]) -> Answer:
@@ -102,7 +103,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="devices",
         role="admin",
         summary="Let a device in that waits. It has to show the password of its first login.",
-        run=approve_device,
+        run=decided(ControlService.approve),
         answers={200: DeviceDetails},
         errors=(*_WRITES, "unknown_device", "already_enrolled", "registry_full", "unavailable"),
     ),
@@ -113,7 +114,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="devices",
         role="admin",
         summary="Let a device wait no more; it waits again when it comes again.",
-        run=reject_device,
+        run=decided(ControlService.reject),
         answers={204: None},
         errors=(*_WRITES, "unknown_device"),
     ),
@@ -124,7 +125,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="devices",
         role="admin",
         summary="Let a device be unknown from now on; what was kept of it stays as long as everything else.",
-        run=forget_device,
+        run=decided(ControlService.forget),
         answers={204: None},
         errors=(*_WRITES, "unknown_device", "locked", "under_way", "unavailable"),
     ),

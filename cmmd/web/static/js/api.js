@@ -236,6 +236,12 @@ export const changeSettings = (hostid, changes) => ask("PATCH", `${of(hostid)}/s
 export const lockDevice = (hostid, reason) => ask("PUT", `${of(hostid)}/lock`, {body: {reason}});
 export const unlockDevice = (hostid) => ask("DELETE", `${of(hostid)}/lock`);
 export const clearInput = (hostid, name) => ask("DELETE", `${of(hostid)}/inputs/${encodeURIComponent(name)}`);
+export const enrolment = (signal) => get("/enrolment", null, signal, SOON_MS);
+export const setEnrolment = (policy) => ask("PUT", "/enrolment", {body: {policy}});
+export const approveDevice = (hostid) => ask("POST", `/enrolment/${encodeURIComponent(hostid)}/approve`);
+export const rejectDevice = (hostid) => ask("DELETE", `/enrolment/${encodeURIComponent(hostid)}`);
+export const forgetDevice = (hostid) => ask("DELETE", of(hostid));
+export const resetPassword = (hostid, password) => ask("POST", `${of(hostid)}/reset-password`, {body: {password}});
 export const cancelCommand = (number) => ask("DELETE", `/commands/${number}`);
 
 /**

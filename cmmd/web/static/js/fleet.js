@@ -209,6 +209,15 @@ export class Fleet extends EventTarget {
     this.rows.set(row.hostid, row);
   }
 
+  /** A device is known no more. */
+  #forget(hostid) {
+    const row = this.rows.get(hostid);
+    if (!row) return;
+    this.rows.delete(hostid);
+    this.counts[row.state]--;
+    this.dispatchEvent(new CustomEvent("all"));
+  }
+
   #take({event, data}) {
     const news = JSON.parse(data);
     if (event === "live") {
@@ -220,6 +229,7 @@ export class Fleet extends EventTarget {
       this.#columns = news.columns;
       this.#clock(news.now);
     } else if (event === "command" || event === "event") {
+      if (news.kind === "device_forgotten") this.#forget(news.hostid);
       this.dispatchEvent(new CustomEvent(event, {detail: news}));
     } else if (event === "missed") {
       this.dispatchEvent(new CustomEvent("all"));

@@ -9,11 +9,12 @@ import {me, recall, signInByLink} from "./session.js";
 import {Shell} from "./shell.js";
 import {alarmsPage} from "./pages/alarms.js";
 import {devicePage} from "./pages/device.js";
+import {enrolmentPage} from "./pages/enrolment.js";
 import {fleetPage} from "./pages/fleet.js";
 import {mapPage} from "./pages/map.js";
 import {signInPage} from "./pages/signin.js";
 
-const PAGES = {"": fleetPage, devices: devicePage, alarms: alarmsPage, map: mapPage};
+const PAGES = {"": fleetPage, devices: devicePage, alarms: alarmsPage, map: mapPage, enrolment: enrolmentPage};
 
 const HIDDEN_MS = 10_000; // a glance at another tab is none
 

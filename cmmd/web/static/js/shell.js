@@ -1,6 +1,7 @@
 // What stands around every page: the head with navigation, the link to the daemon, and the menu.
 
 import {NoAnswer, Refused} from "./api.js";
+import {EnrolmentWatch} from "./enrolment.js";
 import {clock} from "./format.js";
 import {h, icon, mark, put, say} from "./dom.js";
 import {chooseLanguage, language, languages, t} from "./i18n.js";
@@ -11,6 +12,7 @@ const LINKS = [
   ["", "nav.fleet"],
   ["alarms", "nav.alarms"],
   ["map", "nav.map"],
+  ["enrolment", "nav.enrolment"],
 ];
 const LOST_AFTER_MS = 2_000; // a shorter gap is nobody's business
 
@@ -19,6 +21,9 @@ export class Shell {
   #leave;
   #links = new Map();
   #badge = h("span", {class: "badge"});
+  #waiting = h("span", {class: "badge", hidden: true, role: "img"});
+  #urge = h("div", {class: "banner urge", role: "status", hidden: true});
+  #enrolment = null;
   #link = h("p", {class: "link"});
   #banner = h("div", {class: "banner lost", role: "alert", hidden: true});
   #still = h("div", {class: "banner lost", role: "alert", hidden: true});
@@ -32,8 +37,9 @@ export class Shell {
     const nav = h(
       "nav",
       {"aria-label": t("nav.label")},
-      LINKS.map(([name, key]) => {
-        const link = h("a", {href: address(name ? [name] : [])}, h("span", {}, t(key)), name === "alarms" ? this.#badge : null);
+      LINKS.filter(([name]) => name !== "enrolment" || may("operator")).map(([name, key]) => {
+        const badge = {alarms: this.#badge, enrolment: this.#waiting}[name];
+        const link = h("a", {href: address(name ? [name] : [])}, h("span", {}, t(key)), badge);
         this.#links.set(name, link);
         return link;
       }),
@@ -44,6 +50,7 @@ export class Shell {
       h("header", {class: "top"}, h("a", {class: "brand", href: "#/", "aria-label": t("nav.home")}, "cmmd"), nav, this.#link, this.#menu()),
       this.#banner,
       this.#still,
+      this.#urge,
       isSecureContext ? null : h("p", {class: "banner note"}, t("plain.http")),
       may("operator") || me.csrf ? null : h("p", {class: "banner note"}, t("signin.none")),
       this.main,
@@ -51,12 +58,17 @@ export class Shell {
     const {signal} = this.#listening;
     fleet.addEventListener("link", () => this.#linked(), {signal});
     for (const kind of ["all", "rows", "alarms"]) fleet.addEventListener(kind, () => this.#count(), {signal});
+    if (may("operator")) {
+      this.#enrolment = new EnrolmentWatch(fleet);
+      this.#enrolment.addEventListener("change", () => this.#enrolled(), {signal});
+    }
     this.#linked();
     this.#count();
   }
 
   close() {
     this.#listening.abort();
+    this.#enrolment?.close();
     clearTimeout(this.#timer);
     delete document.body.dataset.link;
   }
@@ -83,6 +95,17 @@ export class Shell {
     mark(this.#badge, "hidden", open === 0);
     mark(this.#badge, "aria-label", open === null ? t("nav.open_alarms.unknown") : t("nav.open_alarms", {n: open}));
     mark(this.#badge, "role", "img");
+  }
+
+  /** The door is to be closed once modules are in, and those that wait behind it are not to be overlooked. */
+  #enrolled() {
+    const {open, waiting} = this.#enrolment;
+    say(this.#waiting, waiting > 999 ? "999+" : String(waiting));
+    mark(this.#waiting, "hidden", waiting === 0);
+    mark(this.#waiting, "aria-label", t("nav.waiting", {n: waiting}));
+    if (this.#urge.hidden === !open) return;
+    put(this.#urge, open ? [icon("warning"), h("span", {}, t("policy.urge")), h("a", {href: address(["enrolment"])}, t("policy.title"))] : null);
+    this.#urge.hidden = !open;
   }
 
   #linked() {

@@ -27,10 +27,11 @@ export class SettingsForm {
   #module = h("section", {class: "card"});
   #inputs = new Map();
 
-  constructor(control, changed) {
+  /** `more`: an element beside the others. */
+  constructor(control, changed, more) {
     this.#control = control;
     this.changed = changed;
-    this.element = h("div", {class: "columns"}, this.#form, this.#facts, this.#module);
+    this.element = h("div", {class: "columns"}, this.#form, this.#facts, this.#module, more);
   }
 
   /** The form stays as it is while somebody fills it in: it is made anew only where the settings are others. */

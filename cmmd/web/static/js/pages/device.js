@@ -1,20 +1,23 @@
 // One device: what it does now, what may be asked of it, and what has been.
 
 import * as api from "../api.js";
-import {AlarmList, byUrgency} from "../alarmlist.js";
+import {DeviceAlarms} from "../device/alarms.js";
 import {Beside} from "../device/beside.js";
 import {Charts} from "../device/charts.js";
+import {Chips, toldState} from "../device/chips.js";
 import {Control} from "../device/control.js";
 import {Diagram} from "../device/diagram.js";
 import {Gauges} from "../device/gauges.js";
 import {commandList, eventList} from "../device/log.js";
 import {Raw} from "../device/raw.js";
+import {Repair} from "../device/repair.js";
 import {SettingsForm} from "../device/settings.js";
 import {Values} from "../device/values.js";
 import {ago, moment} from "../format.js";
 import {h, icon, mark, put, say, throttled} from "../dom.js";
-import {t, titled} from "../i18n.js";
-import {amend} from "../route.js";
+import {t} from "../i18n.js";
+import {inTurn} from "../inturn.js";
+import {address, amend} from "../route.js";
 import {Tabs} from "../tabs.js";
 import {why} from "../why.js";
 
@@ -24,7 +27,6 @@ const UNHEARD_MS = 12_000; // without an answer about its values
 const PERIOD_MS = 3000; // between uploads, where nothing else is set
 const OLD_PERIODS = 5;
 const OLD_MS = [300_000, 60_000]; // at least, by what it uploads: changes only, or everything
-const MOST_ALARMS = 200;
 const DETAILED = new Set([
   "online",
   "offline",
@@ -35,30 +37,9 @@ const DETAILED = new Set([
   "device_unlocked",
   "session_taken_over",
 ]);
-const AGAIN_MS = [1000, 30_000]; // alarms that could not be had are asked for again: first, and at the longest
 
 export function devicePage({main, fleet, route}) {
   return new DevicePage(main, fleet, route);
-}
-
-/** Call again only once the call before has ended: so no answer comes after that of a later question. */
-function inTurn(call) {
-  let running = null;
-  let again = false;
-  return () => {
-    again = true;
-    running ??= (async () => {
-      try {
-        while (again) {
-          again = false;
-          await call();
-        }
-      } finally {
-        running = null;
-      }
-    })();
-    return running;
-  };
 }
 
 /** A live record as it is shown where its values are too old: none of them is certain any more. */
@@ -78,10 +59,6 @@ class DevicePage {
   #answered = 0; // which of these is shown
   #answeredAt = [0, 0]; // when it was asked for, by a clock that only goes on, and by one that a sleep does not stop
   #late = null; // why the values are not to be relied on by their age
-  #alarms = null; // null: not known
-  #alarmError = null;
-  #alarmPause = AGAIN_MS[0];
-  #alarmTimer = null;
   #abort = new AbortController();
 
   constructor(main, fleet, route) {
@@ -94,10 +71,8 @@ class DevicePage {
     const {signal} = this.#abort;
     this.fetchLive = inTurn(() => this.#fetchLive());
     this.fetchDetails = inTurn(() => this.#fetchDetails());
-    this.fetchAlarms = inTurn(() => this.#fetchAlarms());
     this.liveSoon = throttled(LIVE_MS, () => this.fetchLive());
     this.detailsSoon = throttled(LIVE_MS, () => this.fetchDetails());
-    this.alarmsSoon = throttled(LIVE_MS, () => this.fetchAlarms());
     fleet.addEventListener("all", () => this.#all(), {signal});
     fleet.addEventListener("rows", ({detail}) => this.#came(detail.findLast((row) => row.hostid === this.#hostid)), {signal});
     fleet.addEventListener("event", ({detail}) => detail.hostid === this.#hostid && this.#happened(detail), {signal});
@@ -129,9 +104,8 @@ class DevicePage {
     this.#abort.abort();
     clearInterval(this.ticking);
     clearInterval(this.seldom);
-    clearTimeout(this.#alarmTimer);
-    for (const one of [this.liveSoon, this.detailsSoon, this.alarmsSoon]) one.cancel();
-    for (const one of [this.control, this.diagram, this.charts, this.events, this.commands]) one.close();
+    for (const one of [this.liveSoon, this.detailsSoon]) one.cancel();
+    for (const one of [this.alarms, this.control, this.diagram, this.charts, this.events, this.commands]) one.close();
   }
 
   // --- what there is to see ----------------------------------------------------------------------------------------
@@ -146,18 +120,19 @@ class DevicePage {
     this.events = eventList(this.#hostid);
     this.commands = commandList(this.#hostid, this.#fleet, () => this.#details?.commands ?? []);
     this.raw = new Raw();
-    this.settings = new SettingsForm(this.control, (details) => this.#took(details));
+    this.repair = new Repair({
+      changed: (details) => this.#took(details),
+      gone: () => {
+        location.hash = address([]);
+      },
+      signal: this.#abort.signal,
+    });
+    this.settings = new SettingsForm(this.control, (details) => this.#took(details), this.repair.element);
     this.title = h("h1", {});
     this.sub = h("p", {class: "muted"});
-    this.facts = h("ul", {class: "chips"});
+    this.chips = new Chips();
     this.seen = h("p", {class: "seen"});
-    this.alarmList = new AlarmList({
-      done: (now) => {
-        this.#alarms = this.#alarms?.map((one) => (one.number === now.number ? now : one)) ?? null;
-        this.#show();
-      },
-    });
-    this.alarmNote = h("p", {class: "muted alarms-unknown", role: "status", hidden: true});
+    this.alarms = new DeviceAlarms({hostid: this.#hostid, soon_ms: LIVE_MS, changed: () => this.#show(), signal: this.#abort.signal});
     this.tabs = new Tabs({
       label: t("device.tabs"),
       tabs: [
@@ -176,7 +151,7 @@ class DevicePage {
         {class: "device-head"},
         h("p", {class: "back"}, h("a", {href: "#/"}, `← ${t("nav.fleet")}`)),
         h("div", {class: "between"}, h("div", {}, this.title, this.sub), this.seen),
-        this.facts,
+        this.chips.element,
       ),
       this.beside.element,
       h(
@@ -184,13 +159,7 @@ class DevicePage {
         {class: "overview"},
         h("section", {class: "card line", "aria-labelledby": "line-title"}, h("h2", {id: "line-title"}, t("device.line")), this.diagram.element),
         this.control.element,
-        h(
-          "section",
-          {class: "card alarms", tabindex: "-1", "aria-labelledby": "alarms-title"},
-          h("h2", {id: "alarms-title"}, t("nav.alarms")),
-          this.alarmNote,
-          this.alarmList.element,
-        ),
+        this.alarms.element,
         h("section", {class: "card gauges-card", "aria-labelledby": "gauges-title"}, h("h2", {id: "gauges-title"}, t("device.gauges")), this.gauges.element),
       ),
       h("h2", {class: "hidden"}, t("device.tabs")),
@@ -215,7 +184,7 @@ class DevicePage {
   #all() {
     this.fetchDetails();
     this.fetchLive();
-    this.fetchAlarms();
+    this.alarms.fetch();
     this.control.catchUp();
     if (this.tabs.chosen === "events") this.events.soon();
     if (this.tabs.chosen === "commands") this.commands.soon();
@@ -283,41 +252,17 @@ class DevicePage {
     if (named ? [null, "remote_inhibited", "remote_locked"].includes(code) : code === "ambiguous_session") this.detailsSoon();
   }
 
-  /** What is not known is not none: a fetch that fails is said, and done again. */
-  async #fetchAlarms() {
-    clearTimeout(this.#alarmTimer);
-    try {
-      const {alarms} = await api.alarms({hostid: this.#hostid, limit: MOST_ALARMS}, this.#abort.signal);
-      if (!Array.isArray(alarms)) throw new api.NoAnswer("the answer is another");
-      this.#alarms = alarms;
-      this.#alarmError = null;
-      [this.#alarmPause] = AGAIN_MS;
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      this.#alarmError = error;
-      this.#alarmTimer = setTimeout(() => this.alarmsSoon(), this.#alarmPause);
-      this.#alarmPause = Math.min(this.#alarmPause * 2, AGAIN_MS[1]);
-      if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) console.error(error);
-    }
-    this.#show();
-  }
-
   /** The device's row has changed. */
   #came(row) {
     if (!row) return;
     this.#row = row;
-    if (!this.#alarmError && !this.#agree()) this.alarmsSoon();
+    this.alarms.compare(row.alarms);
     this.liveSoon();
     this.#show();
   }
 
-  /** Whether the alarms that we have are as many as the daemon says. */
-  #agree() {
-    return this.#alarms !== null && (this.#alarms.length === MOST_ALARMS || this.#alarms.length === this.#row?.alarms);
-  }
-
   #happened({kind, details}) {
-    if (kind.startsWith("alarm_")) this.alarmsSoon();
+    if (kind.startsWith("alarm_")) this.alarms.soon();
     if (DETAILED.has(kind) || details.signal === "session_taken_over") this.detailsSoon();
     this.liveSoon();
     if (this.tabs.chosen === "events") this.events.soon();
@@ -335,9 +280,10 @@ class DevicePage {
     document.title = `${name} · cmmd`;
     say(this.title, name);
     say(this.sub, [row.moduletype, row.hostid].filter(Boolean).join(" · "));
-    this.#chips(row, live, this.#told());
+    this.chips.show(row, live, this.#late, toldState(this.#row, this.alarms.worst, live));
     mark(this.#main, "data-old", !live.online || live.stale ? "" : null);
     this.beside.show(this.#details, live);
+    this.repair.show(this.#details);
     this.diagram.show(live);
     this.gauges.show(live);
     this.control.show({...this.#details, row: {...row, online: live.online}}, live);
@@ -361,72 +307,10 @@ class DevicePage {
     return at !== null && this.#fleet.now() - at > longest ? "old" : null;
   }
 
-  /** State and severity as the stream has told them; before it has, as the alarms and the engine have it. */
-  #told() {
-    const {state, severity} = this.#row;
-    if (state !== undefined) return {state, severity};
-    if (this.#alarms === null) return {state: "unknown", severity: null};
-    const worst = ["shutdown", "alarm", "warning"].find((one) => this.#alarms.some((alarm) => alarm.severity === one)) ?? null;
-    if (worst === "shutdown" || worst === "alarm") return {state: "alarm", severity: worst};
-    const turns = this.#live.engine_turns;
-    return {state: turns === null ? "unknown" : turns ? "running" : "standby", severity: worst};
-  }
-
-  #chips(row, live, {state: told, severity: worst}) {
-    // The state is the daemon's; where it has not told for a while, only an alarm still counts.
-    const state = !live.online ? "offline" : told !== "alarm" && (told === "offline" || this.#late) ? "unknown" : told;
-    const chip = (kind, ...children) => h("li", {class: `chip ${kind}`}, children);
-    const key = JSON.stringify([
-      state,
-      worst,
-      live.mode,
-      live.engine_state,
-      row.enabled,
-      live.inputs,
-      live.stale,
-      this.#late,
-      live.completeness,
-      live.packet_gaps,
-    ]);
-    if (key === this.chipped) return;
-    this.chipped = key;
-    put(
-      this.facts,
-      chip(`s-${state}`, icon(state === "alarm" && worst === "shutdown" ? "shutdown" : state), t(`state.${state}`)),
-      chip("", h("span", {class: "muted"}, t("column.mode")), " ", h("b", {}, live.mode ? t(`mode.${live.mode}`) : t("mode.unknown"))),
-      live.engine_state ? chip("", h("span", {class: "muted"}, t("column.engine")), " ", h("b", {}, titled(live.engine_state))) : null,
-      row.enabled ? null : chip("bad", icon("no"), t("device.disabled")),
-      this.#late ? chip("old", icon("wait"), t(`device.${this.#late}`)) : live.stale ? chip("old", icon("wait"), t("device.stale")) : null,
-      live.inputs.remote_inhibited ? chip("old", icon("no"), t("device.inhibited")) : null,
-      live.completeness !== null && live.completeness < 0.9
-        ? chip("old", icon("unknown"), t("device.completeness", {n: Math.round(live.completeness * 100)}))
-        : null,
-      live.packet_gaps ? chip("old", icon("unknown"), t("device.gaps", {n: live.packet_gaps})) : null,
-    );
-  }
-
-  /** That no alarm is open is said only where the daemon says so, in its list and in the device's row. */
-  #showAlarms() {
-    const open = this.#row?.alarms ?? 0;
-    const none = !this.#alarms?.length;
-    const unknown = this.#alarms === null || (none && (open > 0 || this.#alarmError));
-    const error = this.#alarmError;
-    const failed = error === null ? "" : error instanceof api.Refused ? t("error.refused", {why: why(error)}) : t("error.no_answer");
-    const text = unknown
-      ? [open ? t("device.alarms.open", {n: open}) : t("device.alarms.unknown"), failed].filter(Boolean).join(" ")
-      : error
-        ? `${t("device.alarms.old")} ${failed}`
-        : "";
-    this.alarmList.element.hidden = Boolean(unknown);
-    this.alarmNote.hidden = !text;
-    if (this.alarmNote.textContent !== text) put(this.alarmNote, text ? [icon("warning"), h("span", {}, text)] : null);
-    if (this.#alarms) this.alarmList.show([...this.#alarms].sort(byUrgency), this.#fleet.now());
-  }
-
   #tick() {
     if (!this.#live || !this.#details) return;
     if (this.#lateness() !== this.#late) return this.#show();
-    this.#showAlarms();
+    this.alarms.show(this.#row?.alarms ?? 0, this.#fleet.now());
     const {at} = this.#live;
     say(this.seen, at === null ? t("device.never") : t("device.seen", {ago: ago(at, this.#fleet.now()), time: moment(at)}));
   }

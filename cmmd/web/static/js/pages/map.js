@@ -8,7 +8,7 @@ import {lockText} from "../lock.js";
 import {TileLayer, drawBase, loadLand} from "../map/base.js";
 import {View, clusters, project, scaleBar, unproject} from "../map/projection.js";
 import {address, amend} from "../route.js";
-import {stateIcon} from "./fleet.js";
+import {stateIcon} from "../fleetrow.js";
 
 const PAN_PX = 90;
 const MOST_LISTED = 40;
