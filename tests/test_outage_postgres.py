@@ -53,7 +53,7 @@ class StopTests(WithAFleet):
         self.assertEqual(report.cut_off, 0)
         self.assertGreater(report.backlog, 0)
         said = self.daemon.log
-        self.assertEqual(said.count("the store is away"), 1, said)
+        self.assertEqual(said.count("the database is unavailable"), 1, said)
         self.assertEqual(said.count("the store takes rows again"), 1, said)
         self.assertNotIn("s3cret", said)
 
