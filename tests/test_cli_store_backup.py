@@ -97,6 +97,10 @@ class BackupTests(BackupTestCase):
         (self.state / "link").symlink_to(self.path)
         for file in (self.path, self.state / "link"):
             self.assertIn("the store itself", await self.fails(1, "store_error", "store", "backup", str(file)))
+        pipe = self.state / "pipe"
+        os.mkfifo(pipe)
+        self.assertIn("name a file", await self.fails(1, "store_error", "store", "backup", str(pipe)))
+        self.assertTrue(pipe.is_fifo())
         await self.fails(4, "store_unavailable", "store", "backup", str(self.state / "none" / "backup"))
         called = await self.call("store", "backup", str(self.backup), "postgresql://cmmd@db.example/cmmd")
         self.assertEqual(called.status, 2)

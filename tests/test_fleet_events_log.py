@@ -53,3 +53,11 @@ class EventLogTests(SynchronousTestCase):
         self.clock.advance(10)
         self.tell("mains_lost", suppressed=0)
         self.assertEqual(self.logged[-1], "mains lost: A (Genset 1) (980 more not logged)")
+
+    def test_other_events_take_no_line_from_alarms(self) -> None:
+        for number in range(1000):
+            self.eventlog(
+                Event(number=number + 1, at=0, hostid=str(number), kind="mains_lost", details={"suppressed": 0})
+            )
+        self.tell("alarm_raised", alarm=1, signal="fire_alarm", title="Fire", severity="alarm")
+        self.assertEqual(self.logged[-1], "alarm: A (Genset 1): Fire (alarm)")

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.service.sign_in_links import SignInLinks
@@ -65,3 +66,9 @@ class FirstLinkTests(SynchronousTestCase):
         self.world.web._ports = []
         self.assertIsNone(self.link())
         self.assertEqual(SignInLinks(self.state)._read(self.now_ms), [])
+
+    def test_a_link_that_cannot_be_kept_ends_no_start(self) -> None:
+        (self.state / "links.json").write_text("half a fi")
+        with capturedLogs() as logged:
+            self.assertIsNone(self.link())
+        self.assertIn("no link to sign in", formatEvent(logged[0]))

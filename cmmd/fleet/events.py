@@ -343,7 +343,7 @@ _LINES: dict[str, str] = {
 
 
 class EventLog:
-    """Logs events, of each device as often as anything is logged of it.
+    """Logs events, of each device as often as anything is logged of it; other events take no line from alarms.
 
     :param clock: for that limit.
     :param name: gives the name of a device, as it says it.
@@ -351,14 +351,15 @@ class EventLog:
 
     def __init__(self, clock: IReactorTime, name: Callable[[str], str]) -> None:
         self._name = name
-        self._limit = LogLimit(clock, burst=20)
+        self._of_alarms, self._of_others = LogLimit(clock, burst=20), LogLimit(clock, burst=20)
 
     def __call__(self, event: Event) -> None:
         """Log one event as a line."""
         line = _LINES.get(event.kind)
         if line is None:
             return
-        more = self._limit.allows(event.hostid)
+        limit = self._of_alarms if event.kind.startswith("alarm_") else self._of_others
+        more = limit.allows(event.hostid)
         if more is None:
             return
         position = "closed" if event.details.get("closed") else "open"

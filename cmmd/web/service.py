@@ -151,8 +151,9 @@ class Web:
         """Make a link that signs in as an administrator.
 
         :param state: the directory with the tokens.
-        :return: None: a token signs in already, no TCP port is open, or the tokens cannot be read: then no link would
-            sign in. Tokens of earlier links do not count: the sessions that had them ended with the process.
+        :return: None: a token signs in already, no TCP port is open, the tokens cannot be read, so that no link would
+            sign in, or the link cannot be kept, which is logged: devices are served all the same. Tokens of earlier
+            links do not count: the sessions that had them ended with the process.
         """
         now_ms = int(self._now() * 1000)
         try:
@@ -165,7 +166,11 @@ class Web:
             return None
         door = self._doors[addresses.index(found[0])]
         scheme = "https" if door.string.startswith(("ssl:", "tls:")) else "http"
-        secret = SignInLinks(state).make("admin", now_ms)
+        try:
+            secret = SignInLinks(state).make("admin", now_ms)
+        except TokensUnusable as error:
+            log.error("web: no link to sign in: {error}", error=error)
+            return None
         return link_of(f"{scheme}://127.0.0.1:{found[0].port}/", secret)
 
     async def stop(self) -> None:

@@ -66,6 +66,8 @@ def back_up(store: SQLiteInspector, target: Path, progress: Progress) -> None:
         raise StoreError(f"{target} is the store itself")
     if target.is_dir():
         raise StoreError(f"{target} is a directory: name a file in it")
+    if target.exists() and not target.is_file():
+        raise StoreError(f"{target} is a device or a pipe: name a file")
     for ending in ("-wal", "-journal"):
         beside = target.with_name(f"{target.name}{ending}")
         if beside.exists() and beside.stat().st_size:
