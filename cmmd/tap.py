@@ -299,6 +299,7 @@ class Server(Service):
         self._unhook = process.on_hangup(self._reactor, self._reload)
         self._retention = Retention(
             self._store,
+            state=self._state,
             days=settings.history.retention_days,
             newest_at=max((last.at for last in kept.uploads), default=None),
             now=time.time,

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keep_policy": set(),
     "atomic_file": set(),
     "store": PROTOCOLS | KNOWLEDGE | {"backoff", "atomic_file"},
-    "fleet": PROTOCOLS | KNOWLEDGE | {"backoff", "keep_policy"},
+    "fleet": PROTOCOLS | KNOWLEDGE | {"backoff", "keep_policy", "atomic_file"},
     "server": PROTOCOLS | KNOWLEDGE | DOMAIN,
     "control": PROTOCOLS | KNOWLEDGE | DOMAIN | {"tls", "endpoints"},
     "web": PROTOCOLS | KNOWLEDGE | DOMAIN,

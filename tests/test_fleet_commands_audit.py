@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.fleet.commands.audit import Audit
 from cmmd.fleet.commands.queue import CommandRequest, Requester
+from cmmd.fleet.history import journal
 from cmmd.store.records import Command, Query
 from tests.world import HOSTID, World
 
@@ -72,6 +73,24 @@ class AuditTests(SynchronousTestCase):
         self.audit.close(replace(command, outcome="done", ended_at=self.audit.now_ms()))
         self.assertEqual(dict(self.audit.outcomes), {("reset", "lost"): 1, ("reset", "done"): 1})
         self.assertEqual((sum(self.audit.seconds.counts), self.audit.seconds.total), (1, 1.5))
+
+    def test_an_older_state_is_not_told_behind_the_end(self) -> None:
+        """The event of the end is lost, so that the end is told at once, while the state before it waits."""
+        told: list[Command] = []
+        self.audit.subscribe(told.append)
+        writing: Deferred[None] = Deferred()
+        self.patch(self.world.store, "write", lambda rows: writing)
+        command = self.accepted()
+        self.audit.sent(command)
+        confirmed = replace(command, confirmed=True)
+        self.audit.confirmed(confirmed)
+        self.patch(journal, "MOST_WAITING", 0)
+        ended = replace(confirmed, outcome="done", ended_at=self.audit.now_ms())
+        answered = self.successResultOf(self.audit.close(ended))
+        self.assertEqual((told, answered.outcome), ([command, answered], "done"))
+        writing.callback(None)
+        self.assertEqual(told, [command, answered])
+        self.assertIsNone(self.audit.as_told(command.number))
 
     def test_what_was_under_way_at_the_end_of_the_last_process_is_lost(self) -> None:
         self.audit = self.made(self.accepted())

@@ -140,6 +140,24 @@ class JournalTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(second), "what came later does not count")
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() > BATCH_S], [])
 
+    def test_recorded_behind_what_one_who_was_told_has_added(self) -> None:
+        self.store.held = []
+        second: list[Deferred[bool]] = []
+
+        def add(recorded: bool) -> bool:
+            self.journal.add(event(2))
+            second.append(self.journal.recorded())
+            return recorded
+
+        self.journal.add(event(1))
+        first = self.journal.recorded().addCallback(add)
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(first))
+        self.assertEqual(self.numbers(), [[1], [2]], "directly behind it")
+        self.assertNoResult(second[0])
+        self.store.held.pop().callback(None)
+        self.assertTrue(self.successResultOf(second[0]))
+
     def test_recorded_counts_what_was_replaced(self) -> None:
         """A row that waits, and is replaced by a newer one, is durable when that is."""
         self.store.held = []

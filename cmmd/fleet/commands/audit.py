@@ -51,6 +51,8 @@ class Audit:
         self.last_number = last_number
         self._hooks: list[Callable[[Command], None]] = []
         self._told: dict[int, Command] = {}  # those that have not ended, as far as has been told
+        self._states = 0
+        self._untold: dict[int, list[int]] = {}  # of each command the states that wait to be told, in order
         self.outcomes: MutableMapping[tuple[str, Outcome], int] = Counter()
         self.seconds = Histogram(BOUNDS_S)
         for command in unfinished:
@@ -148,9 +150,19 @@ class Audit:
         return self._tell_recorded(command)
 
     def _tell_recorded(self, command: Command) -> Deferred[Command]:
+        """Tell a state when it is durable, unless a newer one was told: a lost event has the newer ones told first."""
+        self._states += 1
+        state = self._states
+        self._untold.setdefault(command.number, []).append(state)
+
         def tell(recorded: bool) -> Command:
             told = as_told(command, recorded=recorded)
-            self.tell(told)
+            untold = self._untold.get(command.number, [])
+            if state in untold:
+                del untold[: untold.index(state) + 1]
+                if not untold:
+                    del self._untold[command.number]
+                self.tell(told)
             return told
 
         return self._journal.recorded().addCallback(tell)

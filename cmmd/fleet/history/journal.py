@@ -199,7 +199,8 @@ class Journal:
         if self._barriers:
             oldest = [one.serial for one in (*self._in_flight, *islice(self._waiting, 1))]
             oldest += [one.serial for one in islice(self._newest.values(), 1)]
-            self._tell_barriers(True, before=min(oldest, default=None))
+            # Where nothing waits: up to now. One who is told can add rows, and wait behind them.
+            self._tell_barriers(True, before=min(oldest, default=self._serial + 1))
 
     def _never_durable(self, serial: int) -> None:
         """A row is lost. Those who wait for it are told so, with all who have come later."""
