@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from cmmd.gateway.link.acknowledgements import AT_ONCE_S, MOST_REMEMBERED, RESET_S
@@ -10,6 +11,7 @@ from tests.support import compact, load_cases
 from tests.test_gateway_link import LinkTestCase
 
 AUTO, STOP = "00050003FF007DEB", "00050001FF00DC2B"
+SPACED_STOP = "00 05 00 01 FF 00 DC 2B"
 OK = {"message": "OK", "retcode": "000000"}
 BARE: dict[str, Any] = {"method": "writeConfig", "result": AUTO, "datatype": 1}
 WITH_UID = {**BARE, "uid": "action"}
@@ -21,7 +23,7 @@ class AcknowledgementTestCase(LinkTestCase):
     def prepare(self, seed: int = 1, **options: Any) -> None:
         super().prepare(seed, **options)
         self.source.obey = lambda frame: True
-        self.source.stops = {STOP}
+        self.source.stops = {STOP, SPACED_STOP}
         self.source.port_works = True
 
     def send(self, live: Accepted, message: dict[str, Any], seconds: float = 1.0) -> None:
@@ -103,6 +105,26 @@ class OrderTests(AcknowledgementTestCase):
         live.send(compact({**WITH_UID, **OK}) * 3)
         run(self.clock, 5)
         self.assertEqual(self.counts(live), (3, 3))
+
+    def test_as_many_acknowledgements_as_slow_answers(self) -> None:
+        """Two equal orders, of which the second one waits for the first: two writes, however late both acknowledge."""
+        writes: list[Deferred[bool]] = []
+
+        def obey(frame: str) -> Deferred[bool]:
+            writes.append(Deferred())
+            return writes[-1]
+
+        self.source.obey = obey
+        live = self.attached(1)
+        self.send(live, {**WITH_UID, **OK})
+        self.send(live, {**WITH_UID, **OK})
+        writes[0].callback(True)
+        run(self.clock, 1)
+        writes[1].callback(True)
+        for _ in range(2):
+            run(self.clock, 30)
+            self.send(live, {**WITH_UID, **OK})
+        self.assertEqual(self.counts(live), (2, 2))
 
     def test_what_is_ignored_is_logged_once(self) -> None:
         live = self.attached(1)

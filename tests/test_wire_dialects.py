@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from cmmd.gateway.link.acknowledgements import form_of
-from cmmd.wire.dialects import acknowledges, echoes, put_right
+from cmmd.modbus.frames import parse_request
+from cmmd.wire.dialects import acknowledges, echoes, has_a_frame, put_right
 from cmmd.wire.errors import FrameError, MessageError
 from cmmd.wire.messages import Answer, LoginAnswer, Reset, TimingAnswer, WriteConfig
 from cmmd.wire.reading import read_from_server
@@ -85,6 +86,19 @@ class OrderTests(SynchronousTestCase):
             self.assertFalse(acknowledges(put_right(said)), said)
             self.assertIsInstance(read_from_server(compact(said)), WriteConfig)
         self.assertEqual(read_from_server(b'{"method":"reset "}'), Reset())
+
+    @given(
+        st.sampled_from([FRAME, "01030000005045F6"]),
+        st.lists(st.sampled_from(["", " ", "\t", "\r\n"]), min_size=9, max_size=9),
+    )
+    def test_whatever_can_be_sent_is_seen(self, frame: str, blanks: list[str]) -> None:
+        pairs = [frame[at : at + 2] for at in range(0, len(frame), 2)]
+        spaced = blanks[8] + "".join(pair + blank for pair, blank in zip(pairs, blanks, strict=False))
+        parse_request(spaced)
+        for text in (spaced, f";{spaced}", f"x; {spaced}", f"{spaced},1"):
+            self.assertTrue(has_a_frame(text), text)
+            said = {"method": "writeConfig", "result": text, "uid": "7", "retcode": "000000"}
+            self.assertIsInstance(read_from_server(compact(said)), WriteConfig)
 
     def test_acknowledgements(self) -> None:
         for case in load_cases("servers_in_service"):

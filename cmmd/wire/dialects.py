@@ -10,7 +10,7 @@ from typing import Any
 
 from cmmd.wire.retcodes import Retcode
 
-__all__ = ["acknowledges", "begins_with_a_frame", "echoes", "frames_only", "is_own_answer", "put_right"]
+__all__ = ["acknowledges", "echoes", "frames_only", "has_a_frame", "is_own_answer", "put_right"]
 
 _BLANKS = " \t\r\n\v\f\0\xa0\u3000\ufeff"
 _ASKED = ("LongCon", "HB", "reqdata", "reqdatachange", "timing")
@@ -29,8 +29,9 @@ _MOST: dict[str, float] = {
 }
 """The largest value of a number in a login answer; one that is no number, or larger, is as good as left out."""
 
-_FRAMES = re.compile(r"[0-9A-Fa-f]{8}[0-9A-Fa-f\s;]*")
-"""The beginning of what could be Modbus frames in hex: the shortest request of all has four bytes with its CRC."""
+_FRAME = re.compile(r"(?:[0-9A-Fa-f]{2}\s*){4}")
+"""The beginning of what could be a Modbus frame in hex, which may have blanks between its bytes: the shortest one has
+four, with its CRC."""
 
 
 def put_right(found: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def acknowledges(said: dict[str, Any]) -> bool:
     if method == "reset":
         return failed or ("hostid" in said and "retcode" not in said)
     result = said.get("result", "")
-    if begins_with_a_frame(result) or begins_with_a_frame(said.get("params", "")):
+    if has_a_frame(result) or has_a_frame(said.get("params", "")):
         return False
     if failed or "," in result or is_own_answer(said.get("params", "")):
         return True
@@ -101,26 +102,31 @@ def is_own_answer(params: str) -> bool:
 def frames_only(said: dict[str, Any]) -> dict[str, Any]:
     """Give the frames of an order that cannot be read, in ``params``, where they order nothing but a stop."""
     texts = (said.get("result", ""), said.get("params", ""))
-    frames = [text for text in texts if isinstance(text, str) and begins_with_a_frame(text)]
+    frames = [text for text in texts if isinstance(text, str) and has_a_frame(text)]
     return {"params": ";".join(frames)} if frames else {}
 
 
-def begins_with_a_frame(result: str) -> bool:
-    """Tell whether the ``result`` of an order begins with what could be a Modbus frame in hex."""
-    return _FRAMES.match(result) is not None
+def has_a_frame(text: str) -> bool:
+    """Tell whether any item of a ``;``-separated list begins with what could be a Modbus frame in hex.
+
+    Whatever can be sent to a controller as a frame is seen here: otherwise an order could pass for an acknowledgement.
+    """
+    return any(_FRAME.match(item.strip()) for item in text.split(";"))
 
 
 def _order_texts(said: dict[str, Any]) -> dict[str, str]:
     """The texts of an order: what is no text in their place is searched for frames."""
     texts: dict[str, str] = {key: _text(said[key]) for key in ("result", "params") if key in said}
     found = [text for key in texts if isinstance(said[key], dict | list) for text in _frames_in(said[key])]
+    if found and has_a_frame(texts.get("params", "")):  # a text: the list was in result
+        found.append(texts["params"])
     return {**texts, "params": ";".join(found)} if found else texts
 
 
 def _frames_in(value: object) -> list[str]:
-    """Find the texts that begin with a frame, in objects and lists of any depth; a uid is none."""
+    """Find the texts that have a frame, in objects and lists of any depth; a uid is none."""
     if isinstance(value, str):
-        return [value.strip(_BLANKS)] if begins_with_a_frame(value.strip(_BLANKS)) else []
+        return [value.strip(_BLANKS)] if has_a_frame(value.strip(_BLANKS)) else []
     if isinstance(value, dict):
         value = [one for key, one in value.items() if key.lower() not in ("uid", "hostid")]
     return [text for one in value for text in _frames_in(one)] if isinstance(value, list) else []

@@ -6,8 +6,11 @@ what cannot be told apart is not carried out; but a stop always is, because a st
 A repetition has a sign where something is in it that its order had not: a return code, a text, ``params``, ``hostid``.
 It is an acknowledgement then, however late it comes; one with a code also where only one of the two has a uid. Where
 the order had all of that from the start, a repetition and a second order are the same bytes, and no rule tells them
-apart. The first one after each answer counts as its acknowledgement, and so does each one within :data:`AT_ONCE_S`;
+apart. As many as there were answers count as their acknowledgements, and so does each one within :data:`AT_ONCE_S`;
 what comes after these is an order.
+
+Answers are remembered by uid and in memory only: an acknowledgement under another uid than its order's, and one that
+comes after a restart of the gateway, is an order here unless its form says what it is.
 """
 
 from collections.abc import Callable
@@ -22,7 +25,7 @@ from twisted.logger import Logger
 
 from cmmd.gateway.link.connection import Command
 from cmmd.modbus.frames import split_frames
-from cmmd.wire.dialects import begins_with_a_frame, is_own_answer
+from cmmd.wire.dialects import has_a_frame, is_own_answer
 from cmmd.wire.messages import Reset, WriteConfig
 from cmmd.wire.quoting import quoted
 from cmmd.wire.retcodes import Retcode
@@ -78,20 +81,27 @@ def form_of(command: WriteConfig, is_stop: Callable[[str], bool]) -> Form:
     """Look for what a message orders, in whatever form.
 
     A stop is taken from wherever it is: from ``params``, with the ``,1`` of the device's answer behind it, beside any
-    return code. Every other frame is an order in ``result`` alone.
+    return code. Every other frame is an order in ``result`` alone. A stop beside other frames is a part of their order
+    where that can be carried out; where it cannot, the stop is all that is left of it, unless it is the device's own
+    answer.
 
     :param is_stop: whether a frame is the controller's stop command.
     """
     result = "" if command.result is UNSET else command.result
     params = "" if command.params is UNSET else command.params
-    stops = [frames for frames in map(_frames_in, (result, params)) if frames and all(map(is_stop, frozenset(frames)))]
-    own_answer = is_own_answer(params) or "," in result
+    items = split_frames(result)
+    stops = (
+        _stops_in(result, is_stop, beside_others="," in result and not is_own_answer(result)),
+        _stops_in(params, is_stop, beside_others=not is_own_answer(params) and split_frames(params) != items),
+    )
+    own_answer = is_own_answer(params) or (bool(items) and all("," in item for item in items))
     acknowledges = own_answer or command.retcode not in (UNSET, Retcode.OK)
-    frames = stops[0] if stops else tuple(split_frames(result))
-    ordered = ";".join(frames).upper()
+    stop = stops[0] or stops[1]
+    frames = stop or (() if "," in result else tuple(items))
+    ordered = ";".join("".join(frame.split()).upper() for frame in frames if has_a_frame(frame))
     return Form(
         frames=frames,
-        stop=bool(stops),
+        stop=bool(stop),
         acknowledges=acknowledges,
         key=blake2b(f"{ordered} {command.modulePort} {command.moduleBaud}".encode(), digest_size=16).digest(),
         signs=frozenset(
@@ -100,9 +110,16 @@ def form_of(command: WriteConfig, is_stop: Callable[[str], bool]) -> Form:
     )
 
 
-def _frames_in(text: str) -> tuple[str, ...]:
-    """Take the frames out of a text in which each may have the ``,1`` of a device's answer behind it."""
-    return tuple(frame for one in split_frames(text) if (frame := one.partition(",")[0].strip()))
+def _stops_in(text: str, is_stop: Callable[[str], bool], *, beside_others: bool) -> tuple[str, ...]:
+    """Take the stops out of a text in which each may have the ``,1`` of a device's answer behind it.
+
+    :param beside_others: also where other frames are in it. What is no frame never counts.
+    """
+    frames = [frame for frame in split_frames(text.replace(",", ";")) if has_a_frame(frame)]
+    known = {frame: is_stop(frame) for frame in frozenset(frames)}
+    if not beside_others and not all(known.values()):
+        return ()
+    return tuple(frame for frame in frames if known[frame])
 
 
 @dataclass(slots=True, eq=False)
@@ -111,13 +128,15 @@ class _Taken:
 
     :ivar signs: what it had from the start. :ivar has_uid: a uid, too.
     :ivar answered_at: seconds of the clock; None: not yet.
-    :ivar repeats: repetitions since, of a kind that may acknowledge.
+    :ivar unacknowledged: answers, to orders like it too, that nothing has acknowledged yet.
+    :ivar repeats: of a stop: repetitions since, of a kind that may acknowledge.
     :ivar told: the log has a line of what was ignored for it.
     """
 
     signs: frozenset[str]
     has_uid: bool
     answered_at: float | None = None
+    unacknowledged: int = 0
     repeats: int = 0
     told: bool = False
 
@@ -167,10 +186,12 @@ class Acknowledgements:
         if form.acknowledges:
             self._tell_of_form(command, hostid)
             return Meaning.ACKNOWLEDGEMENT
-        if _is_empty(command):
+        if _is_empty(command, form):
             return self._meaning_of_empty(command)
         if taken is None or not _acknowledges(taken, form, other_uid, self._within(taken.answered_at, AT_ONCE_S)):
-            return self._order(command, form)
+            taken = self._unacknowledged(form.key) if command.uid is UNSET else None
+            if taken is None or not _acknowledges(taken, form, other_uid=True, at_once=False):
+                return self._order(command, form)
         self._tell(taken, command, form, hostid)
         return Meaning.ACKNOWLEDGEMENT
 
@@ -183,25 +204,33 @@ class Acknowledgements:
             self._log.info("{hostid}: taken for the acknowledgement of the last reset: reset", hostid=hostid)
         return Meaning.ACKNOWLEDGEMENT
 
-    def answered(self, command: Command, form: Form | None) -> None:
+    def answered(self, command: Command, form: Form | None, *, again: bool = False) -> None:
         """Note that an order is being answered, or has come to its end without an answer.
 
-        :param form: of a writeConfig.
+        :param form: of a writeConfig. :param again: that has been noted of this order before.
         """
         now = self._clock.seconds()
         if isinstance(command, WriteConfig) and form is not None:
-            self._clock.callLater(0, self._note, command, form, now)
+            self._clock.callLater(0, self._note, command, form, now, again)
         else:
             self._reset_at, self._reset_told = now, False
 
-    def _note(self, command: WriteConfig, form: Form, answered_at: float) -> None:
+    def _note(self, command: WriteConfig, form: Form, answered_at: float, again: bool) -> None:
         _keep(self._uids, command.uid, _Answered(answered_at))
         taken = self._taken.get((form.key, command.uid))
         if taken is not None:
             taken.answered_at = answered_at
+            taken.unacknowledged += not again
+
+    def _unacknowledged(self, key: bytes) -> _Taken | None:
+        """Look for the oldest order with a uid and an answer that nothing has acknowledged."""
+        orders = (order for (ordered, _), order in self._taken.items() if ordered == key)
+        return next((order for order in orders if order.has_uid and order.unacknowledged), None)
 
     def _order(self, command: WriteConfig, form: Form) -> Meaning:
+        before = self._taken.get((form.key, command.uid))
         order = _Taken(form.signs, command.uid is not UNSET)
+        order.unacknowledged = 0 if before is None else before.unacknowledged
         _keep(self._taken, (form.key, command.uid), order)
         _keep(self._newest, form.key, order)
         return Meaning.ORDER
@@ -257,19 +286,18 @@ def _acknowledges(taken: _Taken, form: Form, other_uid: bool, at_once: bool) -> 
     new = form.signs - taken.signs
     if other_uid:
         new &= _CODES
-    if new:
-        return True
-    if not form.signs & _CODES or taken.answered_at is None or (other_uid and not taken.has_uid):
+    same = form.signs & _CODES and not (other_uid and not taken.has_uid) and (at_once or taken.unacknowledged)
+    if not new and not same:
         return False
-    taken.repeats += 1
-    return at_once or taken.repeats == 1
+    taken.unacknowledged = max(taken.unacknowledged - 1, 0)
+    return True
 
 
-def _is_empty(command: WriteConfig) -> bool:
+def _is_empty(command: WriteConfig, form: Form) -> bool:
     """Tell whether there is nothing that could be carried out."""
     if command.modulePort is not UNSET or command.moduleBaud is not UNSET:
         return False
-    return command.result is UNSET or not begins_with_a_frame(command.result)
+    return not any(map(has_a_frame, form.frames))
 
 
 def _keep(remembered: dict[_Key, _Value], key: _Key, value: _Value) -> None:

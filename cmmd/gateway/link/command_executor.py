@@ -42,6 +42,7 @@ class _Order:
     :ivar stops_before: stops that had come before the order.
     :ivar at_once: the order waits for nothing any more.
     :ivar unanswered: it is carried out, but not answered.
+    :ivar noted: the acknowledgements know of its answer.
     """
 
     command: Command
@@ -51,6 +52,7 @@ class _Order:
     stops_before: int
     at_once: bool = False
     unanswered: bool = False
+    noted: bool = False
 
     @property
     def frames(self) -> Sequence[str]:
@@ -282,7 +284,8 @@ class CommandExecutor:
 
     def _note_answer(self, order: _Order) -> None:
         if not order.unanswered:
-            self._acknowledgements.answered(order.command, order.form)
+            self._acknowledgements.answered(order.command, order.form, again=order.noted)
+            order.noted = True
 
     async def _answer(self, steps: Iterable[Step], order: _Order) -> None:
         """Answer as the steps have it."""
