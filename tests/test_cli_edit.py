@@ -1,5 +1,7 @@
 """cmmctl enrol, device set, acknowledge: against a real daemon's side in this process."""
 
+from twisted.internet.defer import succeed
+
 from cmmd.store.interface import StoreUnavailable
 from tests.cli_world import CmmctlTestCase
 from tests.uploads import HGM6120N_PLAN, full_upload
@@ -118,6 +120,28 @@ class DeviceTests(CmmctlTestCase):
         self.assertNotIn("history-interval", called.out)
         called = await self.done("device", HOSTID, "set", "--json", "data-mode=", "profile=")
         self.assertEqual(called.json["settings"], {**dict.fromkeys(settings), "enabled": True, "history": False})
+
+    async def test_not_recorded(self) -> None:
+        """Each change says so, where the store does not answer, for programs and for people."""
+        self.control.fleet.uploads.full(full_upload(coils={0, 6, 41, 65}), HGM6120N_PLAN, historic=False)
+        number = str((await self.done("--json", "alarms")).json[0]["number"])
+        changes = (
+            ("acknowledge", number),
+            ("lock", HOSTID, "--reason", "belt"),
+            ("unlock", HOSTID),
+            ("clear-input", HOSTID, "--yes"),
+            ("device", HOSTID, "set", "data-mode=0"),
+            ("device", HOSTID, "reset-password"),
+            ("enrol", OTHER),
+            ("device", OTHER, "forget", "--yes"),
+            ("enrolment", "approve"),
+        )
+        self.patch(self.control.fleet.journal, "recorded", lambda: succeed(False))
+        for change in changes:
+            self.assertIs((await self.done("--json", *change)).json["recorded"], False, change)
+            if change[0] != "enrol" and "forget" not in change:  # these are refused the second time
+                self.assertIn("not recorded yet", (await self.done(*change)).out, change)
+        self.assertNotIn("recorded", (await self.done("--json", "show", HOSTID)).json["device"])
 
     async def test_refused(self) -> None:
         called = await self.call("device", "nobody", "set", "data-mode=0")

@@ -41,7 +41,7 @@ def _add_maintenance_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             locked = await _changed(client.lock(hostid, reason), hostid, "locked")
-            return _show(session, locked, f"{hostid}: locked {lock_text(locked.row.lock)}")
+            return _show(session, client, locked, f"{hostid}: locked {lock_text(locked.row.lock)}")
 
         return session.carry_out(work)
 
@@ -60,7 +60,7 @@ def _add_maintenance_to(group: click.Group) -> None:
             except AdminOnly:
                 await _allow_unlocking(session, client, hostid)
                 unlocked = await _changed(client.unlock(hostid, force=True), hostid, "unlocked")
-            return _show(session, unlocked, f"{hostid}: not locked")
+            return _show(session, client, unlocked, f"{hostid}: not locked")
 
         return session.carry_out(work)
 
@@ -83,7 +83,7 @@ def _add_maintenance_to(group: click.Group) -> None:
             if not yes:
                 await _allow_clearing(session, client, hostid, name)
             cleared = await _changed(client.clear_input(hostid, name), hostid, "cleared")
-            return _show(session, cleared, f"{hostid}: {name} cleared")
+            return _show(session, client, cleared, f"{hostid}: {name} cleared")
 
         return session.carry_out(work)
 
@@ -102,8 +102,8 @@ async def _changed(asking: Awaitable[DeviceDetails], hostid: str, what: str) -> 
         raise Ends(ExitStatus.FAILED, error.code, f"not allowed: {error}") from None
 
 
-def _show(session: CliSession, device: DeviceDetails, text: str) -> int:
-    session.output.show(device, lambda: Text(plain(text)))
+def _show(session: CliSession, client: ControlClient, device: DeviceDetails, text: str) -> int:
+    session.output.show(device, lambda: Text(plain(text)), unrecorded=client.unrecorded)
     return ExitStatus.DONE
 
 
@@ -215,7 +215,7 @@ def add_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             device = await _enrol(client, hostid, hostname, moduletype, password)
-            session.output.show(device, lambda: Text(plain(f"enrolled {hostid}")))
+            session.output.show(device, lambda: Text(plain(f"enrolled {hostid}")), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -242,7 +242,7 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             unknown = f"outcome unknown, it may have been set: look at `cmmctl show {hostid}`"
             changed: DeviceDetails = await once(client.set_device(hostid, wanted), unknown)
-            session.output.show(changed, lambda: device_facts(changed))
+            session.output.show(changed, lambda: device_facts(changed), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -259,7 +259,7 @@ def add_to(group: click.Group) -> None:
             unknown = f"outcome unknown, alarm {alarm} may have been acknowledged: look at `cmmctl alarms`"
             seen = await once(client.acknowledge(alarm), unknown)
             what = f"{seen.title} of {seen.hostid}: acknowledged by {seen.acknowledged_by}"
-            session.output.show(seen, lambda: Text(plain(what)))
+            session.output.show(seen, lambda: Text(plain(what)), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)

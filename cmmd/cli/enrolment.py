@@ -54,7 +54,7 @@ def add_to(group: click.Group) -> None:
             else:
                 unknown = "outcome unknown, the policy may have been set: look at `cmmctl enrolment`"
                 now = await once(client.set_enrolment(policy), unknown)
-            session.output.show(now, lambda: _shown(now))
+            session.output.show(now, lambda: _shown(now), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -67,7 +67,7 @@ def add_to(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             unknown = f"outcome unknown, {hostid} may have been let in: look at `cmmctl show {hostid}`"
             device = await once(client.approve(hostid), unknown)
-            session.output.show(device, lambda: Text(plain(f"{hostid}: let in")))
+            session.output.show(device, lambda: Text(plain(f"{hostid}: let in")), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -79,7 +79,9 @@ def add_to(group: click.Group) -> None:
 
         async def work(client: ControlClient) -> int:
             await once(client.reject(hostid), "outcome unknown: look at `cmmctl enrolment`")
-            session.output.show(Gone(hostid), lambda: Text(plain(f"{hostid}: waits no more")))
+            session.output.show(
+                Gone(hostid), lambda: Text(plain(f"{hostid}: waits no more")), unrecorded=client.unrecorded
+            )
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -103,7 +105,7 @@ def add_to_device(group: click.Group) -> None:
                 raise Ends(ExitStatus.USAGE, "not_confirmed", f"nothing was changed: to forget {hostid} say --yes")
             unknown = f"outcome unknown, it may have been forgotten: look at `cmmctl show {hostid}`"
             await once(client.forget(hostid), unknown)
-            session.output.show(Gone(hostid), lambda: Text(plain(f"{hostid}: forgotten")))
+            session.output.show(Gone(hostid), lambda: Text(plain(f"{hostid}: forgotten")), unrecorded=client.unrecorded)
             return ExitStatus.DONE
 
         return session.carry_out(work)
@@ -124,7 +126,11 @@ def add_to_device(group: click.Group) -> None:
         async def work(client: ControlClient) -> int:
             unknown = f"outcome unknown, it may have been reset: look at `cmmctl show {hostid}`"
             device = await once(client.reset_password(hostid, password or None), unknown)
-            session.output.show(device, lambda: Text(plain(f"{hostid}: its password was reset; it has to log in anew")))
+            session.output.show(
+                device,
+                lambda: Text(plain(f"{hostid}: its password was reset; it has to log in anew")),
+                unrecorded=client.unrecorded,
+            )
             return ExitStatus.DONE
 
         return session.carry_out(work)

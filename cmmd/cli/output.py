@@ -30,6 +30,8 @@ __all__ = ["CopyProgress", "Output", "ask", "can_ask", "write_readings_csv"]
 WIDEST = 10_000
 """Columns of what is no terminal: nothing is cut or folded there."""
 
+NOT_RECORDED = "not recorded yet: the store does not answer. If cmmd is killed before it does, this may be lost"
+
 MOST_DRAWN = 500
 """Rows of a table that is drawn: it takes long, because every cell is measured and folded."""
 
@@ -67,12 +69,14 @@ class Output:
 
     # --- results -----------------------------------------------------------------------------------------------------
 
-    def show(self, record: object, people: Callable[[], RenderableType]) -> None:
-        """One result: a JSON document, or what people read."""
+    def show(self, record: object, people: Callable[[], RenderableType], *, unrecorded: bool = False) -> None:
+        """One result: a JSON document, or what people read; ``unrecorded``: and that it is not durable yet."""
         if self.json:
-            self.line(record)
+            self.line({**msgspec.to_builtins(record, str_keys=True), "recorded": False} if unrecorded else record)
         else:
             self.console.print(people())
+            if unrecorded:
+                self.console.print(NOT_RECORDED)
         self._out.flush()
 
     def line(self, record: object) -> None:

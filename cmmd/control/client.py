@@ -346,6 +346,11 @@ class ControlClient(EnrolmentCalls):
         command: Command = (await asked)["command"]
         return command
 
+    @property
+    def unrecorded(self) -> bool:
+        """Whether what was answered last is not durable yet: the daemon's store does not answer."""
+        return self._link.unrecorded
+
     def _who(self, requester: str | None) -> str:
         return self._requester if requester is None else requester
 

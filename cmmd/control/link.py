@@ -296,6 +296,7 @@ class Link:
         retry: Callable[[int], float] = RETRY,
     ) -> None:
         self._clock = clock
+        self.unrecorded = False
         self._protocol: _Protocol | None = None
         self._missing = "not started"  # why there is no connection
         self._waiting: list[Deferred[None]] = []
@@ -316,7 +317,9 @@ class Link:
             raise CannotConnect(self._missing)
         if not protocol.standing:
             raise CannotConnect(protocol.lost)
-        return await protocol.ask(command, **arguments)
+        answer = await protocol.ask(command, **arguments)
+        self.unrecorded = answer.get("recorded") is False
+        return answer
 
     def start(self) -> None:
         """Connect, now and whenever the connection is lost."""

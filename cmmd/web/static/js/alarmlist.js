@@ -19,19 +19,22 @@ export const byUrgency = (a, b) =>
  * A list that keeps its elements as long as their alarms are the same, so that neither the focus nor the eye is lost.
  *
  * `nameOf(alarm)`: what to call its device; null: that is plain. `rowOf(alarm)`: the device in a row, as far as it is
- * known. `done(alarm)`: it was acknowledged.
+ * known. `done(alarm)`: it was acknowledged; `unknown()`: one may have been.
  */
 export class AlarmList {
   #items = new Map();
+  #unrecorded = new Set(); // numbers of those whose acknowledgement was answered as not recorded: no later answer says so
   #nameOf;
   #rowOf;
   #done;
+  #unknown;
 
-  /** @param {{nameOf?: (alarm: any) => string | null, rowOf?: (alarm: any) => any, done: (alarm: any) => void}} calls */
-  constructor({nameOf = () => null, rowOf = () => null, done}) {
+  /** @param {{nameOf?: (alarm: any) => string | null, rowOf?: (alarm: any) => any, done: (alarm: any) => void, unknown: () => void}} calls */
+  constructor({nameOf = () => null, rowOf = () => null, done, unknown}) {
     this.#rowOf = rowOf;
     this.#nameOf = nameOf;
     this.#done = done;
+    this.#unknown = unknown;
     this.element = h("ul", {class: "alarm-list"});
   }
 
@@ -40,7 +43,7 @@ export class AlarmList {
     const kept = new Map();
     for (const alarm of alarms) {
       const device = this.#nameOf(alarm);
-      const key = `${alarm.acknowledged_at} ${alarm.cleared_at} ${device} ${lockText(this.#rowOf(alarm) ?? {})}`;
+      const key = `${alarm.acknowledged_at} ${alarm.cleared_at} ${this.#unrecorded.has(alarm.number)} ${device} ${lockText(this.#rowOf(alarm) ?? {})}`;
       const before = this.#items.get(alarm.number);
       const item = before?.key === key ? before : {key, ...this.#make(alarm, device)};
       kept.set(alarm.number, item);
@@ -67,6 +70,7 @@ export class AlarmList {
       alarm.acknowledged_at === null
         ? null
         : h("span", {class: "tag", title: moment(alarm.acknowledged_at)}, icon("ok"), t("alarm.acknowledged", {by: alarm.acknowledged_by ?? "?"}));
+    if (seen && this.#unrecorded.has(alarm.number)) put(told, t("told.not_recorded"));
     const element = h(
       "li",
       {class: `alarm v-${alarm.severity}${open ? "" : " over"}`, data: {number: alarm.number}},
@@ -101,11 +105,14 @@ export class AlarmList {
           click: async () => {
             button.disabled = true;
             try {
-              this.#done(await api.acknowledge(alarm.number));
+              const now = await api.acknowledge(alarm.number);
+              if (now.recorded === false) this.#unrecorded.add(now.number);
+              this.#done(now);
             } catch (error) {
               if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
               button.disabled = false;
               put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));
+              if (error instanceof api.NoAnswer) this.#unknown();
             }
           },
         },

@@ -122,7 +122,12 @@ async function ask(method, path, {parameters, body, headers, signal, priority = 
   } finally {
     limit.over();
   }
-  if (answer.ok) return read(text);
+  if (answer.ok) {
+    const told = read(text);
+    // The daemon has no result yet, or one that it may lose: what it will be is not told any more.
+    if (method !== "GET" && answer.status === 202 && told?.recorded === false && told.number === undefined) throw new NoAnswer("not recorded yet");
+    return told;
+  }
   const error = refusal(answer.status, text);
   if (method !== "GET" && !surelyNot(answer, error)) throw new NoAnswer(`HTTP ${answer.status}: ${error.message}`);
   throw error;

@@ -37,7 +37,7 @@ export class Queue {
       if (!held && performance.now() > item.until) {
         item.element.remove();
         this.#items.delete(key);
-      } else if (!item.over) this.#end(item, t("queue.gone"));
+      } else if (!item.over) this.#end(item, item.unknown ? [icon("warning"), `${t("error.no_answer.write")} ${t("queue.gone")}`] : t("queue.gone"));
     }
     for (const one of waiting) {
       const key = keyOf(one);
@@ -51,6 +51,7 @@ export class Queue {
     const item = {
       one: null,
       over: false,
+      unknown: false, // whether a decision may have been carried out
       until: 0, // it stays in sight, by the page's clock
       facts: h("div", {class: "what"}),
       buttons: h("div", {class: "act"}),
@@ -107,12 +108,14 @@ export class Queue {
     const {one} = item;
     if (what === "approve" && one.contested && !(await this.#sure(one))) return;
     item.until = Infinity;
+    item.unknown = false;
     put(item.told, icon("wait"));
     if (item.buttons.contains(document.activeElement)) item.told.focus({preventScroll: true}); // a disabled button would lose it
     this.#enable(item, false);
     try {
+      let details = null;
       if (what === "reject") await api.rejectDevice(one.hostid);
-      else if (await this.#same(one)) await api.approveDevice(one.hostid);
+      else if (await this.#same(one)) details = await api.approveDevice(one.hostid);
       else {
         item.until = 0;
         this.#enable(item, true);
@@ -120,11 +123,16 @@ export class Queue {
         this.#changed();
         return;
       }
-      this.#end(item, what === "reject" ? t("queue.rejected") : [icon("ok"), h("a", {href: address(["devices", one.hostid])}, t("queue.approved"))]);
+      const unrecorded = details?.recorded === false ? ` ${t("told.not_recorded")}` : null;
+      this.#end(
+        item,
+        what === "reject" ? t("queue.rejected") : [icon("ok"), h("a", {href: address(["devices", one.hostid])}, t("queue.approved")), unrecorded],
+      );
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
-      item.until = 0;
+      item.unknown = error instanceof api.NoAnswer;
+      item.until = item.unknown ? performance.now() + READ_MS : 0;
       if (error instanceof api.Refused && error.code === "unknown_device") this.#end(item, t("queue.gone"));
       else {
         this.#enable(item, true);

@@ -34,6 +34,7 @@ export class DeviceAlarms {
         this.#alarms = this.#alarms?.map((one) => (one.number === now.number ? now : one)) ?? null;
         this.#changed();
       },
+      unknown: () => this.soon(),
     });
     this.element = h(
       "section",

@@ -142,7 +142,9 @@ export class Beside {
   async #do(call) {
     put(this.told);
     try {
-      this.#changed(await call());
+      const details = await call();
+      this.#changed(details);
+      if (details?.recorded === false) put(this.told, t("told.not_recorded"));
     } catch (error) {
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
       put(this.told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));

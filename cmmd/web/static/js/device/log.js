@@ -6,7 +6,7 @@ import {h, icon, put, throttled} from "../dom.js";
 import {t, tOr, titled} from "../i18n.js";
 import {why} from "../why.js";
 import {inputTitle, saidText} from "./beside.js";
-import {commandName, confirmedTag, outcomeTag} from "./outcome.js";
+import {commandName, confirmedTag, outcomeTag, recordedTag} from "./outcome.js";
 
 const A_PAGE = 50;
 
@@ -175,6 +175,8 @@ export function commandList(hostid, fleet, infos) {
           outcomeTag(command),
           " ",
           confirmedTag(command, fleet.now(), infos().find((one) => one.name === command.name)?.confirmable ?? command.kind === "reset"),
+          " ",
+          recordedTag(command),
         ),
         h("td", {class: "muted"}, command.requester),
         h("td", {class: "muted reply"}, command.reply ?? ""),

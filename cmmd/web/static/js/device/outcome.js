@@ -49,6 +49,11 @@ export function confirmedTag(command, now, confirmable = true) {
   return h("span", {class: "tag o-wait"}, icon("wait"), t("confirmed.wait"));
 }
 
+/** That the daemon may lose what it tells, as a mark with words; null: it may not. */
+export function recordedTag({recorded}) {
+  return recorded === false ? h("span", {class: "tag o-wait"}, icon("wait"), t("step.not_recorded")) : null;
+}
+
 /** The steps of a command from being accepted to being confirmed. */
 export function steps(command, now, confirmable) {
   const step = (state, name, text) => h("li", {class: `step o-${state}`}, icon(VERDICT_ICON[state]), h("span", {}, h("b", {}, name), text ? ` ${text}` : ""));
@@ -66,5 +71,6 @@ export function steps(command, now, confirmable) {
     else if (command.confirmed === false) list.push(step("unknown", t("confirmed.no"), t("confirmed.no.means")));
     else if (confirmable && watching(command, now)) list.push(step("wait", t("confirmed.wait"), t("confirmed.wait.means")));
   }
+  if (command.recorded === false) list.push(step("wait", t("step.not_recorded"), t("step.not_recorded.means")));
   return h("ol", {class: "steps"}, list);
 }

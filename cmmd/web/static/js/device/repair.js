@@ -54,8 +54,9 @@ export class Repair {
     ];
     if (!(await confirm({title: t("repair.reset.ask", {device: name(asked)}), text, yes: t("repair.reset.yes"), danger: true, signal: this.#signal}))) return;
     await this.#do(asked, async () => {
-      this.#changed(await api.resetPassword(asked.row.hostid, field.value || null));
-      put(this.#told, icon("ok"), t("repair.reset.done"));
+      const details = await api.resetPassword(asked.row.hostid, field.value || null);
+      this.#changed(details);
+      put(this.#told, icon("ok"), t("repair.reset.done"), details?.recorded === false ? ` ${t("told.not_recorded")}` : null);
     });
   }
 

@@ -27,7 +27,7 @@ export class SettingsForm {
   #module = h("section", {class: "card"});
   #inputs = new Map();
 
-  /** `more`: an element beside the others. */
+  /** `changed(details)`: the device, here; null: perhaps. `more`: an element beside the others. */
   constructor(control, changed, more) {
     this.#control = control;
     this.changed = changed;
@@ -129,12 +129,14 @@ export class SettingsForm {
       return;
     put(this.#told);
     try {
-      this.changed(await api.changeSettings(this.#hostid, changes));
-      put(this.#told, t("settings.saved"));
+      const details = await api.changeSettings(this.#hostid, changes);
+      this.changed(details);
+      put(this.#told, t(details?.recorded === false ? "told.not_recorded" : "settings.saved"));
     } catch (error) {
       if (error instanceof api.NoAnswer) put(this.#told, t("error.no_answer.write"));
       else if (error instanceof api.Refused) put(this.#told, t("error.refused", {why: why(error)}));
       else throw error;
+      this.changed(null);
     }
   }
 

@@ -8,7 +8,7 @@ import {h, icon, mark, put} from "../dom.js";
 import {t} from "../i18n.js";
 import {may} from "../session.js";
 import {why} from "../why.js";
-import {commandName, outcomeTag, steps, verdict, watching} from "./outcome.js";
+import {commandName, outcomeTag, recordedTag, steps, verdict, watching} from "./outcome.js";
 
 const WAIT_S = 50;
 const FIRST_PAUSE_MS = 1000; // between attempts to follow a command
@@ -266,6 +266,8 @@ export class Track {
       t("control.other", {command: commandName(other, infos), time: clock(other.accepted_at), name: other.requester}),
       " ",
       outcomeTag(other),
+      " ",
+      recordedTag(other),
     );
   }
 

@@ -52,6 +52,7 @@ export function alarmsPage({main, fleet, route}) {
       alarms = alarms.map(newest);
       draw();
     },
+    unknown: () => soon(),
   });
   const more = h(
     "button",

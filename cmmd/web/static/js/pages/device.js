@@ -58,7 +58,8 @@ class DevicePage {
   #asked = 0; // how often /live was
   #answered = 0; // which of these is shown
   #answeredAt = [0, 0]; // when it was asked for, by a clock that only goes on, and by one that a sleep does not stop
-  #late = null; // why the values are not to be relied on by their age
+  #late = null; // why the values are not to be relied on by their age; undefined: that is not shown everywhere
+  #bug = ""; // what went wrong last while this was shown
   #abort = new AbortController();
 
   constructor(main, fleet, route) {
@@ -210,7 +211,9 @@ class DevicePage {
 
   #fetchDetails() {
     return this.#try(async (signal) => {
-      this.#details = await api.device(this.#hostid, signal);
+      const details = await api.device(this.#hostid, signal);
+      if (!this.#isOurs(details)) throw new api.NoAnswer("the answer is another");
+      this.#details = details;
       this.#row = {...this.#row, ...this.#details.row}; // which has no state: only the stream's rows have
       this.#show();
     });
@@ -218,13 +221,17 @@ class DevicePage {
 
   /** What a change has answered: the device as it is now; null: it is not known whether it was done. */
   #took(details) {
-    if (details) {
+    if (this.#isOurs(details)) {
       this.#details = details;
       this.#show();
     } else {
       this.detailsSoon();
     }
     this.liveSoon();
+  }
+
+  #isOurs(details) {
+    return details?.row?.hostid === this.#hostid && Boolean(details.settings);
   }
 
   #fetchLive() {
@@ -236,7 +243,7 @@ class DevicePage {
     const asked = ++this.#asked;
     const at = [performance.now(), Date.now()];
     const live = await api.live(this.#hostid, {raw: this.tabs.chosen === "raw", signal: this.#abort.signal});
-    if (live?.hostid !== this.#hostid) throw new api.NoAnswer("the answer is another");
+    if (live?.hostid !== this.#hostid || !Array.isArray(live.points)) throw new api.NoAnswer("the answer is another");
     if (asked < this.#answered) return;
     this.#answered = asked;
     this.#answeredAt = at;
@@ -274,27 +281,47 @@ class DevicePage {
     if (!this.#details || !this.#live) return;
     if (!this.title.isConnected) put(this.#main, this.body);
     const {row} = this.#details;
-    this.#late = this.#lateness();
-    const live = aged(this.#live, this.#late);
+    const late = (this.#late = this.#lateness());
+    const live = aged(this.#live, late);
     const name = row.hostname || row.hostid;
     document.title = `${name} · cmmd`;
     say(this.title, name);
     say(this.sub, [row.moduletype, row.hostid].filter(Boolean).join(" · "));
-    this.chips.show(row, live, this.#late, toldState(this.#row, this.alarms.worst, live));
     mark(this.#main, "data-old", !live.online || live.stale ? "" : null);
-    this.beside.show(this.#details, live);
-    this.repair.show(this.#details);
-    this.diagram.show(live);
-    this.gauges.show(live);
-    this.control.show({...this.#details, row: {...row, online: live.online}}, live);
-    this.values.show(live);
+    this.#each(
+      () => this.chips.show(row, live, late, toldState(this.#row, this.alarms.worst, live)),
+      () => this.beside.show(this.#details, live),
+      () => this.repair.show(this.#details),
+      () => this.diagram.show(live),
+      () => this.gauges.show(live),
+      () => this.control.show({...this.#details, row: {...row, online: live.online}}, live),
+      () => this.values.show(live),
+      () => this.#showTab(live),
+    );
+    this.#tell();
+  }
+
+  /** Show each part: one that cannot be shown keeps none of the others from going old. It is tried again with the next tick. */
+  #each(...parts) {
+    for (const show of parts) {
+      try {
+        show();
+      } catch (error) {
+        this.#late = undefined;
+        mark(this.#main, "data-old", "");
+        if (String(error) !== this.#bug) console.error(error);
+        this.#bug = String(error);
+      }
+    }
+  }
+
+  #showTab(live) {
     if (this.tabs.chosen === null) {
       this.tabs.choose(this.asked);
       if (this.tabs.chosen !== "values") this.tabs.element.scrollIntoView(); // it is what the address asks for
     }
     if (this.tabs.chosen === "raw" && live.raw) this.raw.show(live);
     if (this.tabs.chosen === "settings") this.settings.show(this.#details);
-    this.#tick();
   }
 
   /** Why the values need not be true any more: "unheard": the daemon does not tell; "old": the device does not. */
@@ -309,9 +336,14 @@ class DevicePage {
 
   #tick() {
     if (!this.#live || !this.#details) return;
-    if (this.#lateness() !== this.#late) return this.#show();
-    this.alarms.show(this.#row?.alarms ?? 0, this.#fleet.now());
+    if (this.#lateness() !== this.#late) this.#show();
+    else this.#tell();
+  }
+
+  /** What changes with time alone. */
+  #tell() {
     const {at} = this.#live;
     say(this.seen, at === null ? t("device.never") : t("device.seen", {ago: ago(at, this.#fleet.now()), time: moment(at)}));
+    this.alarms.show(this.#row?.alarms ?? 0, this.#fleet.now());
   }
 }

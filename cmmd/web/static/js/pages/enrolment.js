@@ -57,7 +57,9 @@ export function enrolmentPage({main, fleet}) {
       return;
     }
     try {
-      take(await api.setEnrolment(policy));
+      const answer = await api.setEnrolment(policy);
+      take(answer);
+      if (answer.recorded === false) put(told, t("told.not_recorded"));
     } catch (error) {
       if (!(error instanceof api.Refused || error instanceof api.NoAnswer)) throw error;
       put(told, error instanceof api.NoAnswer ? t("error.no_answer.write") : t("error.refused", {why: why(error)}));
