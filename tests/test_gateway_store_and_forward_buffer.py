@@ -209,6 +209,39 @@ class TroubleTests(BufferTestCase):
         self.do(self.buffer.add(kept("a")))
         self.assertEqual(self.drained(), ["a"])
 
+    def test_a_file_of_before_times_were_remembered(self) -> None:
+        """It is taken over, and what wrote it can still read it."""
+        self.opened()
+        first = self.do(self.buffer.add(kept("a")))
+        self.do(self.buffer.close())
+        with sqlite3.connect(self.path) as connection:
+            connection.executescript("DROP TRIGGER gone; DROP TABLE sent")
+        connection.close()
+        self.opened()
+        self.assertEqual(self.do(self.buffer.next(HOSTID, [PLAN])), first)
+        self.do(self.buffer.note(first, 1_790_000_000_250))
+        self.opened()
+        self.assertEqual(self.do(self.buffer.next(HOSTID, [PLAN])), replace(first, itime=1_790_000_000_250))
+        with sqlite3.connect(self.path) as connection:
+            self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (1,))
+            self.assertEqual(len(connection.execute("SELECT * FROM upload").fetchone()), 7)
+        connection.close()
+
+    def test_the_time_of_an_upload_goes_with_it(self) -> None:
+        self.opened()
+        first, second = (self.do(self.buffer.add(kept(text))) for text in "ab")
+        for itime in (5, 6):
+            self.do(self.buffer.note(first, itime))
+        self.do(self.buffer.note(replace(second, stamp=Stamp(1.0, "boot", 1.0)), 7))  # of another file
+        self.assertEqual(self.do(self.buffer.next(HOSTID, [PLAN])), replace(first, itime=6))
+        self.do(self.buffer.note(first, None))
+        self.assertEqual(self.do(self.buffer.next(HOSTID, [PLAN])), first)
+        self.assertTrue(self.do(self.buffer.remove(first)))
+        self.assertEqual(self.do(self.buffer.next(HOSTID, [PLAN])), second)
+        with sqlite3.connect(self.path) as connection:
+            self.assertEqual(connection.execute("SELECT * FROM sent").fetchall(), [])
+        connection.close()
+
     def test_a_file_of_a_later_version(self) -> None:
         with sqlite3.connect(self.path) as connection:
             connection.execute("PRAGMA user_version = 2")

@@ -123,14 +123,39 @@ class AlarmTests(HistoryUploadTestCase):
         self.world.clock.advance(2 * QUIET_S)
         self.assertEqual(self.open_alarms(), [])
 
-    def test_an_alarm_from_before_a_restart_ends_with_the_next_login(self) -> None:
-        self.retcode(self.attached(), itime=self.ago(60))
+    def restart(self) -> None:
+        """The same store in another process."""
         self.world.fleet.history_rights.stop()
-        after = World(store=self.world.store, start_s=self.world.clock.seconds())
-        self.assertEqual([one.signal for one in after.fleet.alarms.open_alarms(HOSTID)], ["history_refused"])
-        login = after.connect()
+        self.world = World(store=self.world.store, start_s=self.world.clock.seconds())
+        self.assertEqual(self.open_alarms(), ["history_refused"])
+
+    def test_an_alarm_from_before_a_restart_ends_when_it_is_quiet(self) -> None:
+        self.retcode(self.attached(), itime=self.ago(60))
+        self.restart()
+        login = self.world.connect()
         login.deliver(encode(Login(params=login_params())))
-        self.assertEqual(after.fleet.alarms.open_alarms(HOSTID), [])
+        self.world.clock.advance(QUIET_S - 1)
+        self.assertEqual(self.open_alarms(), ["history_refused"], "a login allows nothing")
+        self.world.clock.advance(QUIET_S)
+        self.assertEqual(self.open_alarms(), [])
+
+    def test_an_alarm_from_before_a_restart_ends_with_the_permission(self) -> None:
+        self.retcode(self.attached(), itime=self.ago(60))
+        self.restart()
+        self.allow()
+        self.assertEqual(self.open_alarms(), [])
+        self.world.clock.advance(2 * QUIET_S)
+        self.assertEqual(self.world.fleet.history_rights.refusing(HOSTID), False)
+
+    def test_what_comes_after_a_restart_keeps_the_alarm(self) -> None:
+        self.retcode(self.attached(), itime=self.ago(60))
+        self.restart()
+        self.world.clock.advance(QUIET_S - 300)
+        self.retcode(self.attached(), itime=self.ago(60))
+        self.world.clock.advance(300)
+        self.assertEqual(self.open_alarms(), ["history_refused"])
+        self.world.clock.advance(2 * QUIET_S)
+        self.assertEqual(self.open_alarms(), [])
 
     def test_a_device_that_is_forgotten(self) -> None:
         self.retcode(self.attached(), itime=self.ago(60))

@@ -133,7 +133,13 @@ class Fleet:
             max_devices=max_devices,
             recorded=self.journal.recorded,
         )
-        self.history_rights = HistoryRights(self.registry.device, self.events, clock, self._history_refused)
+        self.history_rights = HistoryRights(
+            self.registry.device,
+            self.events,
+            clock,
+            self._history_refused,
+            [alarm.hostid for alarm in kept.alarms if alarm.signal == HISTORY_REFUSED.name],
+        )
         self.presence = Presence(
             clock, self.events, self._home, self._doubtful, self._moved, grace_s=reconnect_grace_s, now=now
         )

@@ -1,6 +1,6 @@
 """The devices that can say when an upload was (``itime``, protocol section 4.4), and the alarm where others do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -27,6 +27,8 @@ class HistoryRights:
     :param events: notified of each refusal, within its limit.
     :param clock: for the end of alarms.
     :param alarmed: notified of the hostid, and whether uploads of it are being refused.
+    :param refused: devices whose alarm is open since before the start. When their last refused upload came is not
+        known: it counts as now.
     """
 
     def __init__(
@@ -35,13 +37,17 @@ class HistoryRights:
         events: Events,
         clock: IReactorTime,
         alarmed: Callable[[str, bool], None],
+        refused: Iterable[str] = (),
     ) -> None:
         self._device = device
         self._events = events
         self._clock = clock
         self._alarmed = alarmed
-        self._refused_at: dict[str, float] = {}  # of registered devices only
+        # Of registered devices only.
+        self._refused_at: dict[str, float] = dict.fromkeys(refused, clock.seconds())
         self._looking: IDelayedCall | None = None
+        if self._refused_at:
+            self._look_later()
 
     def source(self, hostid: str, address: str, *, trusted: bool, certified: bool) -> str:
         """Say by which right a session dates an upload, and from where it comes: the mark of the reading.
@@ -71,8 +77,8 @@ class HistoryRights:
 
     def forget(self, hostid: str) -> None:
         """Forget refused uploads of a device: it is allowed to date them now, or is gone."""
-        if self._refused_at.pop(hostid, None) is not None:
-            self._alarmed(hostid, False)
+        self._refused_at.pop(hostid, None)
+        self._alarmed(hostid, False)
 
     def stop(self) -> None:
         """Look no more for alarms that end."""

@@ -150,7 +150,7 @@ class Backfill:
         self._random = random
         self._log = log
         # The last one that the server has, or never will have: a full disk may not let it be removed.
-        self._settled: Kept | None = None
+        self._settled: tuple[int, Stamp] | None = None
         self._said = ""  # the last trouble logged
         self.sent = self.refused = self.undated = self.outdated = 0
 
@@ -228,22 +228,39 @@ class Backfill:
         number = 0
         while (kept := await self._buffer.next(hostid, plans, number)) is not None:
             number = kept.number
-            message = None if kept == self._settled else self._dated(kept)
-            if message is not None:
-                answer = await upload(message)
-                if answer.retcode == Retcode.NOT_UNDERSTOOD:
-                    await self._doubt_time(session, message)
-                self._judge(answer)
-            self._settled = kept
+            if (kept.number, kept.stamp) != self._settled:
+                await self._send(session, kept, upload)
+            self._settled = kept.number, kept.stamp
             await self._buffer.remove(kept)
             self._settled = None
             await deferLater(self._clock, GAP_S)
+
+    async def _send(self, session: Session, kept: Kept, upload: Upload) -> None:
+        """Send an upload, which is settled when this returns.
+
+        Where an answer was lost, the server may have it: so it is sent again with the same time, which is on the disk
+        before it is sent first. A time that the server refuses may be of a wrong clock of then, and is forgotten.
+        """
+        message = self._dated(kept)
+        if message is None:
+            return
+        if message.itime != kept.itime:
+            await self._buffer.note(kept, message.itime)
+        answer = await upload(message)
+        if answer.retcode == Retcode.NOT_UNDERSTOOD:
+            await self._buffer.note(kept, None)
+            if kept.itime is not None:
+                await deferLater(self._clock, GAP_S)
+                await self._send(session, replace(kept, itime=None), upload)
+                return
+            await self._doubt_time(session, message)
+        self._judge(answer)
 
     def _dated(self, kept: Kept) -> ReqData | ReqDataChange | None:
         """The upload with its time; None: it has none."""
         if not self._timekeeper.knows:
             raise _NotNow("neither we nor the server know what time it is")
-        itime = self._timekeeper.itime(kept.stamp)
+        itime = self._timekeeper.itime(kept.stamp) if kept.itime is None else kept.itime
         try:
             message = read_from_device(kept.message)
         except PeerError:

@@ -54,6 +54,14 @@ COMMIT;
 """
 _VERSION = 1
 
+# Beside the uploads, not a column of them: a file that is there already gets it, and an earlier cmmd can still read it.
+_SENT = """
+BEGIN;
+CREATE TABLE IF NOT EXISTS sent (number INTEGER PRIMARY KEY, itime INTEGER);
+CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON upload BEGIN DELETE FROM sent WHERE number = old.number; END;
+COMMIT;
+"""
+
 
 class BufferFailed(Exception):
     """The disk, or the file, does not do what it should. The text is fit for a log."""
@@ -87,6 +95,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     :ivar plan: the polling plan that its frames answer.
     :ivar stamp: when it was.
     :ivar message: the document that would have been sent.
+    :ivar itime: with which it was sent last, Unix time in milliseconds; None: never, or the server refused that time.
     """
 
     number: int = 0
@@ -94,6 +103,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     plan: str
     stamp: Stamp
     message: bytes
+    itime: int | None = None
 
 
 class Worker(Protocol):
@@ -250,14 +260,27 @@ class Buffer:
         :param after: only those behind this number.
         """
         query = (
-            f"SELECT * FROM upload WHERE number > ? AND hostid = ? AND plan IN ({','.join('?' * len(plans))})"  # noqa: S608 - ours
-            " ORDER BY number LIMIT 1"
+            "SELECT upload.*, itime FROM upload LEFT JOIN sent USING (number) WHERE upload.number > ? AND hostid = ?"  # noqa: S608 - ours
+            f" AND plan IN ({','.join('?' * len(plans))}) ORDER BY upload.number LIMIT 1"
         )
         found = await self._do(lambda connection: connection.execute(query, (after, hostid, *plans)).fetchone())
         if found is None:
             return None
-        number, hostid, plan, *stamp, message = found
-        return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message)
+        number, hostid, plan, *stamp, message, itime = found
+        return Kept(number=number, hostid=hostid, plan=plan, stamp=Stamp(*stamp), message=message, itime=itime)
+
+    async def note(self, kept: Kept, itime: int | None) -> None:
+        """Remember with which ``itime`` an upload is about to be sent; None: forget it."""
+        query = (
+            "INSERT OR REPLACE INTO sent"
+            " SELECT number, ? FROM upload WHERE number = ? AND unix_s = ? AND boot = ? AND ticks_s = ?"
+        )
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute(query, (itime, kept.number, *kept.stamp))
+            return 0
+
+        await self._change(work)
 
     async def remove(self, kept: Kept) -> bool:
         """Forget an upload: the server has it, or never will.
@@ -358,6 +381,7 @@ def _connected(path: Path) -> sqlite3.Connection:
             connection.executescript(_SCHEMA)
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, not {_VERSION}")
+        connection.executescript(_SENT)
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
