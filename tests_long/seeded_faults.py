@@ -118,8 +118,8 @@ FAULTS = (
     ),
     Fault(
         "gateway_kept_upload_is_sent_twice",
-        "message = None if kept == self._settled else self._dated(kept)",
-        "message = self._dated(kept)",
+        "if (kept.number, kept.stamp) != self._settled:",
+        "if kept.number:",
         ("test_gateway_store_and_forward",),
     ),
 )

@@ -348,7 +348,7 @@ class ControlClient(EnrolmentCalls):
 
     @property
     def unrecorded(self) -> bool:
-        """Whether what was answered last is not durable yet: the daemon's store does not answer."""
+        """Tell whether the last answer is not durable yet: the daemon's store does not answer."""
         return self._link.unrecorded
 
     def _who(self, requester: str | None) -> str:
