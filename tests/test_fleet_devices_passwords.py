@@ -363,7 +363,7 @@ class AnyOrderTests(SynchronousTestCase):
             self.assertEqual(sorted(queue._lengths), sorted(set(lengths)))
             self.assertTrue(all(first <= second for first, second in pairwise(lengths)) and 0 not in lengths)
             self.assertEqual(queue._free + inside, 2)
-            self.assertFalse(queue._free and len(queue), "nobody waits while a turn is free")
+            self.assertFalse(queue._free and len(queue), "no login waits while a turn is free")
         while inside:
             inside -= 1
             queue.leave()

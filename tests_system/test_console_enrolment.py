@@ -38,7 +38,7 @@ class EnrolmentTestCase(ConsoleTestCase):
         self.addCleanup(self.nothing_left)
 
     def nothing_left(self) -> None:
-        """Leave the door open and nobody waiting, as the next test wants it."""
+        """Leave registration open and no device waiting, as the next test wants it."""
         for one in self.enrolment()["waiting"]:
             self.world.ask("DELETE", f"/enrolment/{one['hostid']}")
         self.policy("open")

@@ -1,4 +1,4 @@
-"""A page of another origin in the browser of somebody who is signed in: it reads nothing and changes nothing."""
+"""A page of another origin in a browser that is signed in: it reads nothing and changes nothing."""
 
 import json
 from typing import Any
